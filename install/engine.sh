@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# A working docker engine and the base images pydock builds on, from Debian's or Ubuntu's own packages.
+#   install/engine.sh [VERSION…]      (Python versions, default 3.11; what is there already is left alone)
+# Base images are pulled; where no registry can be reached they are made of Debian packages instead.
+set -euo pipefail
+exec >&2 </dev/null                     # all talk goes to stderr, and nothing here may ask
+PATH=$PATH:/usr/sbin:/sbin              # dockerd and debootstrap, where sbin is missing
+export LC_ALL=C DEBIAN_FRONTEND=noninteractive
+
+mirror=http://${MIRROR}
+bundle=/etc/ssl/certs/ca-certificates.crt
+tmp='' jobs=()
+
+say() { printf 'engine.sh: %s\n' "$*"; }
+die() { say "$*"; exit 1; }
+answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+has_image() { docker image inspect "python:$1-slim" >/dev/null 2>&1; }
+is_debian() { [ -r /etc/os-release ] && grep -qE '^ID(_LIKE)?=.*(debian|ubuntu)' /etc/os-release; }
+
+apt_install() {
+    # A third party's broken list must not stop this: the install itself tells whether it matters.
+    apt-get -qq update || say "apt-get update failed in part, going on"
+    apt-get -qq install -y --no-install-recommends "$@" >/dev/null
+}
+
+start_engine() {
+    [ -z "${DOCKER_HOST:-}" ] || die "nothing answers at DOCKER_HOST=$DOCKER_HOST; start that engine, or unset DOCKER_HOST"
+    is_debian || die "no docker engine answers; see https://docs.docker.com/engine/install/"
+    [ "$(id -u)" = 0 ] || die "no docker engine answers to $(id -un); run this with sudo (or join its group: sudo usermod -aG docker $(id -un))"
+    if ! command -v dockerd >/dev/null; then
+        say "installing docker.io"
+        apt_install docker.io iptables ca-certificates
+        # The client is a package of its own since Debian 13, and only recommended.
+        command -v docker >/dev/null || apt_install docker-cli
+    fi
+    local log=/var/log/dockerd.log show=(tail -n 15 /var/log/dockerd.log)
+    if [ -d /run/systemd/system ]; then
+        show=(journalctl -u docker -n 15 --no-pager)
+        systemctl enable --now docker || true
+    elif ! answers; then
+        setsid dockerd >"$log" 2>&1 </dev/null &
+    fi
+    for _ in {1..120}; do
+        ! answers || return 0
+        sleep 0.5
+    done
+    "${show[@]}" || true
+    die "the docker engine was started, but does not answer after 60 s"
+}
+
+# Pulls python:$1-slim. A registry that says nothing for 20 s is out of reach; one that answers gets all the time it needs.
+pull() {
+    local pid log=$tmp/pull-$1
+    docker pull "python:$1-slim" >"$log" 2>&1 &
+    pid=$!
+    for _ in {1..100}; do
+        if ! kill -0 "$pid" 2>/dev/null || grep -qs 'Pulling from' "$log"; then wait "$pid"; return; fi
+        sleep 0.2
+    done
+    kill "$pid"
+    return 1
+}
+
+# Makes python:$1-slim of the packages of Debian's release $2, with the face of the official image.
+build() {
+    local root=$tmp/$2 new
+    debootstrap --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates "$2" "$root" "$mirror/debian"
+    printf 'deb %s main\n' "$mirror/debian $2" "$mirror/debian $2-updates" "$mirror/debian-security $2-security" >"$root/etc/apt/sources.list"
+    # Diverted, not removed: an upgrade of Python inside the image would bring the marker back.
+    chroot "$root" dpkg-divert --quiet --rename --add "/usr/lib/python$1/EXTERNALLY-MANAGED"
+    ln -s /usr/bin/python3 "$root/usr/local/bin/python3"
+    ln -s python3 "$root/usr/local/bin/python"
+    cp "$root/usr/bin/pip3" "$root/usr/local/bin/pip3"          # a copy: pip writes through a link when it upgrades itself
+    ln -s pip3 "$root/usr/local/bin/pip"
+    # A proxy that the host trusts must be trusted inside too; certificates added by hand also survive update-ca-certificates.
+    [ ! -s "$bundle" ] || cmp -s "$bundle" "$root$bundle" || cp -L "$bundle" "$root$bundle"
+    cp -RL /usr/local/share/ca-certificates/. "$root/usr/local/share/ca-certificates/" 2>/dev/null || true
+    rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root""$root/debootstrap"
+    find "$root"/usr/share/{man,locale} -type f -delete
+    new=$(tar -C "$root" --numeric-owner -c . | docker import \
+        --change 'ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8' --change 'CMD ["python3"]' -)
+    docker tag "$new" "python:$1-slim"
+}
+
+base_image() {
+    if pull "$1"; then say "python:$1-slim pulled"; return; fi
+    local suite=''
+    case $1 in 3.9) suite=bullseye ;; 3.11) suite=bookworm ;; 3.13) suite=trixie ;; esac
+    [ -n "$suite" ] || die "python:$1-slim: cannot be pulled, and no Debian release carries Python $1 (3.9, 3.11 and 3.13 can be made)"
+    { is_debian && [ "$(id -u)" = 0 ]; } || die "python:$1-slim: cannot be pulled, and is made of Debian packages only by root on Debian or Ubuntu"
+    say "python:$1-slim: no registry within reach, making it of Debian $suite's packages"
+    (   # one of the jobs installs what is missing, the others wait for it
+        flock 9
+        { command -v debootstrap && [ -r /usr/share/keyrings/debian-archive-keyring.gpg ]; } >/dev/null ||
+            apt_install debootstrap debian-archive-keyring
+    ) 9>"$tmp/lock"
+    build "$1" "$suite" >"$tmp/log-$1" 2>&1
+    say "python:$1-slim made"
+}
+
+cleanup() {
+    for pid in "${jobs[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
+    wait
+    [ -n "$tmp" ] || return 0
+    for dir in "$tmp"/*/{proc,sys}; do ! mountpoint -q "$dir" || umount -l "$dir" || true; done   # debootstrap killed half-way
+    rm -rf --one-file-system "$tmp"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM HUP
+
+answers || start_engine
+[ $# -gt 0 ] || set -- 3.11
+tmp=$(mktemp -d /var/tmp/pydock-engine.XXXXXX)
+set -m                                  # a process group for each job, so that cleanup ends all of it
+versions=()
+for version in "$@"; do
+    case $version in *[!0-9A-Za-z._-]* | '') die "not a Python version: '$version'" ;; esac
+    has_image "$version" && continue
+    base_image "$version" &             # all at once: one downloads while another unpacks
+    jobs+=("$!") versions+=("$version")
+done
+failed=0
+for i in "${!jobs[@]}"; do
+    wait "${jobs[i]}" || { failed=1; tail -n 5 "$tmp/log-${versions[i]}" 2>/dev/null || true; }
+done
+jobs=()
+[ "$failed" = 0 ]

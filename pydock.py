@@ -1,0 +1,2532 @@
+#!/usr/bin/env -S python3 -IS
+"""pydock: named Python environments over real images; one file that needs a Python 3.8+ and docker.
+https://github.com/apiad/pydock
+
+An environment is a folder of standard files, `dockerfile` and `requirements.txt`, and the image that they
+make. Everything else is derived: from labels and tags of images, from names of containers.
+
+The sections, each using only those above it: constants and templates, errors, output, Engine (the only code
+that starts a process), Environment and store (the only code that writes files), text, argv, operations,
+commands, parser, main.
+"""
+from __future__ import annotations
+
+import sys
+
+if __name__ == "__main__" and not sys.flags.isolated:
+    del sys.path[0]  # beside a vendored pydock.py, a project's own json.py is not ours to import
+if sys.version_info < (3, 8):
+    sys.exit("pydock: error: pydock needs Python 3.8 or newer, this is %d.%d" % sys.version_info[:2])
+if sys.platform == "win32":
+    sys.exit("pydock: error: pydock runs on Linux and macOS; on Windows run it inside WSL 2")
+
+import argparse
+import json
+import os
+import re
+import subprocess
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, IO, Iterator, List, NoReturn, Optional, Sequence, Tuple
+
+__version__ = "0.1.0"
+
+# ------------------------------------------------------------------------------------------------------------
+# Constants and templates
+
+NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
+VERSION = re.compile(r"\d+(?:\.\d+){0,2}(?:-rc|(?:a|b|rc)\d+)?")
+USERNAME = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
+REQUIREMENT = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?=$|[\[<>=!~;@(\s])")
+MAX_LAYERS = 110  # the engine stops at 125
+CACHE = "pydock-cache"  # the volume of downloads, one for all: packages are installed by root, whoever asks
+
+# One line of shell for each thing that an installer must be told, shared by the dockerfile and `install`.
+FETCH_SH = r"""export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MODE=copy PIP_ROOT_USER_ACTION=ignore; \
+    export UV_INDEX_STRATEGY=${UV_INDEX_STRATEGY:-unsafe-best-match} PIP_DISABLE_PIP_VERSION_CHECK=1; \
+    ca=/etc/ssl/certs/ca-certificates.crt; if [ -f $ca ]; then export SSL_CERT_FILE=${SSL_CERT_FILE:-$ca}; fi; \
+    uv=/cache/bin/uv; pip="pip"; \
+    if [ $INSTALLER = uv ] && ! $uv --version >/dev/null 2>&1; then new=$(mktemp -d /cache/uv-XXXXXX); \
+        if pip install -q --no-compile --target $new uv; then mkdir -p /cache/bin; mv $new/bin/uv $uv; fi; rm -rf $new; fi; \
+    if [ $INSTALLER = uv ] && $uv --version >/dev/null 2>&1; then pip="$uv pip"; fi; \
+"""
+FINISH_SH = r"""python -m compileall -q -j0 -x '/tests?/' /opt/venv >/dev/null || true; \
+    find /opt/venv ! -user $USER_UID -exec chown -h $USER_UID:$USER_GID {} +; \
+    if ! grep -q ' /cache ' /proc/self/mounts; then rm -rf /cache/*; fi
+"""
+
+DOCKERFILE = r"""# A Python environment: this file and requirements.txt are all of it, and both are yours to edit.
+# `pydock build` makes the image; without pydock: docker build -f dockerfile -t NAME .
+ARG REPOSITORY=
+FROM @FROM@
+LABEL pydock=1
+
+# System packages: what Python packages may need, such as git, gcc or libgomp1, goes on a line like this.
+@APT@RUN apt-get update && apt-get install -y --no-install-recommends @PACKAGES@ && rm -rf /var/lib/apt/lists/*
+
+# The user inside, who is you: pydock fills in the caller's name, uid and gid when it builds.
+ARG USERNAME=user
+ARG USER_UID=1000
+ARG USER_GID=1000
+RUN sed -i -e "1i $USERNAME:x:$USER_UID:$USER_GID::/home/$USERNAME:/bin/sh" -e "/^$USERNAME:/d" /etc/passwd && \
+    sed -i -e "1i $USERNAME:x:$USER_GID:" -e "/^$USERNAME:/d" /etc/group && \
+    mkdir -p /home/$USERNAME /cache /run/secrets && chown $USER_UID:$USER_GID /home/$USERNAME
+
+# The virtual environment, first on the PATH of every program.
+ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH
+RUN python3 -m venv /opt/venv && chown -R $USER_UID:$USER_GID /opt/venv && \
+    mkdir -p /opt/pydock && ln -s . /opt/pydock/wheels
+
+# Packages. Downloads, and the installer (uv, else pip), stay in a cache that is no part of the image; the
+# settings of the host (indexes, credentials) come as a secret; byte code is compiled once, here.
+ARG INSTALLER=uv
+COPY requirements.txt wheels* /opt/pydock/
+RUN --mount=type=cache,id=pydock,target=/cache --mount=type=secret,id=pydock \
+    set -e; cd /opt/pydock; if ! grep -q '^ *[^ #]' requirements.txt; then exit 0; fi; \
+    if [ -f /run/secrets/pydock ]; then . /run/secrets/pydock; fi; \
+    @FETCH@    $pip install -r requirements.txt; \
+    @FINISH@
+COPY dockerfile /opt/pydock/
+USER $USER_UID:$USER_GID
+WORKDIR /home/$USERNAME
+CMD ["python3"]
+"""
+TEMPLATE_ARGS = {"REPOSITORY": "", "USERNAME": "user", "USER_UID": "1000", "USER_GID": "1000", "INSTALLER": "uv"}
+
+# What runs in the container of install, uninstall and update; the arguments come as "$@", the settings before it.
+# 41 tells that the packages do not fit together. Options are those of requirements.txt, without --require-hashes.
+CHANGE_SH = r"""set -e; umask 022; cd /opt/pydock
+""" + FETCH_SH + r"""
+verb=$1; shift
+fits=yes; $pip check >/dev/null 2>&1 || fits=no
+case $verb in
+uninstall) if [ "$pip" = pip ]; then set -- -y "$@"; fi ;;
+*) grep -E '^ *(-[if]|--(pre|(no|only|prefer)-binary|(extra-)?index-url|no-index|find-links|trusted-host))' \
+       requirements.txt >/dev/shm/options || true
+   if [ -s /dev/shm/options ]; then set -- -r /dev/shm/options "$@"; fi ;;
+esac
+for source in /dev/shm/src/*/*; do  # what is no wheel is made one, from a copy: a build writes into its folder
+    case $source in
+    *\*) continue ;;
+    *.whl) mkdir -p /tmp/pydock-wheels; cp "$source" /tmp/pydock-wheels ;;
+    *) mkdir -p /tmp/pydock-src; cp -R "$source" /tmp/pydock-src
+       if [ "$pip" = pip ]; then pip wheel -q --no-deps -w /tmp/pydock-wheels /tmp/pydock-src/* </dev/null >&2
+       else $uv build -q --wheel -o /tmp/pydock-wheels /tmp/pydock-src/* </dev/null >&2; fi
+       rm -rf /tmp/pydock-src ;;
+    esac
+done
+for wheel in /tmp/pydock-wheels/*.whl; do
+    if [ -f "$wheel" ]; then cp "$wheel" .; set -- "$@" "/opt/pydock/wheels/${wheel##*/}"; fi
+done
+rm -rf /tmp/pydock-wheels
+$pip "$verb" "$@" </dev/null >&2
+if [ $fits = yes ] && ! $pip check </dev/null >/dev/shm/check 2>&1; then cat /dev/shm/check >&2; exit 41; fi
+""" + FINISH_SH
+
+# The freeze, by the environment's own Python: merges what is installed into /opt/pydock/requirements.txt and
+# prints labels. argv: a JSON object with `folder`, `gone` (names uninstalled), `asked` (names installed),
+# `options` (lines to add) and `write`.
+FREEZE_PY = r'''
+import json, os, re, sys
+from importlib import metadata
+from urllib.parse import quote, unquote
+job = json.loads(sys.argv[1])
+path = os.path.join(job["folder"], "requirements.txt")
+
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+def split(line):  # requirement, marker, trailing comment; hashes count as neither
+    bare, hash_, comment = re.sub(r"\\\n", " ", line).strip().partition(" #")
+    bare = re.split(r"\s--", bare)[0].strip()
+    parts = re.split(r"\s;" if "://" in bare else ";", bare, maxsplit=1)
+    return parts[0].strip(), parts[1].strip() if parts[1:] else "", hash_ + comment
+
+def name_of(line):  # "" for a comment, a blank or an option line
+    found = re.match(r"(?:\./\S*/)?([A-Za-z0-9][A-Za-z0-9._]*)-\S*\.whl|([A-Za-z0-9][A-Za-z0-9._-]*)", line.strip())
+    return canonical(found.group(1) or found.group(2)) if found else ""
+
+def applies(marker):
+    if marker:
+        try:
+            from pip._vendor.packaging.markers import Marker
+            return Marker(marker).evaluate()
+        except Exception:
+            return False
+    return True
+
+def pin(dist):
+    direct = json.loads(dist.read_text("direct_url.json") or "{}")
+    name, url, vcs = canonical(dist.metadata["Name"]), direct.get("url", ""), direct.get("vcs_info")
+    if url.startswith("file:"):
+        return "./wheels/" + os.path.basename(unquote(url))
+    if vcs:
+        url = "%s+%s@%s" % (vcs["vcs"], url, vcs["commit_id"])
+    if direct.get("subdirectory"):
+        url += "#subdirectory=" + direct["subdirectory"]
+    return "%s @ %s" % (name, url) if url else "%s==%s" % (name, dist.version)
+
+def merged(line, name, pin):
+    spec, marker, comment = split(line)
+    exact = re.sub(r"^[A-Za-z0-9._-]+(\[[^]]*\])?\s*", name, spec).replace(" ", "")
+    if exact == pin or spec == pin:
+        return line
+    return pin + ("; " + marker if marker else "") + (" " + comment if comment else "") + "\n"
+
+with open(path, encoding="utf-8") as f:
+    lines = re.findall(r"(?:[^\n]*\\\n)*[^\n]*\n|[^\n]+$", f.read())
+packages = {}
+for dist in metadata.distributions():
+    if dist.metadata["Name"]:
+        packages.setdefault(canonical(dist.metadata["Name"]), dist)
+named = set(map(name_of, lines)) | set(job["asked"])
+hidden = {"pip"} | ({"setuptools", "wheel", "distribute"} - named if sys.version_info < (3, 12) else set())
+kept, seen = [], set()
+for line in lines:
+    name, line = name_of(line), line if line.endswith("\n") else line + "\n"
+    if not name or not applies(split(line)[1]):
+        kept.append(("", line))
+    elif name in packages and name not in seen:
+        seen.add(name)
+        kept.append((name, merged(line, name, pin(packages[name]))))
+    elif name not in packages and name not in job["gone"]:
+        kept.append((name, line))
+for name in sorted(set(packages) - hidden - seen):
+    before = [i for i, (other, _) in enumerate(kept) if other and other < name]
+    pins = [i for i, (other, _) in enumerate(kept) if other]
+    kept.insert(before[-1] + 1 if before else pins[0] if pins else len(kept), (name, pin(packages[name]) + "\n"))
+if job["write"]:
+    add = [option + "\n" for option in job["options"] if option + "\n" not in lines]
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("".join(add + [line for _, line in kept]))
+listing = ",".join("%s==%s" % (name, packages[name].version) for name in sorted(set(packages) - hidden))
+print("pydock.python=%d.%d.%d" % sys.version_info[:3] + " pydock.packages=" + quote(listing, safe="=,"))
+'''
+
+# The first process of a container where the engine brings none: passes signals on, so that SIGTERM is obeyed.
+INIT_PY = r"""
+import os, signal, sys
+child = os.fork()
+if child == 0:
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    os.setpgid(0, 0)
+    if os.isatty(0):
+        os.tcsetpgrp(0, os.getpgrp())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    try:
+        os.execvp(sys.argv[1], sys.argv[1:])
+    except OSError as error:
+        print("pydock:", sys.argv[1] + ":", error.strerror, file=sys.stderr)
+        os._exit(126 if isinstance(error, PermissionError) else 127)
+for number in (1, 2, 3, 10, 12, 15):
+    signal.signal(number, lambda n, frame: os.kill(child, n))
+while True:
+    pid, status = os.wait()
+    if pid == child:
+        sys.exit(status >> 8 or (128 + (status & 127) if status & 127 else 0))
+"""
+
+# The parent of a client whose stdout is a pipe: when the pipe is closed the client dies, and its container with it.
+PIPE_SH = r"""name=$1 engine=$2; shift 2
+exec 3<&0
+"$@" <&3 3<&- &
+client=$!
+for signal in HUP INT QUIT TERM; do trap "kill -s $signal $client 2>/dev/null" $signal; done
+while :; do wait $client; status=$?; kill -0 $client 2>/dev/null || break; done
+[ $status -eq 0 ] || $engine rm -f "$name" >/dev/null 2>&1
+exit $status
+"""
+
+SHELL = ["sh", "-c", "if command -v bash >/dev/null; then exec bash; fi; exec sh"]
+
+# ------------------------------------------------------------------------------------------------------------
+# Errors
+
+
+class PydockError(Exception):
+    """What a user can cause: one line that names it, a hint where there is a remedy, an exit status."""
+
+    def __init__(self, message: str, hint: str = "", status: int = 1) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.status = status
+
+
+class EngineError(PydockError):
+    """A call of the engine that failed; `code` is its exit status and `output` the end of what it said."""
+
+    def __init__(self, message: str, hint: str = "", code: int = 1, output: str = "") -> None:
+        super().__init__(message, hint)
+        self.code = code
+        self.output = output
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP, raised so that what was begun is undone; like KeyboardInterrupt, no Exception."""
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Output
+
+
+class Shell(str):
+    """Text for the script of --dry-run that is shell syntax already, and must not be quoted."""
+
+
+class Talk:
+    """Everything that is said, on stderr; and the script of --dry-run, on stdout."""
+
+    quiet = False
+    verbose = False
+    dry_run = False
+
+    @staticmethod
+    def coloured(text: str, code: str) -> str:
+        if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+            return "\033[%sm%s\033[0m" % (code, text)
+        return text
+
+    def say(self, text: str) -> None:
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    def warn(self, text: str, hint: str = "") -> None:
+        self.say(self.coloured("pydock: warning: ", "33") + text + (" (hint: %s)" % hint if hint else ""))
+
+    def error(self, text: str, hint: str = "") -> None:
+        print(self.coloured("pydock: error: ", "31") + text, file=sys.stderr)
+        if hint:
+            print("hint: " + hint, file=sys.stderr)
+        sys.stderr.flush()
+
+    def script(self, line: str) -> None:
+        print(line, flush=True)
+
+
+talk = Talk()
+
+
+def shell_join(argv: Sequence[str]) -> str:
+    import shlex
+
+    return " ".join(word if isinstance(word, Shell) else shlex.quote(word) for word in argv)
+
+
+def heredoc(command: Sequence[str], text: str, target: str = "") -> str:
+    """A command of the script of --dry-run with its standard input."""
+    end = "\n" if text and not text.endswith("\n") else ""
+    return "%s <<'END-OF-INPUT'%s\n%s%sEND-OF-INPUT" % (shell_join(command), " > " + shell_join([target]) if target else "", text, end)
+
+
+def human_size(size: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return "%.3g%s" % (size, unit)
+        size /= 1000
+    return "%.3gGB" % size
+
+
+def human_age(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return "%d %s" % (seconds // length, unit)
+    return "%d s" % max(seconds, 0)
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Engine: the only code that starts a process
+
+
+class Engine:
+    """A Docker-compatible command line, such as ['docker'], ['podman'] or ['sudo', 'docker']."""
+
+    def __init__(self, program: List[str]) -> None:
+        self.program = program
+        self.podman = os.path.basename(program[-1]).startswith("podman")
+        self.sudo = os.path.basename(program[0]) == "sudo"
+
+    def command(self, argv: Sequence[str], environ: Sequence[str] = ()) -> List[str]:
+        """`environ` holds 'K=V' that the engine must see; sudo passes on only what stands on its own command line."""
+        return self.program[:1] + list(environ) + self.program[1:] + list(argv) if self.sudo else self.program + list(argv)
+
+    def start(self, argv: Sequence[str], environ: Sequence[str] = (), **pipes: Any) -> subprocess.Popen[bytes]:
+        command = self.command(argv, environ)
+        if talk.verbose:
+            talk.say("+ " + shell_join(list(environ) + command if not self.sudo else command))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pairs = (pair.split("=", 1) for pair in environ)
+        try:
+            return subprocess.Popen(command, env={**os.environ, **{k: v for k, v in pairs}}, **pipes)
+        except FileNotFoundError:
+            raise missing_engine(self.program[0]) from None
+        except OSError as error:
+            raise PydockError("cannot start %s: %s" % (command[0], error.strerror), status=127) from None
+
+    @staticmethod
+    def end(process: subprocess.Popen[bytes]) -> None:
+        """What interrupts pydock ends the client too; a second interruption ends it at once."""
+        process.terminate()
+        try:
+            process.wait(3)
+        except BaseException:
+            process.kill()
+            process.wait()
+
+    def finish(self, process: subprocess.Popen[bytes], timeout: Optional[float] = None) -> Tuple[bytes, bytes]:
+        try:
+            return process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.end(process)
+            raise EngineError("%s gave no answer" % self.program[-1]) from None
+        except BaseException:
+            self.end(process)
+            raise
+
+    def query(self, *argv: str, timeout: Optional[float] = None) -> str:
+        """What the engine answers to a reading command. EngineError where it fails, with the cause if it can be told."""
+        process = self.start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = self.finish(process, timeout=timeout)
+        if process.returncode:
+            self.diagnose()
+            raise EngineError("%s %s failed: %s" % (self.program[-1], " ".join(argv[:2]), last_line(err)), code=process.returncode)
+        return out.decode(errors="surrogateescape")
+
+    def ask(self, *argv: str) -> Optional[str]:
+        """As `query`, but None where the engine says no."""
+        process = self.start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        out, _ = self.finish(process)
+        return None if process.returncode else out.decode(errors="surrogateescape")
+
+    def change(self, *argv: str, data: Optional[str] = None, capture: str = "", show: bool = False, see: bool = True,
+               environ: Sequence[str] = (), pass_fds: Sequence[int] = ()) -> str:
+        """Runs a changing command; under --dry-run only prints it. `data` goes to its stdin. `capture` names what its
+        stdout is kept as: the text is returned (under --dry-run, a reference to that shell variable). `show` lets the
+        user see what it says: while it runs, or without `see` only if it fails. EngineError where it fails, with the end of what it said."""
+        if talk.dry_run:
+            return self.script(argv, data, capture, environ)
+        see = show and see and not talk.quiet
+        whole = see and not capture  # nothing to keep: a terminal then stays a terminal for it
+        process = self.start(argv, environ, pass_fds=pass_fds, stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
+                             stdout=2 if whole else subprocess.PIPE, stderr=None if whole else subprocess.PIPE)
+        try:
+            out, tail = self.relay(process, data, see)
+        except BaseException:
+            self.end(process)
+            raise
+        if process.returncode:
+            if show and not see:
+                sys.stderr.write(("" if capture else out.decode(errors="replace")) + tail)
+            self.diagnose()
+            said = "" if show else ": " + last_line(tail.encode())
+            raise EngineError("%s %s failed%s" % (self.program[-1], argv[0], said), code=process.returncode, output=tail)
+        return out.decode(errors="surrogateescape").strip()
+
+    @staticmethod
+    def relay(process: subprocess.Popen[bytes], data: Optional[str], see: bool) -> Tuple[bytes, str]:
+        """Feeds a process and waits for it: its stdout, and the end of its stderr, which the user may see on its way."""
+        import threading
+
+        tail = bytearray()
+
+        def drain(stream: IO[bytes]) -> None:
+            for chunk in iter(lambda: os.read(stream.fileno(), 65536), b""):
+                tail.extend(chunk)
+                del tail[:-65536]
+                if see:
+                    sys.stderr.write(chunk.decode(errors="replace"))
+                    sys.stderr.flush()
+
+        thread = threading.Thread(target=drain, args=(process.stderr,), daemon=True)
+        if process.stderr:
+            thread.start()
+        if process.stdin:
+            try:
+                process.stdin.write((data or "").encode(errors="surrogateescape"))
+                process.stdin.close()
+            except BrokenPipeError:
+                pass
+        out = process.stdout.read() if process.stdout else b""
+        process.wait()
+        if process.stderr:
+            thread.join()
+        return out, tail.decode(errors="replace")
+
+    def script(self, argv: Sequence[str], data: Optional[str], capture: str, environ: Sequence[str]) -> str:
+        words = self.command(argv, environ) if self.sudo else [Shell(pair) for pair in environ] + self.command(argv)
+        line = shell_join(words) if data is None else heredoc(words, data)
+        talk.script("%s=$(%s\n)" % (capture, line) if capture else line)
+        return Shell("$" + capture) if capture else ""
+
+    def drop(self, *argv: str) -> bool:
+        """A removal that may find nothing, or an engine that is gone: never waits long and never raises."""
+        if talk.dry_run:
+            talk.script(shell_join(self.command(argv)))
+            return True
+        try:
+            process = self.start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.finish(process, timeout=60)
+            return process.returncode == 0
+        except PydockError:
+            return False
+
+    def become(self, argv: Sequence[str], container: str) -> NoReturn:
+        """Replaces this process by the client; by a small sh parent of it where stdout is a pipe, which the engine's
+        client alone would leave a container behind."""
+        import stat
+
+        command = self.command(argv)
+        if talk.dry_run:
+            talk.script(shell_join(command))
+            sys.exit(0)
+        if stat.S_ISFIFO(os.fstat(1).st_mode):
+            command = ["sh", "-c", PIPE_SH, "pydock", container, shell_join(self.program)] + command
+        if talk.verbose:
+            talk.say("+ " + shell_join(self.command(argv)))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        try:
+            os.execvp(command[0], command)
+        except FileNotFoundError:
+            raise missing_engine(command[0]) from None
+        except OSError as error:
+            raise PydockError("cannot start %s: %s" % (command[0], error.strerror), status=127) from None
+
+    def diagnose(self) -> None:
+        """Raises the reason why no engine answers, where it is none of the command's: found by connecting to its socket,
+        never by reading messages."""
+        if self.podman or self.sudo:
+            return
+        address = os.environ.get("DOCKER_HOST") or (self.ask("context", "inspect", "--format", "{{.Endpoints.docker.Host}}") or "").strip()
+        if not address.startswith("unix://"):
+            if self.ask("version", "--format", "{{.Server.Version}}") is None:
+                raise PydockError("the engine at %s does not answer" % (address or "its address"), "docker version", status=127)
+            return
+        import socket
+
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(10)
+                connection.connect(address[len("unix://"):])
+        except PermissionError:
+            raise PydockError("no permission on the docker socket %s" % address[len("unix://"):],
+                              "sudo usermod -aG docker $USER, then log in again; or: pydock config --global engine 'sudo docker'", status=127) from None
+        except OSError:
+            raise PydockError("the docker daemon is not running (nothing answers at %s)" % address[len("unix://"):],
+                              "sudo systemctl start docker", status=127) from None
+
+    def has_init(self) -> bool:
+        """Whether --init works, by the program that it needs, where this engine's files are this host's; else assumed."""
+        if self.podman:
+            places = ["/usr/libexec/podman/catatonit", "/usr/bin/catatonit", "/usr/local/libexec/podman/catatonit", "/usr/lib/podman/catatonit"]
+        elif sys.platform == "linux" and os.path.exists("/var/run/docker.sock") and not os.environ.get("DOCKER_HOST"):
+            places = [os.path.join(folder, "docker-init") for folder in
+                      "/usr/bin /usr/local/bin /usr/libexec/docker /usr/libexec /usr/lib/docker /usr/local/libexec/docker /snap/docker/current/bin".split()]
+        else:
+            return True
+        return any(os.access(place, os.X_OK) for place in places)
+
+    def builder(self) -> str:
+        """'buildx', 'buildkit' (built into an old client, asked for by a variable), 'podman' or 'classic'."""
+        if self.podman:
+            return "podman"
+        if os.environ.get("DOCKER_BUILDKIT") == "0":
+            return "classic"
+        if self.ask("buildx", "version") is not None:
+            return "buildx"
+        version = self.query("version", "--format", "{{.Client.Version}} {{.Server.Version}}")
+        client = re.match(r"\d+", version)
+        return "buildkit" if client and 18 <= int(client.group()) < 23 else "classic"
+
+
+def missing_engine(program: str) -> PydockError:
+    return PydockError("%s is not installed, or not on PATH" % program,
+                       "https://docs.docker.com/engine/install/ (Debian, Ubuntu: sudo apt-get install docker.io)", status=127)
+
+
+def last_line(text: bytes) -> str:
+    lines = [line for line in text.decode(errors="replace").strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "no message"
+
+# ------------------------------------------------------------------------------------------------------------
+# Environment and store: paths, settings, files, the lock; the only code that writes files
+
+SETTINGS = {  # key: (default, what it is)
+    "image": ("python:{version}-slim", "base image of new environments"),
+    "repository": ("", "prefix of base images, such as a mirror's address"),
+    "user": ("", "user name inside; empty: the login name"),
+    "installer": ("uv", "uv or pip"),
+    "python": ("3.12", "version where none is given"),
+    "history": ("10", "older states kept"),
+    "prefix": ("pydock", "first part of image names"),
+    "engine": ("docker", "docker, podman or 'sudo docker'; never from a local file"),
+}
+
+
+def home_folder() -> str:
+    """The host user's home, as a real path."""
+    home = os.environ.get("HOME") or ""
+    if not home:
+        import pwd
+
+        try:
+            home = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:
+            pass
+    if not os.path.isabs(home):
+        raise PydockError("there is no home folder: HOME is not set", "export HOME=/some/folder")
+    return os.path.realpath(home)
+
+
+def current_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        raise PydockError("the current folder no longer exists, or cannot be read", "cd somewhere else") from None
+
+
+class Place:
+    """A `.pydock` folder: the global one of the home folder, or a local one of a project."""
+
+    def __init__(self, mode: str, root: str, why: str) -> None:
+        self.mode = mode
+        self.root = root
+        self.why = why
+        self.envs = os.path.join(root, "envs")
+        self.conf = os.path.join(root, "pydock.conf")
+
+    def names(self) -> List[str]:
+        try:
+            entries = list(os.scandir(self.envs))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise PydockError("cannot read %s: %s" % (self.envs, error.strerror)) from None
+        return sorted(e.name for e in entries if NAME.fullmatch(e.name) and e.is_dir(follow_symlinks=False))
+
+
+def global_place() -> Place:
+    return Place("global", os.path.join(home_folder(), ".pydock"), "")
+
+
+def local_place() -> Optional[Place]:
+    """The current folder's `.pydock`, or that of the nearest folder above that belongs to the same user."""
+    try:
+        folder = start = os.getcwd()
+        home = home_folder()
+    except (OSError, PydockError):
+        return None
+    while True:
+        root = os.path.join(folder, ".pydock")
+        if folder != home and os.path.isdir(root) and (folder == start or os.stat(root).st_uid == os.getuid()):
+            return Place("local", root, "%s has a .pydock" % ("the current folder" if folder == start else folder))
+        if folder == os.path.dirname(folder):
+            return None
+        folder = os.path.dirname(folder)
+
+
+def find_place(mode: Optional[str]) -> Place:
+    """Local or global mode: as the options say, else local where a project is found (design: what lies where)."""
+    local = local_place() if mode != "global" else None
+    if mode == "local" and not local:
+        local = Place("local", os.path.join(current_folder(), ".pydock"), "")
+        if local.root == global_place().root:
+            raise PydockError("the home folder's .pydock is the global one", "leave out --local, or cd into a project")
+    if local:
+        local.why = "--local" if mode else local.why
+        return local
+    place = global_place()
+    place.why = "--global" if mode else "no .pydock in this folder or above it"
+    return place
+
+
+class Settings:
+    """Where each setting comes from, last wins: default, global file, local file, PYDOCK_… of the process."""
+
+    def __init__(self, place: Place) -> None:
+        self.values: Dict[str, Tuple[str, str]] = {key: (value, "default") for key, (value, _) in SETTINGS.items()}
+        for path in [global_place().conf] + ([place.conf] if place.mode == "local" else []):
+            for key, value in read_conf(path).items():
+                if key == "engine" and path == place.conf and place.mode == "local":
+                    talk.warn("%s names an engine, which a project may not choose; ignored" % path)
+                else:
+                    self.values[key] = (checked(key, value, path), path)
+        for key in SETTINGS:
+            variable = "PYDOCK_" + key.upper()
+            if variable in os.environ:
+                self.values[key] = (checked(key, os.environ[variable], variable), variable)
+
+    def __getitem__(self, key: str) -> str:
+        value = self.values[key][0]
+        return value or login_name() if key == "user" else value
+
+    def engine(self) -> Engine:
+        import shlex
+
+        return Engine(shlex.split(self["engine"]))
+
+
+def login_name() -> str:
+    import pwd
+
+    try:
+        name = re.sub(r"[^a-z0-9_.-]", "-", pwd.getpwuid(os.getuid()).pw_name.lower())[:32]
+    except KeyError:
+        return "user"
+    return name if USERNAME.fullmatch(name) else "user"
+
+
+def read_conf(path: str) -> Dict[str, str]:
+    if not os.path.exists(path):
+        return {}
+    import configparser
+
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        with open(path, encoding="utf-8") as file:
+            parser.read_file(file)
+    except (configparser.Error, UnicodeDecodeError, OSError) as error:
+        raise PydockError("cannot read %s: %s" % (path, " ".join(str(error).split()))) from None
+    if not parser.has_section("pydock"):
+        raise PydockError("%s has no section [pydock]" % path)
+    return dict(parser.items("pydock"))
+
+
+def checked(key: str, value: str, source: str) -> str:
+    """The value of a setting, or one clear error."""
+    import shlex
+
+    if key not in SETTINGS:
+        raise PydockError("unknown setting '%s' in %s" % (key, source), nearest(key, SETTINGS) or "settings: " + ", ".join(SETTINGS))
+    try:
+        bad = {"image": not value or bool(re.search(r"\s", value)), "repository": bool(re.search(r"\s", value)),
+               "user": bool(value) and not USERNAME.fullmatch(value), "installer": value not in ("uv", "pip"),
+               "python": not VERSION.fullmatch(value), "history": not re.fullmatch(r"[1-9]\d{0,2}", value),
+               "prefix": not NAME.fullmatch(value), "engine": not shlex.split(value)}[key]
+    except ValueError:
+        bad = True
+    if bad:
+        raise PydockError("bad value %r for the setting '%s' in %s" % (value, key, source), "%s: %s; default '%s'" % (key, SETTINGS[key][1], SETTINGS[key][0]))
+    return value.rstrip("/") + "/" if key == "repository" and value else value
+
+
+def nearest(word: str, words: Any) -> str:
+    import difflib
+
+    found = difflib.get_close_matches(word.lower(), list(words), 1)
+    return "did you mean '%s'?" % found[0] if found else ""
+
+
+def check_name(name: str) -> str:
+    if NAME.fullmatch(name) and len(name) <= 64:
+        return name
+    close = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64].strip("-")
+    raise PydockError("%r is not a name for an environment" % name,
+                      "did you mean '%s'?" % close if close and close.isascii() else "small letters, digits, and single . _ - between them; 64 at most")
+
+
+def sha256(data: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
+
+
+class Env:
+    """One environment: the folder `envs/NAME`, and the image named after it. `work` is where its files are now: the
+    folder itself, or a hidden one beside it while it is being created."""
+
+    def __init__(self, place: Place, name: str, prefix: str) -> None:
+        self.place = place
+        self.name = check_name(name)
+        self.folder = self.work = os.path.join(os.path.realpath(place.envs), name)
+        mark = "__" + sha256(os.fsencode(self.folder))[:8] if place.mode == "local" else ""
+        self.repo = "%s-%s%s" % (prefix, name, mark)
+        self.latest = self.repo + ":latest"
+        self.planned: Dict[str, str] = {}  # what --dry-run would have written
+        self.id = os.urandom(4).hex()
+        self.temporary = "%s--tmp-%s" % (self.repo, self.id)
+        self.temporary_tag = "%s:tmp-%s" % (self.repo, self.id)
+
+    @property
+    def title(self) -> str:
+        return self.name if self.place.mode == "global" else "--local " + self.name
+
+    def path(self, file: str) -> str:
+        return os.path.join(self.work, file)
+
+    def exists(self) -> bool:
+        return os.path.lexists(self.folder)
+
+    def read(self, file: str) -> str:
+        if file in self.planned:
+            return self.planned[file]
+        try:
+            with open(self.path(file), encoding="utf-8", errors="surrogateescape", newline="") as handle:
+                return handle.read()
+        except FileNotFoundError:
+            raise PydockError("%s has no %s" % (self.work, file), "git checkout it, or write one; or: pydock delete %s" % self.title) from None
+        except OSError as error:
+            raise PydockError("cannot read %s: %s" % (self.path(file), error.strerror)) from None
+
+    def hashes(self) -> Tuple[str, str]:
+        """SHA-256 of the dockerfile and of requirements.txt, as they are on disk now."""
+        return (sha256(self.read("dockerfile").encode(errors="surrogateescape")),
+                sha256(self.read("requirements.txt").encode(errors="surrogateescape")))
+
+    def write(self, file: str, text: str) -> None:
+        """Replaces a file at once, and durably: a crash leaves the old one or the new one."""
+        if talk.dry_run:
+            self.planned[file] = text
+            talk.script(heredoc(["cat"], text, self.path(file)))
+            return
+        write_file(self.path(file), text)
+
+
+def write_file(path: str, text: str) -> None:
+    new = os.path.join(os.path.dirname(path), ".%s.new" % os.path.basename(path))
+    try:
+        with open(new, "w", encoding="utf-8", errors="surrogateescape", newline="") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        if os.path.exists(path):
+            os.chmod(new, os.stat(path).st_mode & 0o7777)
+        os.replace(new, path)
+    except OSError as error:
+        try:
+            os.unlink(new)
+        except OSError:
+            pass
+        raise PydockError("cannot write %s: %s" % (path, error.strerror)) from None
+
+
+def make_folder(path: str, parents: bool = True) -> List[str]:
+    """Makes a folder, and those above it; returns what it made, deepest first."""
+    if talk.dry_run:
+        talk.script(shell_join(["mkdir", "-p", path]))
+        return []
+    made: List[str] = []
+    missing = [path]
+    while parents and not os.path.isdir(os.path.dirname(missing[-1])):
+        missing.append(os.path.dirname(missing[-1]))
+    try:
+        for folder in reversed(missing):
+            os.mkdir(folder)
+            made.insert(0, folder)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise PydockError("cannot make the folder %s: %s" % (path, error.strerror)) from None
+    return made
+
+
+class Lock:
+    """An flock of an environment's folder, held while it changes. It ends with the process, however that ends."""
+
+    def __init__(self, folder: str, title: str) -> None:
+        self.folder = folder
+        self.title = title
+        self.fd = -1
+
+    def __enter__(self) -> Lock:
+        if not talk.dry_run:
+            while not self.take():
+                pass
+        return self
+
+    def take(self) -> bool:
+        import fcntl
+
+        try:
+            self.fd = os.open(self.folder, os.O_RDONLY)
+        except OSError as error:
+            raise PydockError("cannot open %s: %s" % (self.folder, error.strerror)) from None
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            talk.say("waiting for %s, which is changing %s" % (self.holder(), self.title))
+            fcntl.flock(self.fd, fcntl.LOCK_EX)
+        if os.path.isdir(self.folder) and os.path.samestat(os.stat(self.folder), os.fstat(self.fd)):
+            return True
+        os.close(self.fd)  # deleted, perhaps made anew, while this one waited
+        return False
+
+    def holder(self) -> str:
+        """The command that holds the lock, by the kernel's list of locks; without one, in general words."""
+        inode = ":%d " % os.fstat(self.fd).st_ino
+        try:
+            with open("/proc/locks") as locks:
+                pid = next(line.split()[4] for line in locks if inode in line and "->" not in line)
+            with open("/proc/%s/cmdline" % pid, "rb") as command:
+                words = command.read().decode(errors="replace").rstrip("\0").split("\0")
+            start = next(i for i, word in enumerate(words) if "pydock" in os.path.basename(word))
+            return "'pydock %s' (process %s)" % (" ".join(words[start + 1:]), pid)
+        except (OSError, StopIteration):
+            return "another pydock"
+
+    def __exit__(self, *_: object) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+
+def temporary_folders(place: Place) -> Iterator[Tuple[str, str, str]]:
+    """(path, name, kind) of what a `create` or `delete` that died has left in `envs/`; kind is 'new' or 'old'."""
+    try:
+        entries = sorted(os.listdir(place.envs))
+    except OSError:
+        return
+    for entry in entries:
+        found = re.fullmatch(r"\.(.+)\.(new|old)-[0-9a-f]{8}", entry)
+        if found and NAME.fullmatch(found.group(1)):
+            yield os.path.join(os.path.realpath(place.envs), entry), found.group(1), found.group(2)
+
+
+def remove_folder(path: str) -> None:
+    import shutil
+
+    if talk.dry_run:
+        talk.script(shell_join(["rm", "-rf", path]))
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Text: the dockerfile, requirements, labels, the settings of the host
+
+
+def quote(text: str) -> str:
+    """URL-quoted, so that it is one word to a dockerfile, to the engine's filters and to a shell."""
+    return "".join(chr(b) if chr(b).isalnum() and b < 128 or chr(b) in "/:=,.-_+@" else "%%%02X" % b for b in os.fsencode(text))
+
+
+def unquote(text: str) -> str:
+    from urllib.parse import unquote_to_bytes
+
+    return os.fsdecode(unquote_to_bytes(text))
+
+
+def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -> str:
+    """`user` is [ID:]NAME or empty. A base image that names its registry gets no other one in front."""
+    image = image.replace("{version}", version)
+    host = image.split("/")[0] if "/" in image else ""
+    text = DOCKERFILE.replace("@FROM@", image if re.search(r"[.:]|^localhost$", host) else "${REPOSITORY}" + image)
+    text = text.replace("@APT@", "" if apt else "# ").replace("@PACKAGES@", " ".join(apt) or "git gcc")
+    text = text.replace("@FETCH@", FETCH_SH).replace("@FINISH@", FINISH_SH)
+    uid, _, name = user.rpartition(":")
+    for key, value in (("USERNAME", name), ("USER_UID", uid), ("USER_GID", uid)):
+        if value:
+            shown = '"%s"' % value if value == TEMPLATE_ARGS[key] else value
+            text = text.replace("ARG %s=%s\n" % (key, TEMPLATE_ARGS[key]), "ARG %s=%s\n" % (key, shown))
+    return text
+
+
+def open_args(dockerfile: str) -> List[str]:
+    """The ARGs that pydock fills in: those whose default is still the template's."""
+    return [key for key, value in TEMPLATE_ARGS.items() if re.search(r"(?m)^ARG %s=%s\s*$" % (key, value), dockerfile)]
+
+
+def build_args(dockerfile: str, settings: Settings) -> Dict[str, str]:
+    values = {"REPOSITORY": settings["repository"], "USERNAME": settings["user"], "USER_UID": str(os.getuid()),
+              "USER_GID": str(os.getgid()), "INSTALLER": settings["installer"]}
+    return {key: values[key] for key in open_args(dockerfile)}
+
+
+def label_words(labels: Dict[str, str]) -> str:
+    """The text of a LABEL instruction; values are quoted for URLs, so they need no other quotes."""
+    words = ["%s=%s" % (key, value) if key else value for key, value in labels.items()]
+    text = "LABEL " + " ".join(words)
+    return Shell('"%s"' % text) if any(isinstance(value, Shell) for value in labels.values()) else text
+
+
+def classic_dockerfile(text: str, labels: Dict[str, str]) -> str:
+    """The text for a builder that refuses --mount, and takes a step for each label. The first label tells its untagged
+    leftovers from everybody else's."""
+    text = re.sub(r"(?m)^(RUN\s+)(?:--mount=\S+\s*(?:\\\n\s*)?)+", r"\1", text)
+    text = re.sub(r"(?m)^LABEL pydock=1$", "LABEL pydock=1 pydock.builder=classic", text)
+    return text + ("\n" + label_words(labels) + "\n" if labels else "")
+
+
+def base_of(dockerfile: str) -> Tuple[str, str]:
+    """(image, Python version) by the first FROM; the version is empty where the tag does not tell it."""
+    found = re.search(r"(?mi)^FROM\s+(?:--\S+\s+)*(\S+)", dockerfile)
+    image = found.group(1) if found else ""
+    version = re.search(r"python:(\d+\.\d+(?:\.\d+)?)", image)
+    return image, version.group(1) if version else ""
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def requirement_name(text: str) -> str:
+    """The canonical name that a requirement starts with, or ''."""
+    found = REQUIREMENT.match(text.strip())
+    return canonical(found.group(1)) if found else ""
+
+
+def no_password(text: str, what: str) -> None:
+    if re.search(r"://[^/@\s]*:[^/@\s]*@|https?://[^/@\s]+@", text):
+        raise PydockError("%s has a user or password in it, which would be written to requirements.txt" % what,
+                          "put it into ~/.netrc: machine HOST login USER password SECRET")
+
+
+HOST_ONLY = re.compile(r"PIP_(CONFIG_FILE|CACHE_DIR|NO_CACHE_DIR|TARGET|USER|PREFIX|ROOT|PYTHON|LOG|SRC|REQUIREMENT|CONSTRAINT|"
+                       r"REQUIRE_VIRTUALENV|BREAK_SYSTEM_PACKAGES|CERT|CLIENT_CERT|REPORT|EDITABLE)|"
+                       r"UV_(CACHE_DIR|NO_CACHE|PYTHON.*|PROJECT.*|TOOL.*|LINK_MODE|SYSTEM_PYTHON|CONFIG_FILE|TARGET|PREFIX|"
+                       r"BREAK_SYSTEM_PACKAGES|ENV_FILE|WORKING_.*|OFFLINE)")
+SAME_SETTING = (("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_INDEX_URL", "UV_INDEX_URL"), ("PIP_EXTRA_INDEX_URL", "UV_EXTRA_INDEX_URL"),
+                ("PIP_FIND_LINKS", "UV_FIND_LINKS"), ("PIP_TRUSTED_HOST", "UV_INSECURE_HOST"), ("PIP_DEFAULT_TIMEOUT", "UV_HTTP_TIMEOUT"),
+                ("PIP_PROXY", "HTTPS_PROXY"), ("PIP_PROXY", "HTTP_PROXY"))
+PROXIES = [name for word in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY") for name in (word, word.lower())]
+
+
+def pip_conf() -> Dict[str, str]:
+    """The host's pip configuration files as PIP_… variables, a later file over an earlier one."""
+    import configparser
+
+    home = home_folder()
+    named = os.environ.get("PIP_CONFIG_FILE")
+    files = ["/etc/pip.conf", home + "/.pip/pip.conf", os.path.join(os.environ.get("XDG_CONFIG_HOME") or home + "/.config", "pip/pip.conf")]
+    found: Dict[str, str] = {}
+    for path in [] if named == os.devnull else files + ([named] if named else []):
+        parser = configparser.ConfigParser(interpolation=None)
+        try:
+            parser.read(path, encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError):
+            continue
+        for section in ("global", "install"):
+            if parser.has_section(section):
+                found.update(("PIP_" + k.upper().replace("-", "_"), " ".join(v.split())) for k, v in parser.items(section))
+    return found
+
+
+def host_settings() -> Dict[str, str]:
+    """The host's settings for an installer, by variable: indexes, proxies, timeouts. What names a path of this host is
+    left out, since no container has it."""
+    environ = {**pip_conf(), **os.environ}
+    found = {}
+    for key, value in environ.items():
+        if key in PROXIES or key.startswith(("PIP_", "UV_")) and not HOST_ONLY.fullmatch(key):
+            words = [word for word in value.split() if not word.startswith(("/", "~", "./", "file:"))]
+            if words:
+                found[key] = " ".join(words)
+    for pip, uv in SAME_SETTING:
+        if pip in found:
+            found.setdefault(uv, found[pip])
+        elif uv in found and pip != "PIP_PROXY":
+            found[pip] = found[uv]
+    if "UV_DEFAULT_INDEX" in found:
+        found.pop("UV_INDEX_URL", None)
+    return found
+
+
+def host_file(*candidates: Optional[str]) -> str:
+    for path in candidates:
+        if path and os.path.isfile(path):
+            try:
+                with open(path, encoding="utf-8") as file:
+                    return file.read()
+            except (OSError, UnicodeDecodeError):
+                continue
+    return ""
+
+
+def settings_sh() -> str:
+    """The host's settings as shell text: exports, and files on the container's /dev/shm, which no image ever holds."""
+    import shlex
+
+    lines = ["export %s=%s" % (key, shlex.quote(value)) for key, value in sorted(host_settings().items())]
+    environ = {**pip_conf(), **os.environ}
+    ca = host_file(environ.get("PIP_CERT"), environ.get("SSL_CERT_FILE"), environ.get("REQUESTS_CA_BUNDLE"))
+    netrc = host_file(environ.get("NETRC"), os.path.join(home_folder(), ".netrc"))
+    for text, file, names in ((ca, "ca.pem", "SSL_CERT_FILE PIP_CERT REQUESTS_CA_BUNDLE GIT_SSL_CAINFO"), (netrc, "netrc", "NETRC")):
+        if text:
+            lines.append("(umask 077; cat > /dev/shm/%s) <<'END-OF-FILE'\n%s\nEND-OF-FILE" % (file, text.rstrip("\n")))
+            lines += ["export %s=/dev/shm/%s" % (name, file) for name in names.split()]
+    return "\n".join(lines) + "\n"
+
+
+# ------------------------------------------------------------------------------------------------------------
+# argv: pure functions that build what the engine gets
+
+
+def build_argv(builder: str, tag: str, context: str, labels: Dict[str, str], args: Dict[str, str], proxies: Sequence[str],
+               secret: str, no_cache: bool, pull: bool) -> List[str]:
+    """`docker build`; the classic builder reads its dockerfile from stdin. Proxies are named without a value, which the
+    engine's client takes from its own environment and the engine keeps out of the history."""
+    argv = ["build", "-t", tag, "-f", "-" if builder == "classic" else os.path.join(context, "dockerfile")]
+    argv += ["--load"] if builder == "buildx" else ["--force-rm"] if builder == "classic" else []
+    argv += ["--no-cache"] if no_cache else []
+    argv += ["--pull"] if pull else []
+    for key, value in args.items():
+        argv += ["--build-arg", "%s=%s" % (key, value)]
+    for key in proxies:
+        argv += ["--build-arg", key]
+    for key, value in labels.items():
+        argv += ["--label", "%s=%s" % (key, value)]
+    argv += ["--secret", "id=pydock,src=" + secret] if secret else []
+    return argv + [context]
+
+
+def work_argv(container: str, image: str, config: Dict[str, Any], options: Sequence[str], command: Sequence[str]) -> List[str]:
+    """`docker run` of a container whose result is committed: by root, and nothing by -e. --entrypoint only where the image
+    has one: a commit can put an entrypoint back, but not take one away."""
+    argv = ["run", "-i", "--name", container, "--pull", "never", "-u", "0:0", *options]
+    if config.get("Entrypoint"):
+        return argv + ["--entrypoint", command[0], image, *command[1:]]
+    return argv + [image, *command]
+
+
+def install_options(cache: str, mounts: Sequence[Tuple[str, str]]) -> List[str]:
+    """The cache of downloads, and what is mounted for an installer, read-only."""
+    argv = ["-w", "/opt/pydock", "-v", cache + ":/cache"]
+    for source, target in mounts:
+        argv += ["--mount", mount_value(source, target, True)]
+    return argv
+
+
+def commit_argv(container: str, tag: str, config: Dict[str, Any], labels: Dict[str, str], blank: Sequence[str] = ()) -> List[str]:
+    """`docker commit` with the environment's own CMD, USER and so on put back, which it would take from the container."""
+    changes = ["CMD " + json.dumps(config.get("Cmd") or ["python3"]), "USER " + (config.get("User") or "0"),
+               "WORKDIR " + (config.get("WorkingDir") or "/")]
+    changes += ["ENTRYPOINT " + json.dumps(config["Entrypoint"])] if config.get("Entrypoint") else []
+    changes += ["ENV %s=" % key for key in blank] + [label_words(labels)]
+    return ["commit"] + [word for change in changes for word in ("--change", change)] + [container, tag]
+
+
+def mount_value(source: str, target: str, readonly: bool = False) -> str:
+    """The value of --mount, which the engine reads as one line of CSV."""
+    fields = ["type=bind", "source=" + source, "target=" + target] + (["readonly"] if readonly else [])
+    return ",".join('"%s"' % field.replace('"', '""') if re.search(r'[,"\r\n]', field) else field for field in fields)
+
+
+def publish_value(port: str) -> str:
+    """-p 8888 is 127.0.0.1:8888:8888, and 8080:80 is 127.0.0.1:8080:80; an address that is given stays."""
+    if port.startswith("[") or port.count(":") >= 2:
+        return port
+    if ":" not in port:
+        port = "%s:%s" % (port.split("/")[0], port)
+    return "127.0.0.1:" + port
+
+
+SYSTEM = set("bin boot dev etc lib lib32 lib64 libx32 proc run sbin sys usr".split())
+TOP = set("home media mnt opt root srv tmp var".split())
+
+
+def hides_nothing(path: str) -> bool:
+    """Whether a folder of the host can be mounted at its own path without hiding what the image needs."""
+    parts = path.strip("/").split("/")
+    if parts[0] in SYSTEM or len(parts) == 1 and parts[0] in TOP:
+        return False
+    if parts[0] == "var" and parts[1] in ("cache", "lib", "lock", "log", "run", "spool"):
+        return False
+    return parts[:2] not in (["opt", "venv"], ["opt", "pydock"])
+
+
+def folder_mounts(folder: str, current: str, host_home: str, home: str) -> Tuple[List[Tuple[str, str]], str]:
+    """((source, target) …, working folder) for a folder of the host in a container whose user's home is `home`."""
+    if folder == host_home or folder.startswith(host_home.rstrip("/") + "/"):
+        target = os.path.normpath(os.path.join(home, os.path.relpath(folder, host_home)))
+    else:
+        target = os.path.join(home, os.path.basename(folder))
+    mounts = [(folder, target)]
+    if target != folder and hides_nothing(folder):
+        mounts.append((folder, folder))
+    return mounts, os.path.normpath(os.path.join(target, os.path.relpath(current, folder)))
+
+
+def run_argv(image: str, container: str, hostname: str, user: str, mounts: Sequence[Tuple[str, str]], folder: str,
+             options: Sequence[str], command: Sequence[str], tty: bool, init: bool) -> List[str]:
+    """`docker run` of a program in an environment; `options` are the user's own, ready for docker, and win."""
+    argv = ["run", "--rm", "-i", "--name", container, "--pull", "never", "--hostname", hostname[:63]]
+    argv += ["-t"] if tty else []
+    argv += ["--init"] if init else []
+    argv += ["-u", user] if user else []
+    for source, target in mounts:
+        argv += ["--mount", mount_value(source, target)]
+    argv += ["-w", folder] + list(options) + [image]
+    return argv + ([] if init else ["python3", "-c", INIT_PY]) + list(command)
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Operations
+
+
+class Image:
+    """What `image inspect` tells of one image, under one of its tags."""
+
+    def __init__(self, tag: str, data: Dict[str, Any]) -> None:
+        self.tag = tag
+        self.data = data
+        self.id: str = data["Id"]
+        self.config: Dict[str, Any] = data.get("Config") or {}
+        self.labels: Dict[str, str] = self.config.get("Labels") or {}
+        self.layers: List[str] = (data.get("RootFS") or {}).get("Layers") or []
+        self.size: int = data.get("Size") or 0
+        self.created: str = data.get("Created") or ""
+
+    def of(self, env: Env) -> bool:
+        return self.labels.get("pydock.folder") == quote(env.folder)
+
+    def made_of(self, hashes: Tuple[str, str]) -> bool:
+        return (self.labels.get("pydock.dockerfile"), self.labels.get("pydock.requirements")) == hashes
+
+    def packages(self) -> Dict[str, str]:
+        listing = unquote(self.labels.get("pydock.packages", ""))
+        return dict(item.partition("==")[::2] for item in listing.split(",") if item)
+
+
+class Session:
+    """What a command works with: place, settings, engine."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.settings = Settings(place)
+        self.engine = self.settings.engine()
+
+    def env(self, name: str, place: Optional[Place] = None) -> Env:
+        """The environment of this name; an error that helps where there is none."""
+        place = place or self.place
+        env = Env(place, name, self.settings["prefix"])
+        if os.path.islink(env.folder):
+            raise PydockError("%s is a symbolic link, which pydock does not follow" % env.folder, "put the folder itself there")
+        if os.path.isdir(env.folder):
+            return env
+        other: Optional[Place] = global_place() if place.mode == "local" else local_place()
+        if other and name in other.names():
+            hint = "it is a %s one: pydock --%s COMMAND %s" % (other.mode, other.mode, name)
+        else:
+            hint = nearest(name, place.names()) or "pydock create %s" % env.title
+        raise PydockError("no %s environment '%s'" % (place.mode, name), hint)
+
+
+def images_of(engine: Engine, env: Env) -> Dict[str, Image]:
+    """All images under the environment's name, by tag: two calls."""
+    tags = dict(line.split() for line in engine.query("image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", env.repo).splitlines())
+    tags.pop("<none>", None)
+    return inspect(engine, {tag: env.repo + ":" + tag for tag in tags})
+
+
+def inspect(engine: Engine, references: Dict[str, str]) -> Dict[str, Image]:
+    """The images behind references, by key; one call. One that vanished meanwhile is left out."""
+    if not references:
+        return {}
+    process = engine.start(["image", "inspect", *references.values()], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    out, _ = engine.finish(process)
+    found = json.loads(out or b"[]")
+    if len(found) == len(references):
+        return {key: Image(key, data) for key, data in zip(references, found)}
+    if not found:
+        engine.query("version", "--format", "{{.Server.Version}}")
+    keys = {name.split("/")[-1]: key for key, name in references.items()}
+    return {keys[tag.split("/")[-1]]: Image(keys[tag.split("/")[-1]], data) for data in found
+            for tag in data.get("RepoTags") or [] if tag.split("/")[-1] in keys}
+
+
+def check_owner(env: Env, images: Dict[str, Image]) -> None:
+    """No tag is moved or removed that names another folder which exists: two homes, or two users, on one engine."""
+    for image in images.values():
+        folder = unquote(image.labels.get("pydock.folder", ""))
+        if folder and folder != env.folder and may_exist(folder):
+            raise PydockError("the image %s belongs to the environment in %s" % (env.repo, folder),
+                              "give your images another name: pydock config --global prefix %s" % (login_name() if USERNAME.fullmatch(login_name()) and NAME.fullmatch(login_name()) else "mine"))
+        if not folder and image.tag == "latest":
+            raise PydockError("the image %s was not made by pydock" % env.latest, "docker rmi %s, or another name" % env.latest)
+
+
+def may_exist(folder: str) -> bool:
+    try:
+        os.lstat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # no permission to look: somebody's
+        pass
+    return True
+
+
+def labels_for(env: Env, hashes: Tuple[str, str], command: Sequence[str]) -> Dict[str, str]:
+    import time
+
+    return {"pydock": "1", "pydock.name": env.name, "pydock.folder": quote(env.folder), "pydock.dockerfile": hashes[0],
+            "pydock.requirements": hashes[1], "pydock.command": quote(shell_join(command)),
+            "pydock.time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+
+
+def remove_leftovers(engine: Engine, env: Env, images: Dict[str, Image]) -> None:
+    """What a command that died has left: its temporary container and tags. Only under the environment's lock."""
+    for line in engine.query("ps", "-a", "--format", "{{.Names}}", "--filter", "name=%s--tmp-" % env.repo).split():
+        if line.startswith(env.repo + "--tmp-"):
+            engine.drop("rm", "-f", line)
+    for tag in [tag for tag in images if tag.startswith("tmp-")]:
+        engine.drop("rmi", "%s:%s" % (env.repo, images.pop(tag).tag))
+
+
+def recover(engine: Engine, env: Env) -> Dict[str, Image]:
+    """Finishes or undoes what died, and returns the images. Files that match a newer state than the present one say
+    that it was only not tagged yet; anything else of a temporary name goes. Only under the environment's lock."""
+    images = images_of(engine, env)
+    if talk.dry_run:
+        return images
+    check_owner(env, images)
+    hashes = env.hashes()
+    latest = images.get("latest")
+    if not latest or not latest.made_of(hashes):
+        numbers = sorted((int(tag) for tag in images if tag.isdigit()), reverse=True)
+        newest = [images[str(number)] for number in numbers[:1] if not latest or images[str(number)].id != latest.id]
+        started = [image for tag, image in images.items() if re.fullmatch("tmp-[0-9a-f]{8}", tag)]
+        for image in newest + started:
+            if image.of(env) and image.made_of(hashes):
+                promote(engine, env, images, image)
+                images = images_of(engine, env)
+                break
+    remove_leftovers(engine, env, images)
+    return images
+
+
+def promote(engine: Engine, env: Env, images: Dict[str, Image], image: Optional[Image] = None) -> None:
+    """Makes an image the present state: the next number, then latest. Then what no state needs any more goes."""
+    source = "%s:%s" % (env.repo, image.tag) if image else env.temporary_tag
+    if not image or not image.tag.isdigit():
+        engine.change("tag", source, "%s:%d" % (env.repo, max([int(tag) for tag in images if tag.isdigit()] + [0]) + 1))
+    engine.change("tag", source, env.latest)
+    if not image or not image.tag.isdigit():
+        engine.drop("rmi", source)
+
+
+def drop_old_states(session: Session, env: Env) -> None:
+    """Kept are the first state, the newest `history` that the present one stands on, and the newest that it does not
+    stand on; those with a name other than a number are the user's."""
+    if talk.dry_run:
+        return
+    images = images_of(session.engine, env)
+    present = images["latest"].layers if "latest" in images else []
+    numbers = sorted((int(tag) for tag in images if tag.isdigit()), reverse=True)
+    below = [n for n in numbers if images[str(n)].layers == present[:len(images[str(n)].layers)]]
+    beside = [n for n in numbers if n not in below]
+    keep = set(numbers[-1:] + below[:int(session.settings["history"]) + 1] + beside[:1])
+    for number in numbers:
+        if number not in keep:
+            session.engine.drop("rmi", "%s:%d" % (env.repo, number))
+
+
+class EngineLock:
+    """A lock that all users of one engine's client on this host share, on the client's own file: builds by the classic
+    builder hold it together, and the sweep of their untagged leftovers takes it alone or not at all."""
+
+    def __init__(self, engine: Engine, alone: bool) -> None:
+        import shutil
+
+        self.file = "" if talk.dry_run else shutil.which(engine.program[-1]) or ""
+        self.alone = alone
+        self.fd = -1
+
+    def __enter__(self) -> bool:
+        import fcntl
+
+        try:
+            self.fd = os.open(self.file, os.O_RDONLY)
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB if self.alone else fcntl.LOCK_SH)
+        except OSError:
+            return False
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+
+def sweep(session: Session) -> None:
+    """Removes what commands that died have left: half-made and half-deleted folders, and leftovers of the old builder."""
+    engine = session.engine
+    if talk.dry_run:
+        return
+    for path, name, kind in temporary_folders(session.place):
+        import fcntl
+
+        try:
+            fd = os.open(path, os.O_RDONLY)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            env = Env(session.place, name, session.settings["prefix"])
+            if kind == "old" and not env.exists():
+                remove_images(engine, env)
+            elif kind == "new":
+                remove_temporary(engine, env, path[-8:])
+            remove_folder(path)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(fd)
+    if not engine.podman:
+        sweep_classic(engine)
+
+
+def sweep_classic(engine: Engine) -> None:
+    dangling = engine.query("image", "ls", "-q", "--filter", "dangling=true", "--filter", "label=pydock.builder=classic").split()
+    if not dangling:
+        return
+    with EngineLock(engine, alone=True) as taken:
+        if taken:
+            for line in engine.query("ps", "-a", "--filter", "label=pydock.builder=classic", "--format", '{{.ID}} {{.Label "pydock.name"}}').splitlines():
+                if len(line.split()) == 1:
+                    engine.drop("rm", "-f", line.strip())
+            unfinished = inspect(engine, {id_: id_ for id_ in dangling})
+            engine.drop("rmi", *[image.id for image in unfinished.values() if "pydock.name" not in image.labels])
+
+
+def remove_temporary(engine: Engine, env: Env, mark: str) -> None:
+    engine.drop("rm", "-f", "%s--tmp-%s" % (env.repo, mark))
+    for end in ("", "-base", "-build"):
+        engine.drop("rmi", "%s:tmp-%s%s" % (env.repo, mark, end))
+
+
+def remove_images(engine: Engine, env: Env) -> bool:
+    """Removes every tag of the environment's name that is its own; whether all of them went."""
+    images = images_of(engine, env)
+    mine = [image.tag for image in images.values() if image.of(env) or image.tag.startswith("tmp-")]
+    return all([engine.drop("rmi", "%s:%s" % (env.repo, tag)) for tag in mine])
+
+
+class Secret:
+    """The host's settings as a file for `--secret`: in memory where this system and the engine's client allow that, so
+    that nothing stays behind even if pydock is killed. `path` is empty where there is nothing to hand over."""
+
+    def __init__(self, engine: Engine) -> None:
+        import tempfile
+
+        self.path = ""
+        self.fds: List[int] = []
+        self.file = ""
+        text = "" if talk.dry_run else settings_sh()
+        if not text.strip():
+            return
+        if hasattr(os, "memfd_create") and not engine.sudo:
+            fd = os.memfd_create("pydock")
+            os.write(fd, text.encode(errors="surrogateescape"))
+            self.path, self.fds = "/proc/%d/fd/%d" % (os.getpid(), fd), [fd]
+        else:
+            fd, self.path = tempfile.mkstemp(prefix="pydock-")
+            self.file = self.path
+            with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(text)
+
+    def __enter__(self) -> Secret:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for fd in self.fds:
+            os.close(fd)
+        if self.file:
+            os.unlink(self.file)
+
+
+def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_cache: bool, pull: bool) -> None:
+    """`docker build` of the environment's folder, by whatever builder there is."""
+    engine, dockerfile = session.engine, env.read("dockerfile")
+    builder = engine.builder()
+    args = build_args(dockerfile, session.settings)
+    proxies = [name for name in PROXIES if os.environ.get(name)]
+    environ = ["DOCKER_BUILDKIT=1"] if builder == "buildkit" else ["DOCKER_BUILDKIT=0"] if builder == "classic" else []
+    text = None
+    if builder == "classic":
+        text, labels = classic_dockerfile(dockerfile, labels), {}
+        named = [key for key in host_settings() if "INDEX_URL" in key or key == "UV_INDEX"]
+        if named and any(line.strip() for line in env.read("requirements.txt").splitlines()):
+            raise PydockError("this docker builds without BuildKit, which cannot be handed %s without storing it in the image" % named[0],
+                              "install buildx (Debian: docker-buildx; https://docs.docker.com/go/buildx/), or put an index without a password into requirements.txt")
+    with Secret(engine) as secret, EngineLock(engine, alone=False):
+        argv = build_argv(builder, tag, env.work, labels, args, proxies, "" if builder == "classic" else secret.path, no_cache, pull)
+        if not talk.verbose and (text or not sys.stderr.isatty()):
+            talk.say("building %s" % env.name)
+        engine.change(*argv, data=text, show=True, see=talk.verbose or not text and sys.stderr.isatty(), environ=environ)
+
+
+def build_image(session: Session, env: Env, tag: str, command: Sequence[str], no_cache: bool = False, pull: bool = False) -> None:
+    """Builds the files as they are; the result, with all its labels, is `tag`."""
+    engine, hashes = session.engine, env.hashes()
+    version = base_of(env.read("dockerfile"))[1]
+    labels = labels_for(env, hashes, command)
+    try:
+        if version and not re.search(r"(?m)^\s*[^#\s]", env.read("requirements.txt")):
+            run_build(session, env, tag, {**labels, "pydock.python": version, "pydock.packages": ""}, no_cache, pull)
+            return
+        built = env.temporary_tag + "-build"
+        run_build(session, env, built, {}, no_cache, pull)
+    except EngineError as error:
+        if not engine.podman:
+            sweep_classic(engine)
+        raise PydockError("cannot build %s: what failed is above; the image is as it was" % env.name if error.code != 130 else str(error),
+                          build_hint(env)) from None
+    config = image_config(engine, built)
+    command_line = ["python3", "-BIc", FREEZE_PY, json.dumps({"folder": "/opt/pydock", "gone": [], "asked": [], "options": [], "write": False})]
+    found = engine.change(*work_argv(env.temporary, built, config, [], command_line), capture="labels")
+    engine.change(*commit_argv(env.temporary, tag, config, {**labels, "": found}))
+    engine.drop("rm", "-f", env.temporary)
+    engine.drop("rmi", built)
+
+
+def build_hint(env: Env) -> str:
+    base, _ = base_of(env.read("dockerfile"))
+    return "the base image %s needs Python 3 with venv; what packages need of the system (git, gcc) goes on the apt-get line of %s" % (
+        base.replace("${REPOSITORY}", ""), os.path.join(env.folder, "dockerfile"))
+
+
+def image_config(engine: Engine, reference: str) -> Dict[str, Any]:
+    """Config of an image that was there a moment ago; {} under --dry-run, where it may not be there yet."""
+    text = engine.ask("image", "inspect", "--format", "{{json .Config}}", reference)
+    if text is None and not talk.dry_run:
+        raise PydockError("the image %s has vanished" % reference)
+    config: Dict[str, Any] = json.loads(text) if text else {
+        "Cmd": ["python3"], "User": "%d:%d" % (os.getuid(), os.getgid()), "WorkingDir": "/home/" + login_name()}
+    return config
+
+
+def find_same(session: Session, env: Env) -> Optional[str]:
+    """An image made of the same files for the same user under another name, as after a project was moved or cloned."""
+    hashes, dockerfile = env.hashes(), env.read("dockerfile")
+    if "wheels/" in env.read("requirements.txt"):
+        return None
+    filters = ["--filter", "label=pydock.dockerfile=" + hashes[0], "--filter", "label=pydock.requirements=" + hashes[1]]
+    ids = session.engine.query("image", "ls", "-q", "--no-trunc", *filters).split()
+    args = build_args(dockerfile, session.settings)
+    for image in inspect(session.engine, {id_: id_ for id_ in dict.fromkeys(ids)}).values():
+        user, home = image.config.get("User", ""), image.config.get("WorkingDir", "")
+        if (args.get("USER_UID", user.split(":")[0]) + ":" + args.get("USER_GID", user.split(":")[-1]) == user
+                and os.path.basename(home) == args.get("USERNAME", os.path.basename(home))):
+            return image.id
+    return None
+
+
+def renew(session: Session, env: Env, images: Dict[str, Image], command: Sequence[str], no_cache: bool = False, pull: bool = False) -> bool:
+    """Makes the image of the environment anew from its files, as its next state. False where it came out the same."""
+    engine, latest = session.engine, images.get("latest")
+    fresh = latest and latest.of(env) and latest.made_of(env.hashes())
+    try:
+        same = None if fresh or no_cache or pull else find_same(session, env)
+        if same:
+            take_over(engine, env, same, command)
+        else:
+            build_image(session, env, env.temporary_tag, command, no_cache, pull)
+        made = inspect(engine, {"made": env.temporary_tag}).get("made")
+        if fresh and latest and made and made.layers == latest.layers and made.config.get("User") == latest.config.get("User"):
+            engine.drop("rmi", env.temporary_tag)
+            return False
+        promote(engine, env, images)
+        return True
+    except BaseException:
+        remove_temporary(engine, env, env.id)
+        raise
+
+
+def take_over(engine: Engine, env: Env, image: str, command: Sequence[str]) -> None:
+    """An image of the same files gets this environment's labels: no bytes."""
+    config = image_config(engine, image)
+    kept = {key: (config.get("Labels") or {}).get(key, "") for key in ("pydock.python", "pydock.packages")}
+    engine.change("create", "--name", env.temporary, "--pull", "never", image)
+    engine.change(*commit_argv(env.temporary, env.temporary_tag, config, {**labels_for(env, env.hashes(), command), **kept}))
+    engine.drop("rm", "-f", env.temporary)
+
+
+def ready_image(session: Session, env: Env) -> Dict[str, Any]:
+    """Config of the image to run: the present one; made first, and said so, where there is none (design: running)."""
+    process = session.engine.start(["image", "inspect", "--format", "{{json .Config}}", env.latest], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    hashes = env.hashes()  # while the engine looks
+    out, _ = session.engine.finish(process)
+    config: Dict[str, Any] = json.loads(out) if process.returncode == 0 else {}
+    labels = config.get("Labels") or {}
+    if labels.get("pydock.folder") != quote(env.folder):
+        with Lock(env.folder, env.name):
+            images = recover(session.engine, env)
+            if talk.dry_run or "latest" not in images or not images["latest"].of(env):
+                talk.say("%s has no image yet; building it" % env.name)
+                renew(session, env, images, ["build", env.name])
+        return image_config(session.engine, env.latest)
+    if (labels.get("pydock.dockerfile"), labels.get("pydock.requirements")) != hashes:
+        talk.warn("%s is older than its files" % env.name, "pydock build %s" % env.title)
+    return config
+
+
+def change_packages(session: Session, env: Env, change: Change, command: Sequence[str]) -> Dict[str, str]:
+    """install, uninstall, update (design: changing). Returns what became different, name to version ('' for removed)."""
+    engine = session.engine
+    with Lock(env.folder, env.name):
+        images = recover(engine, env)
+        latest = images.get("latest")
+        if not latest or not latest.of(env) or not latest.made_of(env.hashes()) or len(latest.layers) >= MAX_LAYERS:
+            talk.say("building %s from its files first" % env.name)
+            renew(session, env, images, ["build", env.name])
+            images = images_of(engine, env)
+            latest = images.get("latest")
+        before, latest_hashes = latest.packages() if latest else {}, env.hashes()
+        change.check(env, before)
+        try:
+            made = commit_change(session, env, change, command, env.latest)
+            after = made.packages() if made else {}
+            if made and latest and after == before and made.made_of(latest_hashes) and not change.mounts:
+                engine.drop("rmi", env.temporary_tag)
+                return {}
+            promote(engine, env, images)
+        except BaseException:
+            remove_temporary(engine, env, env.id)
+            raise
+        finally:
+            engine.drop("rm", "-f", env.temporary)
+        drop_old_states(session, env)
+        return {name: after.get(name, "") for name in sorted({*before, *after}) if before.get(name) != after.get(name)}
+
+
+class Change:
+    """What is to be done to the packages of an environment: the installer's verb and arguments, and what goes with it."""
+
+    def __init__(self, verb: str, words: Sequence[str] = ()) -> None:
+        self.verb = verb
+        self.words = list(words)
+        self.mounts: List[Tuple[str, str]] = []
+        self.asked: List[str] = []
+        self.gone: List[str] = []
+        self.options: List[str] = []
+
+    def check(self, env: Env, packages: Dict[str, str]) -> None:
+        missing = [name for name in self.gone if name not in packages] if not talk.dry_run else []
+        if missing:
+            raise PydockError("%s is not installed in %s" % (missing[0], env.name), nearest(missing[0], packages))
+
+    def script(self, env: Env, settings: Settings, config: Dict[str, Any]) -> str:
+        """What the container's shell reads from stdin; the user's words come apart from it, as its arguments."""
+        import shlex
+
+        uid, _, gid = (config.get("User") or "0:0").partition(":")
+        job = {"folder": "/opt/pydock", "gone": self.gone, "asked": self.asked, "options": self.options, "write": True}
+        known = "INSTALLER=%s USER_UID=%s USER_GID=%s\n" % (settings["installer"], uid, gid or uid)
+        freeze = "python -BIc %s %s\n" % (shlex.quote(FREEZE_PY), shlex.quote(json.dumps(job)))
+        return ("" if talk.dry_run else settings_sh()) + known + CHANGE_SH + freeze
+
+
+def commit_change(session: Session, env: Env, change: Change, command: Sequence[str], base: str) -> Optional[Image]:
+    """Container, installer, freeze, commit to the temporary tag, then the files: until the tag moves, nothing is lost."""
+    engine = session.engine
+    config = image_config(engine, base)
+    script = change.script(env, session.settings, config)
+    try:
+        found = engine.change(*work_argv(env.temporary, base, config, install_options(CACHE, change.mounts), ["sh", "-s", "--", change.verb, *change.words]),
+                              data=script, capture="labels", show=True)
+    except EngineError as error:
+        raise change_error(env, change, error) from None
+    text, wheels = fetch_files(engine, env)
+    blank = extra_variables(engine, env.temporary, config)
+    requirements = sha256(text.encode(errors="surrogateescape")) if text is not None else Shell(
+        "$(sha256sum < %s | cut -c1-64)" % shell_join([env.path("requirements.txt")]))
+    labels = labels_for(env, (env.hashes()[0], requirements), command)
+    engine.change(*commit_argv(env.temporary, env.temporary_tag, config, {**labels, "": found}, blank))
+    if text is None:
+        return None
+    keep_files(env, text, wheels)
+    return inspect(engine, {"made": env.temporary_tag}).get("made")
+
+
+def keep_files(env: Env, text: str, wheels: Sequence[str]) -> None:
+    """Puts a change's files into the environment's folder: new wheels, requirements.txt, and only then away with the
+    wheels that it no longer names."""
+    pattern = r"(?m)^\./wheels/(\S+\.whl)"
+    unused = set(re.findall(pattern, env.read("requirements.txt"))) - set(re.findall(pattern, text))
+    for wheel in wheels:
+        os.replace(env.path("wheels/." + wheel), env.path("wheels/" + wheel))
+    env.write("requirements.txt", text)
+    for wheel in unused:
+        try:
+            os.unlink(env.path("wheels/" + wheel))
+        except OSError:
+            pass
+
+
+def change_error(env: Env, change: Change, error: EngineError) -> PydockError:
+    """The error behind a failed installer. What it said decides nothing, it only helps to find a fitting hint."""
+    if error.code == 41:
+        return PydockError("these packages do not fit together (see above); nothing was changed", "name all of them in one command, with versions that fit")
+    if re.search(r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'", error.output):
+        return PydockError("the image of %s has no git" % env.name, "put git on the apt-get line of %s, then: pydock build %s (or: pydock create --apt git)" % (os.path.join(env.folder, "dockerfile"), env.title))
+    if re.search(r"gcc|g\+\+|\bcc\b.*(not found|No such file)|[Cc]ompiler", error.output):
+        return PydockError("a package must be compiled, and the image of %s may lack the compiler" % env.name,
+                           "put gcc (g++, make, …) on the apt-get line of %s, then: pydock build %s (or: pydock create --apt gcc)" % (os.path.join(env.folder, "dockerfile"), env.title))
+    return PydockError("cannot %s %s in %s: what failed is above; nothing was changed" % (change.verb, " ".join(change.asked or change.gone) or "that", env.name))
+
+
+def fetch_files(engine: Engine, env: Env) -> Tuple[Optional[str], List[str]]:
+    """The container's requirements.txt, as text, and the names of its wheels, which lie as `wheels/.NAME` then. One
+    stream, one call."""
+    import shutil
+    import tarfile
+
+    argv = ["cp", env.temporary + ":/opt/pydock/.", "-"]
+    if talk.dry_run:
+        talk.script("mkdir -p %s/wheels && %s | tar -x -C %s --wildcards --transform 's:.*[.]whl:wheels/&:' '*.txt' '*.whl'" % (
+            shell_join([env.work]), shell_join(engine.command(argv)), shell_join([env.work])))
+        return None, []
+    process = engine.start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    text, wheels = None, []
+    try:
+        with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+            for member in archive:
+                name, stream = os.path.basename(member.name), archive.extractfile(member) if member.isfile() else None
+                if stream and name == "requirements.txt":
+                    text = stream.read().decode(errors="surrogateescape")
+                elif stream and name.endswith(".whl"):
+                    make_folder(env.path("wheels"))
+                    with open(env.path("wheels/." + name), "wb") as wheel:
+                        shutil.copyfileobj(stream, wheel)
+                    wheels.append(name)
+        engine.finish(process)
+    except (tarfile.TarError, OSError) as error:
+        engine.end(process)
+        raise PydockError("cannot keep the files of %s: %s" % (env.name, error)) from None
+    except BaseException:
+        engine.end(process)
+        raise
+    if process.returncode or text is None:
+        engine.diagnose()
+        raise EngineError("%s cp failed; nothing was changed" % engine.program[-1])
+    return text, wheels
+
+
+def extra_variables(engine: Engine, container: str, config: Dict[str, Any]) -> List[str]:
+    """Variables that the engine's client added to a container of its own accord (the proxies of its configuration file):
+    a commit would store them."""
+    if talk.dry_run:
+        return []
+    found = json.loads(engine.query("container", "inspect", "--format", "{{json .Config.Env}}", container)) or []
+    return sorted({item.split("=")[0] for item in found} - {item.split("=")[0] for item in config.get("Env") or []} - {"PATH", "HOME", "HOSTNAME", "TERM", "container"})
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Commands, in the order of the help
+
+
+def cmd_create(session: Session, args: argparse.Namespace) -> int:
+    env = Env(session.place, args.name, session.settings["prefix"])
+    words = list(args.packages)
+    given = words.pop(0) if words and VERSION.fullmatch(words[0]) else ""
+    change = package_change(["install"], words, args)
+    if env.exists():
+        raise PydockError("the environment '%s' is there already, in %s" % (env.name, env.folder), "another name, or: pydock delete %s" % env.title)
+    version = given or python_version_file() or session.settings["python"]
+    if not version.startswith("3") or not re.match(r"3(\.|$)", version):
+        raise PydockError("there is no Python %s for environments" % version, "pydock create %s %s" % (env.title, session.settings["python"]))
+    image = args.image or session.settings["image"]
+    text = render_dockerfile(checked("image", image, "--image"), version, [checked_apt(p) for p in args.apt], checked_user(args.user))
+    if not args.no_build:
+        sweep(session)
+        check_owner(env, images_of(session.engine, env))
+        base_image(session, base_of(text)[0].replace("${REPOSITORY}", session.settings["repository"]), version)
+    create(session, env, text, change, args.no_build, args.line)
+    report(env, "created %s (Python %s)%s" % (env.name, version, " in %s" % env.folder if env.place.mode == "local" else ""),
+           "pydock %s %s" % ("build" if args.no_build else "shell", env.title))
+    return 0
+
+
+def create(session: Session, env: Env, dockerfile: str, change: Change, no_build: bool, command: Sequence[str]) -> None:
+    """Everything is made in a hidden folder beside the final one, which it becomes by one rename."""
+    engine = session.engine
+    made = make_folder(env.place.envs)
+    if not talk.dry_run:
+        env.folder = os.path.join(os.path.realpath(env.place.envs), env.name)
+        env.work = os.path.join(os.path.dirname(env.folder), ".%s.new-%s" % (env.name, env.id))
+    make_folder(env.work, parents=False)
+    try:
+        with Lock(env.work, env.name):
+            env.write("dockerfile", dockerfile)
+            env.write("requirements.txt", "")
+            packages = bool(change.words or change.mounts)
+            if not no_build:
+                build_new(session, env, change if packages else None, command)
+            elif packages:
+                raise PydockError("packages are installed into an image, which --no-build leaves out", "write them into requirements.txt")
+            rename_new(env)
+            env.work = env.folder
+            if not no_build:
+                promote(engine, env, {})
+    except BaseException:
+        if env.work != env.folder:
+            remove_folder(env.work)
+            for folder in made:
+                try:
+                    os.rmdir(folder)
+                except OSError:
+                    break
+        if not no_build and not talk.dry_run:
+            remove_temporary(engine, env, env.id)
+        raise
+
+
+def build_new(session: Session, env: Env, change: Optional[Change], command: Sequence[str]) -> None:
+    build_image(session, env, env.temporary_tag + ("-base" if change else ""), command)
+    if change:
+        try:
+            commit_change(session, env, change, command, env.temporary_tag + "-base")
+        finally:
+            session.engine.drop("rm", "-f", env.temporary)
+        session.engine.drop("rmi", env.temporary_tag + "-base")
+
+
+def rename_new(env: Env) -> None:
+    if talk.dry_run:
+        return
+    try:
+        if env.exists():
+            raise FileExistsError
+        os.rename(env.work, env.folder)
+    except OSError:
+        raise PydockError("the environment '%s' was created by somebody else meanwhile" % env.name, "pydock list") from None
+
+
+def base_image(session: Session, image: str, version: str) -> None:
+    """Gets the base image where it is not here yet, so that an unknown version is told from a broken build."""
+    if "$" in image or session.engine.ask("image", "inspect", "--format", "{{.Id}}", image) is not None:
+        return
+    try:
+        session.engine.change("pull", image, show=True)
+    except EngineError:
+        here = sorted({tag for tag in session.engine.query("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split() if re.search(r"(^|/)python:", tag)})
+        raise PydockError("there is no base image %s here, and it cannot be pulled" % image,
+                          "another version%s, or --image" % (" (here: %s)" % ", ".join(here) if here else "")) from None
+
+
+def python_version_file() -> str:
+    try:
+        with open(".python-version", encoding="utf-8") as file:
+            text = file.readline().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    if not VERSION.fullmatch(text):
+        talk.warn(".python-version names %r, which is no version of CPython; ignored" % text)
+        return ""
+    return text
+
+
+def checked_apt(package: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9+.:=~-]*", package):
+        raise PydockError("%r is not the name of a system package" % package)
+    return package
+
+
+def checked_user(user: str) -> str:
+    uid, _, name = user.rpartition(":")
+    if user and not (USERNAME.fullmatch(name) and (not uid or re.fullmatch(r"\d{1,9}", uid))):
+        raise PydockError("%r is not a user" % user, "--user NAME or --user ID:NAME; small letters, digits and _ . -")
+    return user
+
+
+def report(env: Env, done: str, next_line: str) -> None:
+    if not talk.dry_run:
+        talk.say("%s; next: %s" % (done, next_line))
+
+
+def cmd_list(session: Session, args: argparse.Namespace) -> int:
+    rows = listing(session, args)
+    if args.json:
+        print(json.dumps(rows, indent=2))
+    elif rows:
+        print_table(rows)
+    else:
+        talk.say("no environments; next: pydock create NAME")
+    return 0
+
+
+def listing(session: Session, args: argparse.Namespace) -> List[Dict[str, Any]]:
+    """The rows of `list`: environments of both modes (of one, where an option says so). Two engine calls."""
+    engine, prefix = session.engine, session.settings["prefix"]
+    places = [session.place] if args.mode else [place for place in (local_place(), global_place()) if place]
+    envs = [Env(place, name, prefix) for place in places for name in place.names()]
+    found = engine.query("image", "ls", "--no-trunc", "--filter", "label=pydock.name", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
+    tags = {line.split()[0].split("localhost/")[-1]: line.split()[1] for line in found.splitlines()}
+    wanted = {tag: id_ for tag, id_ in tags.items() if tag.endswith(":latest") and (args.all or tag in {env.latest for env in envs})}
+    images = inspect_ids(engine, wanted)
+    rows = [list_row(env, images.get(env.latest)) for env in envs]
+    known = {env.folder for env in envs}
+    for image in images.values():
+        folder = unquote(image.labels.get("pydock.folder", ""))
+        if args.all and folder not in known:
+            rows.append(image_row(image, image.labels.get("pydock.name", ""), "local" if "__" in image.tag else "global", folder,
+                                  "ready" if may_exist(folder) else "gone"))
+    return rows
+
+
+def inspect_ids(engine: Engine, wanted: Dict[str, str]) -> Dict[str, Image]:
+    """Images by tag, inspected by id: several tags may be one image."""
+    by_id = inspect(engine, {id_: id_ for id_ in sorted(set(wanted.values()))}) if wanted else {}
+    return {tag: Image(tag, by_id[id_].data) for tag, id_ in wanted.items() if id_ in by_id}
+
+
+def list_row(env: Env, image: Optional[Image]) -> Dict[str, Any]:
+    try:
+        hashes = env.hashes()
+        version = base_of(env.read("dockerfile"))[1]
+    except PydockError:
+        return image_row(None, env.name, env.place.mode, env.folder, "broken")
+    if image and not image.of(env):
+        image = None
+    row = image_row(image, env.name, env.place.mode, env.folder, "missing" if not image else "ready" if image.made_of(hashes) else "stale")
+    row["python"] = row["python"] or version
+    return row
+
+
+def image_row(image: Optional[Image], name: str, mode: str, path: str, state: str) -> Dict[str, Any]:
+    return {"name": name, "mode": mode, "path": path, "python": image.labels.get("pydock.python", "") if image else "",
+            "image": image.tag if image else None, "id": image.id.split(":")[-1][:12] if image else None,
+            "size": image.size if image else None, "created": image.created if image else None, "state": state}
+
+
+def print_table(rows: Sequence[Dict[str, Any]]) -> None:
+    import calendar
+    import shutil
+    import time
+
+    home = home_folder()
+    lines = [["NAME", "MODE", "PYTHON", "STATE", "IMAGE", "SIZE", "AGE", "PATH"]]
+    for row in rows:
+        age = time.time() - calendar.timegm(time.strptime(row["created"][:19], "%Y-%m-%dT%H:%M:%S")) if row["created"] else 0
+        path = "~" + row["path"][len(home):] if row["path"].startswith(home + "/") else row["path"]
+        lines.append([row["name"], row["mode"], row["python"] or "?", row["state"], row["id"] or "-",
+                      human_size(row["size"]) if row["size"] is not None else "-", human_age(age) if row["created"] else "-", path])
+    widths = [max(len(line[i]) for line in lines) for i in range(8)]
+    room = shutil.get_terminal_size().columns - sum(widths[:-1]) - 14 if sys.stdout.isatty() else 0
+    for line in lines:
+        if room and len(line[-1]) > max(room, 8):
+            line[-1] = "…" + line[-1][-max(room, 8) + 1:]
+        print("  ".join(word.ljust(width) for word, width in zip(line, widths)).rstrip())
+
+
+def cmd_build(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    env.hashes()
+    sweep(session)
+    with Lock(env.folder, env.name):
+        images = recover(session.engine, env)
+        changed = renew(session, env, images, args.line, args.no_cache, args.pull)
+        drop_old_states(session, env)
+    report(env, "built %s" % env.name if changed else "%s is up to date" % env.name, "pydock shell %s" % env.title)
+    return 0
+
+
+def cmd_delete(session: Session, args: argparse.Namespace) -> int:
+    envs = [session.env(name) for name in dict.fromkeys(args.names)]
+    engine = session.engine
+    for env in envs:
+        check_owner(env, {tag: image for tag, image in images_of(engine, env).items() if image.labels.get("pydock.folder")})
+        in_use(engine, env, args.force)
+    if not args.yes and not talk.dry_run:
+        if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+            raise PydockError("nobody here can be asked whether to delete %s" % ", ".join(env.name for env in envs), "add -y")
+        print("delete %s, with folder, images and containers? [y/N] " % ", ".join(env.folder for env in envs), end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise PydockError("nothing was deleted")
+    sweep(session)
+    for env in envs:
+        with Lock(env.folder, env.name):
+            delete(session, env, in_use(engine, env, args.force))
+        if not talk.dry_run:
+            talk.say("deleted %s" % env.name)
+    return 0
+
+
+def in_use(engine: Engine, env: Env, force: bool) -> List[str]:
+    """The names of the environment's containers. An error where a program runs in one, unless forced, and where one was
+    not made by pydock: it is its maker's to remove."""
+    found = []
+    for line in engine.query("ps", "-a", "--no-trunc", "--filter", "label=pydock.folder=" + quote(env.folder), "--format",
+                             "{{.Names}}\t{{.State}}\t{{.Image}}\t{{.Command}}").splitlines():
+        name, state, image, command = line.split("\t", 3)
+        if not name.startswith(env.repo + "--"):
+            if image.split("localhost/")[-1].split(":")[0] == env.repo:
+                raise PydockError("the container %s, which pydock did not make, uses %s" % (name, env.name), "docker rm -f %s" % name)
+            continue  # of an image that somebody made from this one
+        if state == "running" and not force:
+            raise PydockError("a program is running in %s: %s (container %s)" % (env.name, command.strip('"')[:60], name), "end it, or: pydock delete --force %s" % env.title)
+        found.append(name)
+    return found
+
+
+def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
+    """From the rename on the environment is gone; what the engine then fails to remove goes with the next command."""
+    engine = session.engine
+    if containers:
+        engine.drop("stop", "-t", "5", *containers)
+        engine.drop("rm", "-f", *containers)
+    away = os.path.join(os.path.dirname(env.folder), ".%s.old-%s" % (env.name, env.id))
+    if talk.dry_run:
+        away = env.folder
+    else:
+        try:
+            os.rename(env.folder, away)
+        except OSError as error:
+            raise PydockError("cannot delete %s: %s" % (env.folder, error.strerror)) from None
+    if remove_images(engine, env):
+        remove_folder(away)
+    else:
+        talk.warn("some images of %s could not be removed; the next command that changes something tries again" % env.name)
+
+
+def cmd_config(session: Session, args: argparse.Namespace) -> int:
+    if args.value is not None:
+        set_setting(session, args.key, args.value)
+        return 0
+    if args.key:
+        checked(args.key, SETTINGS[args.key][0], "this command") if args.key in SETTINGS else checked(args.key, "", "this command")
+        print(session.settings[args.key])
+        return 0
+    found, problems = survey(session)
+    if args.json:
+        settings = {key: {"value": session.settings[key], "source": source} for key, (_, source) in session.settings.values.items()}
+        print(json.dumps({**found, "settings": settings, "problems": [{"problem": p, "hint": h} for p, h in problems]}, indent=2))
+    else:
+        for key, value in found.items():
+            print("%-12s %s" % (key, value))
+        print()
+        for key, (_, source) in session.settings.values.items():
+            print("%-12s %-24s %s" % (key, session.settings[key] or "(empty)", source))
+        for problem, hint in problems:
+            talk.error(problem, hint)
+    return 1 if problems else 0
+
+
+def survey(session: Session) -> Tuple[Dict[str, str], List[Tuple[str, str]]]:
+    """What there is, and what is wrong with it, each with its remedy."""
+    engine, problems = session.engine, []
+    found = {"pydock": __version__, "python": "%d.%d.%d (%s)" % (*sys.version_info[:3], sys.executable), "mode": "%s: %s" % (session.place.mode, session.place.why),
+             "environments": session.place.envs, "settings": session.place.conf}
+    try:
+        found["engine"] = "%s %s" % (session.settings["engine"], engine.query("version", "--format", "{{.Server.Version}}", timeout=20).strip())
+        found["builder"] = {"buildx": "BuildKit (buildx)", "buildkit": "BuildKit (of the old client)", "podman": "podman", "classic": "the old one, without BuildKit"}[engine.builder()]
+        if found["builder"].startswith("the old"):
+            problems.append(("no BuildKit: builds download anew each time and cannot be handed credentials", "install buildx (Debian: docker-buildx; https://docs.docker.com/go/buildx/)"))
+        compose = engine.ask("compose", "version", "--short")
+        found["compose"] = compose.strip() if compose else "none"
+    except PydockError as error:
+        problems.append((str(error), error.hint))
+        found["engine"] = "%s: %s" % (session.settings["engine"], error)
+    folder = session.place.envs
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    if not os.access(folder, os.W_OK):
+        problems.append(("%s is not writable" % folder, "change its owner, or work in another folder with --local"))
+    for name in session.place.names():
+        try:
+            Env(session.place, name, session.settings["prefix"]).hashes()
+        except PydockError as error:
+            problems.append((str(error), error.hint))
+    return found, problems
+
+
+def set_setting(session: Session, key: str, value: str) -> None:
+    """Puts one line into the settings file; all other lines stay as they were written."""
+    if key in SETTINGS and not value and key in ("user", "repository"):
+        pass
+    checked(key, value, "this command")
+    if key == "engine" and session.place.mode == "local":
+        raise PydockError("a project may not choose the engine", "pydock config --global engine %s" % shell_join([value]))
+    path = session.place.conf
+    lines: List[str] = []
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    section = [i for i, line in enumerate(lines) if line.strip() == "[pydock]"]
+    if not section:
+        lines += ["[pydock]"]
+        section = [len(lines) - 1]
+    end = next((i for i in range(section[0] + 1, len(lines)) if lines[i].startswith("[")), len(lines))
+    here = [i for i in range(section[0] + 1, end) if re.match(r"%s\s*[=:]" % key, lines[i])]
+    if here:
+        lines[here[0]] = "%s = %s" % (key, value)
+    else:
+        lines.insert(end, "%s = %s" % (key, value))
+    make_folder(os.path.dirname(path))
+    if talk.dry_run:
+        talk.script(heredoc(["cat"], "\n".join(lines), path))
+        return
+    write_file(path, "\n".join(lines) + "\n")
+    talk.say("%s = %s in %s" % (key, value, path))
+
+
+def cmd_run(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    options = run_options(args)
+    current = current_folder()
+    folder = os.path.dirname(env.place.root) if env.place.mode == "local" else current
+    if current != folder and not current.startswith(folder.rstrip("/") + "/"):
+        current = folder
+    top = folder.strip("/").split("/")[0]
+    if top in ("", "proc", "sys", "dev"):
+        raise PydockError("the folder %s cannot be mounted into an environment" % folder, "cd to a folder of your own")
+    config = ready_image(session, env)
+    mounts, inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")
+    user = "0:0" if args.root else caller(env, config)
+    command = args.command or SHELL
+    tty = foreground_terminal()
+    if command is SHELL and tty:
+        talk.say("%s: packages that `pip install` brings in here end with this shell; to keep them: pydock install %s PKG" % (env.name, env.title))
+    container = "%s--run-%s" % (env.repo, env.id)
+    session.engine.become(run_argv(env.latest, container, env.name, user, mounts, inside, options, command, tty, session.engine.has_init()), container)
+
+
+def caller(env: Env, config: Dict[str, Any]) -> str:
+    """The caller's uid and gid for -u, or '' where the dockerfile itself says who the user is."""
+    user = str(config.get("User") or "0")
+    mine = "%d:%d" % (os.getuid(), os.getgid())
+    if user.split(":")[0] == str(os.getuid()):
+        return mine
+    if "USER_UID" not in open_args(env.read("dockerfile")):
+        return ""
+    raise PydockError("the image of %s was built for the user id %s, and you are %d" % (env.name, user.split(":")[0], os.getuid()), "pydock build %s" % env.title)
+
+
+def foreground_terminal() -> bool:
+    try:
+        return os.isatty(0) and os.isatty(1) and os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def run_options(args: argparse.Namespace) -> List[str]:
+    """The user's options for `docker run`, checked."""
+    options: List[str] = []
+    for port in args.publish:
+        options += ["-p", free_port(publish_value(port))]
+    for volume in args.volume:
+        source, _, rest = volume.partition(":")
+        if rest and source.startswith(("/", ".", "~")):
+            source = os.path.abspath(os.path.expanduser(source))
+            if not os.path.exists(source):
+                raise PydockError("there is no %s to mount" % source, "mkdir it first")
+        options += ["-v", source + ":" + rest if rest else volume]
+    for name in ("env", "env_file", "gpus", "network", "platform"):
+        for value in getattr(args, name) or []:
+            options += ["--" + name.replace("_", "-"), value]
+    return options + [option if option.startswith("-") else "--" + option for option in args.option]
+
+
+def free_port(value: str) -> str:
+    """The value, if nobody on this host listens on the port yet; the engine's own error comes late and long."""
+    found = re.fullmatch(r"(\[[0-9a-f:]+\]|[0-9.]+):(\d+):.*?(/\w+)?", value)
+    if found and found.group(3) in (None, "/tcp") and not os.environ.get("DOCKER_HOST", "unix:").startswith(("tcp:", "ssh:")):
+        import errno
+        import socket
+
+        address = found.group(1).strip("[]")
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, int(found.group(2))))
+            except OverflowError:
+                raise PydockError("%s is not a port" % found.group(2)) from None
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    raise PydockError("port %s is taken on this host" % found.group(2), "another one: -p OTHER:%s" % value.split(":")[-1]) from None
+    return value
+
+
+def package_change(verb: Sequence[str], words: Sequence[str], args: argparse.Namespace) -> Change:
+    """The change that PKG…, -r FILE and the index options of a command line ask for."""
+    change = Change(verb[0], verb[1:])
+    for word in words:
+        no_password(word, "'%s'" % word)
+        if re.search(r"[\x00-\x1f\x7f]", word) or not word.strip():
+            raise PydockError("%r is not a requirement" % word)
+        add_requirement(change, word)
+    for option, value in (("--index-url", args.index_url), *(("--extra-index-url", url) for url in args.extra_index_url)):
+        if value:
+            no_password(value, option)
+            change.words += [option, value]
+            change.options.append("%s %s" % (option, value))
+    change.words += (["--pre"] if args.pre else []) + list(args.installer_args)
+    for path in args.requirement:
+        add_file(change, path)
+    return change
+
+
+def add_requirement(change: Change, word: str) -> None:
+    local = re.sub(r"^[^/]*@\s*(?=file:)", "", word)
+    path = unquote(local[len("file://"):]) if local.startswith("file://") else word
+    if path != word or word.startswith((".", "/", "~/")) or word.endswith(".whl") and "://" not in word:
+        path = os.path.realpath(os.path.expanduser(path))
+        if not os.path.exists(path):
+            raise PydockError("there is no %s" % path, "a package is a name, a requirement, a URL, or a wheel or folder of this host")
+        change.mounts.append((path, "/dev/shm/src/%d/%s" % (len(change.mounts), os.path.basename(path))))
+        wheel = re.match(r"([A-Za-z0-9_.]+)-[^/]*\.whl$", os.path.basename(path))
+        change.asked += [canonical(wheel.group(1))] if wheel else []
+        return
+    if word.startswith("-"):
+        raise PydockError("'%s' is not a package" % word, "options of the installer come after --")
+    change.words.append(word)
+    change.asked += [requirement_name(word)] if requirement_name(word) else []
+
+
+def add_file(change: Change, path: str) -> None:
+    """-r FILE: it, and the files that it includes, are mounted under one folder, so that they find each other."""
+    path = os.path.abspath(path)
+    pending, seen = [path], set()
+    if os.path.basename(path) == "pyproject.toml":
+        seen.add(os.path.dirname(path))
+        pending = []
+    while pending:
+        file = os.path.normpath(pending.pop())
+        if file in seen:
+            continue
+        seen.add(file)
+        try:
+            with open(file, encoding="utf-8") as handle:
+                lines = handle.read().splitlines() if not file.endswith(".toml") else []
+        except (OSError, UnicodeDecodeError) as error:
+            raise PydockError("cannot read %s: %s" % (file, getattr(error, "strerror", None) or error)) from None
+        for line in lines:
+            no_password(line, "a line of %s" % file)
+            included = re.match(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]*([^\s#]+)", line)
+            if included and "://" not in included.group(1):
+                pending.append(os.path.join(os.path.dirname(file), included.group(1)))
+            if re.match(r"\s*(-e\b|--editable|\.{0,2}/|\.\s*$)", line):
+                raise PydockError("%s names a folder of this host: %s" % (file, line.strip()), "name it as a package: pydock install NAME ./FOLDER")
+            if re.match(r"\s*(-i\b|--index-url|--extra-index-url)", line):
+                change.options.append(line.strip())
+            name = requirement_name(line)
+            change.asked += [name] if name else []
+    if not os.path.isfile(path):
+        raise PydockError("there is no file %s" % path)
+    change.words += ["-r", "/dev/shm/files" + path]
+    change.mounts += [(file, "/dev/shm/files" + file) for file in sorted(seen)]
+
+
+def cmd_install(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    if args.editable:
+        raise PydockError("-e needs a folder that lasts, and an image has none",
+                          "the current folder is in every run: pydock run -e PYTHONPATH=. %s …; or: pydock install %s ./FOLDER after each change" % (env.title, env.title))
+    change = package_change(["install"], args.packages, args)
+    if not change.words and not change.mounts:
+        raise PydockError("nothing to install was named", "pydock install %s PKG" % env.title, 2)
+    return finish_change(session, env, change, args.line, "nothing to do: %s has that already" % env.name)
+
+
+def cmd_uninstall(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    change = Change("uninstall", args.packages)
+    for word in args.packages:
+        if not REQUIREMENT.fullmatch(word):
+            raise PydockError("%r is not the name of a package" % word)
+        change.gone.append(canonical(word))
+    return finish_change(session, env, change, args.line, "")
+
+
+def cmd_update(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    change = package_change(["install", "--upgrade"], args.packages, args)
+    if not args.packages and not args.requirement:
+        names = [requirement_name(line) for line in env.read("requirements.txt").splitlines()
+                 if requirement_name(line) and " @ " not in line and not line.startswith("./")]
+        if not names:
+            talk.say("%s has no packages to update" % env.name)
+            return 0
+        change.words += names
+        change.asked += names
+    return finish_change(session, env, change, args.line, "%s is up to date" % env.name)
+
+
+def finish_change(session: Session, env: Env, change: Change, command: Sequence[str], nothing: str) -> int:
+    env.hashes()
+    sweep(session)
+    changed = change_packages(session, env, change, command)
+    if not changed and not change.mounts:
+        report(env, nothing, "pydock run %s …" % env.title)
+        return 0
+    text = ", ".join("%s %s" % (name, version) if version else "no %s" % name for name, version in list(changed.items())[:8])
+    report(env, "%s: %s%s" % (env.name, text or "installed", " and %d more" % (len(changed) - 8) if len(changed) > 8 else ""), "pydock shell %s" % env.title)
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Parser
+
+
+def add_run_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument("-p", "--publish", action="append", default=[], metavar="PORT", help="open a port on 127.0.0.1: 8888, or HOST:INSIDE, or ADDRESS:HOST:INSIDE")
+    p.add_argument("-v", "--volume", action="append", default=[], metavar="SRC:DST", help="mount a folder or volume")
+    p.add_argument("-e", "--env", action="append", default=[], metavar="K=V", help="set a variable")
+    for option in ("--env-file", "--gpus", "--network", "--platform"):
+        p.add_argument(option, action="append", default=[], metavar="X", help="as docker's")
+    p.add_argument("-o", "--option", action="append", default=[], metavar="OPTION", help="anything else for docker run, such as -o --shm-size=1g")
+    p.add_argument("--root", action="store_true", help="be root inside")
+    p.add_argument("name", metavar="NAME")
+
+
+def add_package_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument("-r", "--requirement", action="append", default=[], metavar="FILE", help="requirements.txt, pyproject.toml or pylock.toml")
+    p.add_argument("--pre", action="store_true", help="allow pre-releases")
+    p.add_argument("--index-url", metavar="URL", help="index instead of PyPI; kept in requirements.txt")
+    p.add_argument("--extra-index-url", action="append", default=[], metavar="URL", help="one more index; kept in requirements.txt")
+
+
+def args_create(p: argparse.ArgumentParser) -> None:
+    p.add_argument("name", metavar="NAME")
+    p.add_argument("packages", metavar="[VERSION] PKG", nargs="*", help="Python version, such as 3.12, and packages to install")
+    p.add_argument("--image", default="", help="base image; {version} in it is replaced")
+    p.add_argument("--apt", action="append", default=[], metavar="PKG", help="system package")
+    p.add_argument("--user", default="", metavar="[ID:]NAME", help="user inside, if not you")
+    p.add_argument("--no-build", action="store_true", help="write the files only")
+    add_package_options(p)
+    p.set_defaults(func=cmd_create)
+
+
+def args_list(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--all", action="store_true", help="also of every other folder on this engine")
+    p.add_argument("--json", action="store_true")
+    p.set_defaults(func=cmd_list)
+
+
+def args_build(p: argparse.ArgumentParser) -> None:
+    p.add_argument("name", metavar="NAME")
+    p.add_argument("--no-cache", action="store_true", help="as docker's")
+    p.add_argument("--pull", action="store_true", help="as docker's: look for a newer base image")
+    p.set_defaults(func=cmd_build)
+
+
+def args_delete(p: argparse.ArgumentParser) -> None:
+    p.add_argument("names", metavar="NAME", nargs="+")
+    p.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    p.add_argument("--force", action="store_true", help="stop programs that run in it")
+    p.set_defaults(func=cmd_delete)
+
+
+def args_config(p: argparse.ArgumentParser) -> None:
+    p.add_argument("key", metavar="KEY", nargs="?", help=", ".join(SETTINGS))
+    p.add_argument("value", metavar="VALUE", nargs="?")
+    p.add_argument("--json", action="store_true")
+    p.set_defaults(func=cmd_config)
+
+
+def args_shell(p: argparse.ArgumentParser) -> None:
+    add_run_options(p)
+    p.set_defaults(func=cmd_run, command=[])
+
+
+def args_run(p: argparse.ArgumentParser) -> None:
+    add_run_options(p)
+    p.add_argument("command", metavar="CMD", nargs="+", help="the program and its arguments, as they are")
+    p.set_defaults(func=cmd_run)
+
+
+def args_install(p: argparse.ArgumentParser) -> None:
+    p.add_argument("name", metavar="NAME")
+    p.add_argument("packages", metavar="PKG", nargs="*", help="any requirement, URL, or a local wheel or folder (with a / in it)")
+    p.add_argument("-e", "--editable", metavar="FOLDER", help=argparse.SUPPRESS)
+    add_package_options(p)
+    p.set_defaults(func=cmd_install)
+
+
+def args_uninstall(p: argparse.ArgumentParser) -> None:
+    p.add_argument("name", metavar="NAME")
+    p.add_argument("packages", metavar="PKG", nargs="+")
+    p.set_defaults(func=cmd_uninstall)
+
+
+def args_update(p: argparse.ArgumentParser) -> None:
+    p.add_argument("name", metavar="NAME")
+    p.add_argument("packages", metavar="PKG", nargs="*", help="none: all of them")
+    add_package_options(p)
+    p.set_defaults(func=cmd_update)
+
+
+COMMANDS: Dict[str, Tuple[str, str, Callable[[argparse.ArgumentParser], None], str]] = {
+    "create": ("environments", "NAME [VERSION] [PKG…]", args_create, "make an environment"),
+    "list": ("environments", "", args_list, "show the environments"),
+    "build": ("environments", "NAME", args_build, "make the image anew from its files"),
+    "delete": ("environments", "NAME…", args_delete, "remove folder, images and containers"),
+    "config": ("environments", "[KEY [VALUE]]", args_config, "show what is set and found; set one"),
+    "shell": ("run", "NAME", args_shell, "open a shell"),
+    "run": ("run", "NAME CMD…", args_run, "run a program"),
+    "install": ("packages", "NAME PKG…", args_install, "add packages"),
+    "uninstall": ("packages", "NAME PKG…", args_uninstall, "remove packages"),
+    "update": ("packages", "NAME [PKG…]", args_update, "newest versions of some or all packages"),
+}
+ALIASES = {"ls": "list", "envs": "list", "rm": "delete"}
+OTHER_WORDS = {"exec": "run", "add": "install", "remove": "uninstall", "env": "list", "upgrade": "update", "sync": "build", "info": "config",
+               "new": "create", "init": "create", "enter": "shell", "activate": "shell", "destroy": "delete", "freeze": "list"}
+TAKE_VALUE = ("-p", "--publish", "-v", "--volume", "-e", "--env", "--env-file", "--gpus", "--network", "--platform", "-o", "--option")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors as everywhere else: one line, a hint, status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise PydockError(message, "%s --help" % self.prog, 2)
+
+
+def make_parser(name: str) -> Parser:
+    """The parser of one command: to build all of them would cost each start more than the command's own work."""
+    group, usage, add, summary = COMMANDS[name]
+    p = Parser(prog="pydock " + name, usage="pydock %s [OPTIONS] %s" % (name, usage), description=summary + ".", allow_abbrev=False)
+    add(p)
+    add_global_options(p)
+    return p
+
+
+def add_global_options(p: argparse.ArgumentParser) -> None:
+    g = p.add_argument_group("everywhere")
+    g.add_argument("--local", dest="mode", action="store_const", const="local", help="the environments of this folder")
+    g.add_argument("--global", dest="mode", action="store_const", const="global", help="the environments of the home folder")
+    g.add_argument("-n", "--dry-run", action="store_true", help="only print the docker commands, as a script")
+    g.add_argument("--verbose", action="store_true", help="show each docker command")
+    g.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+
+
+def split_command(argv: Sequence[str]) -> Tuple[List[str], List[str]]:
+    """What is pydock's, up to NAME, and the program with its arguments, byte for byte. One `--` between is dropped."""
+    own: List[str] = []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if word == "--" and rest:
+            word = rest.pop(0)
+        elif word in TAKE_VALUE and rest:
+            own.append("%s=%s" % ({"-p": "--publish", "-v": "--volume", "-e": "--env", "-o": "--option"}.get(word, word), rest.pop(0)))
+            continue
+        own.append(word)
+        if not word.startswith("-"):
+            break
+    return own, rest[1:] if rest[:1] == ["--"] else rest
+
+
+def parse(argv: List[str]) -> argparse.Namespace:
+    """The namespace of a command line, with `func`, the command to call, and `line`, the words as typed."""
+    at = next((i for i, word in enumerate(argv) if not word.startswith("-")), None)
+    if at is None:
+        return parse_no_command(argv)
+    name = ALIASES.get(argv[at], argv[at])
+    if name not in COMMANDS:
+        word = OTHER_WORDS.get(name)
+        hint = "pydock's word for it is '%s'" % word if word else nearest(name, [*COMMANDS, *ALIASES]) or "pydock --help"
+        raise PydockError("unknown command '%s'" % name, hint, 2)
+    own = argv[:at] + argv[at + 1:]
+    rest: List[str] = []
+    if name in ("run", "shell"):
+        own, rest = split_command(argv[at + 1:])
+        own = argv[:at] + own
+    elif "--" in own:
+        own, rest = own[:own.index("--")], own[own.index("--") + 1:]
+    needs = COMMANDS[name][1].split("[")[0].split()
+    if needs and not [word for word in own if not word.startswith("-")] and not {"-h", "--help"} & set(own):
+        raise NeedsArguments(name)
+    if name == "run" and not {"-h", "--help"} & set(own):
+        if not rest:
+            raise PydockError("no program was named", "pydock run %s python" % own[-1], 2)
+        own.append("CMD")
+    args = make_parser(name).parse_args(own)
+    if name == "run":
+        args.command = rest
+    elif name == "shell" and rest:
+        raise PydockError("shell takes no program: %s" % rest[0], "pydock run %s %s" % (args.name, shell_join(rest)), 2)
+    elif name not in ("install", "update", "create") and rest:
+        raise PydockError("unexpected argument: %s" % rest[0], "pydock %s --help" % name, 2)
+    args.installer_args = rest
+    args.line = [name] + [word for word in own if word not in ("-n", "--dry-run", "--verbose", "-q", "--quiet")] + (["--"] + rest if rest else [])
+    return args
+
+
+class NeedsArguments(Exception):
+    """A command without its arguments: its help and the names that exist are shown instead."""
+
+
+def parse_no_command(argv: List[str]) -> argparse.Namespace:
+    p = Parser(prog="pydock", add_help=False, allow_abbrev=False)
+    p.add_argument("-h", "--help", action="store_true")
+    p.add_argument("-V", "--version", action="store_true")
+    add_global_options(p)
+    args = p.parse_args(argv)
+    if args.version:
+        print("pydock " + __version__)
+    else:
+        print(overview())
+    raise SystemExit(0)
+
+
+def overview() -> str:
+    lines = ["usage: pydock [--local|--global] [-n|--dry-run] [--verbose] [-q] [--version] COMMAND …",
+             "Named Python environments over docker images; each is a folder with a dockerfile and a requirements.txt."]
+    group = ""
+    for name, (its, usage, _, summary) in COMMANDS.items():
+        lines += ["", its] if its != group else []
+        group = its
+        lines.append("  %-30s %s" % (name + " " + usage, summary))
+    return "\n".join(lines + ["", "pydock COMMAND --help tells more; docker runs everything: pydock -n COMMAND shows how."])
+
+
+def show_needs(name: str, argv: Sequence[str]) -> int:
+    """The small help of a command that got no arguments, with the names that could stand there."""
+    print("\n".join(make_parser(name).format_help().rstrip().splitlines()), file=sys.stderr)
+    if name != "create":
+        try:
+            mode = "local" if "--local" in argv else "global" if "--global" in argv else None
+            place = find_place(mode)
+            print("\n%s environments: %s" % (place.mode, ", ".join(place.names()) or "none yet; pydock create NAME"), file=sys.stderr)
+        except PydockError:
+            pass
+    return 2
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Main
+
+
+def terminated(number: int, frame: object) -> None:
+    raise Terminated(number)
+
+
+def prepare() -> None:
+    """Standard streams that exist, whoever closed them, and signals that let what was begun be undone."""
+    import signal
+
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name, fd, how in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(fd, how, encoding="utf-8", errors="surrogateescape"))
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else "backslashreplace")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, terminated)
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if argv == ["--version"]:
+        print("pydock " + __version__)
+        return 0
+    prepare()
+    try:
+        args = parse(argv)
+        talk.quiet, talk.verbose, talk.dry_run = args.quiet, args.verbose, args.dry_run
+        status: int = args.func(Session(find_place(args.mode)), args)
+        sys.stdout.flush()
+        return status
+    except NeedsArguments as error:
+        return show_needs(str(error), argv)
+    except PydockError as error:
+        talk.error(str(error), error.hint)
+        return error.status
+    except KeyboardInterrupt:
+        talk.error("interrupted")
+        return 130
+    except Terminated as error:
+        return 128 + int(error.args[0])
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

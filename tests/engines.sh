@@ -1,0 +1,198 @@
+#!/usr/bin/env bash
+# Starts a real engine for the tests, beside whatever runs on this machine:   eval "$(tests/engines.sh NAME)"
+#   classic   the system's own docker, as install/engine.sh sets it up (Debian 12: 20.10, no buildx)
+#   modern    Debian 13's docker 26.1 with buildx and compose, unpacked into the private folder, with a daemon of its own
+#   podman    the system's podman, with a storage of its own
+#   registry  Debian's docker-registry on a loopback port
+# Only `export` lines go to stdout. A second call finds the engine running. Debian, as root.
+set -euo pipefail
+exec 3>&1 1>&2 </dev/null               # daemons must not inherit fd 3, or the caller's $(…) would wait for them
+
+here=$(cd "$(dirname "$0")" && pwd)
+base=${PYDOCK_TEST_ENGINES:-/var/tmp/pydock-engines}
+export DEBIAN_FRONTEND=noninteractive
+# Whatever an earlier `eval` chose: in here, plain `docker` is the classic engine.
+path=${PATH#"$base/modern/bin:"}
+PATH=$path:/usr/sbin:/sbin
+unset DOCKER_HOST DOCKER_CONFIG DOCKER_CONTEXT
+registry=127.0.0.1:5055
+versions=(3.11 3.13)
+images=("${versions[@]/#/python:}")
+images=("${images[@]/%/-slim}")
+
+say() { printf 'engines.sh: %s\n' "$*"; }
+die() { say "$*"; exit 1; }
+emit() { printf "export %s='%s'\n" "$1" "${2//\'/\'\\\'\'}" >&3; }
+
+# wait_for LOG COMMAND…: until the command succeeds, as long as the daemon just started lives, and for a minute at most.
+wait_for() {
+    local log=$1 pid=$!
+    shift
+    for _ in {1..240}; do
+        ! "$@" >/dev/null 2>&1 || return 0
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.25
+    done
+    tail -n 15 "$log"
+    die "$name does not answer; its log is $log"
+}
+
+# daemon LOG COMMAND…: in the background, in a session of its own, holding none of our files.
+daemon() {
+    local log=$1
+    shift
+    setsid "$@" >"$log" 2>&1 3>&- 9>&- &
+}
+
+# fetch FOLDER PACKAGE…: Debian 13's packages, unpacked into FOLDER; apt's state is kept there too, and the system's left alone.
+fetch() {
+    local root=$1 tmp=$1.part
+    shift
+    [ ! -d "$root" ] || return 0
+    say "fetching $*"
+    rm -rf "$tmp"
+    mkdir -p "$tmp"/apt/{lists,cache/archives}/partial
+    echo 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://${MIRROR}/debian trixie main' >"$tmp/apt/sources.list"
+    local apt=(apt-get -qq -o "Dir::Etc::sourcelist=$tmp/apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
+        -o "Dir::State::lists=$tmp/apt/lists" -o "Dir::Cache=$tmp/apt/cache" -o APT::Sandbox::User=root -o Acquire::Languages=none)
+    "${apt[@]}" update
+    (cd "$tmp/apt" && "${apt[@]}" download "$@")
+    for deb in "$tmp"/apt/*.deb; do dpkg -x "$deb" "$tmp"; done
+    rm -rf "$tmp/apt"
+    mv "$tmp" "$root"
+}
+
+# missing COMMAND…: prints the base images that this docker-like command does not have.
+missing() { for image in "${images[@]}"; do "$@" image inspect "$image" >/dev/null 2>&1 || echo "$image"; done; }
+
+# bring COMMAND…: brings the base images that it does not have over from the classic engine.
+bring() {
+    local wanted
+    mapfile -t wanted < <(missing "$@")
+    [ ${#wanted[@]} -gt 0 ] || return 0
+    classic
+    say "loading ${wanted[*]} into $name"
+    docker save "${wanted[@]}" | "$@" load -q >/dev/null
+}
+
+# rule TABLE CHAIN RULE…: puts a rule into the packet filter, once.
+rule() { iptables -w -t "$1" -C "${@:2}" 2>/dev/null || iptables -w -t "$1" -I "${@:2}"; }
+
+# packages COMMAND PACKAGE…: installs the packages of the system where the command is missing.
+packages() {
+    ! command -v "$1" >/dev/null || return 0
+    say "installing ${*:2}"
+    apt-get -qq update || say "apt-get update failed in part, going on"
+    apt-get -qq install -y --no-install-recommends "${@:2}" >/dev/null
+}
+
+classic() { "$here/../install/engine.sh" "${versions[@]}" 9>&- 3>&-; }
+
+modern() {
+    local dir=$base/modern net=10.213 docker
+    local root=$dir/root sock=unix://$dir/docker.sock ctd=$dir/containerd.sock
+    docker=("$dir/bin/docker" -H "$sock")
+    fetch "$root" docker.io docker-cli docker-buildx docker-compose containerd tini
+    mkdir -p "$dir/bin" "$dir/config/cli-plugins"
+    ln -sf "$root/usr/bin/docker" "$dir/bin/"
+    ln -sf "$root"/usr/libexec/docker/cli-plugins/* "$dir/config/cli-plugins/"
+    if ! "${docker[@]}" version >/dev/null 2>&1; then
+        packages runc runc
+        packages iptables iptables
+        packages ip iproute2
+        # A bridge and addresses of its own. Two daemons that both write docker's chains of the packet filter flush each other's
+        # rules, so this one writes none (published ports go through docker-proxy), and NAT for all its networks is made here.
+        ip link show pydock1 >/dev/null 2>&1 || ip link add pydock1 type bridge
+        ip addr replace "$net.0.1/24" dev pydock1
+        ip link set pydock1 up
+        rule filter FORWARD -s "$net.0.0/16" -j ACCEPT
+        rule filter FORWARD -d "$net.0.0/16" -j ACCEPT
+        rule nat POSTROUTING -s "$net.0.0/16" ! -d "$net.0.0/16" -j MASQUERADE
+        # Debian 12's runc, and everything else from Debian 13.
+        mkdir -p "$dir/runtime"
+        ln -sf "$(command -v runc)" "$dir/runtime/runc"
+        local PATH=$dir/runtime:$root/usr/bin:$root/usr/sbin:$PATH
+        if ! ctr --address "$ctd" version >/dev/null 2>&1; then
+            printf 'version = 2\nroot = "%s"\nstate = "%s"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "%s"\n' \
+                "$dir/containerd" "$dir/containerd-state" "$ctd" >"$dir/containerd.toml"
+            daemon "$dir/containerd.log" containerd --config "$dir/containerd.toml"
+            wait_for "$dir/containerd.log" ctr --address "$ctd" version
+        fi
+        echo '{}' >"$dir/daemon.json"       # not the system's
+        getent group docker >/dev/null || groupadd --system docker
+        daemon "$dir/dockerd.log" dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root "$dir/exec" \
+            --pidfile "$dir/dockerd.pid" -H "$sock" --group docker --containerd "$ctd" --iptables=false --ip6tables=false \
+            --bridge pydock1 --default-address-pool "base=$net.128.0/17,size=24"
+        wait_for "$dir/dockerd.log" "${docker[@]}" version
+    fi
+    bring "${docker[@]}"
+    emit PATH "$dir/bin:$path"
+    emit DOCKER_HOST "$sock"
+    emit DOCKER_CONFIG "$dir/config"
+}
+
+podman() {
+    local dir=$base/podman
+    packages podman podman runc iptables netavark aardvark-dns
+    packages catatonit catatonit        # for --init
+    mkdir -p "$dir"
+    # runc: crun refuses a machine with mixed cgroups. The limits: podman's own are above what an unprivileged container may have.
+    cat >"$dir/containers.conf" <<-END
+	[engine]
+	runtime = "runc"
+	[containers]
+	default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+	[network]
+	network_backend = "netavark"
+	network_config_dir = "$dir/networks"
+	END
+    cat >"$dir/storage.conf" <<-END
+	[storage]
+	driver = "overlay"
+	graphroot = "$dir/storage"
+	runroot = "/run/pydock-podman"
+	END
+    printf '[[registry]]\nlocation = "%s"\ninsecure = true\n' "$registry" >"$dir/registries.conf"
+    export CONTAINERS_CONF=$dir/containers.conf CONTAINERS_STORAGE_CONF=$dir/storage.conf CONTAINERS_REGISTRIES_CONF=$dir/registries.conf
+    bring command podman
+    # Named as if pulled: Debian's list of short names makes docker.io/library/python:… of a FROM python:….
+    for image in "${images[@]}"; do
+        ! command podman image exists "localhost/$image" || {
+            command podman tag "localhost/$image" "docker.io/library/$image"
+            command podman rmi "localhost/$image"
+        }
+    done
+    command podman run --rm --network none "${images[0]}" true || die "podman cannot run a container"
+    emit CONTAINERS_CONF "$CONTAINERS_CONF"
+    emit CONTAINERS_STORAGE_CONF "$CONTAINERS_STORAGE_CONF"
+    emit CONTAINERS_REGISTRIES_CONF "$CONTAINERS_REGISTRIES_CONF"
+    emit PYDOCK_ENGINE podman
+}
+
+registry() {
+    local dir=$base/registry
+    if ! (exec 4<>"/dev/tcp/${registry/://}") 2>/dev/null; then
+        fetch "$dir/root" docker-registry
+        mkdir -p "$dir/data"
+        cat >"$dir/config.yml" <<-END
+		version: 0.1
+		storage: {filesystem: {rootdirectory: '$dir/data'}, delete: {enabled: true}}
+		http: {addr: '$registry'}
+		END
+        daemon "$dir/log" "$dir/root/usr/bin/docker-registry" serve "$dir/config.yml"
+        wait_for "$dir/log" bash -c "exec 4<>/dev/tcp/${registry/://}"
+    fi
+    emit PYDOCK_TEST_REGISTRY "$registry"
+}
+
+name=${1:-}
+case $name in
+    classic | modern | podman | registry) ;;
+    *) die "usage: tests/engines.sh classic|modern|podman|registry" ;;
+esac
+[ "$(id -u)" = 0 ] || die "engines are set up by root"
+umask 022
+mkdir -p "$base"
+exec 9>"$base/$name.lock"
+flock 9                                 # two calls at once: the second waits, and finds it running
+"$name"
