@@ -1999,9 +1999,7 @@ def survey(session: Session) -> Tuple[Dict[str, str], List[Tuple[str, str]]]:
              "environments": session.place.envs, "settings": session.place.conf}
     try:
         found["engine"] = "%s %s" % (session.settings["engine"], engine.query("version", "--format", "{{.Server.Version}}", timeout=20).strip())
-        found["builder"] = {"buildx": "BuildKit (buildx)", "buildkit": "BuildKit (of the old client)", "podman": "podman", "classic": "the old one, without BuildKit"}[engine.builder()]
-        if found["builder"].startswith("the old"):
-            problems.append(("no BuildKit: builds download anew each time and cannot be handed credentials", "install buildx (Debian: docker-buildx; https://docs.docker.com/go/buildx/)"))
+        found["builder"] = {"buildx": "BuildKit (buildx)", "buildkit": "BuildKit (of the old client)", "podman": "podman", "classic": "the old one: no cache of downloads, no credentials (docker-buildx brings BuildKit)"}[engine.builder()]
         compose = engine.ask("compose", "version", "--short")
         found["compose"] = compose.strip() if compose else "none"
     except PydockError as error:

@@ -100,7 +100,7 @@ base_image() {
 
 cleanup() {
     for pid in "${jobs[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
-    wait
+    [ ${#jobs[@]} = 0 ] || wait "${jobs[@]}" || true          # not all children: dockerd may be one
     [ -n "$tmp" ] || return 0
     for dir in "$tmp"/*/{proc,sys}; do ! mountpoint -q "$dir" || umount -l "$dir" || true; done   # debootstrap killed half-way
     rm -rf --one-file-system "$tmp"

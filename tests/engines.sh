@@ -80,7 +80,7 @@ rule() { iptables -w -t "$1" -C "${@:2}" 2>/dev/null || iptables -w -t "$1" -I "
 
 # packages COMMAND PACKAGE…: installs the packages of the system where the command is missing.
 packages() {
-    ! command -v "$1" >/dev/null || return 0
+    ! type -P "$1" >/dev/null || return 0       # (not command -v: that finds the functions of this script)
     say "installing ${*:2}"
     apt-get -qq update || say "apt-get update failed in part, going on"
     apt-get -qq install -y --no-install-recommends "${@:2}" >/dev/null
@@ -133,7 +133,7 @@ modern() {
 
 podman() {
     local dir=$base/podman
-    packages podman podman runc iptables netavark aardvark-dns
+    packages /usr/lib/podman/netavark podman runc iptables netavark aardvark-dns
     packages catatonit catatonit        # for --init
     mkdir -p "$dir"
     # runc: crun refuses a machine with mixed cgroups. The limits: podman's own are above what an unprivileged container may have.

@@ -5,18 +5,25 @@ that the suite can run twice at once, and removes what it made.
 """
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import shlex
 import shutil
+import socket
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import unittest
+import zipfile
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
 PYDOCK = ROOT / "pydock.py"
@@ -71,6 +78,23 @@ def engine(*argv: str, check: bool = True, input: Optional[str] = None) -> str:
     return done.stdout.strip()
 
 
+def docker_groups() -> List[int]:
+    """The group that may use the engine's socket, where it has one."""
+    address = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    path = address.split("://")[-1]
+    return [os.stat(path).st_gid] if address.startswith("unix:") and os.path.exists(path) else []
+
+
+def as_user(uid: int, gid: int, groups: Sequence[int]) -> Callable[[], None]:
+    """For Popen's preexec_fn: another user of this machine, known or not, with these further groups."""
+    def become() -> None:
+        os.setgroups(list(groups))
+        os.setgid(gid)
+        os.setuid(uid)
+
+    return become
+
+
 class Case(unittest.TestCase):
     """A test case with a home, a current folder and an image prefix of its own."""
 
@@ -84,6 +108,7 @@ class Case(unittest.TestCase):
         self.work.mkdir()
         self.environ = {k: v for k, v in os.environ.items() if not k.startswith("PYDOCK_") or k == "PYDOCK_ENGINE"}
         self.environ.update(HOME=str(self.home), PYDOCK_PREFIX=self.prefix, PYDOCK_PYTHON=PYTHON)
+        self.program = [sys.executable, "-IS", str(PYDOCK)]
 
     def clean(self) -> None:
         try:
@@ -111,12 +136,32 @@ class Case(unittest.TestCase):
 
     def start(self, *argv: str, cwd: Optional[Path] = None, environ: Optional[Dict[str, str]] = None, **options: Any) -> subprocess.Popen[str]:
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        return subprocess.Popen([sys.executable, "-IS", str(PYDOCK), *argv], cwd=str(cwd or self.work), text=True,
+        return subprocess.Popen([*self.program, *argv], cwd=str(cwd or self.work), text=True,
                                 env={**self.environ, **(environ or {})}, **options)
 
+    def give_to(self, uid: int) -> None:
+        """Hands home and work to another user, who can then run pydock by `preexec_fn=as_user(…)`."""
+        if os.geteuid() != 0:
+            self.skipTest("only root can become another user")
+        copy = self.base / "pydock.py"
+        shutil.copy(PYDOCK, copy)
+        copy.chmod(0o755)
+        self.base.chmod(0o755)
+        for folder in (self.home, self.work):
+            os.chown(folder, uid, -1)
+        self.environ.pop("PYENV_VERSION", None)
+        for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+            try:
+                subprocess.run([python, "-IS", "-c", "pass"], check=True, preexec_fn=as_user(uid, uid, []), cwd="/")
+                self.program = [python, "-IS", str(copy)]
+                return
+            except OSError:
+                continue
+        self.skipTest("no Python that every user can run")
+
     def run_pydock(self, *argv: str, cwd: Optional[Path] = None, environ: Optional[Dict[str, str]] = None, input: Optional[str] = None,
-                   timeout: float = 300) -> Result:
-        process = self.start(*argv, cwd=cwd, environ=environ, stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL)
+                   timeout: float = 300, **options: Any) -> Result:
+        process = self.start(*argv, cwd=cwd, environ=environ, stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL, **options)
         out, err = process.communicate(input, timeout=timeout)
         self.assertNotIn("Traceback", err, "a traceback reached the user")
         return Result(list(argv), process.returncode, out, err)
@@ -175,6 +220,25 @@ class Case(unittest.TestCase):
     def no_fake(self) -> None:
         self.environ["PATH"] = os.environ["PATH"]
 
+    def terminal(self, *argv: str, answer: str = "", columns: int = 80, cwd: Optional[Path] = None) -> Result:
+        """Runs pydock in a terminal of that width, and types the answer; all it shows is `out`."""
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        process = self.start(*argv, cwd=cwd, stdin=slave, stdout=slave, stderr=slave, environ={"TERM": "xterm"}, start_new_session=True)
+        os.close(slave)
+        os.write(master, answer.encode())
+        shown = b""
+        while True:
+            try:
+                chunk = os.read(master, 65536)
+            except OSError:  # how Linux tells the end
+                chunk = b""
+            if not chunk:
+                break
+            shown += chunk
+        os.close(master)
+        return Result(list(argv), process.wait(), shown.decode().replace("\r\n", "\n"), "")
+
     def wait_for(self, condition: Any, seconds: float = 20) -> None:
         end = time.monotonic() + seconds
         while not condition():
@@ -197,3 +261,104 @@ class Case(unittest.TestCase):
         written = [line for line in self.requirements(name).splitlines() if line and not line.startswith(("#", "-"))]
         self.assertEqual(sorted(line.lower().replace("_", "-") for line in installed if "file://" not in line),
                          sorted(line.split(" #")[0].split(";")[0].strip() for line in written if "./wheels/" not in line))
+
+
+class SharedCase(Case):
+    """Tests that share one home and what `prepare` makes in it, once for the class; they must not disturb each other."""
+
+    shared: Case
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.shared = cls()
+        Case.setUp(cls.shared)
+        cls.addClassCleanup(cls.shared.doCleanups)
+        cls.prepare(cls.shared)
+
+    @classmethod
+    def prepare(cls, case: Case) -> None:
+        """What the tests of the class find there."""
+
+    def setUp(self) -> None:
+        self.__dict__.update({key: getattr(self.shared, key) for key in ("prefix", "base", "home", "work")})
+        self.environ = dict(self.shared.environ)
+
+
+def make_wheel(folder: Path, name: str, version: str = "1.0", requires: Sequence[str] = (), extras: Sequence[str] = (),
+               files: Optional[Dict[str, str]] = None, scripts: Sequence[str] = ()) -> Path:
+    """A wheel as small as can be; `requires` and `extras` are values of Requires-Dist and Provides-Extra."""
+    module = name.replace("-", "_")
+    info = "%s-%s.dist-info/" % (module, version)
+    lines = ["Metadata-Version: 2.1", "Name: " + name, "Version: " + version]
+    lines += ["Provides-Extra: " + extra for extra in extras] + ["Requires-Dist: " + text for text in requires]
+    content = {module + ".py": "version = %r\n" % version, **(files or {}), info + "METADATA": "\n".join(lines) + "\n",
+               info + "WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}
+    if scripts:
+        content[info + "entry_points.txt"] = "[console_scripts]\n%s\n" % "\n".join(scripts)
+    content[info + "RECORD"] = "".join("%s,,\n" % path for path in [*content, info + "RECORD"])
+    folder.mkdir(parents=True, exist_ok=True)
+    wheel = folder / ("%s-%s-py3-none-any.whl" % (module, version))
+    with zipfile.ZipFile(str(wheel), "w") as archive:
+        for path, text in content.items():
+            archive.writestr(path, text)
+    return wheel
+
+
+def buildkit_environ() -> Optional[Dict[str, str]]:
+    """The variables under which pydock builds with BuildKit (or as podman does) on this engine; None where no client on
+    PATH can."""
+    def builder(path: str, **more: str) -> str:
+        with mock.patch.dict(os.environ, PATH=path, **more):
+            return pydock.Engine(ENGINE).builder()
+
+    path = os.environ["PATH"]
+    if builder(path) != "classic":
+        return {}
+    for folder in path.split(os.pathsep):
+        if os.access(os.path.join(folder, ENGINE[-1]), os.X_OK) and builder(folder + os.pathsep + path, DOCKER_BUILDKIT="1") != "classic":
+            return {"PATH": folder + os.pathsep + path, "DOCKER_BUILDKIT": "1"}
+    return None
+
+
+def host_address() -> Optional[str]:
+    """This host's address as containers see it, if it is one that a server here can listen on."""
+    routes = engine("run", "--rm", "--pull", "never", "python:%s-slim" % PYTHON, "cat", "/proc/net/route").splitlines()[1:]
+    gateway = next((line.split()[2] for line in routes if line.split()[1] == "00000000"), "00000000")
+    address = socket.inet_ntoa(bytes.fromhex(gateway)[::-1])
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return None
+    return None if address == "0.0.0.0" else address
+
+
+class Shared(Case):
+    """Tests that share one environment, `e`, in one home, and change nothing in it; each has a current folder of its own.
+    No container of it is left after any."""
+
+    owner: Case
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.owner = Case()
+        cls.addClassCleanup(cls.owner.doCleanups)
+        cls.owner.setUp()
+        cls.set_up_environment()
+
+    @classmethod
+    def set_up_environment(cls) -> None:
+        cls.owner.ok("create", "e")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.home, self.prefix = self.owner.home, self.owner.prefix
+        self.environ.update(HOME=str(self.home), PYDOCK_PREFIX=self.prefix)
+
+    def tearDown(self) -> None:
+        self.wait_for(lambda: not self.containers())
+
+    def clean(self) -> None:
+        for name in self.containers():
+            engine("rm", "-f", name, check=False)
+        shutil.rmtree(self.base, ignore_errors=True)
