@@ -125,7 +125,7 @@ if [ $fits = yes ] && ! $pip check </dev/null >/dev/shm/check 2>&1; then cat /de
 """ + FINISH_SH
 
 # The freeze, by the environment's own Python: merges what is installed into /opt/pydock/requirements.txt and
-# prints labels. argv: a JSON object with `folder`, `gone` (names uninstalled), `asked` (names installed),
+# prints the version and the packages for the labels. argv: a JSON object with `folder`, `gone` (names uninstalled), `asked` (names installed),
 # `options` (lines to add) and `write`.
 FREEZE_PY = r'''
 import json, os, re, sys
@@ -201,7 +201,7 @@ if job["write"]:
     with open(path, "w", encoding="utf-8") as f:
         f.write("".join(add + [line for _, line in kept]))
 listing = ",".join("%s==%s" % (name, packages[name].version) for name in sorted(set(packages) - hidden))
-print("pydock.python=%d.%d.%d" % sys.version_info[:3] + " pydock.packages=" + quote(listing, safe="=,"))
+print("%d.%d.%d" % sys.version_info[:3], quote(listing, safe="=,"))
 '''
 
 # The first process of a container where the engine brings none: passes signals on, so that SIGTERM is obeyed.
@@ -234,7 +234,7 @@ exec 3<&0
 client=$!
 for signal in HUP INT QUIT TERM; do trap "kill -s $signal $client 2>/dev/null" $signal; done
 while :; do wait $client; status=$?; kill -0 $client 2>/dev/null || break; done
-[ $status -eq 0 ] || $engine rm -f "$name" >/dev/null 2>&1
+[ $status -eq 0 ] || eval "$engine rm -f $name" >/dev/null 2>&1
 exit $status
 """
 
@@ -400,7 +400,7 @@ class Engine:
         return None if process.returncode else out.decode(errors="surrogateescape")
 
     def change(self, *argv: str, data: Optional[str] = None, capture: str = "", show: bool = False, see: bool = True,
-               environ: Sequence[str] = (), pass_fds: Sequence[int] = ()) -> str:
+               environ: Sequence[str] = ()) -> str:
         """Runs a changing command; under --dry-run only prints it. `data` goes to its stdin. `capture` names what its
         stdout is kept as: the text is returned (under --dry-run, a reference to that shell variable). `show` lets the
         user see what it says: while it runs, or without `see` only if it fails. EngineError where it fails, with the end of what it said."""
@@ -408,7 +408,7 @@ class Engine:
             return self.script(argv, data, capture, environ)
         see = show and see and not talk.quiet
         whole = see and not capture  # nothing to keep: a terminal then stays a terminal for it
-        process = self.start(argv, environ, pass_fds=pass_fds, stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
+        process = self.start(argv, environ, stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
                              stdout=2 if whole else subprocess.PIPE, stderr=None if whole else subprocess.PIPE)
         try:
             out, tail = self.relay(process, data, see)
@@ -934,8 +934,7 @@ def build_args(dockerfile: str, settings: Settings) -> Dict[str, str]:
 
 def label_words(labels: Dict[str, str]) -> str:
     """The text of a LABEL instruction; values are quoted for URLs, so they need no other quotes."""
-    words = ["%s=%s" % (key, value) if key else value for key, value in labels.items()]
-    text = "LABEL " + " ".join(words)
+    text = "LABEL " + " ".join("%s=%s" % pair for pair in labels.items())
     return Shell('"%s"' % text) if any(isinstance(value, Shell) for value in labels.values()) else text
 
 
@@ -1091,7 +1090,7 @@ def commit_argv(container: str, tag: str, config: Dict[str, Any], labels: Dict[s
     changes = ["CMD " + json.dumps(config.get("Cmd") or ["python3"]), "USER " + (config.get("User") or "0"),
                "WORKDIR " + (config.get("WorkingDir") or "/")]
     changes += ["ENTRYPOINT " + json.dumps(config["Entrypoint"])] if config.get("Entrypoint") else []
-    changes += ["ENV %s=" % key for key in blank] + [label_words(labels)]
+    changes += ["ENV %s=" % key for key in blank] + [label_words({key: value}) for key, value in labels.items()]
     return ["commit"] + [word for change in changes for word in ("--change", change)] + [container, tag]
 
 
@@ -1253,6 +1252,13 @@ def labels_for(env: Env, hashes: Tuple[str, str], command: Sequence[str]) -> Dic
             "pydock.time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
+def found_labels(found: str) -> Dict[str, str]:
+    """The labels that the freeze printed: Python's version, a blank, the packages."""
+    if isinstance(found, Shell):
+        return {"pydock.python": Shell("${%s%% *}" % found[1:]), "pydock.packages": Shell("${%s#* }" % found[1:])}
+    return dict(zip(("pydock.python", "pydock.packages"), found.split(" ") + [""]))
+
+
 def remove_leftovers(engine: Engine, env: Env, images: Dict[str, Image]) -> None:
     """What a command that died has left: its temporary container and tags. Only under the environment's lock."""
     for line in engine.query("ps", "-a", "--format", "{{.Names}}", "--filter", "name=%s--tmp-" % env.repo).split():
@@ -1310,30 +1316,25 @@ def drop_old_states(session: Session, env: Env) -> None:
             session.engine.drop("rmi", "%s:%d" % (env.repo, number))
 
 
-class EngineLock:
-    """A lock that all users of one engine's client on this host share, on the client's own file: builds by the classic
-    builder hold it together, and the sweep of their untagged leftovers takes it alone or not at all."""
+class BuildLock:
+    """A lock that all users of this host share, on its root folder, which anybody may open: builds by the classic builder
+    hold it together, and the sweep of their untagged leftovers takes it alone or not at all."""
 
-    def __init__(self, engine: Engine, alone: bool) -> None:
-        import shutil
-
-        self.file = "" if talk.dry_run else shutil.which(engine.program[-1]) or ""
+    def __init__(self, alone: bool) -> None:
         self.alone = alone
-        self.fd = -1
 
     def __enter__(self) -> bool:
         import fcntl
 
+        self.fd = os.open("/", os.O_RDONLY)
         try:
-            self.fd = os.open(self.file, os.O_RDONLY)
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB if self.alone else fcntl.LOCK_SH)
         except OSError:
             return False
         return True
 
     def __exit__(self, *_: object) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
+        os.close(self.fd)
 
 
 def sweep(session: Session) -> None:
@@ -1368,7 +1369,7 @@ def sweep_classic(engine: Engine) -> None:
     dangling = engine.query("image", "ls", "-q", "--filter", "dangling=true", "--filter", "label=pydock.builder=classic").split()
     if not dangling:
         return
-    with EngineLock(engine, alone=True) as taken:
+    with BuildLock(alone=True) as taken:
         if taken:
             for line in engine.query("ps", "-a", "--filter", "label=pydock.builder=classic", "--format", '{{.ID}} {{.Label "pydock.name"}}').splitlines():
                 if len(line.split()) == 1:
@@ -1383,11 +1384,10 @@ def remove_temporary(engine: Engine, env: Env, mark: str) -> None:
         engine.drop("rmi", "%s:tmp-%s%s" % (env.repo, mark, end))
 
 
-def remove_images(engine: Engine, env: Env) -> bool:
-    """Removes every tag of the environment's name that is its own; whether all of them went."""
-    images = images_of(engine, env)
-    mine = [image.tag for image in images.values() if image.of(env) or image.tag.startswith("tmp-")]
-    return all([engine.drop("rmi", "%s:%s" % (env.repo, tag)) for tag in mine])
+def remove_images(engine: Engine, env: Env, but: str = "no") -> bool:
+    """Removes every tag of the environment's name that pydock made, `but` those that begin so; whether all of them went."""
+    tags = [image.tag for image in images_of(engine, env).values() if "pydock.folder" in image.labels or image.tag.startswith("tmp-")]
+    return all([engine.drop("rmi", "%s:%s" % (env.repo, tag)) for tag in tags if not tag.startswith(but)])
 
 
 class Secret:
@@ -1437,10 +1437,9 @@ def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_c
         if named and any(line.strip() for line in env.read("requirements.txt").splitlines()):
             raise PydockError("this docker builds without BuildKit, which cannot be handed %s without storing it in the image" % named[0],
                               "install buildx (Debian: docker-buildx; https://docs.docker.com/go/buildx/), or put an index without a password into requirements.txt")
-    with Secret(engine) as secret, EngineLock(engine, alone=False):
+    with Secret(engine) as secret, BuildLock(alone=False):
         argv = build_argv(builder, tag, env.work, labels, args, proxies, "" if builder == "classic" else secret.path, no_cache, pull)
-        if not talk.verbose and (text or not sys.stderr.isatty()):
-            talk.say("building %s" % env.name)
+        talk.say("building the image of %s" % env.name)
         engine.change(*argv, data=text, show=True, see=talk.verbose or not text and sys.stderr.isatty(), environ=environ)
 
 
@@ -1462,8 +1461,8 @@ def build_image(session: Session, env: Env, tag: str, command: Sequence[str], no
                           build_hint(env)) from None
     config = image_config(engine, built)
     command_line = ["python3", "-BIc", FREEZE_PY, json.dumps({"folder": "/opt/pydock", "gone": [], "asked": [], "options": [], "write": False})]
-    found = engine.change(*work_argv(env.temporary, built, config, [], command_line), capture="labels")
-    engine.change(*commit_argv(env.temporary, tag, config, {**labels, "": found}))
+    found = engine.change(*work_argv(env.temporary, built, config, [], command_line), capture="found")
+    engine.change(*commit_argv(env.temporary, tag, config, {**labels, **found_labels(found)}))
     engine.drop("rm", "-f", env.temporary)
     engine.drop("rmi", built)
 
@@ -1542,8 +1541,7 @@ def ready_image(session: Session, env: Env) -> Dict[str, Any]:
         with Lock(env.folder, env.name):
             images = recover(session.engine, env)
             if talk.dry_run or "latest" not in images or not images["latest"].of(env):
-                talk.say("%s has no image yet; building it" % env.name)
-                renew(session, env, images, ["build", env.name])
+                    renew(session, env, images, ["build", env.name])
         return image_config(session.engine, env.latest)
     if (labels.get("pydock.dockerfile"), labels.get("pydock.requirements")) != hashes:
         talk.warn("%s is older than its files" % env.name, "pydock build %s" % env.title)
@@ -1557,7 +1555,6 @@ def change_packages(session: Session, env: Env, change: Change, command: Sequenc
         images = recover(engine, env)
         latest = images.get("latest")
         if not latest or not latest.of(env) or not latest.made_of(env.hashes()) or len(latest.layers) >= MAX_LAYERS:
-            talk.say("building %s from its files first" % env.name)
             renew(session, env, images, ["build", env.name])
             images = images_of(engine, env)
             latest = images.get("latest")
@@ -1613,7 +1610,7 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
     script = change.script(env, session.settings, config)
     try:
         found = engine.change(*work_argv(env.temporary, base, config, install_options(CACHE, change.mounts), ["sh", "-s", "--", change.verb, *change.words]),
-                              data=script, capture="labels", show=True)
+                              data=script, capture="found", show=True)
     except EngineError as error:
         raise change_error(env, change, error) from None
     text, wheels = fetch_files(engine, env)
@@ -1621,7 +1618,7 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
     requirements = sha256(text.encode(errors="surrogateescape")) if text is not None else Shell(
         "$(sha256sum < %s | cut -c1-64)" % shell_join([env.path("requirements.txt")]))
     labels = labels_for(env, (env.hashes()[0], requirements), command)
-    engine.change(*commit_argv(env.temporary, env.temporary_tag, config, {**labels, "": found}, blank))
+    engine.change(*commit_argv(env.temporary, env.temporary_tag, config, {**labels, **found_labels(found)}, blank))
     if text is None:
         return None
     keep_files(env, text, wheels)
@@ -1747,6 +1744,7 @@ def create(session: Session, env: Env, dockerfile: str, change: Change, no_build
             rename_new(env)
             env.work = env.folder
             if not no_build:
+                remove_images(engine, env, "tmp-")  # of one of this name whose folder is gone
                 promote(engine, env, {})
     except BaseException:
         if env.work != env.folder:
@@ -1922,7 +1920,8 @@ def cmd_delete(session: Session, args: argparse.Namespace) -> int:
             raise PydockError("nobody here can be asked whether to delete %s" % ", ".join(env.name for env in envs), "add -y")
         print("delete %s, with folder, images and containers? [y/N] " % ", ".join(env.folder for env in envs), end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise PydockError("nothing was deleted")
+            talk.say("nothing was deleted")
+            return 1
     sweep(session)
     for env in envs:
         with Lock(env.folder, env.name):

@@ -22,7 +22,7 @@ import time
 import unittest
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +35,8 @@ import pydock  # noqa: E402
 
 FAKE = """#!{python} -IS
 # Passes everything on to the real engine, but for the calls named by FAKE_AT (comma-separated numbers, from 1): there
-# FAKE_DO says: fail, hang, kill (SIGKILL to pydock before the call), after (SIGKILL after the call has done its work).
+# FAKE_DO says: fail, hang, hold (until the file `go` is there), kill (SIGKILL to pydock before the call), after (SIGKILL
+# after the call has done its work). A build holds pydock's lock on the real client, as if that had been called itself.
 import fcntl, os, signal, subprocess, sys, time
 folder = {folder!r}
 with open(folder + "/calls", "a+") as calls:
@@ -49,9 +50,15 @@ if do == "fail":
     sys.exit("the fake engine fails at call %d" % number)
 if do == "hang":
     time.sleep(600)
+while do == "hold" and not os.path.exists(folder + "/go"):
+    time.sleep(0.05)
 if do == "kill":
     os.kill(os.getppid(), signal.SIGKILL)
     sys.exit(1)
+if sys.argv[1:2] == ["build"]:
+    lock = os.open({real!r}, os.O_RDONLY)
+    os.set_inheritable(lock, True)
+    fcntl.flock(lock, fcntl.LOCK_SH)
 if do == "after":
     subprocess.run([{real!r}, *sys.argv[1:]])
     os.kill(os.getppid(), signal.SIGKILL)
@@ -211,6 +218,8 @@ class Case(unittest.TestCase):
         program.chmod(program.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
         for file, text in (("at", "%s %s" % (do, at) if do else ""), ("calls", "")):
             (folder / file).write_text(text, encoding="utf-8")
+        if (folder / "go").exists():
+            (folder / "go").unlink()
         self.environ["PATH"] = str(folder) + os.pathsep + os.environ["PATH"]
 
     def calls(self) -> List[str]:
@@ -280,7 +289,7 @@ class SharedCase(Case):
         """What the tests of the class find there."""
 
     def setUp(self) -> None:
-        self.__dict__.update({key: getattr(self.shared, key) for key in ("prefix", "base", "home", "work")})
+        self.__dict__.update({key: getattr(self.shared, key) for key in ("prefix", "base", "home", "work", "program")})
         self.environ = dict(self.shared.environ)
 
 
@@ -331,34 +340,3 @@ def host_address() -> Optional[str]:
         except OSError:
             return None
     return None if address == "0.0.0.0" else address
-
-
-class Shared(Case):
-    """Tests that share one environment, `e`, in one home, and change nothing in it; each has a current folder of its own.
-    No container of it is left after any."""
-
-    owner: Case
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.owner = Case()
-        cls.addClassCleanup(cls.owner.doCleanups)
-        cls.owner.setUp()
-        cls.set_up_environment()
-
-    @classmethod
-    def set_up_environment(cls) -> None:
-        cls.owner.ok("create", "e")
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.home, self.prefix = self.owner.home, self.owner.prefix
-        self.environ.update(HOME=str(self.home), PYDOCK_PREFIX=self.prefix)
-
-    def tearDown(self) -> None:
-        self.wait_for(lambda: not self.containers())
-
-    def clean(self) -> None:
-        for name in self.containers():
-            engine("rm", "-f", name, check=False)
-        shutil.rmtree(self.base, ignore_errors=True)
