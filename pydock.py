@@ -20,14 +20,14 @@ if sys.version_info < (3, 8):
 if sys.platform == "win32":
     sys.exit("pydock: error: pydock runs on Linux and macOS; on Windows run it inside WSL 2")
 
-import argparse
 import json
 import os
 import re
-import subprocess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
+    import subprocess
     from typing import Any, Callable, Dict, IO, Iterator, List, NoReturn, Optional, Sequence, Tuple
 
 __version__ = "0.1.0"
@@ -35,10 +35,10 @@ __version__ = "0.1.0"
 # ------------------------------------------------------------------------------------------------------------
 # Constants and templates
 
-NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
-VERSION = re.compile(r"\d+(?:\.\d+){0,2}(?:-rc|(?:a|b|rc)\d+)?")
-USERNAME = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
-REQUIREMENT = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?=$|[\[<>=!~;@(\s])")
+NAME = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
+VERSION = r"\d+(?:\.\d+){0,2}(?:-rc|(?:a|b|rc)\d+)?"
+USERNAME = r"[a-z_][a-z0-9_.-]{0,31}"
+REQUIREMENT = r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?=$|[\[<>=!~;@(\s])"
 MAX_LAYERS = 110  # the engine stops at 125
 CACHE = "pydock-cache"  # the volume of downloads, one for all: packages are installed by root, whoever asks
 
@@ -227,6 +227,17 @@ while True:
         sys.exit(status >> 8 or (128 + (status & 127) if status & 127 else 0))
 """
 
+# Runs a program whose arguments are URL-quoted: the engine's client passes on nothing but UTF-8.
+BYTES_PY = r"""
+import os, sys, urllib.parse
+argv = [urllib.parse.unquote_to_bytes(word) for word in sys.argv[1:]]
+try:
+    os.execvp(argv[0], argv)
+except OSError as error:
+    print("pydock:", os.fsdecode(argv[0]) + ":", error.strerror, file=sys.stderr)
+    sys.exit(126 if isinstance(error, PermissionError) else 127)
+"""
+
 # The parent of a client whose stdout is a pipe: when the pipe is closed the client dies, and its container with it.
 PIPE_SH = r"""name=$1 engine=$2; shift 2
 exec 3<&0
@@ -314,17 +325,20 @@ def shell_join(argv: Sequence[str]) -> str:
 
 
 def heredoc(command: Sequence[str], text: str, target: str = "") -> str:
-    """A command of the script of --dry-run with its standard input."""
-    end = "\n" if text and not text.endswith("\n") else ""
-    return "%s <<'END-OF-INPUT'%s\n%s%sEND-OF-INPUT" % (shell_join(command), " > " + shell_join([target]) if target else "", text, end)
+    """A shell command with its standard input; no line of the text can end it early."""
+    end = "END-OF-INPUT"
+    while end in text.splitlines():
+        end += "-"
+    text += "\n" if text and not text.endswith("\n") else ""
+    return "%s <<'%s'%s\n%s%s" % (shell_join(command), end, " > " + shell_join([target]) if target else "", text, end)
 
 
 def human_size(size: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
             return "%.3g%s" % (size, unit)
         size /= 1000
-    return "%.3gGB" % size
+    return "%.3gTB" % size
 
 
 def human_age(seconds: float) -> str:
@@ -350,15 +364,20 @@ class Engine:
         """`environ` holds 'K=V' that the engine must see; sudo passes on only what stands on its own command line."""
         return self.program[:1] + list(environ) + self.program[1:] + list(argv) if self.sudo else self.program + list(argv)
 
-    def start(self, argv: Sequence[str], environ: Sequence[str] = (), **pipes: Any) -> subprocess.Popen[bytes]:
+    def start(self, argv: Sequence[str], environ: Sequence[str] = (), feed: bool = False, out: str = "keep", err: str = "drop") -> subprocess.Popen[bytes]:
+        """`out` and `err` say what becomes of stdout and stderr: keep, drop, or show on our stderr; `feed`, that there will be a
+        stdin."""
+        import subprocess
+
+        to = {"keep": subprocess.PIPE, "drop": subprocess.DEVNULL, "show": 2}
         command = self.command(argv, environ)
         if talk.verbose:
             talk.say("+ " + shell_join(list(environ) + command if not self.sudo else command))
         sys.stdout.flush()
         sys.stderr.flush()
-        pairs = (pair.split("=", 1) for pair in environ)
+        pairs = [pair.partition("=")[::2] for pair in environ]
         try:
-            return subprocess.Popen(command, env={**os.environ, **{k: v for k, v in pairs}}, **pipes)
+            return subprocess.Popen(command, env={**os.environ, **dict(pairs)}, stdin=to["keep" if feed else "drop"], stdout=to[out], stderr=to[err])
         except FileNotFoundError:
             raise missing_engine(self.program[0]) from None
         except OSError as error:
@@ -375,6 +394,8 @@ class Engine:
             process.wait()
 
     def finish(self, process: subprocess.Popen[bytes], timeout: Optional[float] = None) -> Tuple[bytes, bytes]:
+        import subprocess
+
         try:
             return process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -386,7 +407,7 @@ class Engine:
 
     def query(self, *argv: str, timeout: Optional[float] = None) -> str:
         """What the engine answers to a reading command. EngineError where it fails, with the cause if it can be told."""
-        process = self.start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = self.start(argv, err="keep")
         out, err = self.finish(process, timeout=timeout)
         if process.returncode:
             self.diagnose()
@@ -395,7 +416,7 @@ class Engine:
 
     def ask(self, *argv: str) -> Optional[str]:
         """As `query`, but None where the engine says no."""
-        process = self.start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        process = self.start(argv)
         out, _ = self.finish(process)
         return None if process.returncode else out.decode(errors="surrogateescape")
 
@@ -407,9 +428,8 @@ class Engine:
         if talk.dry_run:
             return self.script(argv, data, capture, environ)
         see = show and see and not talk.quiet
-        whole = see and not capture  # nothing to keep: a terminal then stays a terminal for it
-        process = self.start(argv, environ, stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
-                             stdout=2 if whole else subprocess.PIPE, stderr=None if whole else subprocess.PIPE)
+        to = "show" if see and not capture else "keep"  # where nothing is kept, a terminal stays a terminal for it
+        process = self.start(argv, environ, data is not None, to, to)
         try:
             out, tail = self.relay(process, data, see)
         except BaseException:
@@ -465,7 +485,7 @@ class Engine:
             talk.script(shell_join(self.command(argv)))
             return True
         try:
-            process = self.start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            process = self.start(argv, out="drop")
             self.finish(process, timeout=60)
             return process.returncode == 0
         except PydockError:
@@ -474,6 +494,7 @@ class Engine:
     def become(self, argv: Sequence[str], container: str) -> NoReturn:
         """Replaces this process by the client; by a small sh parent of it where stdout is a pipe, which the engine's
         client alone would leave a container behind."""
+        import signal
         import stat
 
         command = self.command(argv)
@@ -486,6 +507,7 @@ class Engine:
             talk.say("+ " + shell_join(self.command(argv)))
         sys.stdout.flush()
         sys.stderr.flush()
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the client would inherit that
         try:
             os.execvp(command[0], command)
         except FileNotFoundError:
@@ -549,6 +571,7 @@ def last_line(text: bytes) -> str:
     lines = [line for line in text.decode(errors="replace").strip().splitlines() if line.strip()]
     return lines[-1].strip() if lines else "no message"
 
+
 # ------------------------------------------------------------------------------------------------------------
 # Environment and store: paths, settings, files, the lock; the only code that writes files
 
@@ -603,7 +626,7 @@ class Place:
             return []
         except OSError as error:
             raise PydockError("cannot read %s: %s" % (self.envs, error.strerror)) from None
-        return sorted(e.name for e in entries if NAME.fullmatch(e.name) and e.is_dir(follow_symlinks=False))
+        return sorted(e.name for e in entries if re.fullmatch(NAME, e.name) and e.is_dir(follow_symlinks=False))
 
 
 def global_place() -> Place:
@@ -674,7 +697,7 @@ def login_name() -> str:
         name = re.sub(r"[^a-z0-9_.-]", "-", pwd.getpwuid(os.getuid()).pw_name.lower())[:32]
     except KeyError:
         return "user"
-    return name if USERNAME.fullmatch(name) else "user"
+    return name if re.fullmatch(USERNAME, name) else "user"
 
 
 def read_conf(path: str) -> Dict[str, str]:
@@ -701,9 +724,9 @@ def checked(key: str, value: str, source: str) -> str:
         raise PydockError("unknown setting '%s' in %s" % (key, source), nearest(key, SETTINGS) or "settings: " + ", ".join(SETTINGS))
     try:
         bad = {"image": not value or bool(re.search(r"\s", value)), "repository": bool(re.search(r"\s", value)),
-               "user": bool(value) and not USERNAME.fullmatch(value), "installer": value not in ("uv", "pip"),
-               "python": not VERSION.fullmatch(value), "history": not re.fullmatch(r"[1-9]\d{0,2}", value),
-               "prefix": not NAME.fullmatch(value), "engine": not shlex.split(value)}[key]
+               "user": bool(value) and not re.fullmatch(USERNAME, value), "installer": value not in ("uv", "pip"),
+               "python": not re.fullmatch(VERSION, value), "history": not re.fullmatch(r"[1-9]\d{0,2}", value),
+               "prefix": not re.fullmatch(NAME, value), "engine": not shlex.split(value)}[key]
     except ValueError:
         bad = True
     if bad:
@@ -719,7 +742,7 @@ def nearest(word: str, words: Any) -> str:
 
 
 def check_name(name: str) -> str:
-    if NAME.fullmatch(name) and len(name) <= 64:
+    if re.fullmatch(NAME, name) and len(name) <= 64:
         return name
     close = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64].strip("-")
     raise PydockError("%r is not a name for an environment" % name,
@@ -801,6 +824,14 @@ def write_file(path: str, text: str) -> None:
         raise PydockError("cannot write %s: %s" % (path, error.strerror)) from None
 
 
+def remove_half_written(env: Env) -> None:
+    """Files that a writer which was killed has left; only under the environment's lock."""
+    for folder, ending in ((env.work, ".new"), (env.path("wheels"), ".whl")):
+        for name in os.listdir(folder) if os.path.isdir(folder) else []:
+            if name.startswith(".") and name.endswith(ending):
+                os.unlink(os.path.join(folder, name))
+
+
 def make_folder(path: str, parents: bool = True) -> List[str]:
     """Makes a folder, and those above it; returns what it made, deepest first."""
     if talk.dry_run:
@@ -878,7 +909,7 @@ def temporary_folders(place: Place) -> Iterator[Tuple[str, str, str]]:
         return
     for entry in entries:
         found = re.fullmatch(r"\.(.+)\.(new|old)-[0-9a-f]{8}", entry)
-        if found and NAME.fullmatch(found.group(1)):
+        if found and re.fullmatch(NAME, found.group(1)):
             yield os.path.join(os.path.realpath(place.envs), entry), found.group(1), found.group(2)
 
 
@@ -941,7 +972,7 @@ def label_words(labels: Dict[str, str]) -> str:
 def classic_dockerfile(text: str, labels: Dict[str, str]) -> str:
     """The text for a builder that refuses --mount, and takes a step for each label. The first label tells its untagged
     leftovers from everybody else's."""
-    text = re.sub(r"(?m)^(RUN\s+)(?:--mount=\S+\s*(?:\\\n\s*)?)+", r"\1", text)
+    text = re.sub(r"(?mi)^([ \t]*RUN(?:\s|\\\n)+)(?:--mount=\S+\s*(?:\\\n\s*)?)+", r"\1", text)
     text = re.sub(r"(?m)^LABEL pydock=1$", "LABEL pydock=1 pydock.builder=classic", text)
     return text + ("\n" + label_words(labels) + "\n" if labels else "")
 
@@ -960,7 +991,7 @@ def canonical(name: str) -> str:
 
 def requirement_name(text: str) -> str:
     """The canonical name that a requirement starts with, or ''."""
-    found = REQUIREMENT.match(text.strip())
+    found = re.match(REQUIREMENT, text.strip())
     return canonical(found.group(1)) if found else ""
 
 
@@ -970,7 +1001,7 @@ def no_password(text: str, what: str) -> None:
                           "put it into ~/.netrc: machine HOST login USER password SECRET")
 
 
-HOST_ONLY = re.compile(r"PIP_(CONFIG_FILE|CACHE_DIR|NO_CACHE_DIR|TARGET|USER|PREFIX|ROOT|PYTHON|LOG|SRC|REQUIREMENT|CONSTRAINT|"
+HOST_ONLY = (r"PIP_(CONFIG_FILE|CACHE_DIR|NO_CACHE_DIR|TARGET|USER|PREFIX|ROOT|PYTHON|LOG|SRC|REQUIREMENT|CONSTRAINT|"
                        r"REQUIRE_VIRTUALENV|BREAK_SYSTEM_PACKAGES|CERT|CLIENT_CERT|REPORT|EDITABLE)|"
                        r"UV_(CACHE_DIR|NO_CACHE|PYTHON.*|PROJECT.*|TOOL.*|LINK_MODE|SYSTEM_PYTHON|CONFIG_FILE|TARGET|PREFIX|"
                        r"BREAK_SYSTEM_PACKAGES|ENV_FILE|WORKING_.*|OFFLINE)")
@@ -1006,8 +1037,8 @@ def host_settings() -> Dict[str, str]:
     environ = {**pip_conf(), **os.environ}
     found = {}
     for key, value in environ.items():
-        if key in PROXIES or key.startswith(("PIP_", "UV_")) and not HOST_ONLY.fullmatch(key):
-            words = [word for word in value.split() if not word.startswith(("/", "~", "./", "file:"))]
+        if key in PROXIES or key.startswith(("PIP_", "UV_")) and not re.fullmatch(HOST_ONLY, key):
+            words = [word for word in value.split() if not word.startswith(("/", "~", "./", "file:"))] if re.search("INDEX|LINKS", key) else [value]
             if words:
                 found[key] = " ".join(words)
     for pip, uv in SAME_SETTING:
@@ -1041,7 +1072,7 @@ def settings_sh() -> str:
     netrc = host_file(environ.get("NETRC"), os.path.join(home_folder(), ".netrc"))
     for text, file, names in ((ca, "ca.pem", "SSL_CERT_FILE PIP_CERT REQUESTS_CA_BUNDLE GIT_SSL_CAINFO"), (netrc, "netrc", "NETRC")):
         if text:
-            lines.append("(umask 077; cat > /dev/shm/%s) <<'END-OF-FILE'\n%s\nEND-OF-FILE" % (file, text.rstrip("\n")))
+            lines += ["umask 077", heredoc(["cat"], text, "/dev/shm/" + file), "umask 022"]
             lines += ["export %s=/dev/shm/%s" % (name, file) for name in names.split()]
     return "\n".join(lines) + "\n"
 
@@ -1179,8 +1210,9 @@ class Image:
 class Session:
     """What a command works with: place, settings, engine."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, line: Sequence[str] = ()) -> None:
         self.place = place
+        self.line = line
         self.settings = Settings(place)
         self.engine = self.settings.engine()
 
@@ -1194,7 +1226,7 @@ class Session:
             return env
         other: Optional[Place] = global_place() if place.mode == "local" else local_place()
         if other and name in other.names():
-            hint = "it is a %s one: pydock --%s COMMAND %s" % (other.mode, other.mode, name)
+            hint = "there is a %s one: pydock --%s %s" % (other.mode, other.mode, shell_join(self.line))
         else:
             hint = nearest(name, place.names()) or "pydock create %s" % env.title
         raise PydockError("no %s environment '%s'" % (place.mode, name), hint)
@@ -1211,7 +1243,7 @@ def inspect(engine: Engine, references: Dict[str, str]) -> Dict[str, Image]:
     """The images behind references, by key; one call. One that vanished meanwhile is left out."""
     if not references:
         return {}
-    process = engine.start(["image", "inspect", *references.values()], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = engine.start(["image", "inspect", *references.values()])
     out, _ = engine.finish(process)
     found = json.loads(out or b"[]")
     if len(found) == len(references):
@@ -1229,7 +1261,7 @@ def check_owner(env: Env, images: Dict[str, Image]) -> None:
         folder = unquote(image.labels.get("pydock.folder", ""))
         if folder and folder != env.folder and may_exist(folder):
             raise PydockError("the image %s belongs to the environment in %s" % (env.repo, folder),
-                              "give your images another name: pydock config --global prefix %s" % (login_name() if USERNAME.fullmatch(login_name()) and NAME.fullmatch(login_name()) else "mine"))
+                              "give your images another name: pydock config --global prefix %s" % (login_name() if re.fullmatch(USERNAME, login_name()) and re.fullmatch(NAME, login_name()) else "mine"))
         if not folder and image.tag == "latest":
             raise PydockError("the image %s was not made by pydock" % env.latest, "docker rmi %s, or another name" % env.latest)
 
@@ -1264,6 +1296,7 @@ def remove_leftovers(engine: Engine, env: Env, images: Dict[str, Image]) -> None
     for line in engine.query("ps", "-a", "--format", "{{.Names}}", "--filter", "name=%s--tmp-" % env.repo).split():
         if line.startswith(env.repo + "--tmp-"):
             engine.drop("rm", "-f", line)
+    remove_half_written(env)
     for tag in [tag for tag in images if tag.startswith("tmp-")]:
         engine.drop("rmi", "%s:%s" % (env.repo, images.pop(tag).tag))
 
@@ -1531,8 +1564,7 @@ def take_over(engine: Engine, env: Env, image: str, command: Sequence[str]) -> N
 
 def ready_image(session: Session, env: Env) -> Dict[str, Any]:
     """Config of the image to run: the present one; made first, and said so, where there is none (design: running)."""
-    process = session.engine.start(["image", "inspect", "--format", "{{json .Config}}", env.latest], stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = session.engine.start(["image", "inspect", "--format", "{{json .Config}}", env.latest])
     hashes = env.hashes()  # while the engine looks
     out, _ = session.engine.finish(process)
     config: Dict[str, Any] = json.loads(out) if process.returncode == 0 else {}
@@ -1613,7 +1645,7 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
                               data=script, capture="found", show=True)
     except EngineError as error:
         raise change_error(env, change, error) from None
-    text, wheels = fetch_files(engine, env)
+    text, wheels = fetch_files(engine, env, bool(change.mounts))
     blank = extra_variables(engine, env.temporary, config)
     requirements = sha256(text.encode(errors="surrogateescape")) if text is not None else Shell(
         "$(sha256sum < %s | cut -c1-64)" % shell_join([env.path("requirements.txt")]))
@@ -1652,7 +1684,7 @@ def change_error(env: Env, change: Change, error: EngineError) -> PydockError:
     return PydockError("cannot %s %s in %s: what failed is above; nothing was changed" % (change.verb, " ".join(change.asked or change.gone) or "that", env.name))
 
 
-def fetch_files(engine: Engine, env: Env) -> Tuple[Optional[str], List[str]]:
+def fetch_files(engine: Engine, env: Env, mounts: bool) -> Tuple[Optional[str], List[str]]:
     """The container's requirements.txt, as text, and the names of its wheels, which lie as `wheels/.NAME` then. One
     stream, one call."""
     import shutil
@@ -1660,10 +1692,12 @@ def fetch_files(engine: Engine, env: Env) -> Tuple[Optional[str], List[str]]:
 
     argv = ["cp", env.temporary + ":/opt/pydock/.", "-"]
     if talk.dry_run:
-        talk.script("mkdir -p %s/wheels && %s | tar -x -C %s --wildcards --transform 's:.*[.]whl:wheels/&:' '*.txt' '*.whl'" % (
-            shell_join([env.work]), shell_join(engine.command(argv)), shell_join([env.work])))
+        talk.script(shell_join(engine.command(["cp", env.temporary + ":/opt/pydock/requirements.txt", env.path("requirements.txt")])))
+        if mounts:
+            make_folder(env.path("wheels"))
+            talk.script("%s | tar -x -C %s --wildcards '*.whl'" % (shell_join(engine.command(argv)), shell_join([env.path("wheels")])))
         return None, []
-    process = engine.start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = engine.start(argv)
     text, wheels = None, []
     try:
         with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
@@ -1705,7 +1739,7 @@ def extra_variables(engine: Engine, container: str, config: Dict[str, Any]) -> L
 def cmd_create(session: Session, args: argparse.Namespace) -> int:
     env = Env(session.place, args.name, session.settings["prefix"])
     words = list(args.packages)
-    given = words.pop(0) if words and VERSION.fullmatch(words[0]) else ""
+    given = words.pop(0) if words and re.fullmatch(VERSION, words[0]) else ""
     change = package_change(["install"], words, args)
     if env.exists():
         raise PydockError("the environment '%s' is there already, in %s" % (env.name, env.folder), "another name, or: pydock delete %s" % env.title)
@@ -1798,7 +1832,7 @@ def python_version_file() -> str:
             text = file.readline().strip()
     except (OSError, UnicodeDecodeError):
         return ""
-    if not VERSION.fullmatch(text):
+    if not re.fullmatch(VERSION, text):
         talk.warn(".python-version names %r, which is no version of CPython; ignored" % text)
         return ""
     return text
@@ -1812,7 +1846,7 @@ def checked_apt(package: str) -> str:
 
 def checked_user(user: str) -> str:
     uid, _, name = user.rpartition(":")
-    if user and not (USERNAME.fullmatch(name) and (not uid or re.fullmatch(r"\d{1,9}", uid))):
+    if user and not (re.fullmatch(USERNAME, name) and (not uid or re.fullmatch(r"\d{1,9}", uid))):
         raise PydockError("%r is not a user" % user, "--user NAME or --user ID:NAME; small letters, digits and _ . -")
     return user
 
@@ -1890,11 +1924,17 @@ def print_table(rows: Sequence[Dict[str, Any]]) -> None:
         lines.append([row["name"], row["mode"], row["python"] or "?", row["state"], row["id"] or "-",
                       human_size(row["size"]) if row["size"] is not None else "-", human_age(age) if row["created"] else "-", path])
     widths = [max(len(line[i]) for line in lines) for i in range(8)]
-    room = shutil.get_terminal_size().columns - sum(widths[:-1]) - 14 if sys.stdout.isatty() else 0
+    columns = list(range(8))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    for column in (6, 4, 5, 2):  # what a narrow terminal loses first
+        if width and sum(widths[i] + 2 for i in columns[:-1]) + min(widths[7], 20) > width:
+            columns.remove(column)
+    room = max(width - sum(widths[i] + 2 for i in columns[:-1]), 0)
     for line in lines:
-        if room and len(line[-1]) > max(room, 8):
-            line[-1] = "…" + line[-1][-max(room, 8) + 1:]
-        print("  ".join(word.ljust(width) for word, width in zip(line, widths)).rstrip())
+        if width and len(line[7]) > room:
+            line[7] = "…" + line[7][len(line[7]) - room + 1:] if room > 1 else ""
+        text = "  ".join(line[i].ljust(widths[i]) for i in columns).rstrip()
+        print(text[:width] if width else text)
 
 
 def cmd_build(session: Session, args: argparse.Namespace) -> int:
@@ -2061,6 +2101,10 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     mounts, inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")
     user = "0:0" if args.root else caller(env, config)
     command = args.command or SHELL
+    if any(not is_utf8(word) for word in command):
+        command = ["python3", "-Ic", BYTES_PY, *map(quote, command)]
+    if not is_utf8(folder):
+        raise PydockError("the folder %r cannot be mounted: its name is not UTF-8" % folder)
     tty = foreground_terminal()
     if command is SHELL and tty:
         talk.say("%s: packages that `pip install` brings in here end with this shell; to keep them: pydock install %s PKG" % (env.name, env.title))
@@ -2079,6 +2123,14 @@ def caller(env: Env, config: Dict[str, Any]) -> str:
     raise PydockError("the image of %s was built for the user id %s, and you are %d" % (env.name, user.split(":")[0], os.getuid()), "pydock build %s" % env.title)
 
 
+def is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def foreground_terminal() -> bool:
     try:
         return os.isatty(0) and os.isatty(1) and os.tcgetpgrp(0) == os.getpgrp()
@@ -2093,7 +2145,7 @@ def run_options(args: argparse.Namespace) -> List[str]:
         options += ["-p", free_port(publish_value(port))]
     for volume in args.volume:
         source, _, rest = volume.partition(":")
-        if rest and source.startswith(("/", ".", "~")):
+        if rest and (source.startswith((".", "~")) or "/" in source):  # the name of a volume has no slash
             source = os.path.abspath(os.path.expanduser(source))
             if not os.path.exists(source):
                 raise PydockError("there is no %s to mount" % source, "mkdir it first")
@@ -2209,7 +2261,7 @@ def cmd_uninstall(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     change = Change("uninstall", args.packages)
     for word in args.packages:
-        if not REQUIREMENT.fullmatch(word):
+        if not re.fullmatch(REQUIREMENT, word):
             raise PydockError("%r is not the name of a package" % word)
         change.gone.append(canonical(word))
     return finish_change(session, env, change, args.line, "")
@@ -2315,7 +2367,7 @@ def args_run(p: argparse.ArgumentParser) -> None:
 def args_install(p: argparse.ArgumentParser) -> None:
     p.add_argument("name", metavar="NAME")
     p.add_argument("packages", metavar="PKG", nargs="*", help="any requirement, URL, or a local wheel or folder (with a / in it)")
-    p.add_argument("-e", "--editable", metavar="FOLDER", help=argparse.SUPPRESS)
+    p.add_argument("-e", "--editable", metavar="FOLDER", help="refused, with the way to get the same")
     add_package_options(p)
     p.set_defaults(func=cmd_install)
 
@@ -2351,17 +2403,21 @@ OTHER_WORDS = {"exec": "run", "add": "install", "remove": "uninstall", "env": "l
 TAKE_VALUE = ("-p", "--publish", "-v", "--volume", "-e", "--env", "--env-file", "--gpus", "--network", "--platform", "-o", "--option")
 
 
-class Parser(argparse.ArgumentParser):
+def new_parser(prog: str, **options: Any) -> argparse.ArgumentParser:
     """argparse, with errors as everywhere else: one line, a hint, status 2."""
+    import argparse
 
-    def error(self, message: str) -> NoReturn:
-        raise PydockError(message, "%s --help" % self.prog, 2)
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise PydockError(message, "%s --help" % self.prog, 2)
+
+    return Parser(prog=prog, allow_abbrev=False, **options)
 
 
-def make_parser(name: str) -> Parser:
+def make_parser(name: str) -> argparse.ArgumentParser:
     """The parser of one command: to build all of them would cost each start more than the command's own work."""
     group, usage, add, summary = COMMANDS[name]
-    p = Parser(prog="pydock " + name, usage="pydock %s [OPTIONS] %s" % (name, usage), description=summary + ".", allow_abbrev=False)
+    p = new_parser("pydock " + name, usage="pydock %s [OPTIONS] %s" % (name, usage), description=summary.capitalize() + ".")
     add(p)
     add_global_options(p)
     return p
@@ -2417,7 +2473,8 @@ def parse(argv: List[str]) -> argparse.Namespace:
         if not rest:
             raise PydockError("no program was named", "pydock run %s python" % own[-1], 2)
         own.append("CMD")
-    args = make_parser(name).parse_args(own)
+    p = make_parser(name)
+    args = p.parse_args(own) if name in ("run", "shell") else p.parse_intermixed_args(own)
     if name == "run":
         args.command = rest
     elif name == "shell" and rest:
@@ -2425,7 +2482,7 @@ def parse(argv: List[str]) -> argparse.Namespace:
     elif name not in ("install", "update", "create") and rest:
         raise PydockError("unexpected argument: %s" % rest[0], "pydock %s --help" % name, 2)
     args.installer_args = rest
-    args.line = [name] + [word for word in own if word not in ("-n", "--dry-run", "--verbose", "-q", "--quiet")] + (["--"] + rest if rest else [])
+    args.line = [name] + [word for word in own if word not in ("-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global")] + (["--"] + rest if rest else [])
     return args
 
 
@@ -2434,7 +2491,7 @@ class NeedsArguments(Exception):
 
 
 def parse_no_command(argv: List[str]) -> argparse.Namespace:
-    p = Parser(prog="pydock", add_help=False, allow_abbrev=False)
+    p = new_parser("pydock", add_help=False)
     p.add_argument("-h", "--help", action="store_true")
     p.add_argument("-V", "--version", action="store_true")
     add_global_options(p)
@@ -2492,10 +2549,20 @@ def prepare() -> None:
             setattr(sys, name, open(fd, how, encoding="utf-8", errors="surrogateescape"))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else "backslashreplace")
+            exact = stream is sys.stdout and (stream.encoding or "").lower().startswith("utf")
+            stream.reconfigure(errors="surrogateescape" if exact else "backslashreplace")
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, terminated)
+
+
+def flushed(status: int) -> int:
+    """The status, once stdout is out; a reader that has gone is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return status
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -2507,9 +2574,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     try:
         args = parse(argv)
         talk.quiet, talk.verbose, talk.dry_run = args.quiet, args.verbose, args.dry_run
-        status: int = args.func(Session(find_place(args.mode)), args)
-        sys.stdout.flush()
-        return status
+        return flushed(args.func(Session(find_place(args.mode), args.line), args))
+    except SystemExit as error:  # of --help and --version
+        return flushed(int(error.code or 0))
     except NeedsArguments as error:
         return show_needs(str(error), argv)
     except PydockError as error:
@@ -2521,8 +2588,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     except Terminated as error:
         return 128 + int(error.args[0])
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
+        return flushed(0)
 
 
 if __name__ == "__main__":

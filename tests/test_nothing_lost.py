@@ -1,0 +1,834 @@
+"""Nothing is lost: whatever fails, is interrupted or runs twice at once, an environment is wholly the old one or wholly
+the new one, and nothing else is touched.
+
+`PYDOCK_TEST_SLOW=1` adds what takes minutes: every way to fail at every call of every command, and 130 installs in a row.
+`PYDOCK_TEST_SEED` repeats the random moments of an earlier run.
+"""
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unittest
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+
+from support import ENGINE, PYDOCK, ROOT, Case, Result, as_user, docker_groups, engine, make_wheel, pydock
+
+SLOW = bool(os.environ.get("PYDOCK_TEST_SLOW"))
+SEED = int(os.environ.get("PYDOCK_TEST_SEED") or random.randrange(10**6))
+CLASSIC = "classic"
+STRANGER = 12345  # the uid of somebody else, whom this machine need not know
+IMPORTS = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
+
+
+def signals_as_usual() -> None:
+    """For preexec_fn: whoever started the tests in the background may have made them ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+class Disturbed(Case):
+    """What disturbs a pydock, and what is looked at afterwards."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.agreed: Dict[Tuple[str, str], bool] = {}
+
+    def bystanders(self) -> None:
+        """An environment, an image and a container that no test has to do with; all are looked at again in the end."""
+        self.ok("create", "by")
+        self.stranger = "x" + self.prefix
+        archive = self.base / "empty.tar"
+        archive.write_bytes(b"\0" * 10240)
+        self.addCleanup(engine, "rmi", "-f", self.stranger + ":1", check=False)
+        self.addCleanup(engine, "rm", "-f", self.stranger, check=False)
+        engine("import", "--change", 'CMD ["/nothing"]', str(archive), self.stranger + ":1")
+        engine("create", "--name", self.stranger, self.stranger + ":1")
+        self.untouched = self.of_bystanders()
+
+    def of_bystanders(self) -> List[Any]:
+        files = {name: text for name, text in self.snapshot().items() if "/by" in name}
+        return [files, self.tags("by"), engine("image", "inspect", "--format", "{{.Id}}", self.stranger + ":1"),
+                engine("container", "inspect", "--format", "{{.Id}} {{.State.Status}}", self.stranger)]
+
+    def assert_nothing_else_touched(self) -> None:
+        self.assertEqual(self.of_bystanders(), self.untouched)
+
+    def hidden(self) -> List[str]:
+        """What lies in envs/ and is no environment, and half-written files of environments."""
+        envs = self.home / ".pydock" / "envs"
+        return [str(path.relative_to(envs)) for path in envs.rglob(".*")]
+
+    def untagged(self, name: str) -> List[str]:
+        label = "label=pydock.folder=" + pydock.quote(str(self.folder(name)))
+        return engine("image", "ls", "-q", "--filter", "dangling=true", "--filter", label).split()
+
+    def state(self, name: str) -> List[Any]:
+        """All that there is of an environment, in files and in the engine."""
+        files = {path: text for path, text in self.snapshot().items() if "/envs/%s/" % name in path}
+        return [files, self.hidden(), self.tags(name), self.containers(), self.untagged(name)]
+
+    def next_command(self) -> None:
+        """A command that changes something, of another environment, and finds nothing to do."""
+        self.fails("uninstall", "by", "no-such-package", says="no-such-package is not installed in by")
+
+    def next_command_of(self, name: str) -> None:
+        self.fails("uninstall", name, "no-such-package", says="no-such-package is not installed in " + name)
+
+    def assert_works(self, name: str, *modules: str) -> None:
+        """The environment is clean, image and files agree, and it runs (once for each image)."""
+        self.assert_clean(name)
+        self.assertEqual(self.hidden(), [])
+        self.assertEqual(self.untagged(name), [])
+        self.assertEqual(self.listed()[name]["state"], "ready")
+        known = (self.tags(name)["%s-%s:latest" % (self.prefix, name)], self.requirements(name))
+        if known not in self.agreed:
+            self.ok("run", name, "python", "-c", IMPORTS, *modules)
+            self.assert_agree(name)
+            self.agreed[known] = True
+
+    def disturb(self, do: str, number: int, *argv: str, by: signal.Signals = signal.SIGINT) -> Result:
+        """Runs pydock with an engine that misbehaves at one call; a hanging one is ended by a signal to pydock."""
+        self.fake(do, str(number))
+        process = self.start(*argv, start_new_session=True, preexec_fn=signals_as_usual)
+        if do == "hang":
+            self.wait_for(lambda: len(self.calls()) >= number or process.poll() is not None, 60)
+            process.send_signal(by)
+        out, err = process.communicate(timeout=120)
+        self.wait_for(lambda: not alive(process.pid), 60)
+        self.no_fake()
+        result = Result(list(argv), process.returncode, out, err)
+        self.assertNotIn("Traceback", err, result)
+        expected = {"fail": (0, 1, 127), "hang": (128 + by,), "kill": (-signal.SIGKILL,), "after": (-signal.SIGKILL,)}[do]
+        self.assertIn(result.status, expected, result)
+        if result.status == 1:
+            self.assertRegex(err, "(?m)^pydock: error: ", result)
+        return result
+
+    def every_call(self, argv: Sequence[str], restore: Callable[[], None], all_ways: bool) -> Iterator[Tuple[str, str, Result]]:
+        """Does a command once undisturbed, to count its calls of the engine, and then in each way with each call
+        disturbed; yields (way, the disturbed call, result) for the caller to look at. `restore` puts back what was."""
+        self.fake()
+        self.ok(*argv)
+        calls = self.calls()
+        self.no_fake()
+        restore()
+        ways = ["fail", "hang", "kill", "after"]
+        for number, call in enumerate(calls, 1):
+            for turn, way in enumerate(ways):
+                if all_ways or SLOW or way == "fail" or turn == 1 + number % 3:
+                    by = (signal.SIGINT, signal.SIGTERM)[number % 2]
+                    with self.subTest(command=argv[0], way=way, call="%d of %d: %s" % (number, len(calls), call)):
+                        result = self.disturb(way, number, *argv, by=by)
+                        yield way, call, result
+                    restore()
+        self.assert_nothing_else_touched()
+
+    def restorer(self, name: str) -> Callable[[], None]:
+        """What puts an environment back as it is now, files and tags, without pydock."""
+        folder, saved = self.folder(name), self.base / ("saved-" + name)
+        shutil.copytree(str(folder), str(saved))
+        tags = self.tags(name)
+        kept = {tag: "%s-keep-%s:%d" % (self.prefix, name, i) for i, tag in enumerate(tags)}
+        for tag in tags:
+            engine("tag", tag, kept[tag])
+
+        def restore() -> None:
+            for container in self.containers():
+                engine("rm", "-f", container)
+            for path in self.hidden():
+                shutil.rmtree(str(folder.parent / path), ignore_errors=True)
+            shutil.rmtree(str(folder), ignore_errors=True)
+            shutil.copytree(str(saved), str(folder))
+            now = self.tags(name)
+            away = [tag for tag in now if tag not in tags]
+            if away:
+                engine("rmi", *away)
+            for tag, id_ in tags.items():
+                if now.get(tag) != id_:
+                    engine("tag", kept[tag], tag)
+            self.agreed = {key: True for key in self.agreed if key[0] in tags.values()}
+
+        return restore
+
+
+class EveryCall(Disturbed):
+    """The engine fails, hangs or dies with pydock at the n-th call, for every n."""
+
+    def change(self, argv: Sequence[str], modules: Sequence[str], all_ways: bool = False) -> None:
+        """An install, uninstall or update of `e`, at every call."""
+        old, before = self.requirements("e"), self.state("e")
+        restore = self.restorer("e")
+        self.ok(*argv)
+        new = self.requirements("e")
+        self.assertNotEqual(new, old)
+        restore()
+        self.assertEqual(self.state("e"), before)
+        seen = set()
+        for way, call, result in self.every_call(argv, restore, all_ways):
+            if way in ("fail", "hang") and call.split()[0] not in ("rm", "rmi"):
+                self.assert_clean("e")  # what can still be undone is undone at once
+            if self.state("e") != before:
+                self.ok("run", "e", "python", "-c", IMPORTS, *modules)
+                self.next_command_of("e")
+            now = self.requirements("e")
+            self.assertIn(now, (old, new), result)
+            if result.status == 0:
+                self.assertEqual(now, new, result)
+            if now == old:
+                self.assertEqual(self.tags("e"), before[2], result)
+            self.assert_works("e", *modules)
+            seen.add((way, now == new))
+        self.assertIn(("fail", False), seen)
+        self.assertIn(("after", True), seen)
+
+    def test_install(self) -> None:
+        self.bystanders()
+        self.ok("create", "e", "six")
+        self.change(["install", "e", "iniconfig"], ["six"], all_ways=True)
+
+    def test_uninstall(self) -> None:
+        self.bystanders()
+        self.ok("create", "e", "six", "iniconfig")
+        self.change(["uninstall", "e", "iniconfig"], ["six"])
+
+    def test_update(self) -> None:
+        self.bystanders()
+        self.ok("create", "e", "six", "iniconfig==2.0.0")
+        self.change(["update", "e", "iniconfig"], ["six", "iniconfig"])
+
+    def test_create(self) -> None:
+        self.bystanders()
+        nothing = self.state("e")
+
+        def restore() -> None:
+            tags = list(self.tags("e"))
+            if tags:
+                engine("rmi", "-f", *tags)
+            shutil.rmtree(str(self.folder("e")), ignore_errors=True)
+
+        ends = set()
+        for way, call, result in self.every_call(["create", "e", "six"], restore, all_ways=False):
+            if way in ("fail", "hang") and call.split()[0] not in ("rm", "rmi") and not self.folder("e").exists():
+                self.assertEqual(self.state("e"), nothing, result)
+            if result.status == 0:
+                self.assertTrue(self.folder("e").is_dir(), result)
+            self.next_command()
+            if self.folder("e").exists():
+                self.ok("run", "e", "python", "-c", IMPORTS, "six")
+                self.next_command_of("e")
+                self.assert_works("e", "six")
+            else:
+                self.assertEqual(self.state("e"), nothing, result)
+            ends.add(self.folder("e").exists())
+        self.assertEqual(ends, {False, True})
+
+    def test_build(self) -> None:
+        self.bystanders()
+        self.ok("create", "e")
+        with open(str(self.folder("e") / "dockerfile"), "a", encoding="utf-8") as file:
+            file.write("LABEL test.of=%s\n" % self.prefix)
+        wheel = make_wheel(self.folder("e") / "wheels", "pydocktiny")
+        requirements = self.folder("e") / "requirements.txt"
+        requirements.write_text("# by hand\n./wheels/%s\n" % wheel.name, encoding="utf-8")
+        before = self.state("e")
+        restore = self.restorer("e")
+        self.ok("build", "e")
+        for tag in list(self.tags("e")):  # so that the builder has its steps in the cache
+            engine("tag", tag, "%s-built:%s" % (self.prefix, tag.split(":")[1]))
+        restore()
+        self.assertEqual(self.state("e"), before)
+        ends = set()
+        for way, call, result in self.every_call(["build", "e"], restore, all_ways=False):
+            self.assertEqual(requirements.read_text(encoding="utf-8"), before[0][".pydock/envs/e/requirements.txt"], result)
+            if way in ("fail", "hang") and call.split()[0] not in ("rm", "rmi"):
+                self.assert_clean("e")
+            if self.state("e") != before:
+                self.ok("run", "e", "python", "-c", "pass")
+                self.next_command_of("e")
+            if result.status == 0:
+                self.assertEqual(self.listed()["e"]["state"], "ready", result)
+            if self.listed()["e"]["state"] == "ready":
+                self.assert_works("e", "pydocktiny")
+                ends.add("new")
+            else:
+                self.assertEqual(self.state("e"), before, result)
+                self.ok("run", "e", "python", "-c", "pass")
+                ends.add("old")
+        self.assertEqual(ends, {"old", "new"})
+        dangling = engine("image", "ls", "-q", "--filter", "dangling=true", "--filter", "label=test.of=" + self.prefix).split()
+        self.assertEqual(dangling, [])
+
+    def test_delete(self) -> None:
+        self.bystanders()
+        self.ok("create", "e", "six")
+        self.ok("install", "e", "iniconfig")
+        before = self.state("e")
+        restore = self.restorer("e")
+        ends = set()
+        for way, call, result in self.every_call(["delete", "-y", "e"], restore, all_ways=True):
+            if result.status == 0:
+                self.assertFalse(self.folder("e").exists(), result)
+            self.next_command()
+            if self.folder("e").exists():
+                self.assertEqual(self.state("e"), before, result)
+                self.assert_works("e", "six", "iniconfig")
+            else:
+                self.assertEqual(self.state("e"), [{}, [], {}, [], []], result)
+            ends.add(self.folder("e").exists())
+        self.assertEqual(ends, {False, True})
+
+
+class RandomMoments(Disturbed):
+    """Ctrl-C and SIGKILL, whenever."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bystanders()
+        self.ok("create", "e", "six")
+        self.old = self.requirements("e")
+        self.restore = self.restorer("e")
+        start = time.monotonic()
+        self.ok("install", "e", "iniconfig")
+        self.length = time.monotonic() - start
+        self.new = self.requirements("e")
+        self.restore()
+
+    def moments(self, number: signal.Signals, count: int) -> None:
+        chance = random.Random("%d %s" % (SEED, number))
+        for turn in range(count):
+            moment, all_of_them = chance.uniform(0, self.length), bool(turn % 2)
+            with self.subTest(seed=SEED, signal=number.name, moment=round(moment, 3), to="all of its processes" if all_of_them else "pydock"):
+                process = self.start("install", "e", "iniconfig", start_new_session=True, preexec_fn=signals_as_usual)
+                try:
+                    process.wait(moment)
+                except subprocess.TimeoutExpired:
+                    (os.killpg if all_of_them else os.kill)(process.pid, number)
+                out, err = process.communicate(timeout=60)
+                self.wait_for(lambda: not alive(process.pid), 60)
+                result = Result(["install"], process.returncode, out, err)
+                self.assertNotIn("Traceback", err, result)
+                self.assertIn(result.status, (0, 130 if number == signal.SIGINT else -number), result)
+                self.ok("run", "e", "python", "-c", IMPORTS, "six")
+                self.settle()
+            self.restore()
+        self.assert_nothing_else_touched()
+
+    def settle(self) -> None:
+        """Two next commands: a commit whose client is dead goes on in the engine, and may come after the first."""
+        self.ok("install", "e", "six")
+        if self.tags("e").keys() - {"%s-e:%s" % (self.prefix, tag) for tag in ("1", "2", "latest")}:
+            self.next_command_of("e")
+        self.assertIn(self.requirements("e"), (self.old, self.new))
+        self.assert_works("e", "six")
+
+    def test_an_install_that_is_interrupted(self) -> None:
+        self.moments(signal.SIGINT, 4)
+
+    def test_an_install_that_is_killed(self) -> None:
+        self.moments(signal.SIGKILL, 4)
+
+    def test_an_install_that_is_killed_with_its_client_while_the_engine_commits(self) -> None:
+        self.fake()
+        process = self.start("install", "e", "iniconfig", start_new_session=True)
+        self.wait_for(lambda: any(call.startswith("commit") for call in self.calls()))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+        self.no_fake()
+        self.ok("run", "e", "python", "-c", IMPORTS, "six")
+        end = time.monotonic() + 4  # the engine makes the image seconds later, or never got to hear of it
+        while time.monotonic() < end and not [tag for tag in self.tags("e") if ":tmp-" in tag]:
+            time.sleep(0.1)
+        self.settle()
+        self.assertEqual(self.requirements("e"), self.old)
+        self.assert_nothing_else_touched()
+
+    def test_a_file_that_a_person_put_back_after_a_crash_stays(self) -> None:
+        self.fake()
+        self.ok("install", "e", "iniconfig")
+        number = next(i for i, call in enumerate(self.calls(), 1) if call.startswith("tag "))
+        self.restore()
+        self.disturb("kill", number, "install", "e", "iniconfig")
+        self.assertEqual(self.requirements("e"), self.new)
+        (self.folder("e") / "requirements.txt").write_text(self.old, encoding="utf-8")
+        self.next_command_of("e")
+        self.assertEqual(self.requirements("e"), self.old)
+        self.assert_works("e", "six")
+
+
+class FullDisk(Disturbed):
+    def attempts(self, full: Dict[str, Any], free: Callable[[], None] = lambda: None, fill: Callable[[], None] = lambda: None) -> None:
+        """`fill` makes the disk full, or the `full` options of Popen do, and `free` empties it again."""
+        self.bystanders()
+        self.ok("create", "e", "six")
+        wheel = make_wheel(self.base, "pydocklarge", files={"pydocklarge_data.txt": os.urandom(150000).hex()})
+        before = self.state("e")
+        for argv in (["install", "e", "iniconfig", "attrs"], ["install", "e", str(wheel)], ["uninstall", "e", "six"], ["create", "new"]):
+            with self.subTest(" ".join(argv)):
+                fill()
+                process = self.start(*argv, **full)
+                out, err = process.communicate(timeout=120)
+                result = Result(argv, process.returncode, out, err)
+                self.assertEqual(result.status, 1, result)
+                self.assertRegex(err, "(?m)^pydock: error: cannot ", result)
+                self.assertNotIn("Traceback", err, result)
+                free()
+                self.assertEqual(self.state("e"), before, result)
+                self.assertEqual(self.tags("new"), {}, result)
+                self.assertFalse(self.folder("new").exists(), result)
+                self.next_command()
+                self.assert_works("e", "six")
+        self.ok("install", "e", "iniconfig")
+        self.assert_works("e", "six", "iniconfig")
+        self.assert_nothing_else_touched()
+
+    def test_no_file_can_grow(self) -> None:
+        def limit() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8, 8))
+
+        self.attempts({"preexec_fn": limit})
+
+    def test_a_full_file_system(self) -> None:
+        disk = self.home / ".pydock"
+        disk.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("only root may mount a file system here")
+        self.addCleanup(subprocess.run, ["umount", "-l", str(disk)], check=True)
+        filler = disk / "filler"
+
+        def fill() -> None:
+            with open(str(filler), "wb", buffering=0) as file:
+                try:
+                    while True:
+                        file.write(b"\0" * 4096)
+                except OSError:
+                    pass
+
+        self.attempts({}, filler.unlink, fill)
+
+
+class AtOnce(Disturbed):
+    """Several pydocks, or several people, at one time."""
+
+    def held(self, call: str, *argv: str) -> subprocess.Popen[str]:
+        """A pydock that is held at its first call that begins so, until `let_go`; the fake engine is then off again."""
+        self.fake()
+        self.environ["PATH"] = os.environ["PATH"]
+        count = self.count(call, *argv)
+        self.fake("hold", str(count))
+        process = self.start(*argv)
+        self.no_fake()
+        self.wait_for(lambda: len(self.calls()) == count)
+        return process
+
+    def count(self, call: str, *argv: str) -> int:
+        """The number of the call in a sibling's undisturbed run of the same command."""
+        sibling = [word if word != "e" else "sibling" for word in argv]
+        if not self.folder("sibling").exists():
+            self.ok("create", "sibling", "six")
+        self.fake()
+        self.ok(*sibling)
+        self.no_fake()
+        return next(i for i, line in enumerate(self.calls(), 1) if line.startswith(call))
+
+    def let_go(self, process: subprocess.Popen[str]) -> Result:
+        (self.base / "fake" / "go").write_text("")
+        out, err = process.communicate(timeout=60)
+        return Result([], process.returncode, out, err)
+
+    def test_two_installs_come_one_after_the_other_and_the_second_says_for_whom_it_waits(self) -> None:
+        self.ok("create", "e", "six")
+        first = self.held("run", "install", "e", "iniconfig")
+        second = self.start("install", "e", "colorama")
+        assert second.stderr
+        line = second.stderr.readline()
+        self.assertIn("waiting for ", line)
+        self.assertIn(" e", line)
+        if os.path.exists("/proc/locks"):
+            self.assertIn("'pydock install e iniconfig' (process %d)" % first.pid, line)
+        self.assertIsNone(first.poll())
+        self.assertEqual(self.requirements("e").count("=="), 1)
+        self.assertEqual(self.let_go(first).status, 0)
+        out, err = second.communicate(timeout=60)
+        self.assertEqual(second.returncode, 0, err)
+        self.assert_works("e", "six", "iniconfig", "colorama")
+
+    def test_eight_installs_at_once_all_succeed(self) -> None:
+        self.ok("create", "e")
+        packages = ["six", "attrs", "iniconfig", "packaging", "colorama", "idna", "toml", "wcwidth"]
+        running = [self.start("install", "e", package) for package in packages]
+        for process in running:
+            out, err = process.communicate(timeout=240)
+            self.assertEqual(process.returncode, 0, err)
+        lines = self.requirements("e").splitlines()
+        self.assertEqual([line.split("==")[0] for line in lines], sorted(packages))
+        self.assert_works("e", "six", "attr", *packages[2:])
+
+    def test_the_installs_of_two_environments_do_not_wait_for_each_other(self) -> None:
+        self.ok("create", "e", "six")
+        self.ok("create", "other")
+        for call in ("run", "commit", "tag"):
+            with self.subTest(held_at=call):
+                first = self.held(call, "install", "e", "iniconfig")
+                result = self.run_pydock("install", "other", "colorama", timeout=60)
+                self.assertEqual(result.status, 0, result)
+                self.assertIsNone(first.poll())  # so the other one was begun and done while this one was at work
+                self.assertEqual(self.let_go(first).status, 0)
+                self.ok("uninstall", "e", "iniconfig")
+                self.ok("uninstall", "sibling", "iniconfig")
+                self.ok("uninstall", "other", "colorama")
+        self.assert_works("e", "six")
+        self.assert_works("other")
+
+    def test_a_program_that_runs_goes_on_while_packages_are_installed(self) -> None:
+        self.ok("create", "e", "six")
+        script = "import six, sys; print('open', flush=True); sys.stdin.readline(); import os; print(os.listdir('/opt/pydock'))"
+        program = self.start("run", "e", "python", "-c", script, stdin=subprocess.PIPE)
+        assert program.stdout
+        self.assertEqual(program.stdout.readline(), "open\n")
+        self.ok("install", "e", "iniconfig")
+        self.ok("uninstall", "e", "six")
+        self.assertIsNone(program.poll())
+        out, err = program.communicate("\n", timeout=60)
+        self.assertEqual(program.returncode, 0, err)
+        self.assertIn("requirements.txt", out)
+        self.assert_works("e", "iniconfig")
+
+    def test_a_build_and_a_delete_wait_for_an_install(self) -> None:
+        self.ok("create", "e", "six")
+        first = self.held("commit", "install", "e", "iniconfig")
+        second = self.start("build", "e")
+        assert second.stderr
+        self.assertIn("waiting for ", second.stderr.readline())
+        self.assertEqual(self.let_go(first).status, 0)
+        second.communicate(timeout=120)
+        self.assertEqual(second.returncode, 0)
+        self.assert_works("e", "six", "iniconfig")
+
+    def test_two_creates_of_one_name_make_one_environment(self) -> None:
+        running = [self.start("create", "e", package) for package in ("six", "iniconfig")]
+        results = [process.communicate(timeout=120)[1] for process in running]
+        self.assertEqual(sorted(process.returncode for process in running), [0, 1], results)
+        won = ("six", "iniconfig")[[process.returncode for process in running].index(0)]
+        self.assert_works("e", won)
+        self.assertEqual(self.requirements("e").split("==")[0], won)
+
+
+class ByHand(Disturbed):
+    """What a person wrote is never thrown away."""
+
+    def test_a_line_that_was_added_and_not_built_is_built_by_the_next_install(self) -> None:
+        self.ok("create", "e", "six")
+        path = self.folder("e") / "requirements.txt"
+        path.write_text("# tests\niniconfig  # small\n\n# the rest\n" + self.requirements("e"), encoding="utf-8")
+        self.ok("install", "e", "colorama")
+        lines = self.requirements("e").splitlines()
+        self.assertEqual([re.sub("==[0-9.]+", "", line) for line in lines],
+                         ["# tests", "iniconfig # small", "", "# the rest", "colorama", "six"], lines)
+        self.assert_works("e", "six", "iniconfig", "colorama")
+
+    def test_comments_outlive_install_uninstall_and_update(self) -> None:
+        self.ok("create", "e", "six")
+        path = self.folder("e") / "requirements.txt"
+        path.write_text("# first\n\n%s# why six\n# last, no newline" % self.requirements("e").replace("\n", "  # pinned by hand\n"), encoding="utf-8")
+        for argv in (["install", "e", "iniconfig"], ["update", "e"], ["uninstall", "e", "iniconfig"]):
+            self.ok(*argv)
+            text = self.requirements("e")
+            for comment in ("# first\n\n", "# pinned by hand\n", "# why six\n", "# last, no newline"):
+                self.assertIn(comment, text, argv)
+        self.assert_works("e", "six")
+
+    def test_a_line_that_cannot_be_built_stops_an_install_and_stays(self) -> None:
+        self.ok("create", "e", "six")
+        before = self.tags("e")
+        path = self.folder("e") / "requirements.txt"
+        text = self.requirements("e") + "six==0.0.0.0.1  # a mistake\n"
+        path.write_text(text, encoding="utf-8")
+        self.fails("install", "e", "iniconfig", says="cannot build e")
+        self.assertEqual(self.requirements("e"), text)
+        self.assertEqual(self.tags("e"), before)
+        self.ok("run", "e", "python", "-c", IMPORTS, "six")
+        self.assert_clean("e")
+
+
+class ManyInstalls(Disturbed):
+    def layers(self, name: str) -> int:
+        return len(json.loads(engine("image", "inspect", "--format", "{{json .RootFS.Layers}}", "%s-%s:latest" % (self.prefix, name))))
+
+    def test_an_image_of_many_layers_is_built_anew_and_stays_whole(self) -> None:
+        self.ok("create", "e", "six")
+        path = self.folder("e") / "requirements.txt"
+        path.write_text("# mine\n" + self.requirements("e"), encoding="utf-8")
+        self.ok("build", "e")
+        most = self.layers("e") + 2
+        code = "import sys; sys.path.insert(0, %r); import pydock; pydock.MAX_LAYERS = %d; sys.exit(pydock.main(sys.argv[1:]))" % (str(ROOT), most)
+        counts = []
+        for turn in range(5):
+            verb = ("install", "uninstall")[turn % 2]
+            done = subprocess.run([sys.executable, "-c", code, verb, "e", "iniconfig"], env=self.environ, cwd=str(self.work),
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            counts.append(self.layers("e"))
+            self.assertEqual("iniconfig" in self.requirements("e"), verb == "install")
+        self.assertLessEqual(max(counts), most)
+        self.assertIn(True, [after < before for before, after in zip(counts, counts[1:])], counts)
+        self.assertTrue(self.requirements("e").startswith("# mine\n"))
+        self.assert_works("e", "six", "iniconfig")
+
+    @unittest.skipUnless(SLOW, "takes minutes; PYDOCK_TEST_SLOW=1 asks for it")
+    def test_130_installs_in_a_row(self) -> None:
+        self.ok("create", "e", "six")
+        for turn in range(130):
+            self.ok("install" if turn % 2 == 0 else "uninstall", "e", "iniconfig")
+            self.assertLess(self.layers("e"), 125)
+        self.ok("install", "e", "iniconfig")
+        self.assert_works("e", "six", "iniconfig")
+
+
+class Links(Disturbed):
+    def test_a_symbolic_link_in_envs_is_not_followed(self) -> None:
+        self.bystanders()
+        self.ok("create", "e", "six")
+        elsewhere = self.base / "elsewhere"
+        shutil.copytree(str(self.folder("e")), str(elsewhere))
+        self.folder("link").symlink_to(elsewhere)
+        self.folder("sibling").symlink_to("e")
+        self.folder("broken").symlink_to(self.base / "nowhere")
+        before, tags = self.snapshot(), self.tags()
+        target = {path.name: path.read_bytes() for path in elsewhere.iterdir()}
+        for name in ("link", "sibling", "broken"):
+            for argv in (["run", name, "true"], ["shell", name], ["install", name, "iniconfig"], ["uninstall", name, "six"],
+                         ["update", name], ["build", name], ["delete", "-y", name], ["delete", "-y", "e", name], ["create", name]):
+                with self.subTest(" ".join(argv)):
+                    self.fails(*argv, says="symbolic link" if argv[0] != "create" else "")
+        self.assertNotIn("link", self.listed())
+        self.assertEqual(self.snapshot(), before)
+        self.assertEqual(self.tags(), tags)
+        self.assertEqual({path.name: path.read_bytes() for path in elsewhere.iterdir()}, target)
+        self.assertEqual(os.readlink(str(self.folder("link"))), str(elsewhere))
+        self.assert_works("e", "six")
+        self.assert_nothing_else_touched()
+
+    def test_links_inside_an_environment_are_not_deleted_through(self) -> None:
+        self.ok("create", "e")
+        precious = self.base / "precious"
+        precious.mkdir()
+        (precious / "data").write_text("mine", encoding="utf-8")
+        (self.folder("e") / "wheels").symlink_to(precious)
+        self.ok("delete", "-y", "e")
+        self.assertEqual((precious / "data").read_text(encoding="utf-8"), "mine")
+        self.assertEqual(self.state("e"), [{}, [], {}, [], []])
+
+
+class OtherPeople(Disturbed):
+    """Several users, several homes, and what was fetched from the net."""
+
+    def other_home(self) -> Dict[str, str]:
+        home = self.base / "other-home"
+        home.mkdir(exist_ok=True)
+        return {"HOME": str(home)}
+
+    def test_of_two_homes_with_one_name_the_second_is_told_and_the_first_untouched(self) -> None:
+        self.bystanders()
+        self.ok("create", "e", "six")
+        before, mine = self.state("e"), self.snapshot()
+        environ = self.other_home()
+        clash = {"says": str(self.folder("e")), "hint": "config --global prefix", "environ": environ}
+        self.fails("create", "e", **clash)
+        self.assertEqual(list((self.base / "other-home").rglob("*")), [])
+        theirs = self.base / "other-home" / ".pydock" / "envs" / "e"
+        shutil.copytree(str(self.folder("e")), str(theirs))
+        for argv in (["build", "e"], ["install", "e", "iniconfig"], ["uninstall", "e", "six"], ["update", "e"],
+                     ["delete", "-y", "e"], ["delete", "-y", "--force", "e"], ["run", "e", "true"]):
+            with self.subTest(" ".join(argv)):
+                self.fails(*argv, **clash)
+                self.assertTrue((theirs / "dockerfile").exists())
+        self.assertEqual((self.state("e"), self.snapshot()), (before, mine))
+        self.assert_works("e", "six")
+        other = "%s-2" % self.prefix  # the remedy
+        self.ok("run", "e", "python", "-c", IMPORTS, "six", environ={**environ, "PYDOCK_PREFIX": other})
+        self.ok("delete", "-y", "e", environ={**environ, "PYDOCK_PREFIX": other})
+        self.assertEqual((self.state("e"), self.snapshot()), (before, mine))
+        self.assert_nothing_else_touched()
+
+    def user(self, uid: int = STRANGER) -> Dict[str, Any]:
+        """The options of Popen for an ordinary user of this engine, who owns all of this test; skips where there is none."""
+        if os.getuid():
+            return {}
+        engine_here = pydock.Engine(ENGINE)
+        if engine_here.podman or engine_here.sudo:
+            self.skipTest("this engine has one user at a time")
+        copy = self.base / "pydock.py"
+        if not copy.exists():
+            shutil.copy(str(PYDOCK), str(copy))
+        self.program = [sys.executable, "-IS", str(copy)]
+        subprocess.run(["chown", "-R", "%d:%d" % (uid, uid), str(self.base)], check=True)
+        become = as_user(uid, uid, docker_groups())
+        try:
+            subprocess.run([*ENGINE, "version"], preexec_fn=become, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            subprocess.run([*self.program, "--version"], preexec_fn=become, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        except (OSError, subprocess.CalledProcessError):
+            self.skipTest("an ordinary user can use neither this engine nor this Python")
+        return {"preexec_fn": become}
+
+    def as_they(self, options: Dict[str, Any], *argv: str, status: int = 0, cwd: Any = None) -> Result:
+        process = self.start(*argv, cwd=cwd, **options)
+        out, err = process.communicate(timeout=120)
+        result = Result(list(argv), process.returncode, out, err)
+        self.assertEqual(result.status, status, result)
+        self.assertNotIn("Traceback", err, result)
+        return result
+
+    def test_a_read_only_home(self) -> None:
+        user = self.user()
+        self.as_they(user, "create", "e", "six")
+        self.as_they(user, "create", "by")
+        folders = [self.folder("e"), self.folder("e").parent, self.home / ".pydock", self.home]
+        before, files = self.state("e"), self.snapshot()
+        for folder in folders:
+            folder.chmod(0o555)
+        for argv in (["install", "e", "iniconfig"], ["uninstall", "e", "six"], ["create", "new"], ["delete", "-y", "e"],
+                     ["config", "history", "3"]):
+            with self.subTest(" ".join(argv)):
+                result = self.as_they(user, *argv, status=1)
+                errors = [line for line in result.err.splitlines() if line.startswith("pydock: error: ")]
+                self.assertEqual(len(errors), 1, result)
+                self.assertRegex(errors[0], "cannot .*(Permission denied|Read-only)")
+                self.assertEqual((self.state("e"), self.snapshot()), (before, files))
+        self.assertEqual(self.tags("new"), {})
+        self.as_they(user, "run", "e", "python", "-c", IMPORTS, "six")
+        self.assertIn("ready", self.as_they(user, "list").out)
+        for folder in reversed(folders):
+            folder.chmod(0o755)
+        self.as_they(user, "install", "e", "iniconfig")
+        self.as_they(user, "run", "e", "python", "-c", IMPORTS, "six", "iniconfig")
+        self.assert_clean("e")
+
+    def test_a_home_without_any_pydock_that_is_read_only(self) -> None:
+        user = self.user()
+        self.home.chmod(0o555)
+        result = self.as_they(user, "create", "e", status=1)
+        self.assertRegex(result.err, "(?m)^pydock: error: cannot make the folder .*: Permission denied$")
+        self.assertEqual(self.as_they(user, "list", "--json").out.strip(), "[]")
+        self.assertEqual((self.tags(), self.containers(), self.snapshot()), ({}, [], {}))
+
+    def test_two_users_with_one_name_on_one_engine(self) -> None:
+        if os.getuid():
+            self.skipTest("only root can be two users")
+        user = self.user()
+        self.as_they(user, "create", "e", "six")
+        before = self.state("e")
+        self.home.chmod(0o700)
+        subprocess.run(["chmod", "755", str(self.base)], check=True)
+        other = self.base / "other-home"
+        other.mkdir()
+        os.chown(str(other), STRANGER + 1, STRANGER + 1)
+        second = {"preexec_fn": as_user(STRANGER + 1, STRANGER + 1, docker_groups())}
+        mine, self.environ["HOME"] = self.environ["HOME"], str(other)
+        for argv in (["create", "e"], ["--global", "create", "e", "six"]):
+            result = self.as_they(second, *argv, status=1, cwd=other)
+            self.assertIn(str(self.folder("e")), result.err)
+            self.assertRegex(result.err, "(?m)^hint: .*config --global prefix")
+        self.assertEqual(list(other.rglob("*")), [])
+        self.environ["HOME"] = mine
+        self.assertEqual(self.state("e"), before)
+        self.as_they(user, "run", "e", "python", "-c", IMPORTS, "six")
+
+    def test_a_pydock_folder_above_that_belongs_to_somebody_else_is_not_used(self) -> None:
+        if os.getuid():
+            self.skipTest("only root can make a folder somebody else's")
+        project = self.work / "project"
+        below = project / "src"
+        below.mkdir(parents=True)
+        self.ok("--local", "create", "theirs", "--no-build", cwd=project)
+        self.assertIn("theirs", self.ok("list", cwd=below))
+        subprocess.run(["chown", "-R", "%d" % STRANGER, str(project / ".pydock")], check=True)
+        marker = self.base / "ran"
+        self.assertEqual(json.loads(self.ok("list", "--json", cwd=below)), [])
+        self.fails("run", "theirs", "true", cwd=below, says="no global environment 'theirs'")
+        self.ok("create", "mine", "--no-build", cwd=below)
+        self.assertTrue(self.folder("mine").is_dir())
+        self.assertFalse(marker.exists())
+        self.assertEqual(self.tags("theirs"), {})
+
+    def test_a_cloned_repository_never_chooses_what_runs_on_the_host(self) -> None:
+        evil = self.base / "evil"
+        evil.write_text("#!/bin/sh\ntouch '%s/ran'\nexit 1\n" % self.base, encoding="utf-8")
+        evil.chmod(0o755)
+        project = self.work / "project"
+        project.mkdir()
+        self.ok("--local", "create", "dev", "--no-build", cwd=project)
+        shutil.copy(str(evil), str(project / "docker"))
+        for text in ("engine = %s" % evil, "engine = ./docker", "engine = sudo %s" % evil, "ENGINE: %s" % evil):
+            (project / ".pydock" / "pydock.conf").write_text("[pydock]\n%s\n" % text, encoding="utf-8")
+            for argv in (["list"], ["run", "dev", "true"], ["build", "dev"], ["install", "dev", "six"], ["config"]):
+                with self.subTest(text=text, command=argv[0]):
+                    result = self.run_pydock(*argv, cwd=project)
+                    self.assertEqual(result.status, 0, result)
+                    self.assertIn("names an engine", result.err, result)
+                    self.assertFalse((self.base / "ran").exists())
+
+
+class OldBuilder(Disturbed):
+    def test_what_a_killed_build_leaves_goes_with_the_next_command_and_nothing_else_does(self) -> None:
+        if pydock.Engine(ENGINE).builder() != CLASSIC:
+            self.skipTest("this engine's builder leaves nothing")
+        self.bystanders()
+        self.ok("create", "e")
+        before = self.tags("e")
+        mark = "test.of=" + self.prefix
+        archive = self.base / "empty.tar"
+        foreign = [engine("import", "--change", "LABEL test.foreign=1", *more, str(archive)) for more in
+                   ((), ("--change", "LABEL pydock=1"), ("--change", "LABEL pydock=1 pydock.name=e"))]
+        self.addCleanup(engine, "rmi", "-f", *foreign, check=False)
+        dockerfile = self.folder("e") / "dockerfile"
+        seconds = "300.%s" % random.randrange(10**9)
+        text = dockerfile.read_text(encoding="utf-8")
+        first = text.index("# System packages")
+        dockerfile.write_text(text[:first] + "LABEL %s\nRUN echo one > /one\nRUN sleep %s\n" % (mark, seconds) + text[first:], encoding="utf-8")
+        for number in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
+            with self.subTest(number.name):
+                process = self.start("build", "e", start_new_session=True, preexec_fn=signals_as_usual)
+                self.wait_for(lambda: seconds in engine("ps", "--no-trunc", "--format", "{{.Command}}"), 60)
+                os.killpg(process.pid, number)
+                process.communicate(timeout=60)
+                self.wait_for(lambda: not alive(process.pid))
+                self.assertEqual(self.tags("e"), before)
+                self.ok("run", "e", "python", "-c", "pass")
+                left = self.left_of(mark)
+                if number == signal.SIGKILL:
+                    self.assertNotEqual(left, ["", ""])  # else this test shows nothing
+
+                def gone() -> bool:  # a build of somebody else that runs now puts the sweep off
+                    self.next_command()
+                    return self.left_of(mark) == ["", ""]
+
+                self.wait_for(gone, 60)
+        for image in foreign:
+            engine("image", "inspect", image)
+        self.assert_clean("e")
+        self.assert_nothing_else_touched()
+
+    def left_of(self, mark: str) -> List[str]:
+        """Images, and containers, that carry a label."""
+        return [engine("image", "ls", "-q", "--filter", "dangling=true", "--filter", "label=" + mark),
+                engine("ps", "-a", "-q", "--filter", "label=" + mark)]
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,937 @@
+"""What pydock computes, by value: no engine is needed, so that these tests run under every Python in moments.
+
+The programs that pydock hands to containers (the freeze, the first process, the parent of a client whose stdout is a
+pipe) run here as processes of their own.
+"""
+from __future__ import annotations
+
+import ast
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from unittest import mock
+
+from support import PYDOCK, pydock
+
+SOURCE = PYDOCK.read_text(encoding="utf-8")
+TREE = ast.parse(SOURCE)
+
+
+class Folder(unittest.TestCase):
+    """A test with a folder of its own, which is the home of a process with few variables."""
+
+    def setUp(self) -> None:
+        self.tmp = Path(tempfile.mkdtemp(prefix="pydock-pure-")).resolve()
+        self.addCleanup(shutil.rmtree, str(self.tmp))
+        self.environ({})
+
+    def environ(self, variables: Dict[str, str]) -> None:
+        """From here on the process has these variables, and what a home needs, but no other."""
+        patch = mock.patch.dict(os.environ, {"PATH": os.environ["PATH"], "HOME": str(self.tmp), **variables}, clear=True)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def write(self, path: str, text: str) -> Path:
+        file = self.tmp / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    @contextlib.contextmanager
+    def inside(self, folder: Path) -> Iterator[None]:
+        before = os.getcwd()
+        os.chdir(str(folder))
+        try:
+            yield
+        finally:
+            os.chdir(before)
+
+
+def sh(script: str, **options: Any) -> bytes:
+    """What a shell prints that reads a script."""
+    return subprocess.run(["sh"], input=os.fsencode(script), stdout=subprocess.PIPE, check=True, **options).stdout
+
+
+# ------------------------------------------------------------------------------------------------------------
+
+
+class WhatDockerGets(unittest.TestCase):
+    def build(self, builder: str, **changes: Any) -> List[str]:
+        given: Dict[str, Any] = {"tag": "pydock-ds:tmp", "context": "/h/ds", "labels": {}, "args": {}, "proxies": [], "secret": "", "no_cache": False, "pull": False}
+        return pydock.build_argv(builder, **{**given, **changes})
+
+    def test_each_builder_gets_the_dockerfile_in_its_way(self) -> None:
+        named = ["build", "-t", "pydock-ds:tmp", "-f", "/h/ds/dockerfile"]
+        self.assertEqual(self.build("buildkit"), named + ["/h/ds"])
+        self.assertEqual(self.build("podman"), named + ["/h/ds"])
+        self.assertEqual(self.build("buildx"), named + ["--load", "/h/ds"])
+        self.assertEqual(self.build("classic"), ["build", "-t", "pydock-ds:tmp", "-f", "-", "--force-rm", "/h/ds"])
+
+    def test_build_options_stand_before_the_folder(self) -> None:
+        got = self.build("buildkit", labels={"pydock.name": "ds"}, args={"USER_UID": "7"}, proxies=["HTTP_PROXY"], secret="/proc/1/fd/3", no_cache=True, pull=True)
+        self.assertEqual(got[5:], ["--no-cache", "--pull", "--build-arg", "USER_UID=7", "--build-arg", "HTTP_PROXY", "--label", "pydock.name=ds",
+                                   "--secret", "id=pydock,src=/proc/1/fd/3", "/h/ds"])
+
+    def test_a_proxy_is_named_and_its_value_never_said(self) -> None:
+        with mock.patch.dict(os.environ, {"HTTPS_PROXY": "http://me:secret@proxy:1"}):
+            self.assertNotIn("secret", " ".join(self.build("classic", proxies=["HTTPS_PROXY"])))
+
+    def test_a_change_is_made_by_root_with_no_variable_and_no_pull(self) -> None:
+        got = pydock.work_argv("c", "img", {"User": "1000:1000"}, ["-w", "/x"], ["sh", "-s"])
+        self.assertEqual(got, ["run", "-i", "--name", "c", "--pull", "never", "-u", "0:0", "-w", "/x", "img", "sh", "-s"])
+        self.assertFalse({"-e", "--env", "--rm"} & set(got))
+
+    def test_an_entrypoint_is_set_aside_only_where_there_is_one(self) -> None:
+        self.assertEqual(pydock.work_argv("c", "img", {"Entrypoint": ["/tini", "--"]}, [], ["sh", "-s", "x"])[-5:], ["--entrypoint", "sh", "img", "-s", "x"])
+        self.assertNotIn("--entrypoint", pydock.work_argv("c", "img", {"Entrypoint": None}, [], ["sh"]))
+
+    def test_what_an_installer_is_given_is_read_only(self) -> None:
+        got = pydock.install_options("cache", [("/h/a b.whl", "/dev/shm/src/0/a b.whl")])
+        self.assertEqual(got, ["-w", "/opt/pydock", "-v", "cache:/cache", "--mount", "type=bind,source=/h/a b.whl,target=/dev/shm/src/0/a b.whl,readonly"])
+
+    def test_a_commit_puts_back_what_the_image_was(self) -> None:
+        config = {"Cmd": ["jupyter", "lab"], "User": "1000:1000", "WorkingDir": "/home/ada", "Entrypoint": ["/tini", "--"]}
+        got = pydock.commit_argv("c", "img:1", config, {"pydock.name": "ds"}, ["HTTP_PROXY"])
+        self.assertEqual((got[0], got[-2:]), ("commit", ["c", "img:1"]))
+        self.assertEqual(set(got[1:-2:2]), {"--change"})
+        self.assertEqual(got[2:-2:2], ['CMD ["jupyter", "lab"]', "USER 1000:1000", "WORKDIR /home/ada", 'ENTRYPOINT ["/tini", "--"]', "ENV HTTP_PROXY=",
+                                       "LABEL pydock.name=ds"])
+
+    def test_a_commit_of_a_bare_image_still_starts_python(self) -> None:
+        got = pydock.commit_argv("c", "img:1", {}, {"a": "b"})
+        self.assertEqual(got[2:-2:2], ['CMD ["python3"]', "USER 0", "WORKDIR /", "LABEL a=b"])
+
+    def test_labels_are_one_line_that_holds_any_value(self) -> None:
+        self.assertEqual(pydock.label_words({"a": pydock.quote("x y\n'$`\"\\"), "b": "c"}), "LABEL a=x%20y%0A%27%24%60%22%5C b=c")
+        script = pydock.shell_join(["--change", pydock.label_words({"a": "b", "c": pydock.Shell("$found")})])
+        self.assertEqual(script, '--change "LABEL a=b c=$found"')  # in the script of --dry-run
+
+    def run_argv(self, **changes: Any) -> List[str]:
+        given: Dict[str, Any] = {"image": "img", "container": "c", "hostname": "ds", "user": "7:8", "mounts": [("/h/p", "/home/u/p")], "folder": "/home/u/p",
+                                 "options": [], "command": ["ls", "-l"], "tty": False, "init": True}
+        return pydock.run_argv(**{**given, **changes})
+
+    def test_run(self) -> None:
+        self.assertEqual(self.run_argv(), ["run", "--rm", "-i", "--name", "c", "--pull", "never", "--hostname", "ds", "--init", "-u", "7:8",
+                                           "--mount", "type=bind,source=/h/p,target=/home/u/p", "-w", "/home/u/p", "img", "ls", "-l"])
+
+    def test_run_at_a_terminal_has_one(self) -> None:
+        self.assertIn("-t", self.run_argv(tty=True))
+        self.assertNotIn("-t", self.run_argv())
+
+    def test_without_an_init_of_the_engine_pydock_brings_one(self) -> None:
+        got = self.run_argv(init=False)
+        self.assertNotIn("--init", got)
+        self.assertEqual(got[got.index("img") + 1:], ["python3", "-c", pydock.INIT_PY, "ls", "-l"])
+
+    def test_where_the_dockerfile_says_who_the_user_is_nobody_else_does(self) -> None:
+        self.assertNotIn("-u", self.run_argv(user=""))
+
+    def test_the_users_own_options_come_last_and_so_win(self) -> None:
+        got = self.run_argv(options=["-w", "/elsewhere", "--network", "none"])
+        self.assertEqual(got[got.index("img") - 4:got.index("img")], ["-w", "/elsewhere", "--network", "none"])
+
+    def test_arguments_of_a_program_stay_byte_for_byte(self) -> None:
+        words = ["p", "", " a  b ", "'", '"', "$HOME", "*", "--rm", "-n", "\n", "\udcff", "é", "--", "\\"]
+        self.assertEqual(self.run_argv(command=words)[-len(words):], words)
+
+    def test_a_long_name_is_still_a_hostname(self) -> None:
+        self.assertIn("a" * 63, self.run_argv(hostname="a" * 64))
+
+    def test_a_port_opens_on_this_host_only_unless_an_address_is_given(self) -> None:
+        for given, expected in {"8888": "127.0.0.1:8888:8888", "8080:80": "127.0.0.1:8080:80", "0.0.0.0:80:80": "0.0.0.0:80:80", "53/udp": "127.0.0.1:53:53/udp",
+                                "5353:53/udp": "127.0.0.1:5353:53/udp", "[::1]:80:80": "[::1]:80:80", "127.0.0.1::80": "127.0.0.1::80"}.items():
+            self.assertEqual(pydock.publish_value(given), expected)
+
+    def test_any_folder_can_be_mounted(self) -> None:
+        for folder in ("/a", "/a b", "/a,b", '/a"b', '/"', "/a,target=/etc,readonly", "/a'b", "/a:b", "/a=b", "/a\nb", "/é", "/a\\b", "/,"):
+            value = pydock.mount_value(folder, "/in" + folder)
+            fields = next(csv.reader(io.StringIO(value, newline="")))  # as the engine reads it
+            self.assertEqual(fields, ["type=bind", "source=" + folder, "target=/in" + folder])
+        self.assertEqual(pydock.mount_value("/a", "/b", True), "type=bind,source=/a,target=/b,readonly")
+
+
+class WhereTheCurrentFolderIs(unittest.TestCase):
+    def mounts(self, folder: str, current: str = "") -> Tuple[List[Tuple[str, str]], str]:
+        return pydock.folder_mounts(folder, current or folder, "/home/ada", "/home/user")
+
+    def test_below_the_home_it_keeps_its_path(self) -> None:
+        self.assertEqual(self.mounts("/home/ada/a/b"), ([("/home/ada/a/b", "/home/user/a/b"), ("/home/ada/a/b", "/home/ada/a/b")], "/home/user/a/b"))
+
+    def test_the_home_itself_is_the_home(self) -> None:
+        self.assertEqual(self.mounts("/home/ada"), ([("/home/ada", "/home/user"), ("/home/ada", "/home/ada")], "/home/user"))
+
+    def test_any_other_is_in_the_home_by_its_name_and_at_its_own_path(self) -> None:
+        self.assertEqual(self.mounts("/srv/data"), ([("/srv/data", "/home/user/data"), ("/srv/data", "/srv/data")], "/home/user/data"))
+        self.assertEqual(self.mounts("/home/adam/x")[0][0], ("/home/adam/x", "/home/user/x"))  # not below /home/ada
+
+    def test_where_host_and_image_agree_there_is_one_mount(self) -> None:
+        self.assertEqual(pydock.folder_mounts("/home/ada/x", "/home/ada/x", "/home/ada", "/home/ada"), ([("/home/ada/x", "/home/ada/x")], "/home/ada/x"))
+
+    def test_what_the_image_needs_is_never_hidden(self) -> None:
+        for path in ("/usr", "/usr/local/src", "/etc", "/opt", "/opt/venv", "/opt/venv/lib", "/opt/pydock", "/home", "/tmp", "/var", "/var/lib/x", "/root", "/lib64/x", "/bin"):
+            self.assertFalse(pydock.hides_nothing(path), path)
+            self.assertNotIn(path, [target for _, target in self.mounts(path)[0]])
+        for path in ("/srv/x", "/opt/mine", "/opt/venv2", "/home/bob", "/Users/ada/x", "/data", "/tmp/x", "/root/x", "/var/www"):
+            self.assertTrue(pydock.hides_nothing(path), path)
+
+    def test_a_local_environment_mounts_its_project_and_starts_in_the_current_folder(self) -> None:
+        self.assertEqual(self.mounts("/srv/p", "/srv/p/src/deep"), ([("/srv/p", "/home/user/p"), ("/srv/p", "/srv/p")], "/home/user/p/src/deep"))
+        self.assertEqual(self.mounts("/home/ada/p", "/home/ada/p/src")[1], "/home/user/p/src")
+
+    def test_a_home_that_is_the_root_folder(self) -> None:
+        self.assertEqual(pydock.folder_mounts("/data/x", "/data/x", "/", "/home/user")[0][0], ("/data/x", "/home/user/data/x"))
+
+
+# ------------------------------------------------------------------------------------------------------------
+
+
+class TheDockerfile(Folder):
+    def render(self, image: str = "python:{version}-slim", version: str = "3.12", apt: Sequence[str] = (), user: str = "") -> str:
+        return pydock.render_dockerfile(image, version, apt, user)
+
+    def test_no_placeholder_is_left_and_it_fits_one_minute(self) -> None:
+        text = self.render(apt=["git"], user="7:ada")
+        self.assertFalse(re.search(r"@[A-Z]+@", text))
+        self.assertLess(len(text.splitlines()), 70)
+
+    def test_what_environments_have_in_common_comes_first(self) -> None:
+        words = [line.split()[0] for line in self.render().splitlines() if re.match(r"[A-Z]+ ", line)]
+        self.assertEqual(words, "ARG FROM LABEL ARG ARG ARG RUN ENV RUN ARG COPY RUN COPY USER WORKDIR CMD".split())
+
+    def test_the_repository_stands_before_a_base_image_without_a_registry(self) -> None:
+        for image, line in {"python:{version}-slim": "${REPOSITORY}python:3.12-slim", "library/python:{version}": "${REPOSITORY}library/python:3.12",
+                            "example.org/python:{version}": "example.org/python:3.12", "localhost:5000/x": "localhost:5000/x", "localhost/x": "localhost/x"}.items():
+            self.assertIn("\nFROM %s\n" % line, self.render(image))
+
+    def test_system_packages_are_one_line_and_a_comment_where_none_are_wanted(self) -> None:
+        self.assertRegex(self.render(apt=["git", "libgomp1"]), r"(?m)^RUN apt-get update && apt-get install -y --no-install-recommends git libgomp1 && ")
+        self.assertNotRegex(self.render(), r"(?m)^RUN apt-get")
+        self.assertRegex(self.render(), r"(?m)^# RUN apt-get")
+
+    def test_the_file_is_the_same_for_everyone_unless_a_user_is_named(self) -> None:
+        self.assertEqual(pydock.open_args(self.render()), ["REPOSITORY", "USERNAME", "USER_UID", "USER_GID", "INSTALLER"])
+        text = self.render(user="1234:ada")
+        for line in ("ARG USERNAME=ada\n", "ARG USER_UID=1234\n", "ARG USER_GID=1234\n"):
+            self.assertIn(line, text)
+        self.assertEqual(pydock.open_args(text), ["REPOSITORY", "INSTALLER"])
+        self.assertEqual(pydock.open_args(self.render(user="ada")), ["REPOSITORY", "USER_UID", "USER_GID", "INSTALLER"])
+
+    def test_a_user_that_is_called_as_in_the_template_is_named_too(self) -> None:
+        self.assertEqual(pydock.open_args(self.render(user="1000:user")), ["REPOSITORY", "INSTALLER"])
+
+    def test_build_args_are_the_callers_for_what_is_open_and_nothing_else(self) -> None:
+        self.environ({"PYDOCK_REPOSITORY": "mirror.example/hub", "PYDOCK_USER": "eve", "PYDOCK_INSTALLER": "pip"})
+        settings = pydock.Settings(pydock.global_place())
+        self.assertEqual(pydock.build_args(self.render(), settings), {"REPOSITORY": "mirror.example/hub/", "USERNAME": "eve", "USER_UID": str(os.getuid()),
+                                                                     "USER_GID": str(os.getgid()), "INSTALLER": "pip"})
+        self.assertEqual(pydock.build_args("FROM x\nARG USERNAME=ada\n", settings), {})
+
+    def test_its_base_is_found(self) -> None:
+        self.assertEqual(pydock.base_of(self.render()), ("${REPOSITORY}python:3.12-slim", "3.12"))
+        self.assertEqual(pydock.base_of("# FROM x\nfrom --platform=linux/arm64 python:3.11.4\n"), ("python:3.11.4", "3.11.4"))
+        self.assertEqual(pydock.base_of("FROM debian:12\n"), ("debian:12", ""))
+        self.assertEqual(pydock.base_of(""), ("", ""))
+
+
+class TheOldBuilder(unittest.TestCase):
+    """It refuses `RUN --mount`, so these go from what it is handed, and nothing else does."""
+
+    def test_the_template_loses_its_mounts_only(self) -> None:
+        text = pydock.render_dockerfile("python:{version}-slim", "3.12", [], "")
+        got = pydock.classic_dockerfile(text, {})
+        self.assertNotIn("--mount", got)
+        self.assertIn("LABEL pydock=1 pydock.builder=classic\n", got)
+        self.assertEqual(got.count("\nRUN "), text.count("\nRUN "))
+        kept = [line for line in text.splitlines() if "--mount" not in line and not line.startswith("LABEL")]
+        self.assertEqual([line for line in got.splitlines() if line in kept or line == ""][-12:], kept[-12:])
+
+    def test_mounts_of_a_file_that_a_person_edited(self) -> None:
+        for text, expected in {
+            "RUN --mount=type=cache,target=/a make\n": "RUN make\n",
+            "RUN --mount=type=cache,target=/a --mount=type=secret,id=b make\n": "RUN make\n",
+            "RUN --mount=type=cache,target=/a \\\n    --mount=type=secret,id=b \\\n    make && \\\n    clean\n": "RUN make && \\\n    clean\n",
+            "RUN \\\n    --mount=type=cache,target=/a \\\n    make\n": "RUN make\n",
+            "  RUN --mount=type=tmpfs,target=/t make\n": "  RUN make\n",
+            "run --mount=type=cache,target=/a make\n": "run make\n",
+        }.items():
+            with self.subTest(text=text):
+                got = pydock.classic_dockerfile("FROM x\n" + text, {})
+                self.assertEqual(re.sub(r"(?i)(run)\s*\\\n\s*", r"\1 ", got), "FROM x\n" + expected)
+
+    def test_what_only_looks_like_a_mount_stays(self) -> None:
+        for text in ("FROM x\nRUN make --mount=x\n", "FROM x\n# RUN --mount=type=cache,target=/a make\n", "FROM x\nRUN echo 'RUN --mount=x'\n", "FROM x\nLABEL pydock=10\n"):
+            self.assertEqual(pydock.classic_dockerfile(text, {}), text)
+
+    def test_labels_are_one_step_at_the_end(self) -> None:
+        self.assertEqual(pydock.classic_dockerfile("FROM x\nCMD a", {"k": "v", "l": "w"}), "FROM x\nCMD a\nLABEL k=v l=w\n")
+
+
+# ------------------------------------------------------------------------------------------------------------
+
+
+class SettingsOfTheHost(Folder):
+    """Indexes, proxies, credentials: they reach an installer as they are, and no path of this host does."""
+
+    NASTY = "it's \"$(touch nope)\" `id` $HOME \\ & ; | é #"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bare = pydock.host_settings()  # of this machine's own /etc/pip.conf
+
+    def exported(self) -> Dict[str, str]:
+        """The variables of a shell that has read settings_sh(), as an installer would see them."""
+        text = pydock.settings_sh().replace("/dev/shm/", str(self.tmp) + "/shm-")
+        out = sh(text + "exec env -0\n", env={"PATH": os.environ["PATH"]})
+        pairs = dict(os.fsdecode(item).split("=", 1) for item in out.split(b"\0") if item)
+        return {key: value for key, value in pairs.items() if key not in ("PATH", "PWD", "SHLVL", "_", "OLDPWD")}
+
+    def test_with_nothing_set_nothing_is_said(self) -> None:
+        with mock.patch.object(pydock, "pip_conf", lambda: {}):
+            self.assertEqual(pydock.host_settings(), {})
+            self.assertEqual(pydock.settings_sh().strip(), "")
+
+    def test_any_value_survives_the_shell(self) -> None:
+        self.environ({"PIP_INDEX_URL": "https://u:p'w$x@example.org/simple", "HTTPS_PROXY": "http://proxy:1", "no_proxy": "a,b", "UV_KEYRING_PROVIDER": self.NASTY})
+        self.assertEqual(pydock.host_settings()["UV_KEYRING_PROVIDER"], " ".join(self.NASTY.split()))
+        expected, got = pydock.host_settings(), self.exported()
+        self.assertEqual({key: got.get(key) for key in expected}, expected)
+
+    def test_what_pip_is_told_uv_is_told_too_and_the_other_way_round(self) -> None:
+        self.environ({"PIP_INDEX_URL": "https://a/", "PIP_EXTRA_INDEX_URL": "https://b/ https://c/"})
+        found = pydock.host_settings()
+        self.assertEqual((found["UV_DEFAULT_INDEX"], found["UV_EXTRA_INDEX_URL"]), ("https://a/", "https://b/ https://c/"))
+        self.environ({"UV_DEFAULT_INDEX": "https://d/", "PIP_EXTRA_INDEX_URL": "https://pip/", "UV_EXTRA_INDEX_URL": "https://uv/"})
+        found = pydock.host_settings()
+        self.assertEqual(found["PIP_INDEX_URL"], "https://d/")
+        self.assertEqual((found["PIP_EXTRA_INDEX_URL"], found["UV_EXTRA_INDEX_URL"]), ("https://pip/", "https://uv/"))
+
+    def test_paths_of_this_host_stay_here(self) -> None:
+        self.environ({"PIP_FIND_LINKS": "/opt/wheels https://links/ file:///x ./y ~/z", "PIP_CACHE_DIR": "/c", "PIP_TARGET": "t", "UV_CACHE_DIR": "/u",
+                      "UV_PYTHON": "3.9", "UV_PROJECT_ENVIRONMENT": "e", "PIP_REQUIRE_VIRTUALENV": "1", "PIP_USER": "1"})
+        self.assertEqual(pydock.host_settings(), {**self.bare, "PIP_FIND_LINKS": "https://links/", "UV_FIND_LINKS": "https://links/"})
+        self.environ({"PIP_FIND_LINKS": "/opt/wheels"})
+        self.assertNotIn("PIP_FIND_LINKS", pydock.host_settings())
+
+    def test_variables_that_are_none_of_an_installers_stay_here(self) -> None:
+        self.environ({"AWS_SECRET_ACCESS_KEY": "x", "PYTHONPATH": "/p", "MY_PIP_INDEX_URL": "y"})
+        self.assertEqual(pydock.host_settings(), self.bare)
+
+    def test_pip_conf_counts_and_a_variable_counts_more(self) -> None:
+        self.write(".config/pip/pip.conf", "[global]\nindex-url = https://conf/\ntimeout = 9\nextra-index-url =\n    https://one/\n    https://two/\n[install]\npre = true\n")
+        found = pydock.host_settings()
+        self.assertEqual((found["PIP_INDEX_URL"], found["PIP_TIMEOUT"], found["PIP_EXTRA_INDEX_URL"], found["PIP_PRE"]),
+                         ("https://conf/", "9", "https://one/ https://two/", "true"))
+        self.environ({"PIP_INDEX_URL": "https://variable/"})
+        self.assertEqual(pydock.host_settings()["PIP_INDEX_URL"], "https://variable/")
+        self.environ({"PIP_CONFIG_FILE": os.devnull})
+        self.assertNotIn("PIP_INDEX_URL", pydock.host_settings())
+        self.environ({"PIP_CONFIG_FILE": str(self.write("mine.conf", "[global]\nindex-url = https://named/\n"))})
+        self.assertEqual(pydock.host_settings()["PIP_INDEX_URL"], "https://named/")
+
+    def test_a_broken_pip_conf_is_not_ours_to_report(self) -> None:
+        self.write(".config/pip/pip.conf", "no section\n")
+        self.assertNotIn("PIP_INDEX_URL", pydock.host_settings())
+
+    def test_certificates_and_netrc_arrive_as_files_whatever_is_in_them(self) -> None:
+        netrc = "machine a login b password %s\nEND-OF-FILE\nEOF\n'\n$(exit 9)\n\\\nlast" % self.NASTY
+        self.environ({"PIP_CERT": str(self.write("ca.pem", "-----BEGIN-----\nx\n")), "NETRC": str(self.write("my netrc", netrc))})
+        got = self.exported()
+        self.assertEqual(Path(got["NETRC"]).read_text(encoding="utf-8"), netrc + "\n")
+        for key in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO"):
+            self.assertEqual(Path(got[key]).read_text(encoding="utf-8"), "-----BEGIN-----\nx\n")
+        self.assertEqual(os.stat(got["NETRC"]).st_mode & 0o077, 0)
+
+    def test_the_home_folders_netrc_is_found(self) -> None:
+        self.write(".netrc", "machine h login l password p\n")
+        self.assertIn("password p", pydock.settings_sh())
+        self.assertIn("/dev/shm/netrc", pydock.settings_sh())
+
+
+class Words(Folder):
+    def test_any_bytes_survive_a_label(self) -> None:
+        for data in (bytes(range(1, 256)), b"", b"%41", b"/home/x y", "é€\U0001f600".encode(), b"\xff\xfe"):
+            text = os.fsdecode(data)
+            quoted = pydock.quote(text)
+            self.assertEqual(pydock.unquote(quoted), text)
+            self.assertRegex(quoted, r"\A[A-Za-z0-9/:=,.\-_+@%]*\Z")
+
+    def test_names_of_environments(self) -> None:
+        for name in ("a", "1", "datascience", "a-b", "a_b", "a.b", "py3.12-x", "a" * 64):
+            self.assertEqual(pydock.check_name(name), name)
+        for name in ("", ".", "..", "../x", "/abs", "a/b", "A", "A B", "Ünï", "-x", "x-", "a--b", "a..b", "a\n", "a" * 65, "_a", "a b", "ａ", "²"):
+            with self.subTest(name=name), self.assertRaises(pydock.PydockError) as raised:
+                pydock.check_name(name)
+            self.assertTrue(raised.exception.hint)
+
+    def test_a_name_that_is_refused_gets_one_that_would_do(self) -> None:
+        for name, better in {"DataScience": "datascience", "my env": "my-env", "-x": "x", "a" * 65: "a" * 64}.items():
+            with self.assertRaises(pydock.PydockError) as raised:
+                pydock.check_name(name)
+            self.assertEqual(raised.exception.hint, "did you mean '%s'?" % better)
+            pydock.check_name(better)
+
+    def test_names_of_requirements(self) -> None:
+        for text, name in {"pandas": "pandas", "Pandas>=2,<3": "pandas", "zope.interface": "zope-interface", "a_b[x,y]==1": "a-b", "x @ https://h/x.whl": "x", "x;python_version<'3'": "x",
+                           " x ~= 1": "x", "x===1": "x", "# x": "", "": "", "-r x": "", "--pre": "", "./x": "", "git+https://h/x": "", "https://h/x.whl": "", "x(>1)": "x"}.items():
+            self.assertEqual(pydock.requirement_name(text), name, text)
+
+    def test_a_password_is_refused_where_it_would_be_written(self) -> None:
+        for text in ("https://u:p@h/simple", "x @ https://token@h/x.whl", "git+https://u:p@h/x.git", "http://:p@h/", "--index-url=https://u:@h/", "git+https://token@h/x"):
+            with self.subTest(text=text), self.assertRaises(pydock.PydockError) as raised:
+                pydock.no_password(text, "it")
+            self.assertIn("netrc", raised.exception.hint)
+        for text in ("pandas", "https://h/simple", "https://h:8080/a@b", "git+https://h/x@v1.0", "git+ssh://git@h/x.git", "x @ git+https://h/a/b@main#egg=x", "file:///a@b"):
+            pydock.no_password(text, "it")
+
+    def test_sizes_are_short(self) -> None:
+        for size, text in {0: "0B", 999: "999B", 1000: "1kB", 1234: "1.23kB", 189_000_000: "189MB", 2_345_000_000: "2.35GB", 999_700: "1MB", 999_900_000: "1GB",
+                           1_500_000_000_000: "1500GB"}.items():
+            self.assertEqual(pydock.human_size(size), text)
+
+    def test_ages_are_short(self) -> None:
+        for seconds, text in {-5: "0 s", 0: "0 s", 59: "59 s", 60: "1 min", 7200: "2 h", 86400 * 3 + 5: "3 d"}.items():
+            self.assertEqual(pydock.human_age(seconds), text)
+
+    def test_the_script_of_a_dry_run_can_be_pasted(self) -> None:
+        words = ["", "a b", "'", '"', "$HOME", "`id`", "\n", "*", "é", "\\", "--"]
+        self.assertEqual(sh(pydock.shell_join(["printf", r"%s\0", *words])).decode().split("\0")[:-1], words)
+        for text in ("", "x", "x\n", "$HOME `id` \\ '\n", "a\nEND-OF-INPUT\necho hijacked\n"):
+            with self.subTest(text=text):
+                self.assertEqual(sh(pydock.heredoc(["cat"], text)).decode(), text + ("\n" if text and not text.endswith("\n") else ""))
+        target = str(self.tmp / "it's here")
+        sh(pydock.heredoc(["cat"], "x\n", target))
+        self.assertEqual(Path(target).read_text(encoding="utf-8"), "x\n")
+
+
+class WhereASettingComesFrom(Folder):
+    def setUp(self) -> None:
+        super().setUp()
+        self.project = self.tmp / "project"
+        (self.project / ".pydock").mkdir(parents=True)
+
+    def settings(self, mode: str = "local") -> Any:
+        with self.inside(self.project):
+            return pydock.Settings(pydock.find_place(mode))
+
+    def conf(self, text: str, local: bool = False) -> None:
+        self.write("project/.pydock/pydock.conf" if local else ".pydock/pydock.conf", text)
+
+    def test_a_local_file_overrides_the_global_one_key_by_key_and_a_variable_both(self) -> None:
+        self.assertEqual(self.settings()["python"], pydock.SETTINGS["python"][0])
+        self.conf("[pydock]\npython = 3.9\nhistory = 3\nuser = ada\n")
+        self.conf("[pydock]\npython = 3.10\nhistory = 4\n", local=True)
+        self.environ({"PYDOCK_PYTHON": "3.11"})
+        found = self.settings()
+        self.assertEqual((found["python"], found["history"], found["user"]), ("3.11", "4", "ada"))
+        self.assertEqual(found.values["python"][1], "PYDOCK_PYTHON")
+        self.assertEqual(found.values["history"][1], str(self.project / ".pydock" / "pydock.conf"))
+        self.assertEqual(found.values["prefix"][1], "default")
+        self.assertEqual(self.settings("global")["history"], "3")
+
+    def test_a_project_never_chooses_the_engine(self) -> None:
+        self.conf("[pydock]\nengine = podman\n")
+        self.conf("[pydock]\nengine = ./evil\n", local=True)
+        with mock.patch.object(pydock.talk, "warn") as warned:
+            self.assertEqual(self.settings().engine().program, ["podman"])
+        self.assertEqual(warned.call_count, 1)
+        self.environ({"PYDOCK_ENGINE": "sudo docker"})
+        with mock.patch.object(pydock.talk, "warn"):
+            self.assertEqual(self.settings().engine().program, ["sudo", "docker"])
+
+    def test_a_bad_value_is_one_error_that_names_its_source(self) -> None:
+        for key, value in {"python": "two", "history": "0", "installer": "conda", "prefix": "A B", "user": "A b", "image": "", "repository": "a b", "engine": "'"}.items():
+            with self.subTest(key=key), self.assertRaises(pydock.PydockError) as raised:
+                self.environ({"PYDOCK_" + key.upper(): value})
+                self.settings()
+            self.assertIn("PYDOCK_" + key.upper(), str(raised.exception))
+            os.environ.pop("PYDOCK_" + key.upper(), None)
+
+    def test_a_broken_file_is_one_error(self) -> None:
+        for text in ("python = 3.9\n", "[pydock\n", "[other]\n", "[pydock]\npyhton = 3.9\n", "[pydock]\npython = 3.9\npython = 3.8\n"):
+            self.conf(text)
+            with self.subTest(text=text), self.assertRaises(pydock.PydockError) as raised:
+                self.settings()
+            self.assertIn("pydock.conf", str(raised.exception))
+        self.assertNotIn("\n", str(raised.exception))
+
+    def test_a_mistyped_key_gets_the_right_one(self) -> None:
+        self.conf("[pydock]\npyhton = 3.9\n")
+        with self.assertRaises(pydock.PydockError) as raised:
+            self.settings()
+        self.assertEqual(raised.exception.hint, "did you mean 'python'?")
+
+    def test_a_repository_ends_in_a_slash(self) -> None:
+        for value in ("mirror.example/hub", "mirror.example/hub/"):
+            self.conf("[pydock]\nrepository = %s\n" % value)
+            self.assertEqual(self.settings()["repository"], "mirror.example/hub/")
+
+
+# ------------------------------------------------------------------------------------------------------------
+
+
+class CommandLines(unittest.TestCase):
+    def split(self, line: str) -> Tuple[List[str], List[str]]:
+        return pydock.split_command(line.split())
+
+    def test_what_follows_the_name_is_the_programs(self) -> None:
+        self.assertEqual(self.split("ds python -c x"), (["ds"], ["python", "-c", "x"]))
+        self.assertEqual(self.split("-p 8888 -v /a:/b ds x -p 1"), (["--publish=8888", "--volume=/a:/b", "ds"], ["x", "-p", "1"]))
+        self.assertEqual(self.split("--root -e K=V --network none ds x"), (["--root", "--env=K=V", "--network=none", "ds"], ["x"]))
+        self.assertEqual(self.split("-o --shm-size=1g ds x"), (["--option=--shm-size=1g", "ds"], ["x"]))
+
+    def test_one_double_dash_is_dropped_and_a_second_stays(self) -> None:
+        self.assertEqual(self.split("ds -- ls --all"), (["ds"], ["ls", "--all"]))
+        self.assertEqual(self.split("ds ls -- x"), (["ds"], ["ls", "--", "x"]))
+        self.assertEqual(self.split("ds -- -- x"), (["ds"], ["--", "x"]))
+        self.assertEqual(self.split("-- ds ls"), (["ds"], ["ls"]))
+
+    def test_arguments_of_a_program_are_never_options_of_pydock(self) -> None:
+        words = ["prog", "-n", "--local", "--help", "-h", "--version", "--verbose", "-q", "", "a b", "--", "-y"]
+        args = pydock.parse(["run", "ds", *words])
+        self.assertEqual((args.name, args.command), ("ds", words))
+        self.assertEqual((args.mode, args.dry_run, args.verbose, args.quiet), (None, False, False, False))
+        self.assertEqual(pydock.parse(["run", "ds", "--", *words]).command, words)
+
+    def test_options_stand_before_or_after_the_command(self) -> None:
+        for line in (["--local", "-n", "run", "ds", "x"], ["run", "--local", "-n", "ds", "x"], ["-n", "run", "--local", "ds", "x"]):
+            args = pydock.parse(line)
+            self.assertEqual((args.mode, args.dry_run, args.name, args.command), ("local", True, "ds", ["x"]))
+        self.assertEqual(pydock.parse(["list", "--global"]).mode, "global")
+
+    def test_dockers_options_in_every_spelling(self) -> None:
+        for line in ("-v /a:/b", "-v/a:/b", "--volume /a:/b", "--volume=/a:/b"):
+            self.assertEqual(pydock.parse(["run", *line.split(), "ds", "x"]).volume, ["/a:/b"], line)
+        args = pydock.parse("run -e A=1 -e B=2 -p 1 --gpus all ds x".split())
+        self.assertEqual((args.env, args.publish, args.gpus), (["A=1", "B=2"], ["1"], ["all"]))
+        self.assertEqual(pydock.parse(["run", "-e", "-x=--local", "ds", "y"]).env, ["-x=--local"])
+
+    def test_the_line_that_an_image_remembers_is_the_one_typed(self) -> None:
+        self.assertEqual(pydock.parse(["install", "ds", "six", "--verbose", "-q", "--", "--no-deps"]).line, ["install", "ds", "six", "--", "--no-deps"])
+
+    def test_arguments_for_the_installer(self) -> None:
+        args = pydock.parse(["install", "ds", "six", "--", "--no-deps", "-v"])
+        self.assertEqual((args.packages, args.installer_args), (["six"], ["--no-deps", "-v"]))
+
+    def test_aliases_and_lists_of_names(self) -> None:
+        self.assertIs(pydock.parse(["ls"]).func, pydock.cmd_list)
+        self.assertIs(pydock.parse(["envs"]).func, pydock.cmd_list)
+        args = pydock.parse(["rm", "a", "b", "-y"])
+        self.assertEqual((args.func, args.names, args.yes), (pydock.cmd_delete, ["a", "b"], True))
+
+    def test_create_takes_a_version_or_none(self) -> None:
+        self.assertEqual(pydock.parse(["create", "ds", "3.12", "six"]).packages, ["3.12", "six"])
+        for word, is_version in {"3.12": True, "3.12.1": True, "3": True, "3.14.0a1": True, "six": False, "3to2": False, "3.12.1.1": False, "2.99": True}.items():
+            self.assertEqual(bool(re.fullmatch(pydock.VERSION, word)), is_version, word)
+
+    def error(self, *line: str) -> Any:
+        with self.assertRaises(pydock.PydockError) as raised:
+            pydock.parse(list(line))
+        return raised.exception
+
+    def test_a_mistyped_command_gets_the_nearest_one(self) -> None:
+        self.assertEqual((self.error("craete", "x").hint, self.error("craete").status), ("did you mean 'create'?", 2))
+
+    def test_words_of_other_tools_get_the_right_one(self) -> None:
+        for word, right in {"exec": "run", "add": "install", "remove": "uninstall", "env": "list", "upgrade": "update", "info": "config"}.items():
+            self.assertIn("'%s'" % right, self.error(word).hint)
+        for right in pydock.OTHER_WORDS.values():
+            self.assertIn(right, pydock.COMMANDS)
+        self.assertFalse(set(pydock.OTHER_WORDS) & set(pydock.COMMANDS), "a command became real, and is still taken for another tool's word")
+
+    def test_wrong_usage_is_status_2(self) -> None:
+        for line in (["run", "ds"], ["shell", "ds", "x"], ["list", "x"], ["build", "a", "b"], ["list", "--nope"], ["build", "a", "--no-c"], ["list", "--", "x"], ["run", "--nope", "ds", "x"]):
+            with self.subTest(line=line):
+                self.assertEqual(self.error(*line).status, 2)
+
+    def test_a_command_without_its_arguments_is_told_from_a_wrong_one(self) -> None:
+        for name, (_, usage, _, _) in pydock.COMMANDS.items():
+            if usage and not usage.startswith("["):
+                with self.subTest(command=name), self.assertRaises(pydock.NeedsArguments):
+                    pydock.parse([name])
+
+
+# ------------------------------------------------------------------------------------------------------------
+
+
+HAS_MARKERS = subprocess.run([sys.executable, "-Ic", "import pip._vendor.packaging.markers"], stderr=subprocess.DEVNULL).returncode == 0
+
+
+class TheFreeze(Folder):
+    """requirements.txt after a change: what is installed, in the words and the order of whoever wrote it."""
+
+    def freeze(self, text: str, packages: Dict[str, Any], python: Tuple[int, int, int] = (3, 12, 1), **job: Any) -> str:
+        """Runs the freeze over `text` with packages installed (name: version, or (version, direct_url)); the new text."""
+        folder = Path(tempfile.mkdtemp(dir=str(self.tmp)))
+        for name, what in packages.items():
+            version, direct = what if isinstance(what, tuple) else (what, None)
+            info = folder / "site" / ("%s-%s.dist-info" % (name.replace("-", "_"), version))
+            info.mkdir(parents=True)
+            (info / "METADATA").write_text("Metadata-Version: 2.1\nName: %s\nVersion: %s\n" % (name, version), encoding="utf-8")
+            if direct:
+                (info / "direct_url.json").write_text(json.dumps(direct), encoding="utf-8")
+        file = folder / "requirements.txt"
+        file.write_text(text, encoding="utf-8")
+        given = {"folder": str(folder), "gone": [], "asked": [], "options": [], "write": True, **job}
+        start = ("import sys\nfrom importlib import metadata\nreal = metadata.distributions\n"
+                 "metadata.distributions = lambda: real(path=[%r])\nsys.version_info = %r\n" % (str(folder / "site"), python))
+        done = subprocess.run([sys.executable, "-IBc", start + pydock.FREEZE_PY, json.dumps(given)], stdout=subprocess.PIPE, check=True)
+        self.python, _, listing = done.stdout.decode().strip().partition(" ")
+        self.listing = pydock.unquote(listing)
+        return file.read_text(encoding="utf-8")
+
+    def check(self, text: str, packages: Dict[str, Any], expected: str, **job: Any) -> None:
+        """The freeze gives `expected`, and a second one changes nothing more."""
+        self.assertEqual(self.freeze(text, packages, **job), expected)
+        self.assertEqual(self.freeze(expected, packages, **{**job, "gone": []}), expected)
+
+    def test_what_is_installed_by_canonical_name_in_order(self) -> None:
+        self.check("", {"Six": "1.16", "zope.interface": "6.0", "attrs": "23.1", "pip": "23"}, "attrs==23.1\nsix==1.16\nzope-interface==6.0\n")
+
+    def test_it_tells_python_and_packages(self) -> None:
+        self.freeze("", {"b": "2+local", "a": "1", "pip": "23"}, python=(3, 13, 7))
+        self.assertEqual((self.python, self.listing), ("3.13.7", "a==1,b==2+local"))
+
+    def test_without_write_the_file_stays(self) -> None:
+        self.assertEqual(self.freeze("x\n", {"x": "1"}, write=False), "x\n")
+
+    def test_comments_blank_and_option_lines_keep_their_place(self) -> None:
+        self.check("# mine\n\n--index-url https://i/\nb  # because\n\n# after b\n-c limits.txt\n", {"a": "1", "b": "2", "c": "3"},
+                   "# mine\n\n--index-url https://i/\na==1\nb==2  # because\nc==3\n\n# after b\n-c limits.txt\n")
+
+    def test_new_lines_come_in_order_and_old_ones_stay_where_they_are(self) -> None:
+        self.check("z==1\nb==1\n", {"a": "1", "b": "2", "c": "3", "z": "1"}, "a==1\nz==1\nb==2\nc==3\n")
+
+    def test_a_line_that_says_the_same_already_stays_as_it_was_written(self) -> None:
+        for line in ("Six==1.16\n", "six == 1.16\n", "zope_interface==6.0  # why\n", "six[extra]==1.16\n"):
+            self.check(line, {"six": "1.16"} if "ix" in line else {"zope.interface": "6.0"}, line)
+
+    def test_an_extra_is_kept(self) -> None:
+        self.check("uvicorn[standard]==1.0\n", {"uvicorn": "1.0"}, "uvicorn[standard]==1.0\n")
+
+    def test_hashes_are_kept_with_their_version_and_go_with_it(self) -> None:
+        line = "six==1.16 \\\n    --hash=sha256:aaaa \\\n    --hash=sha256:bbbb\n"
+        self.check(line, {"six": "1.16"}, line)
+        self.check(line + "attrs==1\n", {"six": "1.17", "attrs": "1"}, "six==1.17\nattrs==1\n")
+
+    def test_a_line_whose_marker_is_false_here_stays(self) -> None:
+        line = "pywin32==300; sys_platform == 'win32'\n"
+        self.check(line + "six\n", {"six": "1"}, line + "six==1\n")
+
+    @unittest.skipUnless(HAS_MARKERS, "this Python has no pip, which reads markers")
+    def test_a_marker_that_is_true_here_stays_with_its_pin(self) -> None:
+        self.check("six>=1; python_version >= '3'  # old\n", {"six": "1.16"}, "six==1.16; python_version >= '3'  # old\n")
+        self.check("six==1.16 ; python_version >= '3'\n", {"six": "1.16"}, "six==1.16 ; python_version >= '3'\n")
+
+    @unittest.skipUnless(HAS_MARKERS, "this Python has no pip, which reads markers")
+    def test_two_lines_of_one_package_for_two_systems(self) -> None:
+        text = "six==1.15; sys_platform == 'win32'\nsix==1.16; sys_platform != 'win32'\n"
+        self.check(text, {"six": "1.16"}, text)
+
+    def test_where_it_came_from_is_kept(self) -> None:
+        url = {"url": "https://h/x-1-py3-none-any.whl", "archive_info": {}}
+        git = {"url": "https://h/y.git", "vcs_info": {"vcs": "git", "commit_id": "abc", "requested_revision": "main"}, "subdirectory": "sub"}
+        self.check("", {"x": ("1", url), "y": ("2", git)}, "x @ https://h/x-1-py3-none-any.whl\ny @ git+https://h/y.git@abc#subdirectory=sub\n")
+        self.check("x @ https://h/x-1-py3-none-any.whl  # mine\n", {"x": ("1", url)}, "x @ https://h/x-1-py3-none-any.whl  # mine\n")
+        self.check("x==0.9\n", {"x": ("1", url)}, "x @ https://h/x-1-py3-none-any.whl\n")
+
+    def test_a_local_wheel_is_named_where_the_dockerfile_finds_it(self) -> None:
+        wheel = {"url": "file:///opt/pydock/wheels/My_pkg-1.0%2Blocal-py3-none-any.whl", "archive_info": {}}
+        line = "./wheels/My_pkg-1.0+local-py3-none-any.whl\n"
+        self.check("attrs==1\n", {"my-pkg": ("1.0+local", wheel), "attrs": "1"}, "attrs==1\n" + line)
+        self.check(line.replace("1.0", "0.9"), {"my-pkg": ("1.0+local", wheel)}, line)
+        self.check(line, {"my-pkg": "2.0"}, "my-pkg==2.0\n")  # the index's, later
+
+    def test_what_was_uninstalled_goes_and_nothing_else(self) -> None:
+        self.check("a==1\n# b is why\nb==1\nc==1  # not installed here\n", {"a": "1"}, "a==1\n# b is why\nc==1  # not installed here\n", gone=["b"])
+
+    def test_a_line_written_by_hand_and_not_installed_yet_stays(self) -> None:
+        self.check("pandas>=2\nsix\n", {"six": "1"}, "pandas>=2\nsix==1\n")
+
+    def test_one_line_for_a_package_that_stands_there_twice(self) -> None:
+        self.check("six\nSIX>1\n", {"six": "1.16"}, "six==1.16\n")
+
+    def test_setuptools_is_python_s_own_up_to_3_11_unless_somebody_names_it(self) -> None:
+        packages = {"setuptools": "65", "wheel": "0.4", "pip": "23", "a": "1"}
+        self.check("", packages, "a==1\n", python=(3, 11, 4))
+        self.check("", packages, "a==1\nsetuptools==65\nwheel==0.4\n", python=(3, 12, 0))
+        self.check("setuptools<70\n", packages, "a==1\nsetuptools==65\n", python=(3, 11, 4))
+        self.check("", packages, "a==1\nwheel==0.4\n", python=(3, 11, 4), asked=["wheel"])
+
+    def test_options_of_the_command_line_are_written_once(self) -> None:
+        self.check("six==1\n", {"six": "1"}, "--index-url https://i/\nsix==1\n", options=["--index-url https://i/"])
+
+    def test_a_file_without_a_last_newline(self) -> None:
+        self.check("# end", {}, "# end\n")
+        self.check("b==1", {"b": "1", "c": "1"}, "b==1\nc==1\n")
+
+    def test_any_letters_in_comments(self) -> None:
+        self.check("# größer ✓\nsix==1 # naïve\n", {"six": "1"}, "# größer ✓\nsix==1 # naïve\n")
+
+
+# ------------------------------------------------------------------------------------------------------------
+
+
+def wait_for(condition: Any) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError("waited in vain")
+        time.sleep(0.01)
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal, by the kernel."""
+    mask = re.search(r"SigCgt:\s*(\w+)", Path("/proc/%d/status" % pid).read_text(encoding="utf-8"))
+    return bool(mask and int(mask.group(1), 16) >> (number - 1) & 1)
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream:
+            stream.close()
+
+
+LOOP = "trap 'echo got TERM; exit 42' TERM; echo ready; while :; do sleep 0.05; done"
+
+
+class TheFirstProcess(Folder):
+    """INIT_PY, where the engine brings no init."""
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([sys.executable, "-Ic", pydock.INIT_PY, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(finish, process)
+        return process
+
+    def status(self, *command: str) -> int:
+        process = self.start(*command)
+        process.communicate(timeout=60)
+        return process.returncode
+
+    def test_the_exit_status_is_the_programs(self) -> None:
+        for status in (0, 1, 7, 255):
+            self.assertEqual(self.status("sh", "-c", "exit %d" % status), status)
+        self.assertEqual(self.status("sh", "-c", "kill -KILL $$"), 137)
+
+    def test_a_program_that_cannot_start_is_told_as_by_docker(self) -> None:
+        self.assertEqual(self.status("no-such-program"), 127)
+        self.assertEqual(self.status(str(self.write("plain", "x"))), 126)
+
+    def test_other_children_that_end_do_not_end_it(self) -> None:
+        self.assertEqual(self.status("sh", "-c", "true & sh -c 'true &'; wait; exit 3"), 3)
+
+    @unittest.skipUnless(os.path.exists("/proc/self/status"), "needs Linux to see whether the handlers are in place")
+    def test_signals_reach_the_program(self) -> None:
+        process = self.start("sh", "-c", LOOP)
+        assert process.stdout
+        self.assertEqual(process.stdout.readline(), b"ready\n")
+        wait_for(lambda: catches(process.pid, signal.SIGTERM))
+        process.terminate()
+        self.assertEqual(process.communicate(timeout=20)[0], b"got TERM\n")
+        self.assertEqual(process.returncode, 42)
+
+
+class TheParentOfAPipe(Folder):
+    """PIPE_SH, between a pipe and the engine's client: when the client fails, its container goes."""
+
+    def start(self, *client: str, engine: Optional[Path] = None, **options: Any) -> subprocess.Popen[bytes]:
+        engine = engine or self.tmp / "engine"
+        engine.parent.mkdir(exist_ok=True)
+        engine.write_text("#!/bin/sh\necho \"$@\" >>'%s/calls'\n" % self.tmp, encoding="utf-8")
+        engine.chmod(0o755)
+        command = ["sh", "-c", pydock.PIPE_SH, "pydock", "the-container", pydock.shell_join([str(engine)]), *client]
+        process = subprocess.Popen(command, **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **options})
+        self.addCleanup(finish, process)
+        return process
+
+    def calls(self) -> str:
+        file = self.tmp / "calls"
+        return file.read_text(encoding="utf-8") if file.exists() else ""
+
+    def test_output_input_and_success_pass_through(self) -> None:
+        process = self.start("sh", "-c", 'cat; echo "$1"', "sh", "a  b", stdin=subprocess.PIPE)
+        self.assertEqual(process.communicate(b"in\n", timeout=60)[0], b"in\na  b\n")
+        self.assertEqual((process.returncode, self.calls()), (0, ""))
+
+    def test_a_failure_keeps_its_status_and_the_container_goes(self) -> None:
+        process = self.start("sh", "-c", "exit 7")
+        process.communicate(timeout=60)
+        self.assertEqual((process.returncode, self.calls()), (7, "rm -f the-container\n"))
+
+    def test_an_engine_in_a_folder_with_a_space(self) -> None:
+        self.start("false", engine=self.tmp / "my tools" / "docker").communicate(timeout=60)
+        self.assertEqual(self.calls(), "rm -f the-container\n")
+
+    def test_a_closed_pipe_ends_client_and_container(self) -> None:
+        process = self.start("yes")
+        assert process.stdout
+        self.assertEqual(process.stdout.readline(), b"y\n")
+        process.stdout.close()
+        self.assertNotEqual(process.wait(20), 0)
+        self.assertEqual(self.calls(), "rm -f the-container\n")
+
+    @unittest.skipUnless(os.path.exists("/proc/self/status"), "needs Linux to see whether the handlers are in place")
+    def test_signals_reach_the_client(self) -> None:
+        process = self.start("sh", "-c", LOOP)
+        assert process.stdout
+        self.assertEqual(process.stdout.readline(), b"ready\n")
+        wait_for(lambda: catches(process.pid, signal.SIGTERM))
+        process.terminate()
+        self.assertEqual(process.communicate(timeout=20)[0], b"got TERM\n")
+        self.assertEqual(process.returncode, 42)
+
+
+# ------------------------------------------------------------------------------------------------------------
+
+
+def pythons() -> Dict[str, Tuple[int, ...]]:
+    """Every Python that is installed here, with its version: python3.X on PATH, and pyenv's."""
+    found: Dict[str, Tuple[int, ...]] = {sys.executable: sys.version_info[:2]}
+    home = Path(os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv"))
+    named = [shutil.which("python3.%d" % minor) for minor in range(7, 30)] + [str(path) for path in sorted(home.glob("versions/3.*/bin/python"))]
+    for python in filter(None, named):
+        done = subprocess.run([python, "-IS", "-c", "import sys; print(*sys.version_info[:2])"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        version = tuple(map(int, done.stdout.split())) if done.returncode == 0 else ()
+        if version and version not in found.values():
+            found[python] = version
+    return found
+
+
+class EveryPython(unittest.TestCase):
+    def run_with(self, python: str, *argv: str) -> subprocess.CompletedProcess[str]:
+        environ = {**os.environ, "PYTHONUTF8": "1"}
+        return subprocess.run([python, "-IS", str(PYDOCK), *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=environ)
+
+    def test_help_and_version_work_from_3_8_on(self) -> None:
+        for python, version in pythons().items():
+            if version >= (3, 8):
+                with self.subTest(python=python):
+                    for argv in ([], ["--help"], ["-h"], ["--version"], ["-V"]):
+                        done = self.run_with(python, *argv)
+                        self.assertEqual((done.returncode, done.stderr), (0, ""), argv)
+                        self.assertIn("pydock", done.stdout)
+
+    def test_the_help_of_each_command_works_from_3_8_on(self) -> None:
+        for python, version in pythons().items():
+            if version >= (3, 8):
+                for name, (_, usage, _, summary) in pydock.COMMANDS.items():
+                    with self.subTest(python=python, command=name):
+                        done = self.run_with(python, name, "--help")
+                        self.assertEqual((done.returncode, done.stderr), (0, ""))
+                        self.assertIn(summary.lower(), " ".join(done.stdout.lower().split()))
+                        self.assertTrue(done.stdout.startswith("usage: pydock " + name), done.stdout)
+
+    def test_an_older_python_is_told_so_in_one_line(self) -> None:
+        older = [python for python, version in pythons().items() if version == (3, 7)]
+        if not older:
+            self.skipTest("no Python 3.7 here")
+        done = self.run_with(older[0])
+        self.assertEqual((done.returncode, done.stderr), (1, "pydock: error: pydock needs Python 3.8 or newer, this is 3.7\n"))
+
+    def test_help_works_where_letters_are_ascii_only(self) -> None:
+        environ = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+        for argv in ([], ["create", "--help"], ["run"]):
+            done = subprocess.run([sys.executable, str(PYDOCK), *argv], env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.assertNotIn(b"Traceback", done.stderr)
+            self.assertIn(b"pydock", done.stdout + done.stderr)
+
+
+class TheFile(unittest.TestCase):
+    """pydock.py itself: one file without dependencies, with one place for each kind of thing."""
+
+    def test_it_imports_the_standard_library_only(self) -> None:
+        names = set()
+        for node in ast.walk(TREE):
+            if isinstance(node, ast.Import):
+                names.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                self.assertEqual(node.level, 0)
+                names.add(node.module or "")
+        self.assertIn("argparse", names)
+        done = subprocess.run([sys.executable, "-IS", "-c", "import " + ", ".join(sorted(names - {"__future__"}))], stderr=subprocess.PIPE)
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+
+    def test_only_the_engine_starts_processes(self) -> None:
+        forbidden = re.compile(r"(subprocess\.(Popen|run|call|check_call|check_output|getoutput|getstatusoutput)|"
+                               r"os\.(exec\w+|spawn\w+|posix_spawn\w*|system|popen|fork\w*)|pty\.\w+)$")
+        inside, outside = [], []
+        for top in TREE.body:
+            for node in ast.walk(top):
+                if isinstance(node, ast.Call) and forbidden.match(unparse(node.func)):
+                    (inside if isinstance(top, ast.ClassDef) and top.name == "Engine" else outside).append(node.lineno)
+                if isinstance(node, ast.ImportFrom):
+                    self.assertNotIn(node.module, ("subprocess", "os", "pty"))
+        self.assertTrue(inside)
+        self.assertEqual(outside, [])
+
+    def test_no_shell_parses_what_a_user_typed(self) -> None:
+        self.assertEqual([node.value.lineno for node in ast.walk(TREE) if isinstance(node, ast.keyword) and node.arg == "shell"], [])
+
+    def test_no_function_is_longer_than_a_screen(self) -> None:
+        parser = next(number for number, line in enumerate(SOURCE.splitlines(), 1) if line == "# Parser")
+        functions = [node for node in ast.walk(TREE) if isinstance(node, ast.FunctionDef)]
+        self.assertGreater(len(functions), 100)
+        long = {node.name: length(node) for node in functions if length(node) > 50 and node.lineno < parser}
+        self.assertEqual(long, {})
+
+    def test_every_function_is_annotated(self) -> None:
+        bare = [node.name for node in ast.walk(TREE) if isinstance(node, ast.FunctionDef) and node.returns is None]
+        self.assertEqual(bare, [])
+
+    def test_the_sections_stand_in_their_order(self) -> None:
+        titles = re.findall(r"(?m)^# -{50,}\n# ([A-Za-z]+)", SOURCE)
+        self.assertEqual(titles, ["Constants", "Errors", "Output", "Engine", "Environment", "Text", "argv", "Operations", "Commands", "Parser", "Main"])
+
+    def test_a_section_uses_only_those_above_it(self) -> None:
+        titles = [number for number, line in enumerate(SOURCE.splitlines(), 1) if re.match(r"# -{50,}$", line)]
+        defined = {node.name: node.lineno for node in TREE.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+
+        def section(line: int) -> int:
+            return len([title for title in titles if title < line])
+
+        calls = [node.func for node in ast.walk(TREE) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+        self.assertGreater(len([name for name in calls if isinstance(name, ast.Name) and name.id in defined]), 100)
+        wrong = ["line %d: %s" % (name.lineno, name.id) for name in calls if isinstance(name, ast.Name) and section(defined.get(name.id, 0)) > section(name.lineno)]
+        self.assertEqual(wrong, [])
+
+    def test_it_is_executable_and_starts_in_isolated_mode(self) -> None:
+        self.assertTrue(os.access(str(PYDOCK), os.X_OK))
+        self.assertEqual(SOURCE.splitlines()[0], "#!/usr/bin/env -S python3 -IS")
+
+    def test_a_vendored_copy_imports_nothing_of_its_project(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="pydock-pure-") as folder:
+            shutil.copy(str(PYDOCK), folder)
+            for name in ("json", "argparse", "re", "subprocess"):
+                (Path(folder) / (name + ".py")).write_text("raise SystemExit('hijacked')\n", encoding="utf-8")
+            for command in (["./pydock.py"], [sys.executable, "pydock.py"]):
+                done = subprocess.run([*command, "--version"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                self.assertEqual(done.stdout, "pydock %s\n" % pydock.__version__)
+
+
+def unparse(node: ast.AST) -> str:
+    """a.b.c of a name or attribute; ast.unparse is Python 3.9's."""
+    if isinstance(node, ast.Attribute):
+        return unparse(node.value) + "." + node.attr
+    return node.id if isinstance(node, ast.Name) else "?"
+
+
+def length(node: ast.FunctionDef) -> int:
+    return int(node.end_lineno or 0) - node.lineno + 1
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,775 @@
+"""`run` and `shell`: a program in an environment behaves as if it ran on the host (design.md, section 5)."""
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import pwd
+import select
+import shlex
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import unittest
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from support import ENGINE, PYTHON, ROOT, Case, SharedCase, as_user, docker_groups, engine, pydock
+
+USER = pydock.login_name()
+INNER_HOME = "/home/" + USER
+PRINT = ("printf", "%s\\0")  # the arguments after it, each ended by a NUL
+
+# A program that tells by files of the current folder what it got, so that stdout can be anything.
+COUNT = """
+import os, signal, sys, time
+number, got = int(sys.argv[1]), []
+signal.signal(number, lambda *_: got.append(1))
+open("ready", "w").close()
+end = time.time() + 60
+while not got and time.time() < end:
+    time.sleep(0.02)
+time.sleep(0.5)  # a second delivery of the same signal would come now
+open("count", "w").write(str(len(got)))
+sys.exit(5)
+"""
+SLEEP = ("sh", "-c", ": > ready; exec sleep 1000")
+
+
+class Terminal:
+    """A process on a pseudo-terminal of its own; every wait ends."""
+
+    def __init__(self, case: unittest.TestCase, command: Sequence[str], cwd: Path, environ: Dict[str, str], size: Tuple[int, int] = (24, 80),
+                 **pipes: Any) -> None:
+        self.case = case
+        self.master, slave = pty.openpty()
+        self.resize(*size)
+        self.shown = ""
+
+        def control() -> None:
+            os.setsid()
+            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+        pipes = {"stdin": slave, "stdout": slave, "stderr": slave, **pipes}
+        self.process = subprocess.Popen(command, cwd=str(cwd), env={**environ, "TERM": "xterm"}, preexec_fn=control, **pipes)
+        os.close(slave)
+        case.addCleanup(self.end)
+
+    def resize(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def type(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    def pump(self) -> None:
+        if self.master >= 0 and select.select([self.master], [], [], 0.05)[0]:
+            try:
+                self.shown += os.read(self.master, 65536).decode(errors="replace").replace("\r\n", "\n")
+            except OSError:  # how Linux tells the end
+                time.sleep(0.02)
+
+    def expect(self, text: str, seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while text not in self.shown:
+            self.case.assertLess(time.monotonic(), end, "%r did not come; shown: %r" % (text, self.shown))
+            self.pump()
+
+    def wait(self, seconds: float = 60) -> int:
+        end = time.monotonic() + seconds
+        while self.process.poll() is None:
+            self.case.assertLess(time.monotonic(), end, "it did not end; shown: %r" % self.shown)
+            self.pump()
+        return self.process.returncode
+
+    def hang_up(self) -> None:
+        os.close(self.master)
+        self.master = -1
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if self.master >= 0:
+            os.close(self.master)
+
+
+class RunCase(SharedCase):
+    """One environment, `e`; each test has a current folder of its own, outside the home. No container is left by any."""
+
+    @classmethod
+    def prepare(cls, case: Case) -> None:
+        case.ok("create", "e")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.work = Path(tempfile.mkdtemp(prefix="work-", dir=str(self.base)))
+
+    def tearDown(self) -> None:
+        self.wait_for(lambda: not self.containers(), 30)
+
+    def bytes_of(self, *argv: str, input: bytes = b"", status: int = 0, **options: Any) -> bytes:
+        """stdout of pydock, with binary pipes."""
+        process = subprocess.Popen([*self.program, *argv], cwd=str(options.pop("cwd", self.work)), env={**self.environ, **options.pop("environ", {})},
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+        out, err = process.communicate(input, timeout=120)
+        self.assertEqual(process.returncode, status, err.decode(errors="replace"))
+        self.assertNotIn(b"Traceback", err)
+        return out
+
+    def words_of(self, *argv: str) -> List[bytes]:
+        return self.bytes_of(*argv).split(b"\0")[:-1]
+
+    def terminal(self, *argv: str, **options: Any) -> Terminal:  # type: ignore[override]
+        return Terminal(self, [*self.program, *argv], options.pop("cwd", self.work), self.environ, **options)
+
+    def ready(self) -> None:
+        self.wait_for((self.work / "ready").exists, 60)
+
+    def finish(self, process: subprocess.Popen[str]) -> int:
+        try:
+            return process.wait(60)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream:
+                    stream.close()
+
+
+class Arguments(RunCase):
+    def test_arguments_arrive_byte_for_byte(self) -> None:
+        words = ["a b", "", "'", '"', "\\", "$HOME", "$(id)", "`id`", "*", "a\nb", "\t", "é", os.fsdecode(b"\xff\xfe"), "--flag", "--flag=x y", "-p", "80", "-n", "--dry-run",
+                 "--help", "-h", "--version", "--local", "-q", "--", "--", "-", "-e", "A=B", ";", "&&", "!", "{a,b}", "~", "%s", "\x01\x7f", ""]
+        self.assertEqual(self.words_of("run", "e", *PRINT, *words), [os.fsencode(word) for word in words])
+        self.assertEqual(self.words_of("run", "e", "--", *PRINT, *words), [os.fsencode(word) for word in words])
+
+    def test_one_double_dash_is_pydocks_and_a_second_the_programs(self) -> None:
+        self.assertEqual(self.words_of("run", "e", "--", *PRINT, "--", "x"), [b"--", b"x"])
+        self.assertEqual(self.words_of("run", "--", "e", *PRINT, "--", "x"), [b"--", b"x"])
+        self.assertEqual(self.bytes_of("run", "e", "--", "sh", "-c", "echo $#", "sh", "--", "--"), b"2\n")
+
+    def test_options_before_the_name_are_pydocks_and_after_it_the_programs(self) -> None:
+        self.assertEqual(self.words_of("run", "-e", "A=1", "e", *PRINT, "-e", "A=2"), [b"-e", b"A=2"])
+        self.assertEqual(self.words_of("--global", "-q", "run", "e", *PRINT, "--local"), [b"--local"])
+        self.assertEqual(self.words_of("run", "--global", "-q", "e", *PRINT, "--local"), [b"--local"])
+
+    def test_a_locale_without_utf8_keeps_bytes_too(self) -> None:
+        word = os.fsdecode("é".encode() + b"\xff")
+        self.assertEqual(self.bytes_of("run", "e", *PRINT, word, environ={"LC_ALL": "C"}), os.fsencode(word) + b"\0")
+
+    def test_python_programs_get_them_as_sys_argv(self) -> None:
+        code = "import os, sys; sys.stdout.buffer.write(b'|'.join(map(os.fsencode, sys.argv[1:])))"
+        self.assertEqual(self.bytes_of("run", "e", "python", "-c", code, "--x", "", "a b", os.fsdecode(b"\xe9")), b"--x||a b|\xe9")
+
+
+class Options(RunCase):
+    def free_port(self) -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    def serve(self, publish: str, inside: int) -> subprocess.Popen[str]:
+        (self.work / "page").write_text("the page", encoding="utf-8")
+        process = self.start("run", "-p", publish, "e", "python", "-m", "http.server", str(inside), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(self.finish, process)
+        self.addCleanup(process.terminate)
+        return process
+
+    def fetched(self, port: int) -> bool:
+        try:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open("http://127.0.0.1:%d/page" % port, timeout=5) as page:
+                return bool(page.read() == b"the page")
+        except (OSError, urllib.error.URLError):
+            return False
+
+    def test_a_port_is_open_on_this_host_alone(self) -> None:
+        port = self.free_port()
+        process = self.serve(str(port), port)
+        self.wait_for(lambda: self.fetched(port), 60)
+        addresses = {"127.0.0.2", socket.gethostbyname(socket.gethostname())} - {"127.0.0.1"}
+        for address in addresses:
+            with socket.socket() as probe:
+                probe.settimeout(3)
+                self.assertNotEqual(probe.connect_ex((address, port)), 0, "open on %s" % address)
+        ports = engine("inspect", "--format", "{{range .NetworkSettings.Ports}}{{range .}}{{.HostIp}}:{{.HostPort}} {{end}}{{end}}", self.containers()[0])
+        self.assertEqual(ports.split(), ["127.0.0.1:%d" % port])
+        process.terminate()
+        self.assertIn(self.finish(process), (143, -15))
+
+    def test_two_ports_are_that_of_the_host_and_that_inside(self) -> None:
+        port = self.free_port()
+        process = self.serve("%d:8000" % port, 8000)
+        self.wait_for(lambda: self.fetched(port), 60)
+        process.terminate()
+        self.assertIn(self.finish(process), (143, -15))
+
+    def test_an_address_that_is_given_stays(self) -> None:
+        for given, value in (("8888", "127.0.0.1:8888:8888"), ("80:8000", "127.0.0.1:80:8000"), ("0.0.0.0:80:8000", "0.0.0.0:80:8000"), ("[::1]:80:8000", "[::1]:80:8000"),
+                             ("53/udp", "127.0.0.1:53:53/udp"), ("5300:53/udp", "127.0.0.1:5300:53/udp")):
+            self.assertEqual(pydock.publish_value(given), value)
+
+    def test_volumes_absolute_and_relative(self) -> None:
+        (self.work / "data").mkdir()
+        (self.work / "data" / "f").write_text("in data", encoding="utf-8")
+        (self.home / "below").mkdir(exist_ok=True)
+        (self.home / "below" / "f").write_text("in home", encoding="utf-8")
+        for volume in ("%s:/mnt/x" % (self.work / "data"), "./data:/mnt/x", "./data:/mnt/x:ro", "data/../data:/mnt/x"):
+            self.assertEqual(self.ok("run", "-v", volume, "e", "cat", "/mnt/x/f"), "in data", volume)
+        self.assertEqual(self.ok("run", "-v", "~/below:/mnt/x", "e", "cat", "/mnt/x/f"), "in home")
+        self.assertEqual(self.ok("run", "--volume=.:/mnt/x", "-v./data:/mnt/y", "e", "cat", "/mnt/x/data/f", "/mnt/y/f"), "in datain data")
+        self.bytes_of("run", "-v", "./data:/mnt/x:ro", "e", "touch", "/mnt/x/new", status=1)
+        self.assertEqual(os.listdir(str(self.work / "data")), ["f"])
+
+    def test_a_named_volume_keeps_docker_s_meaning(self) -> None:
+        volume = self.prefix + "-volume"
+        self.addCleanup(engine, "volume", "rm", "-f", volume, check=False)
+        self.ok("run", "--root", "-v", volume + ":/mnt/x", "e", "sh", "-c", "echo kept > /mnt/x/f")
+        self.assertEqual(self.ok("run", "-v", volume + ":/mnt/x", "e", "cat", "/mnt/x/f"), "kept\n")
+
+    def test_a_missing_source_is_an_error_before_anything_starts(self) -> None:
+        for source in (str(self.work / "no"), "./no", "~/no", "no/such"):
+            self.fake()
+            self.fails("run", "-v", source + ":/mnt/x", "e", "touch", "ran", says="no")
+            self.assertNotIn("run", " ".join(self.calls()), source)
+            self.no_fake()
+        self.assertEqual(os.listdir(str(self.work)), [])
+        self.assertFalse((self.home / "no").exists())
+
+    def test_variables(self) -> None:
+        (self.work / "vars").write_text("FROM_FILE=of the file\n", encoding="utf-8")
+        code = "import os; print([os.environ.get(k) for k in ('A', 'B', 'C', 'FROM_FILE', 'OTHER')])"
+        out = self.ok("run", "-e", "A=1 2\n3", "-e", "B", "--env=C=x=y", "--env-file", "vars", "e", "python", "-c", code, environ={"B": "of the host", "OTHER": "stays out"})
+        self.assertEqual(out, "['1 2\\n3', 'of the host', 'x=y', 'of the file', None]\n")
+
+    def test_no_network(self) -> None:
+        self.assertEqual(self.ok("run", "--network", "none", "e", "ls", "/sys/class/net"), "lo\n")
+
+    def test_anything_else_is_handed_to_docker(self) -> None:
+        code = "import os; s = os.statvfs('/dev/shm'); print(s.f_blocks * s.f_frsize >> 20)"
+        for words in (["-o", "--shm-size=23m"], ["-o", "shm-size=23m"], ["--option", "--shm-size=23m"], ["--option=--shm-size=23m"], ["-o--shm-size=23m"]):
+            self.assertEqual(self.ok("run", *words, "e", "python", "-c", code), "23\n", words)
+        out = self.ok("run", "-o", "--hostname=other", "-o", "--add-host=name:10.1.2.3", "e", "sh", "-c", "hostname; grep name /etc/hosts")
+        self.assertEqual(out.split(), ["other", "10.1.2.3", "name"])
+
+    def test_gpus_and_platform_reach_docker(self) -> None:
+        words = shlex.split(self.ok("-n", "run", "--gpus", "all", "--platform=linux/amd64", "e", "true"))
+        image = next(i for i, word in enumerate(words) if word.startswith(self.prefix + "-e:") or word.endswith("/" + self.prefix + "-e:latest"))
+        self.assertIn("--gpus all --platform linux/amd64", " ".join(words[:image]).replace("=", " "))
+
+    def test_root_inside(self) -> None:
+        self.assertEqual(self.ok("run", "--root", "e", "id", "-u"), "0\n")
+        self.assertEqual(self.ok("run", "e", "id", "-u"), "%d\n" % os.getuid())
+
+    def test_the_hostname_is_the_environments_name(self) -> None:
+        self.assertEqual(self.ok("run", "e", "hostname"), "e\n")
+
+    def test_dry_run_prints_a_command_that_can_be_pasted(self) -> None:
+        script = self.ok("-n", "run", "-e", "A=a b", "e", *PRINT, "x y", "$(id)", "'")
+        self.assertEqual(self.containers(), [])
+        done = subprocess.run(["sh", "-c", script], cwd=str(self.work), env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60)
+        self.assertEqual(done.stdout.split(b"\0")[:-1], [b"x y", b"$(id)", b"'"])
+
+
+class Streams(RunCase):
+    def test_a_megabyte_goes_both_ways_unchanged(self) -> None:
+        data = os.urandom(1 << 20)
+        self.assertEqual(self.bytes_of("run", "e", "cat", input=data), data)
+        with open(str(self.work / "out"), "wb") as out, open(str(self.work / "in"), "wb+") as file:
+            file.write(data)
+            file.seek(0)
+            self.assertEqual(self.finish(self.start("run", "e", "cat", stdin=file, stdout=out)), 0)
+        self.assertEqual((self.work / "out").read_bytes(), data)
+
+    def test_stderr_is_apart_from_stdout(self) -> None:
+        result = self.run_pydock("run", "e", "sh", "-c", "echo out; echo err >&2")
+        self.assertEqual((result.out, result.err), ("out\n", "err\n"))
+
+    def test_a_closed_pipe_ends_program_and_container(self) -> None:
+        for program in (["yes"], ["python", "-c", "while True: print('y' * 100)"]):
+            process = self.start("run", "e", *program, stderr=subprocess.DEVNULL)
+            assert process.stdout
+            self.assertIn("y", process.stdout.readline())
+            process.stdout.close()
+            self.assertNotEqual(self.finish(process), 0)
+            self.assertEqual(self.containers(), [])
+
+    def test_run_to_head_in_a_shell_pipeline(self) -> None:
+        command = "%s run e seq 1000000 | head -1" % " ".join(map(shlex.quote, self.program))
+        done = subprocess.run(["sh", "-c", command], cwd=str(self.work), env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual(done.stdout, b"1\n")
+        self.assertEqual(self.containers(), [])
+
+    def test_the_end_of_stdin_is_the_end_inside(self) -> None:
+        self.assertEqual(self.ok("run", "e", "wc", "-c", input="").strip(), "0")
+        self.assertEqual(self.ok("run", "e", "python", input="print(6 * 7)\n"), "42\n")
+
+
+class Status(RunCase):
+    def test_the_exit_status_is_the_programs_own(self) -> None:
+        cases = [(["sh", "-c", "exit %d" % n], n) for n in (0, 1, 3, 125, 255)]
+        cases += [(["no-such-program"], 127), (["/etc/passwd"], 126), (["sh", "-c", "kill -TERM $$"], 143), (["sh", "-c", "kill -KILL $$"], 137)]
+        for command, status in cases:
+            for stdout in (subprocess.PIPE, subprocess.DEVNULL):
+                with self.subTest(command=command, stdout=stdout):
+                    process = self.start("run", "e", *command, stdout=stdout)
+                    _, err = process.communicate(timeout=60)
+                    self.assertEqual(process.returncode, status, err)
+
+    def test_run_becomes_the_engines_client(self) -> None:
+        with open(str(self.work / "out"), "w") as out:
+            process = self.start("run", "e", *SLEEP, stdout=out)
+            self.addCleanup(self.finish, process)
+            self.addCleanup(process.kill)
+            self.ready()
+            words = Path("/proc/%d/cmdline" % process.pid).read_bytes().split(b"\0")
+            self.assertIn(b"--rm", words)
+            self.assertFalse([word for word in words if word.endswith(b"pydock.py")], words)
+            process.terminate()
+            self.finish(process)
+
+    def test_a_dead_programs_children_are_reaped(self) -> None:
+        code = ("import os, time\n"
+                "r, w = os.pipe()\n"
+                "if os.fork() == 0:\n    pid = os.fork()\n    if pid == 0: os._exit(0)\n    os.write(w, b'%d' % pid); os._exit(0)\n"
+                "os.wait()\nend = time.time() + 20\norphan = '/proc/' + os.read(r, 20).decode()\n"
+                "while os.path.exists(orphan) and time.time() < end: time.sleep(0.05)\n"
+                "print(os.path.exists(orphan))")
+        self.assertEqual(self.ok("run", "e", "python", "-c", code), "False\n")
+
+
+class Signals(RunCase):
+    def test_a_signal_to_pydock_ends_program_and_container(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            for stdout in (subprocess.PIPE, subprocess.DEVNULL):
+                with self.subTest(signal=number, stdout=stdout):
+                    process = self.start("run", "e", *SLEEP, stdout=stdout)
+                    self.ready()
+                    (self.work / "ready").unlink()
+                    process.send_signal(number)
+                    self.assertIn(self.finish(process), (128 + number, -number))
+                    self.wait_for(lambda: not self.containers())
+
+    def test_a_program_that_handles_a_signal_gets_it_once_and_goes_on(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
+            for stdout in (subprocess.PIPE, subprocess.DEVNULL):
+                if number == signal.SIGUSR1 and stdout == subprocess.PIPE:
+                    continue
+                with self.subTest(signal=number, stdout=stdout):
+                    process = self.start("run", "e", "python", "-c", COUNT, str(int(number)), stdout=stdout)
+                    self.ready()
+                    (self.work / "ready").unlink()
+                    process.send_signal(number)
+                    self.assertEqual(self.finish(process), 5)
+                    self.assertEqual((self.work / "count").read_text(), "1")
+
+    def test_a_signal_while_the_container_is_made_leaves_none(self) -> None:
+        for stdout in (subprocess.PIPE, subprocess.DEVNULL):
+            process = self.start("run", "e", *SLEEP, stdout=stdout)
+            self.wait_for(self.containers)
+            process.terminate()
+            self.assertNotEqual(self.finish(process), 0)
+            self.wait_for(lambda: not self.containers(), 30)
+
+    def test_a_signal_at_the_very_start_leaves_nothing(self) -> None:
+        for words in range(3):  # before, while and after pydock asks for the image
+            self.fake("hang", str(words + 1))
+            process = self.start("run", "e", *SLEEP)
+            self.wait_for(lambda n=words: len(self.calls()) > n or process.poll() is not None)  # type: ignore[misc]
+            if process.poll() is None:
+                process.terminate()
+            self.assertNotEqual(self.finish(process), 0)
+            self.no_fake()
+            if len(self.calls()) <= words:
+                break
+
+    def test_ctrl_c_on_a_terminal_is_a_keyboard_interrupt(self) -> None:
+        code = "import sys, time\ntry:\n    print('wait' + 'ing', flush=True); time.sleep(60)\nexcept KeyboardInterrupt:\n    print('caught' + ' it', flush=True); sys.exit(7)"
+        terminal = self.terminal("run", "e", "python", "-c", code)
+        terminal.expect("waiting")
+        terminal.type("\x03")
+        terminal.expect("caught it")
+        self.assertEqual(terminal.wait(), 7)
+
+    def test_ctrl_c_ends_a_program_that_does_not_handle_it(self) -> None:
+        terminal = self.terminal("run", "e", *SLEEP)
+        self.ready()
+        terminal.type("\x03")
+        self.assertEqual(terminal.wait(), 130)
+
+    def test_ctrl_c_comes_once(self) -> None:
+        for name, stdout in (("terminal", None), ("pipe", subprocess.PIPE), ("file", subprocess.DEVNULL)):
+            with self.subTest(stdout=name):
+                terminal = self.terminal("run", "e", "python", "-c", COUNT, "2", **({} if stdout is None else {"stdout": stdout}))
+                self.ready()
+                (self.work / "ready").unlink()
+                terminal.type("\x03")
+                self.assertEqual(terminal.wait(), 5, terminal.shown)
+                self.assertEqual((self.work / "count").read_text(), "1")
+                if terminal.process.stdout:
+                    terminal.process.stdout.close()
+
+    def test_sigterm_ends_a_program_on_a_terminal(self) -> None:
+        terminal = self.terminal("run", "e", *SLEEP)
+        self.ready()
+        terminal.process.terminate()
+        terminal.wait()
+        self.wait_for(lambda: not self.containers())
+
+    def test_closing_the_terminal_ends_program_and_container(self) -> None:
+        terminal = self.terminal("run", "e", *SLEEP)
+        self.ready()
+        terminal.hang_up()
+        terminal.wait()
+        self.wait_for(lambda: not self.containers())
+
+
+class FallbackSignals(Signals):
+    """The same where the engine has no --init."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        program = self.work / "without_init.py"
+        program.write_text("import sys\nsys.path.insert(0, %r)\nimport pydock\npydock.Engine.has_init = lambda self: False\nraise SystemExit(pydock.main())\n" % str(ROOT), encoding="utf-8")
+        self.program = [sys.executable, "-IS", str(program)]
+
+    def test_there_is_no_init_option(self) -> None:
+        self.assertNotIn("--init", shlex.split(self.ok("-n", "run", "e", "true")))
+
+    test_the_exit_status_is_the_programs_own = Status.test_the_exit_status_is_the_programs_own
+    test_a_dead_programs_children_are_reaped = Status.test_a_dead_programs_children_are_reaped
+    test_arguments_arrive_byte_for_byte = Arguments.test_arguments_arrive_byte_for_byte
+    words_of = RunCase.words_of
+
+    def test_a_shell_on_a_terminal_has_job_control(self) -> None:
+        terminal = self.terminal("shell", "e")
+        terminal.type("PS1=; stty -echo\n")
+        terminal.type("echo begin; sleep 1000\n")
+        terminal.expect("begin\n")
+        terminal.type("\x1a")
+        terminal.expect("Stopped")
+        terminal.type("kill %1; wait; echo st$?ill\n")
+        terminal.expect("ill\n")
+        terminal.type("exit 4\n")
+        self.assertEqual(terminal.wait(), 4)
+        self.assertNotIn("job control", terminal.shown)
+
+
+class OnATerminal(RunCase):
+    def test_a_terminal_only_when_stdin_and_stdout_are_one(self) -> None:
+        code = "import os; open('ttys', 'w').write(str([os.isatty(i) for i in (0, 1)])); open('ready', 'w')"
+        for pipes, expected in (({}, "[True, True]"), ({"stdin": subprocess.DEVNULL}, "[False, False]"), ({"stdout": subprocess.DEVNULL}, "[False, False]")):
+            terminal = self.terminal("run", "e", "python", "-c", code, **pipes)
+            self.assertEqual(terminal.wait(), 0, terminal.shown)
+            self.assertEqual((self.work / "ttys").read_text(), expected)
+
+    def test_the_window_size_passes_and_its_changes(self) -> None:
+        code = ("import os, signal, time\nchanged = []\nsignal.signal(signal.SIGWINCH, lambda *_: changed.append(1))\nold = (33, 101)\n"
+                "def until(size):\n    end = time.time() + 20\n    while tuple(os.get_terminal_size())[::-1] != size and time.time() < end: time.sleep(0.05)\n"
+                "    print('size', *os.get_terminal_size(), flush=True)\n"
+                "until((33, 101)); del changed[:]\nuntil((20, 60))\nprint('told' if changed else 'not told', flush=True)")
+        terminal = self.terminal("run", "e", "python", "-c", code, size=(33, 101))
+        terminal.expect("size 101 33\n")
+        terminal.resize(20, 60)
+        terminal.expect("size 60 20\n")
+        terminal.expect("told\n")
+        self.assertNotIn("not told", terminal.shown)
+        self.assertEqual(terminal.wait(), 0)
+
+    def test_a_background_job_of_a_shell_has_no_terminal_and_runs(self) -> None:
+        script = self.work / "job"
+        script.write_text("exec %s run e sh -c 'if [ -t 1 ]; then echo has a tty; else echo has no tty; fi'\n" % " ".join(map(shlex.quote, self.program)), encoding="utf-8")
+        terminal = Terminal(self, ["sh", "-i"], self.work, {**self.environ, "ENV": ""})
+        terminal.type("set -m; sh ./job &\n")
+        terminal.expect("has no tty\n", 30)
+        terminal.type("wait; exit 3\n")
+        self.assertEqual(terminal.wait(), 3)
+
+    def test_shell_opens_bash_and_tells_how_to_keep_packages(self) -> None:
+        with open(str(self.work / "err"), "wb") as err:
+            terminal = self.terminal("shell", "e", stderr=err)
+        terminal.type("echo ${BASH_VERSION:+this is bash}; [ -t 0 ] && stty -echo; exit 9\n")
+        terminal.expect("\nthis is bash\n")
+        self.assertEqual(terminal.wait(), 9)
+        note = (self.work / "err").read_text(encoding="utf-8")
+        self.assertIn("pydock install e", note)
+        self.assertIn("pip install", note)
+
+    def test_pip_install_in_a_shell_ends_with_it(self) -> None:
+        program = "pip install -q --disable-pip-version-check six >&2 && python -c 'import six; print(six.__name__)'"
+        self.assertEqual(self.ok("shell", "e", input=program + "\n"), "six\n")
+        self.assertEqual(self.run_pydock("run", "e", "python", "-c", "import six").status, 1)
+
+    def test_shell_without_a_terminal_reads_commands_from_stdin(self) -> None:
+        result = self.run_pydock("shell", "e", input="echo one\npwd\nexit 3\n")
+        self.assertEqual((result.status, result.out, result.err), (3, "one\n%s/%s\n" % (INNER_HOME, self.work.name), ""))
+
+    def test_shell_takes_options_and_no_program(self) -> None:
+        self.assertEqual(self.ok("shell", "-e", "A=x y", "e", input='echo "$A"\n'), "x y\n")
+        self.fails("shell", "e", "ls", status=2, hint="pydock run e ls")
+
+
+class Folders(RunCase):
+    def test_a_folder_below_home_keeps_its_place(self) -> None:
+        folder = self.home / "proj" / "sub"
+        folder.mkdir(parents=True)
+        (folder / "f").write_text("here", encoding="utf-8")
+        self.assertEqual(self.ok("run", "e", "sh", "-c", "pwd; cat f %s/proj/sub/f; cat %s/f" % (INNER_HOME, folder), cwd=folder), "%s/proj/sub\nhereherehere" % INNER_HOME)
+
+    def test_a_folder_elsewhere_is_in_the_home_by_its_last_name(self) -> None:
+        (self.work / "f").write_text("here", encoding="utf-8")
+        self.assertEqual(self.ok("run", "e", "sh", "-c", "pwd; cat %s/f" % self.work), "%s/%s\nhere" % (INNER_HOME, self.work.name))
+
+    def test_the_home_itself(self) -> None:
+        (self.home / "f-of-home").write_text("here", encoding="utf-8")
+        out = self.ok("run", "e", "sh", "-c", "pwd; cat ~/f-of-home; python -c 'import sys; print(sys.prefix)'", cwd=self.home)
+        self.assertEqual(out, "%s\nhere/opt/venv\n" % INNER_HOME)
+
+    def test_what_is_written_is_on_the_host(self) -> None:
+        self.ok("run", "e", "sh", "-c", "echo 1 > a; echo 2 > %s/b" % self.work)
+        self.assertEqual(sorted(os.listdir(str(self.work))), ["a", "b"])
+
+    def test_awkward_names(self) -> None:
+        for name in ("a:b", "a,b", "a b", 'a"b', "a'b", "a\nb", "été 日本", "$(id)", " lead", "tail ", "a\\b", "-dash", "a=b", ",target=/etc", '"', "a;b", "%41"):
+            with self.subTest(name=name):
+                folder = self.work / name
+                folder.mkdir()
+                (folder / "in").write_text("here", encoding="utf-8")
+                value = pydock.mount_value(str(folder), "/mnt/" + name)
+                by_hand = subprocess.run([*ENGINE, "run", "--rm", "--pull", "never", "--mount", value, "python:%s-slim" % PYTHON, "true"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                if by_hand.returncode:  # what the engine cannot mount, pydock cannot
+                    self.assertNotEqual(self.run_pydock("run", "e", "true", cwd=folder).status, 0)
+                    continue
+                result = self.run_pydock("run", "e", "python", "-c", "import os; print(repr(os.getcwd())); print(open('in').read()); open('out', 'w').close()", cwd=folder)
+                self.assertEqual(result.out, "%r\nhere\n" % (INNER_HOME + "/" + name), result)
+                self.assertTrue((folder / "out").exists())
+
+    def test_folders_of_the_system_are_refused(self) -> None:
+        for folder in ("/", "/proc", "/sys", "/dev"):
+            self.fails("run", "e", "true", cwd=Path(folder), says=folder, hint="cd ")
+
+    def test_the_folders_of_the_image_are_not_hidden(self) -> None:
+        for folder in ("/etc", "/usr", "/usr/lib", "/tmp", "/var/lib", "/opt", "/bin"):
+            if os.path.isdir(folder):
+                self.assertEqual(self.ok("run", "e", "python", "-c", "import os; print(os.getcwd())", cwd=Path(folder)),
+                                 "%s/%s\n" % (INNER_HOME, os.path.basename(os.path.realpath(folder))))
+
+    def test_a_deleted_current_folder_is_an_error(self) -> None:
+        command = "rmdir . 2>/dev/null || rmdir %s; exec %s run e true" % (shlex.quote(str(self.work)), " ".join(map(shlex.quote, self.program)))
+        done = subprocess.run(["sh", "-c", command], cwd=str(self.work), env=self.environ, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(len([line for line in done.stderr.splitlines() if line.startswith("pydock: error: ")]), 1, done.stderr)
+        self.assertLessEqual(len(done.stderr.splitlines()), 2)
+        self.work.mkdir()
+
+    def test_a_local_environment_mounts_its_project_and_starts_in_the_current_folder(self) -> None:
+        project = self.home / "project x"
+        sub = project / "a" / "b"
+        sub.mkdir(parents=True)
+        (project / "top").write_text("of the top", encoding="utf-8")
+        self.ok("--local", "create", "dev", cwd=project)
+        self.assertEqual(self.ok("run", "dev", "sh", "-c", "pwd; cat ../../top", cwd=sub), "%s/project x/a/b\nof the top" % INNER_HOME)
+        outside = self.work / "elsewhere"
+        shutil.copytree(str(project), str(outside), symlinks=True)
+        self.assertEqual(self.ok("run", "dev", "sh", "-c", "pwd; cat ../top", cwd=outside / "a"), "%s/elsewhere/a\nof the top" % INNER_HOME)
+
+
+class Images(RunCase):
+    """Each with an environment of its own, since its image goes."""
+
+    @classmethod
+    def prepare(cls, case: Case) -> None:
+        case.ok("create", "e")
+
+    def test_a_missing_image_is_built_first_with_one_line(self) -> None:
+        self.ok("create", "fresh", "--no-build")
+        result = self.run_pydock("run", "fresh", "echo", "ran")
+        self.assertEqual((result.status, result.out), (0, "ran\n"), result)
+        self.assertEqual(len(result.err.splitlines()), 1, result)
+        self.assertIn("fresh", result.err)
+        self.assertEqual(self.run_pydock("run", "fresh", "true").err, "")
+
+    def test_an_image_deleted_behind_its_back_is_built_again(self) -> None:
+        self.ok("create", "gone")
+        for tag in self.tags("gone"):
+            engine("rmi", "-f", tag)
+        self.assertEqual(self.listed()["gone"]["state"], "missing")
+        result = self.run_pydock("run", "gone", "echo", "ran")
+        self.assertEqual((result.status, result.out), (0, "ran\n"), result)
+        self.assertEqual(self.listed()["gone"]["state"], "ready")
+
+    def test_an_image_older_than_its_files_warns_in_one_line_and_runs(self) -> None:
+        self.ok("create", "old")
+        with open(str(self.folder("old") / "requirements.txt"), "a", encoding="utf-8") as file:
+            file.write("# edited\n")
+        result = self.run_pydock("run", "old", "echo", "ran")
+        self.assertEqual((result.status, result.out), (0, "ran\n"), result)
+        self.assertEqual(len(result.err.splitlines()), 1, result)
+        self.assertIn("pydock build old", result.err)
+        self.ok("build", "old")
+        self.assertEqual(self.run_pydock("run", "old", "true").err, "")
+
+    def test_no_image_is_pulled_in_place_of_a_missing_one(self) -> None:
+        words = shlex.split(self.ok("-n", "run", "e", "true"))
+        self.assertEqual(words[words.index("--pull") + 1], "never")
+
+
+@unittest.skipIf(pydock.Engine(ENGINE).podman, "each user has a podman of their own")
+@unittest.skipUnless(os.geteuid() == 0, "only root can become other users")
+class Users(Case):
+    CODE = ("import getpass, os, pwd\n"
+            "me = pwd.getpwuid(os.getuid())\n"
+            "print(getpass.getuser(), me.pw_name, me.pw_dir, os.path.expanduser('~'), os.environ['HOME'], os.getuid(), os.getgid())")
+
+    def become(self, uid: int, gid: int) -> Dict[str, Any]:
+        self.give_to(uid)
+        return {"preexec_fn": as_user(uid, gid, docker_groups())}
+
+    def check(self, uid: int, gid: int) -> None:
+        me = self.become(uid, gid)
+        try:
+            name = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            name = "user"
+        self.ok("create", "e", **me)
+        expected = " ".join((name, name) + ("/home/" + name,) * 3 + (str(uid), str(gid)))
+        self.assertEqual(self.ok("run", "e", "python", "-c", self.CODE, **me), expected + "\n")
+        self.assertEqual(self.ok("run", "e", "sh", "-c", "whoami; echo ~; touch made ~/own; mkdir folder", **me).split(), [name, "/home/" + name])
+        for made in ("made", "folder"):
+            stat = (self.work / made).stat()
+            self.assertEqual((stat.st_uid, stat.st_gid), (uid, gid), made)
+        self.ok("run", "e", "pip", "--version", **me)
+        self.ok("delete", "-y", "e", **me)
+        self.assertEqual(self.tags(), {})
+
+    def test_a_user_that_nobody_knows(self) -> None:
+        self.check(54321, 54321)
+
+    def test_a_uid_that_the_base_image_uses_too(self) -> None:
+        self.check(33, 33)
+
+    def test_a_uid_and_a_gid_of_different_system_accounts(self) -> None:
+        self.check(1, 100)
+
+    def test_the_group_is_the_callers_present_one(self) -> None:
+        self.ok("create", "e", **self.become(1234, 1234))
+        other = {"preexec_fn": as_user(1234, 4321, docker_groups())}
+        self.assertEqual(self.ok("run", "e", "sh", "-c", "touch made; id -g", **other), "4321\n")
+        self.assertEqual((self.work / "made").stat().st_uid, 1234)
+
+    def test_an_image_of_another_user_is_an_error(self) -> None:
+        self.ok("create", "e", **self.become(1234, 1234))
+        other = {"preexec_fn": as_user(1235, 1235, docker_groups())}
+        self.fails("run", "e", "true", says="1234", hint="pydock build e", **other)
+        self.assertEqual(self.ok("run", "--root", "e", "id", "-u", **other), "0\n")
+        self.assertEqual(self.containers(), [])
+
+    def test_a_user_that_the_dockerfile_fixes_runs_as_that_one(self) -> None:
+        self.ok("create", "e", "--user", "4711:ada")
+        self.assertEqual(self.ok("run", "e", "sh", "-c", "whoami; id -u; echo ~"), "ada\n4711\n/home/ada\n")
+
+    def test_an_unreadable_current_folder_is_one_clear_error(self) -> None:
+        me = self.become(1234, 1234)
+        self.ok("create", "e", **me)
+        self.work.chmod(0)
+        # The folder is entered by root, as by a shell that was there before its mode changed.
+        result = self.run_pydock("run", "e", "true", **me)
+        self.assertEqual(self.containers(), [])
+        self.work.chmod(0o755)
+        if result.status:
+            self.assertEqual(len([line for line in result.err.splitlines() if line.startswith("pydock: error: ")]), 1, result)
+            self.assertLessEqual(len(result.err.splitlines()), 2, result)
+
+
+SUDO = r"""#!{python} -IS
+# As the real one: keeps few variables, closes files, sets those that stand before the command.
+import os, sys
+words = sys.argv[1:]
+environ = {{key: os.environ[key] for key in ("PATH", "TERM", "LANG", "DOCKER_HOST", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF") if key in os.environ}}
+environ.update(HOME="/nonexistent", SUDO_USER="somebody")
+while "=" in words[0]:
+    key, _, value = words.pop(0).partition("=")
+    environ[key] = value
+with open({log!r}, "a") as log:
+    log.write(words[0] + "\n")
+os.closerange(3, 1024)
+os.execvpe(words[0], words, environ)
+"""
+
+
+class Sudo(Case):
+    def setUp(self) -> None:
+        super().setUp()
+        folder = self.base / "sudo"
+        folder.mkdir()
+        self.log = self.base / "sudo.log"
+        (folder / "sudo").write_text(SUDO.format(python=sys.executable, log=str(self.log)), encoding="utf-8")
+        (folder / "sudo").chmod(0o755)
+        self.environ.update(PATH=str(folder) + os.pathsep + self.environ["PATH"], PYDOCK_ENGINE="sudo " + ENGINE[-1])
+
+    def test_sudo_docker_as_engine(self) -> None:
+        self.ok("create", "e", "six==1.16.0")
+        self.assertEqual(self.requirements("e"), "six==1.16.0\n")
+        self.assertEqual(self.ok("run", "e", "python", "-c", "import six; print(six.__version__)"), "1.16.0\n")
+        self.assertEqual(self.ok("run", "e", "cat", input="through sudo\n"), "through sudo\n")
+        self.assertEqual(self.ok("run", "-e", "A=1", "-e", "B", "e", "sh", "-c", 'echo "$A $B"', environ={"B": "of the host"}), "1 of the host\n")
+        self.assertEqual(self.run_pydock("run", "e", "sh", "-c", "exit 6").status, 6)
+        self.ok("run", "e", "touch", "made")
+        self.assertEqual((self.work / "made").stat().st_uid, os.getuid())
+        (self.folder("e") / "requirements.txt").write_text("iniconfig==2.0.0\n", encoding="utf-8")
+        self.ok("build", "e")
+        self.assertEqual(self.listed()["e"]["state"], "ready")
+        self.ok("delete", "-y", "e")
+        self.assertEqual(self.tags(), {})
+        self.assertEqual(set(self.log.read_text(encoding="utf-8").split()), {ENGINE[-1]})
+
+
+class EveryPython(unittest.TestCase):
+    """The pure part of the arguments, under each Python from 3.8 up that is on this machine; no engine."""
+
+    CODE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import pydock
+weird = ["a b", "", "--", "-p", "80", "\\udcff", "--flag=x", "-n", "-h"]
+for argv in (["run", "e", "prog", *weird], ["run", "e", "--", "prog", *weird], ["run", "--", "e", "prog", *weird]):
+    args = pydock.parse(argv)
+    assert (args.name, args.command, args.dry_run) == ("e", ["prog", *weird], False), (argv, args)
+args = pydock.parse(["--local", "run", "-p", "80", "-p81", "--publish=82", "-e", "-x=1", "-v", "-odd:/x", "-o", "--shm-size=1g", "--option=--init", "--network", "none", "--root", "-n", "e", "x", "-p", "83"])
+assert args.publish == ["80", "81", "82"] and args.env == ["-x=1"] and args.volume == ["-odd:/x"], args
+assert args.option == ["--shm-size=1g", "--init"] and args.network == ["none"] and args.root and args.dry_run and args.mode == "local", args
+assert args.command == ["x", "-p", "83"], args
+assert pydock.split_command(["-p", "1", "e", "x", "--", "y"]) == (["--publish=1", "e"], ["x", "--", "y"])
+assert pydock.split_command(["e", "--", "--", "y"]) == (["e"], ["--", "y"])
+args = pydock.parse(["install", "e", "six", "--pre", "--", "--no-deps", "-v"])
+assert args.packages == ["six"] and args.pre and args.installer_args == ["--no-deps", "-v"], args
+for bad in (["run", "e"], ["run", "--publ", "80", "e", "x"], ["run", "--nope", "e", "x"], ["nope"], ["shell", "e", "x"], ["list", "--", "x"]):
+    try:
+        pydock.parse(bad)
+    except pydock.PydockError as error:
+        assert error.status == 2 and str(error) and error.hint, bad
+    else:
+        raise AssertionError(bad)
+print("good")
+"""
+
+    def test_arguments_are_the_same_under_every_python(self) -> None:
+        found = {sys.executable}
+        for folder in [*os.environ.get("PATH", "").split(os.pathsep), *map(str, Path.home().glob(".pyenv/versions/*/bin"))]:
+            found.update(os.path.join(folder, "python3.%d" % minor) for minor in range(8, 20))
+        for python in sorted(found):
+            if subprocess.run([python, "-IS", "-c", ""], stderr=subprocess.DEVNULL).returncode == 0 if os.access(python, os.X_OK) else False:
+                with self.subTest(python=python):
+                    done = subprocess.run([python, "-IS", "-c", self.CODE, str(ROOT)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+                    self.assertEqual(done.stdout, "good\n", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
