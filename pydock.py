@@ -1188,7 +1188,6 @@ class Image:
 
     def __init__(self, tag: str, data: Dict[str, Any]) -> None:
         self.tag = tag
-        self.data = data
         self.id: str = data["Id"]
         self.config: Dict[str, Any] = data.get("Config") or {}
         self.labels: Dict[str, str] = self.config.get("Labels") or {}
@@ -1234,25 +1233,27 @@ class Session:
 
 def images_of(engine: Engine, env: Env) -> Dict[str, Image]:
     """All images under the environment's name, by tag: two calls."""
-    tags = dict(line.split() for line in engine.query("image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", env.repo).splitlines())
-    tags.pop("<none>", None)
-    return inspect(engine, {tag: env.repo + ":" + tag for tag in tags})
+    ids = dict(line.split() for line in engine.query("image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", env.repo).splitlines())
+    ids.pop("<none>", None)
+    return inspect(engine, ids)
 
 
-def inspect(engine: Engine, references: Dict[str, str]) -> Dict[str, Image]:
-    """The images behind references, by key; one call. One that vanished meanwhile is left out."""
-    if not references:
+def inspect(engine: Engine, ids: Dict[str, str]) -> Dict[str, Image]:
+    """The images with these ids, by tag; one call. One that vanished meanwhile is left out."""
+    process = engine.start(["image", "inspect", *sorted(set(ids.values()))]) if ids else None
+    if not process:
         return {}
-    process = engine.start(["image", "inspect", *references.values()])
     out, _ = engine.finish(process)
-    found = json.loads(out or b"[]")
-    if len(found) == len(references):
-        return {key: Image(key, data) for key, data in zip(references, found)}
+    found = {data["Id"].split(":")[-1]: data for data in json.loads(out or b"[]")}
     if not found:
-        engine.query("version", "--format", "{{.Server.Version}}")
-    keys = {name.split("/")[-1]: key for key, name in references.items()}
-    return {keys[tag.split("/")[-1]]: Image(keys[tag.split("/")[-1]], data) for data in found
-            for tag in data.get("RepoTags") or [] if tag.split("/")[-1] in keys}
+        engine.diagnose()
+    known = {tag: found.get(id_.split(":")[-1]) for tag, id_ in ids.items()}
+    return {tag: Image(tag, data) for tag, data in known.items() if data}
+
+
+def find_image(engine: Engine, reference: str) -> Optional[Image]:
+    text = engine.ask("image", "inspect", "--format", "{{json .}}", reference)
+    return Image(reference, json.loads(text)) if text else None
 
 
 def check_owner(env: Env, images: Dict[str, Image]) -> None:
@@ -1385,11 +1386,10 @@ def sweep(session: Session) -> None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             env = Env(session.place, name, session.settings["prefix"])
-            if kind == "old" and not env.exists():
-                remove_images(engine, env)
-            elif kind == "new":
+            if kind == "new":
                 remove_temporary(engine, env, path[-8:])
-            remove_folder(path)
+            if kind == "new" or env.exists() or remove_images(engine, env):
+                remove_folder(path)
         except BlockingIOError:
             pass
         finally:
@@ -1399,7 +1399,7 @@ def sweep(session: Session) -> None:
 
 
 def sweep_classic(engine: Engine) -> None:
-    dangling = engine.query("image", "ls", "-q", "--filter", "dangling=true", "--filter", "label=pydock.builder=classic").split()
+    dangling = engine.query("image", "ls", "-q", "--no-trunc", "--filter", "dangling=true", "--filter", "label=pydock.builder=classic").split()
     if not dangling:
         return
     with BuildLock(alone=True) as taken:
@@ -1407,8 +1407,9 @@ def sweep_classic(engine: Engine) -> None:
             for line in engine.query("ps", "-a", "--filter", "label=pydock.builder=classic", "--format", '{{.ID}} {{.Label "pydock.name"}}').splitlines():
                 if len(line.split()) == 1:
                     engine.drop("rm", "-f", line.strip())
-            unfinished = inspect(engine, {id_: id_ for id_ in dangling})
-            engine.drop("rmi", *[image.id for image in unfinished.values() if "pydock.name" not in image.labels])
+            unfinished = [image.id for image in inspect(engine, {id_: id_ for id_ in dangling}).values() if "pydock.name" not in image.labels]
+            for id_ in unfinished:
+                engine.drop("rmi", id_)
 
 
 def remove_temporary(engine: Engine, env: Env, mark: str) -> None:
@@ -1507,13 +1508,13 @@ def build_hint(env: Env) -> str:
 
 
 def image_config(engine: Engine, reference: str) -> Dict[str, Any]:
-    """Config of an image that was there a moment ago; {} under --dry-run, where it may not be there yet."""
-    text = engine.ask("image", "inspect", "--format", "{{json .Config}}", reference)
-    if text is None and not talk.dry_run:
-        raise PydockError("the image %s has vanished" % reference)
-    config: Dict[str, Any] = json.loads(text) if text else {
-        "Cmd": ["python3"], "User": "%d:%d" % (os.getuid(), os.getgid()), "WorkingDir": "/home/" + login_name()}
-    return config
+    """Config of an image that was there a moment ago; under --dry-run, where it may not be there yet, as it would be."""
+    image = find_image(engine, reference)
+    if image:
+        return image.config
+    if talk.dry_run:
+        return {"Cmd": ["python3"], "User": "%d:%d" % (os.getuid(), os.getgid()), "WorkingDir": "/home/" + login_name()}
+    raise PydockError("the image %s has vanished" % reference)
 
 
 def find_same(session: Session, env: Env) -> Optional[str]:
@@ -1542,7 +1543,7 @@ def renew(session: Session, env: Env, images: Dict[str, Image], command: Sequenc
             take_over(engine, env, same, command)
         else:
             build_image(session, env, env.temporary_tag, command, no_cache, pull)
-        made = inspect(engine, {"made": env.temporary_tag}).get("made")
+        made = find_image(engine, env.temporary_tag)
         if fresh and latest and made and made.layers == latest.layers and made.config.get("User") == latest.config.get("User"):
             engine.drop("rmi", env.temporary_tag)
             return False
@@ -1654,7 +1655,7 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
     if text is None:
         return None
     keep_files(env, text, wheels)
-    return inspect(engine, {"made": env.temporary_tag}).get("made")
+    return find_image(engine, env.temporary_tag)
 
 
 def keep_files(env: Env, text: str, wheels: Sequence[str]) -> None:
@@ -1875,7 +1876,7 @@ def listing(session: Session, args: argparse.Namespace) -> List[Dict[str, Any]]:
     found = engine.query("image", "ls", "--no-trunc", "--filter", "label=pydock.name", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
     tags = {line.split()[0].split("localhost/")[-1]: line.split()[1] for line in found.splitlines()}
     wanted = {tag: id_ for tag, id_ in tags.items() if tag.endswith(":latest") and (args.all or tag in {env.latest for env in envs})}
-    images = inspect_ids(engine, wanted)
+    images = inspect(engine, wanted)
     rows = [list_row(env, images.get(env.latest)) for env in envs]
     known = {env.folder for env in envs}
     for image in images.values():
@@ -1884,12 +1885,6 @@ def listing(session: Session, args: argparse.Namespace) -> List[Dict[str, Any]]:
             rows.append(image_row(image, image.labels.get("pydock.name", ""), "local" if "__" in image.tag else "global", folder,
                                   "ready" if may_exist(folder) else "gone"))
     return rows
-
-
-def inspect_ids(engine: Engine, wanted: Dict[str, str]) -> Dict[str, Image]:
-    """Images by tag, inspected by id: several tags may be one image."""
-    by_id = inspect(engine, {id_: id_ for id_ in sorted(set(wanted.values()))}) if wanted else {}
-    return {tag: Image(tag, by_id[id_].data) for tag, id_ in wanted.items() if id_ in by_id}
 
 
 def list_row(env: Env, image: Optional[Image]) -> Dict[str, Any]:

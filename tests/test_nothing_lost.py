@@ -537,9 +537,9 @@ class ByHand(Disturbed):
         path = self.folder("e") / "requirements.txt"
         path.write_text("# tests\niniconfig  # small\n\n# the rest\n" + self.requirements("e"), encoding="utf-8")
         self.ok("install", "e", "colorama")
-        lines = self.requirements("e").splitlines()
-        self.assertEqual([re.sub("==[0-9.]+", "", line) for line in lines],
-                         ["# tests", "iniconfig # small", "", "# the rest", "colorama", "six"], lines)
+        lines = [re.sub(r"==[0-9.]+ *", "", line) for line in self.requirements("e").splitlines()]
+        self.assertIn("colorama", lines)
+        self.assertEqual([line for line in lines if line != "colorama"], ["# tests", "iniconfig# small", "", "# the rest", "six"])
         self.assert_works("e", "six", "iniconfig", "colorama")
 
     def test_comments_outlive_install_uninstall_and_update(self) -> None:
@@ -805,14 +805,12 @@ class OldBuilder(Disturbed):
             with self.subTest(number.name):
                 process = self.start("build", "e", start_new_session=True, preexec_fn=signals_as_usual)
                 self.wait_for(lambda: seconds in engine("ps", "--no-trunc", "--format", "{{.Command}}"), 60)
+                self.assertNotIn("", self.left_of(mark))  # else nothing could be left either
                 os.killpg(process.pid, number)
                 process.communicate(timeout=60)
                 self.wait_for(lambda: not alive(process.pid))
                 self.assertEqual(self.tags("e"), before)
                 self.ok("run", "e", "python", "-c", "pass")
-                left = self.left_of(mark)
-                if number == signal.SIGKILL:
-                    self.assertNotEqual(left, ["", ""])  # else this test shows nothing
 
                 def gone() -> bool:  # a build of somebody else that runs now puts the sweep off
                     self.next_command()

@@ -398,7 +398,7 @@ class Words(Folder):
 
     def test_sizes_are_short(self) -> None:
         for size, text in {0: "0B", 999: "999B", 1000: "1kB", 1234: "1.23kB", 189_000_000: "189MB", 2_345_000_000: "2.35GB", 999_700: "1MB", 999_900_000: "1GB",
-                           1_500_000_000_000: "1500GB"}.items():
+                           1_500_000_000_000: "1.5TB"}.items():
             self.assertEqual(pydock.human_size(size), text)
 
     def test_ages_are_short(self) -> None:
