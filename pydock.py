@@ -174,7 +174,8 @@ def merged(line, name, pin):
         return line
     return pin + ("; " + marker if marker else "") + (" " + comment if comment else "") + "\n"
 
-with open(path, encoding="utf-8") as f:
+exact = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+with open(path, **exact) as f:
     lines = re.findall(r"(?:[^\n]*\\\n)*[^\n]*\n|[^\n]+$", f.read())
 packages = {}
 for dist in metadata.distributions():
@@ -192,13 +193,13 @@ for line in lines:
         kept.append((name, merged(line, name, pin(packages[name]))))
     elif name not in packages and name not in job["gone"]:
         kept.append((name, line))
+arranged = any(line.lstrip().startswith("#") for _, line in kept)  # by a person: what is new goes to the end
 for name in sorted(set(packages) - hidden - seen):
-    before = [i for i, (other, _) in enumerate(kept) if other and other < name]
-    pins = [i for i, (other, _) in enumerate(kept) if other]
-    kept.insert(before[-1] + 1 if before else pins[0] if pins else len(kept), (name, pin(packages[name]) + "\n"))
+    after = [i for i, (other, _) in enumerate(kept) if other > name and not arranged]
+    kept.insert(after[0] if after else len(kept), (name, pin(packages[name]) + "\n"))
 if job["write"]:
     add = [option + "\n" for option in job["options"] if option + "\n" not in lines]
-    with open(path, "w", encoding="utf-8") as f:
+    with open(path, "w", **exact) as f:
         f.write("".join(add + [line for _, line in kept]))
 listing = ",".join("%s==%s" % (name, packages[name].version) for name in sorted(set(packages) - hidden))
 print("%d.%d.%d" % sys.version_info[:3], quote(listing, safe="=,"))
@@ -855,16 +856,20 @@ def make_folder(path: str, parents: bool = True) -> List[str]:
 class Lock:
     """An flock of an environment's folder, held while it changes. It ends with the process, however that ends."""
 
-    def __init__(self, folder: str, title: str) -> None:
+    def __init__(self, folder: str, title: str, wait: bool = True) -> None:
         self.folder = folder
         self.title = title
+        self.wait = wait
         self.fd = -1
 
     def __enter__(self) -> Lock:
         if not talk.dry_run:
-            while not self.take():
+            while not self.take() and self.wait:
                 pass
         return self
+
+    def held(self) -> bool:
+        return self.fd >= 0
 
     def take(self) -> bool:
         import fcntl
@@ -876,11 +881,17 @@ class Lock:
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if not self.wait:
+                return self.release()
             talk.say("waiting for %s, which is changing %s" % (self.holder(), self.title))
             fcntl.flock(self.fd, fcntl.LOCK_EX)
         if os.path.isdir(self.folder) and os.path.samestat(os.stat(self.folder), os.fstat(self.fd)):
             return True
-        os.close(self.fd)  # deleted, perhaps made anew, while this one waited
+        return self.release()  # deleted, perhaps made anew, while this one waited
+
+    def release(self) -> bool:
+        os.close(self.fd)
+        self.fd = -1
         return False
 
     def holder(self) -> str:
@@ -897,8 +908,8 @@ class Lock:
             return "another pydock"
 
     def __exit__(self, *_: object) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
+        if self.held():
+            self.release()
 
 
 def temporary_folders(place: Place) -> Iterator[Tuple[str, str, str]]:
@@ -1062,6 +1073,10 @@ def host_file(*candidates: Optional[str]) -> str:
     return ""
 
 
+def host_netrc() -> str:
+    return host_file(os.environ.get("NETRC"), os.path.join(home_folder(), ".netrc"))
+
+
 def settings_sh() -> str:
     """The host's settings as shell text: exports, and files on the container's /dev/shm, which no image ever holds."""
     import shlex
@@ -1069,8 +1084,7 @@ def settings_sh() -> str:
     lines = ["export %s=%s" % (key, shlex.quote(value)) for key, value in sorted(host_settings().items())]
     environ = {**pip_conf(), **os.environ}
     ca = host_file(environ.get("PIP_CERT"), environ.get("SSL_CERT_FILE"), environ.get("REQUESTS_CA_BUNDLE"))
-    netrc = host_file(environ.get("NETRC"), os.path.join(home_folder(), ".netrc"))
-    for text, file, names in ((ca, "ca.pem", "SSL_CERT_FILE PIP_CERT REQUESTS_CA_BUNDLE GIT_SSL_CAINFO"), (netrc, "netrc", "NETRC")):
+    for text, file, names in ((ca, "ca.pem", "SSL_CERT_FILE PIP_CERT REQUESTS_CA_BUNDLE GIT_SSL_CAINFO"), (host_netrc(), "netrc", "NETRC")):
         if text:
             lines += ["umask 077", heredoc(["cat"], text, "/dev/shm/" + file), "umask 022"]
             lines += ["export %s=/dev/shm/%s" % (name, file) for name in names.split()]
@@ -1339,7 +1353,10 @@ def drop_old_states(session: Session, env: Env) -> None:
     stand on; those with a name other than a number are the user's."""
     if talk.dry_run:
         return
-    images = images_of(session.engine, env)
+    try:
+        images = images_of(session.engine, env)
+    except PydockError:  # what was asked for is done; the next change tidies up
+        return
     present = images["latest"].layers if "latest" in images else []
     numbers = sorted((int(tag) for tag in images if tag.isdigit()), reverse=True)
     below = [n for n in numbers if images[str(n)].layers == present[:len(images[str(n)].layers)]]
@@ -1467,14 +1484,23 @@ def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_c
     text = None
     if builder == "classic":
         text, labels = classic_dockerfile(dockerfile, labels), {}
-        named = [key for key in host_settings() if "INDEX_URL" in key or key == "UV_INDEX"]
-        if named and any(line.strip() for line in env.read("requirements.txt").splitlines()):
-            raise PydockError("this docker builds without BuildKit, which cannot be handed %s without storing it in the image" % named[0],
-                              "install buildx (Debian: docker-buildx; https://docs.docker.com/go/buildx/), or put an index without a password into requirements.txt")
+        refuse_credentials(env.read("requirements.txt"))
     with Secret(engine) as secret, BuildLock(alone=False):
         argv = build_argv(builder, tag, env.work, labels, args, proxies, "" if builder == "classic" else secret.path, no_cache, pull)
         talk.say("building the image of %s" % env.name)
         engine.change(*argv, data=text, show=True, see=talk.verbose or not text and sys.stderr.isatty(), environ=environ)
+
+
+def refuse_credentials(requirements: str) -> None:
+    """What the classic builder is told stays in the image, so a build that needs an index of the host's settings, or a
+    password of its netrc, is refused."""
+    needs = [key for key in host_settings() if "INDEX_URL" in key or key == "UV_INDEX"] if requirements.strip() else []
+    netrc = host_netrc()
+    needs += ["the netrc entry of " + host for host in re.findall(r"(?m)^\s*(?:-i|-f|--[a-z-]+)[\s=]+https?://([^/:\s]+)", requirements)
+              if re.search(r"\bmachine\s+%s\b" % re.escape(host), netrc)]
+    if needs:
+        raise PydockError("this docker builds without BuildKit, which cannot be handed %s without storing it in the image" % needs[0],
+                          "install buildx (Debian: docker-buildx; https://docs.docker.com/go/buildx/)")
 
 
 def build_image(session: Session, env: Env, tag: str, command: Sequence[str], no_cache: bool = False, pull: bool = False) -> None:
@@ -1574,9 +1600,13 @@ def ready_image(session: Session, env: Env) -> Dict[str, Any]:
         with Lock(env.folder, env.name):
             images = recover(session.engine, env)
             if talk.dry_run or "latest" not in images or not images["latest"].of(env):
-                    renew(session, env, images, ["build", env.name])
+                renew(session, env, images, ["build", env.name])
         return image_config(session.engine, env.latest)
     if (labels.get("pydock.dockerfile"), labels.get("pydock.requirements")) != hashes:
+        with Lock(env.folder, env.name, wait=False) as lock:  # a change that died may only lack its tag
+            image = recover(session.engine, env).get("latest") if lock.held() else None
+        if image and image.made_of(hashes):
+            return image.config
         talk.warn("%s is older than its files" % env.name, "pydock build %s" % env.title)
     return config
 
@@ -1601,7 +1631,8 @@ def change_packages(session: Session, env: Env, change: Change, command: Sequenc
                 return {}
             promote(engine, env, images)
         except BaseException:
-            remove_temporary(engine, env, env.id)
+            if env.hashes() == latest_hashes:  # else requirements.txt is the new one, and the next command finishes
+                remove_temporary(engine, env, env.id)
             raise
         finally:
             engine.drop("rm", "-f", env.temporary)
