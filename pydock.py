@@ -61,6 +61,7 @@ DOCKERFILE = r"""# A Python environment: this file and requirements.txt are all 
 ARG REPOSITORY=
 FROM @FROM@
 LABEL pydock=1
+USER 0:0
 
 # System packages: what Python packages may need, such as git, gcc or libgomp1, goes on a line like this.
 @APT@RUN apt-get update && apt-get install -y --no-install-recommends @PACKAGES@ && rm -rf /var/lib/apt/lists/*
@@ -90,6 +91,7 @@ RUN --mount=type=cache,id=pydock,target=/cache --mount=type=secret,id=pydock \
 COPY dockerfile /opt/pydock/
 USER $USER_UID:$USER_GID
 WORKDIR /home/$USERNAME
+ENTRYPOINT []
 CMD ["python3"]
 """
 TEMPLATE_ARGS = {"REPOSITORY": "", "USERNAME": "user", "USER_UID": "1000", "USER_GID": "1000", "INSTALLER": "uv"}
@@ -195,8 +197,9 @@ for line in lines:
         kept.append((name, line))
 arranged = any(line.lstrip().startswith("#") for _, line in kept)  # by a person: what is new goes to the end
 for name in sorted(set(packages) - hidden - seen):
-    after = [i for i, (other, _) in enumerate(kept) if other > name and not arranged]
-    kept.insert(after[0] if after else len(kept), (name, pin(packages[name]) + "\n"))
+    pins = [(other, i) for i, (other, _) in enumerate(kept) if other and not arranged]
+    before = [i for other, i in pins if other < name]
+    kept.insert(before[-1] + 1 if before else pins[0][1] if pins else len(kept), (name, pin(packages[name]) + "\n"))
 if job["write"]:
     add = [option + "\n" for option in job["options"] if option + "\n" not in lines]
     with open(path, "w", **exact) as f:
@@ -1420,13 +1423,15 @@ def sweep_classic(engine: Engine) -> None:
     if not dangling:
         return
     with BuildLock(alone=True) as taken:
-        if taken:
-            for line in engine.query("ps", "-a", "--filter", "label=pydock.builder=classic", "--format", '{{.ID}} {{.Label "pydock.name"}}').splitlines():
-                if len(line.split()) == 1:
-                    engine.drop("rm", "-f", line.strip())
-            unfinished = [image.id for image in inspect(engine, {id_: id_ for id_ in dangling}).values() if "pydock.name" not in image.labels]
-            for id_ in unfinished:
-                engine.drop("rmi", id_)
+        if not taken:
+            return
+        unfinished = {image.id for image in inspect(engine, {id_: id_ for id_ in dangling}).values() if "pydock.name" not in image.labels}
+        names = engine.query("ps", "-aq", "--filter", "label=pydock.builder=classic").split()
+        for line in engine.query("container", "inspect", "--format", "{{.Id}} {{.Image}}", *names).splitlines() if names else []:
+            if line.split()[1] in unfinished:  # a step that was running
+                engine.drop("rm", "-f", line.split()[0])
+        for id_ in unfinished:
+            engine.drop("rmi", id_)
 
 
 def remove_temporary(engine: Engine, env: Env, mark: str) -> None:
@@ -1813,16 +1818,24 @@ def create(session: Session, env: Env, dockerfile: str, change: Change, no_build
                 remove_images(engine, env, "tmp-")  # of one of this name whose folder is gone
                 promote(engine, env, {})
     except BaseException:
-        if env.work != env.folder:
-            remove_folder(env.work)
-            for folder in made:
-                try:
-                    os.rmdir(folder)
-                except OSError:
-                    break
-        if not no_build and not talk.dry_run:
-            remove_temporary(engine, env, env.id)
+        if not talk.dry_run:
+            undo_create(engine, env, made, no_build)
         raise
+
+
+def undo_create(engine: Engine, env: Env, made: Sequence[str], no_build: bool) -> None:
+    renamed = env.work == env.folder
+    remove_folder(env.work)
+    for folder in made:
+        try:
+            os.rmdir(folder)
+        except OSError:
+            break
+    if not no_build:
+        remove_temporary(engine, env, env.id)
+    if renamed and not no_build:
+        engine.drop("rmi", env.latest)
+        engine.drop("rmi", env.repo + ":1")
 
 
 def build_new(session: Session, env: Env, change: Optional[Change], command: Sequence[str]) -> None:

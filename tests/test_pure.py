@@ -20,7 +20,7 @@ import tempfile
 import time
 import unittest
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 from unittest import mock
 
 from support import PYDOCK, pydock
@@ -299,7 +299,7 @@ class SettingsOfTheHost(Folder):
         return {key: value for key, value in pairs.items() if key not in ("PATH", "PWD", "SHLVL", "_", "OLDPWD")}
 
     def test_with_nothing_set_nothing_is_said(self) -> None:
-        with mock.patch.object(pydock, "pip_conf", lambda: {}):
+        with mock.patch.object(pydock, "pip_conf", dict):
             self.assertEqual(pydock.host_settings(), {})
             self.assertEqual(pydock.settings_sh().strip(), "")
 
@@ -384,7 +384,8 @@ class Words(Folder):
             pydock.check_name(better)
 
     def test_names_of_requirements(self) -> None:
-        for text, name in {"pandas": "pandas", "Pandas>=2,<3": "pandas", "zope.interface": "zope-interface", "a_b[x,y]==1": "a-b", "x @ https://h/x.whl": "x", "x;python_version<'3'": "x",
+        for text, name in {"pandas": "pandas", "Pandas>=2,<3": "pandas", "zope.interface": "zope-interface", "a_b[x,y]==1": "a-b",
+                           "x @ https://h/x.whl": "x", "x;python_version<'3'": "x",
                            " x ~= 1": "x", "x===1": "x", "# x": "", "": "", "-r x": "", "--pre": "", "./x": "", "git+https://h/x": "", "https://h/x.whl": "", "x(>1)": "x"}.items():
             self.assertEqual(pydock.requirement_name(text), name, text)
 
@@ -552,7 +553,8 @@ class CommandLines(unittest.TestCase):
         self.assertFalse(set(pydock.OTHER_WORDS) & set(pydock.COMMANDS), "a command became real, and is still taken for another tool's word")
 
     def test_wrong_usage_is_status_2(self) -> None:
-        for line in (["run", "ds"], ["shell", "ds", "x"], ["list", "x"], ["build", "a", "b"], ["list", "--nope"], ["build", "a", "--no-c"], ["list", "--", "x"], ["run", "--nope", "ds", "x"]):
+        for line in (["run", "ds"], ["shell", "ds", "x"], ["list", "x"], ["build", "a", "b"], ["list", "--nope"], ["build", "a", "--no-c"],
+                     ["list", "--", "x"], ["run", "--nope", "ds", "x"]):
             with self.subTest(line=line):
                 self.assertEqual(self.error(*line).status, 2)
 
@@ -609,7 +611,7 @@ class TheFreeze(Folder):
 
     def test_comments_blank_and_option_lines_keep_their_place(self) -> None:
         self.check("# mine\n\n--index-url https://i/\nb  # because\n\n# after b\n-c limits.txt\n", {"a": "1", "b": "2", "c": "3"},
-                   "# mine\n\n--index-url https://i/\na==1\nb==2  # because\nc==3\n\n# after b\n-c limits.txt\n")
+                   "# mine\n\n--index-url https://i/\nb==2  # because\n\n# after b\n-c limits.txt\na==1\nc==3\n")
 
     def test_new_lines_come_in_order_and_old_ones_stay_where_they_are(self) -> None:
         self.check("z==1\nb==1\n", {"a": "1", "b": "2", "c": "3", "z": "1"}, "a==1\nz==1\nb==2\nc==3\n")
@@ -828,7 +830,7 @@ class EveryPython(unittest.TestCase):
     def test_the_help_of_each_command_works_from_3_8_on(self) -> None:
         for python, version in pythons().items():
             if version >= (3, 8):
-                for name, (_, usage, _, summary) in pydock.COMMANDS.items():
+                for name, (_, _, _, summary) in pydock.COMMANDS.items():
                     with self.subTest(python=python, command=name):
                         done = self.run_with(python, name, "--help")
                         self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -854,7 +856,7 @@ class TheFile(unittest.TestCase):
     """pydock.py itself: one file without dependencies, with one place for each kind of thing."""
 
     def test_it_imports_the_standard_library_only(self) -> None:
-        names = set()
+        names: Set[str] = set()
         for node in ast.walk(TREE):
             if isinstance(node, ast.Import):
                 names.update(alias.name for alias in node.names)
@@ -868,7 +870,8 @@ class TheFile(unittest.TestCase):
     def test_only_the_engine_starts_processes(self) -> None:
         forbidden = re.compile(r"(subprocess\.(Popen|run|call|check_call|check_output|getoutput|getstatusoutput)|"
                                r"os\.(exec\w+|spawn\w+|posix_spawn\w*|system|popen|fork\w*)|pty\.\w+)$")
-        inside, outside = [], []
+        inside: List[int] = []
+        outside: List[int] = []
         for top in TREE.body:
             for node in ast.walk(top):
                 if isinstance(node, ast.Call) and forbidden.match(unparse(node.func)):
