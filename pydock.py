@@ -1427,7 +1427,7 @@ def sweep_classic(engine: Engine) -> None:
             return
         unfinished = {image.id for image in inspect(engine, {id_: id_ for id_ in dangling}).values() if "pydock.name" not in image.labels}
         names = engine.query("ps", "-aq", "--filter", "label=pydock.builder=classic").split()
-        for line in engine.query("container", "inspect", "--format", "{{.Id}} {{.Image}}", *names).splitlines() if names else []:
+        for line in (names and engine.ask("container", "inspect", "--format", "{{.Id}} {{.Image}}", *names) or "").splitlines():
             if line.split()[1] in unfinished:  # a step that was running
                 engine.drop("rm", "-f", line.split()[0])
         for id_ in unfinished:
@@ -1790,7 +1790,7 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
         check_owner(env, images_of(session.engine, env))
         base_image(session, base_of(text)[0].replace("${REPOSITORY}", session.settings["repository"]), version)
     create(session, env, text, change, args.no_build, args.line)
-    report(env, "created %s (Python %s)%s" % (env.name, version, " in %s" % env.folder if env.place.mode == "local" else ""),
+    report(env, "created %s (Python %s)%s" % (env.name, base_of(text)[1] or version, " in %s" % env.folder if env.place.mode == "local" else ""),
            "pydock %s %s" % ("build" if args.no_build else "shell", env.title))
     return 0
 

@@ -113,7 +113,11 @@ class RunCase(SharedCase):
         self.work = Path(tempfile.mkdtemp(prefix="work-", dir=str(self.base)))
 
     def tearDown(self) -> None:
-        self.wait_for(lambda: not self.containers(), 30)
+        try:
+            self.wait_for(lambda: not self.containers(), 30)
+        finally:  # one that is left is this test's failure, not the next one's
+            for name in self.containers():
+                engine("rm", "-f", name, check=False)
 
     def bytes_of(self, *argv: str, input: bytes = b"", status: int = 0, **options: Any) -> bytes:
         """stdout of pydock, with binary pipes."""
@@ -135,7 +139,7 @@ class RunCase(SharedCase):
 
     def finish(self, process: subprocess.Popen[str]) -> int:
         try:
-            return process.wait(60)
+            return process.wait(20)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -537,7 +541,7 @@ class Folders(RunCase):
         self.assertEqual(sorted(os.listdir(str(self.work))), ["a", "b"])
 
     def test_awkward_names(self) -> None:
-        for name in ("a:b", "a,b", "a b", 'a"b', "a'b", "a\nb", "été 日本", "$(id)", " lead", "tail ", "a\\b", "-dash", "a=b", ",target=/etc", '"', "a;b", "%41"):
+        for name in ("a:b", "a,b", "a b", 'a"b', "a'b", "a\nb", "été 日本", "$(id)", " lead", "tail ", "a\\b", "-dash", "a=b", ",target=etc", '"', "a;b", "%41"):
             with self.subTest(name=name):
                 folder = self.work / name
                 folder.mkdir()
