@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     import subprocess
-    from typing import Any, Callable, Dict, IO, Iterator, List, NoReturn, Optional, Sequence, Tuple
+    from typing import IO, Any, Callable, Dict, Iterator, List, NoReturn, Optional, Sequence, Tuple
 
 __version__ = "0.1.0"
 
@@ -243,11 +243,12 @@ except OSError as error:
 """
 
 # The parent of a client whose stdout is a pipe: when the pipe is closed the client dies, and its container with it.
-PIPE_SH = r"""name=$1 engine=$2; shift 2
+PIPE_SH = r"""name=$1 engine=$2 terminal=$3; shift 3
 exec 3<&0
 "$@" <&3 3<&- &
 client=$!
 for signal in HUP INT QUIT TERM; do trap "kill -s $signal $client 2>/dev/null" $signal; done
+[ -z "$terminal" ] || trap : INT QUIT  # a terminal tells the client itself
 while :; do wait $client; status=$?; kill -0 $client 2>/dev/null || break; done
 [ $status -eq 0 ] || eval "$engine rm -f $name" >/dev/null 2>&1
 exit $status
@@ -506,7 +507,7 @@ class Engine:
             talk.script(shell_join(command))
             sys.exit(0)
         if stat.S_ISFIFO(os.fstat(1).st_mode):
-            command = ["sh", "-c", PIPE_SH, "pydock", container, shell_join(self.program)] + command
+            command = ["sh", "-c", PIPE_SH, "pydock", container, shell_join(self.program), "terminal" if foreground() else ""] + command
         if talk.verbose:
             talk.say("+ " + shell_join(self.command(argv)))
         sys.stdout.flush()
@@ -564,6 +565,20 @@ class Engine:
         version = self.query("version", "--format", "{{.Client.Version}} {{.Server.Version}}")
         client = re.match(r"\d+", version)
         return "buildkit" if client and 18 <= int(client.group()) < 23 else "classic"
+
+
+def foreground() -> bool:
+    """Whether our process group is what the controlling terminal sends its signals to."""
+    try:
+        fd = os.open("/dev/tty", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def missing_engine(program: str) -> PydockError:
@@ -1269,8 +1284,8 @@ def inspect(engine: Engine, ids: Dict[str, str]) -> Dict[str, Image]:
 
 
 def find_image(engine: Engine, reference: str) -> Optional[Image]:
-    text = engine.ask("image", "inspect", "--format", "{{json .}}", reference)
-    return Image(reference, json.loads(text)) if text else None
+    text = engine.ask("image", "inspect", reference)
+    return Image(reference, json.loads(text)[0]) if text else None
 
 
 def check_owner(env: Env, images: Dict[str, Image]) -> None:
@@ -1278,8 +1293,9 @@ def check_owner(env: Env, images: Dict[str, Image]) -> None:
     for image in images.values():
         folder = unquote(image.labels.get("pydock.folder", ""))
         if folder and folder != env.folder and may_exist(folder):
+            mine = login_name() if re.fullmatch(NAME, login_name()) else "mine"
             raise PydockError("the image %s belongs to the environment in %s" % (env.repo, folder),
-                              "give your images another name: pydock config --global prefix %s" % (login_name() if re.fullmatch(USERNAME, login_name()) and re.fullmatch(NAME, login_name()) else "mine"))
+                              "give your images another name: pydock config --global prefix %s" % mine)
         if not folder and image.tag == "latest":
             raise PydockError("the image %s was not made by pydock" % env.latest, "docker rmi %s, or another name" % env.latest)
 
@@ -1587,6 +1603,7 @@ def renew(session: Session, env: Env, images: Dict[str, Image], command: Sequenc
 
 def take_over(engine: Engine, env: Env, image: str, command: Sequence[str]) -> None:
     """An image of the same files gets this environment's labels: no bytes."""
+    talk.say("%s: there is an image of the same files already" % env.name)
     config = image_config(engine, image)
     kept = {key: (config.get("Labels") or {}).get(key, "") for key in ("pydock.python", "pydock.packages")}
     engine.change("create", "--name", env.temporary, "--pull", "never", image)
@@ -1713,11 +1730,11 @@ def change_error(env: Env, change: Change, error: EngineError) -> PydockError:
     """The error behind a failed installer. What it said decides nothing, it only helps to find a fitting hint."""
     if error.code == 41:
         return PydockError("these packages do not fit together (see above); nothing was changed", "name all of them in one command, with versions that fit")
-    if re.search(r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'", error.output):
-        return PydockError("the image of %s has no git" % env.name, "put git on the apt-get line of %s, then: pydock build %s (or: pydock create --apt git)" % (os.path.join(env.folder, "dockerfile"), env.title))
-    if re.search(r"gcc|g\+\+|\bcc\b.*(not found|No such file)|[Cc]ompiler", error.output):
-        return PydockError("a package must be compiled, and the image of %s may lack the compiler" % env.name,
-                           "put gcc (g++, make, …) on the apt-get line of %s, then: pydock build %s (or: pydock create --apt gcc)" % (os.path.join(env.folder, "dockerfile"), env.title))
+    for pattern, tool, what in ((r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'", "git", "has no git"),
+                                (r"gcc|g\+\+|\bcc\b.*(not found|No such file)|[Cc]ompiler", "gcc", "may lack the compiler that a package needs")):
+        if re.search(pattern, error.output):
+            return PydockError("the image of %s %s" % (env.name, what), "put %s on the apt-get line of %s, then: pydock build %s (or: pydock create --apt %s)" % (
+                tool, os.path.join(env.folder, "dockerfile"), env.title, tool))
     return PydockError("cannot %s %s in %s: what failed is above; nothing was changed" % (change.verb, " ".join(change.asked or change.gone) or "that", env.name))
 
 
@@ -1774,6 +1791,8 @@ def extra_variables(engine: Engine, container: str, config: Dict[str, Any]) -> L
 
 
 def cmd_create(session: Session, args: argparse.Namespace) -> int:
+    if re.fullmatch(VERSION, args.name):
+        raise PydockError("%s is a version; the name comes first" % args.name, "pydock create NAME %s" % args.name)
     env = Env(session.place, args.name, session.settings["prefix"])
     words = list(args.packages)
     given = words.pop(0) if words and re.fullmatch(VERSION, words[0]) else ""
@@ -2128,7 +2147,7 @@ def set_setting(session: Session, key: str, value: str) -> None:
 
 def cmd_run(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
-    options = run_options(args)
+    options = run_options(session.engine, args)
     current = current_folder()
     folder = os.path.dirname(env.place.root) if env.place.mode == "local" else current
     if current != folder and not current.startswith(folder.rstrip("/") + "/"):
@@ -2144,7 +2163,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
         command = ["python3", "-Ic", BYTES_PY, *map(quote, command)]
     if not is_utf8(folder):
         raise PydockError("the folder %r cannot be mounted: its name is not UTF-8" % folder)
-    tty = foreground_terminal()
+    tty = os.isatty(0) and os.isatty(1) and foreground()
     if command is SHELL and tty:
         talk.say("%s: packages that `pip install` brings in here end with this shell; to keep them: pydock install %s PKG" % (env.name, env.title))
     container = "%s--run-%s" % (env.repo, env.id)
@@ -2170,14 +2189,7 @@ def is_utf8(text: str) -> bool:
     return True
 
 
-def foreground_terminal() -> bool:
-    try:
-        return os.isatty(0) and os.isatty(1) and os.tcgetpgrp(0) == os.getpgrp()
-    except OSError:
-        return False
-
-
-def run_options(args: argparse.Namespace) -> List[str]:
+def run_options(engine: Engine, args: argparse.Namespace) -> List[str]:
     """The user's options for `docker run`, checked."""
     options: List[str] = []
     for port in args.publish:
@@ -2190,7 +2202,9 @@ def run_options(args: argparse.Namespace) -> List[str]:
                 raise PydockError("there is no %s to mount" % source, "mkdir it first")
         options += ["-v", source + ":" + rest if rest else volume]
     for name in ("env", "env_file", "gpus", "network", "platform"):
-        for value in getattr(args, name) or []:
+        for value in getattr(args, name):
+            if name == "env" and "=" not in value and engine.sudo:  # which keeps the caller's variables to itself
+                value = "%s=%s" % (value, os.environ.get(value, ""))
             options += ["--" + name.replace("_", "-"), value]
     return options + [option if option.startswith("-") else "--" + option for option in args.option]
 
@@ -2367,7 +2381,7 @@ def args_create(p: argparse.ArgumentParser) -> None:
 
 def args_list(p: argparse.ArgumentParser) -> None:
     p.add_argument("--all", action="store_true", help="also of every other folder on this engine")
-    p.add_argument("--json", action="store_true")
+    p.add_argument("--json", action="store_true", help="for programs")
     p.set_defaults(func=cmd_list)
 
 
@@ -2388,7 +2402,7 @@ def args_delete(p: argparse.ArgumentParser) -> None:
 def args_config(p: argparse.ArgumentParser) -> None:
     p.add_argument("key", metavar="KEY", nargs="?", help=", ".join(SETTINGS))
     p.add_argument("value", metavar="VALUE", nargs="?")
-    p.add_argument("--json", action="store_true")
+    p.add_argument("--json", action="store_true", help="for programs")
     p.set_defaults(func=cmd_config)
 
 
@@ -2404,9 +2418,11 @@ def args_run(p: argparse.ArgumentParser) -> None:
 
 
 def args_install(p: argparse.ArgumentParser) -> None:
+    import argparse
+
     p.add_argument("name", metavar="NAME")
     p.add_argument("packages", metavar="PKG", nargs="*", help="any requirement, URL, or a local wheel or folder (with a / in it)")
-    p.add_argument("-e", "--editable", metavar="FOLDER", help="refused, with the way to get the same")
+    p.add_argument("-e", "--editable", metavar="FOLDER", help=argparse.SUPPRESS)
     add_package_options(p)
     p.set_defaults(func=cmd_install)
 
@@ -2456,7 +2472,7 @@ def new_parser(prog: str, **options: Any) -> argparse.ArgumentParser:
 def make_parser(name: str) -> argparse.ArgumentParser:
     """The parser of one command: to build all of them would cost each start more than the command's own work."""
     group, usage, add, summary = COMMANDS[name]
-    p = new_parser("pydock " + name, usage="pydock %s [OPTIONS] %s" % (name, usage), description=summary.capitalize() + ".")
+    p = new_parser("pydock " + name, usage=("pydock %s [OPTIONS] %s" % (name, usage)).rstrip(), description=summary.capitalize() + ".")
     add(p)
     add_global_options(p)
     return p
@@ -2502,6 +2518,8 @@ def parse(argv: List[str]) -> argparse.Namespace:
     rest: List[str] = []
     if name in ("run", "shell"):
         own, rest = split_command(argv[at + 1:])
+        if rest and rest[0].startswith("-") and "--" not in argv:
+            raise PydockError("%s stands after the name" % rest[0], "options come before it: pydock %s %s … %s" % (name, shell_join(rest[:1]), own[-1]), 2)
         own = argv[:at] + own
     elif "--" in own:
         own, rest = own[:own.index("--")], own[own.index("--") + 1:]
@@ -2521,7 +2539,8 @@ def parse(argv: List[str]) -> argparse.Namespace:
     elif name not in ("install", "update", "create") and rest:
         raise PydockError("unexpected argument: %s" % rest[0], "pydock %s --help" % name, 2)
     args.installer_args = rest
-    args.line = [name] + [word for word in own if word not in ("-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global")] + (["--"] + rest if rest else [])
+    everywhere = ("-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global")
+    args.line = [name] + [word for word in own if word not in everywhere] + (["--"] + rest if rest else [])
     return args
 
 
@@ -2555,12 +2574,12 @@ def overview() -> str:
 
 def show_needs(name: str, argv: Sequence[str]) -> int:
     """The small help of a command that got no arguments, with the names that could stand there."""
-    print("\n".join(make_parser(name).format_help().rstrip().splitlines()), file=sys.stderr)
+    print("usage: pydock %s [OPTIONS] %s\n%s; pydock %s --help tells more." % (name, COMMANDS[name][1], COMMANDS[name][3].capitalize(), name), file=sys.stderr)
     if name != "create":
         try:
             mode = "local" if "--local" in argv else "global" if "--global" in argv else None
             place = find_place(mode)
-            print("\n%s environments: %s" % (place.mode, ", ".join(place.names()) or "none yet; pydock create NAME"), file=sys.stderr)
+            print("%s environments: %s" % (place.mode, ", ".join(place.names()) or "none yet; pydock create NAME"), file=sys.stderr)
         except PydockError:
             pass
     return 2
