@@ -109,19 +109,18 @@ uninstall) if [ "$pip" = pip ]; then set -- -y "$@"; fi ;;
    if [ -s /dev/shm/options ]; then set -- -r /dev/shm/options "$@"; fi ;;
 esac
 for source in /dev/shm/src/*/*; do  # what is no wheel is made one, from a copy: a build writes into its folder
+    if [ ! -e "$source" ]; then continue; fi
+    mkdir -p /tmp/pydock/wheels
     case $source in
-    *\*) continue ;;
-    *.whl) mkdir -p /tmp/pydock-wheels; cp "$source" /tmp/pydock-wheels ;;
-    *) mkdir -p /tmp/pydock-src; cp -R "$source" /tmp/pydock-src
-       if [ "$pip" = pip ]; then pip wheel -q --no-deps -w /tmp/pydock-wheels /tmp/pydock-src/* </dev/null >&2
-       else $uv build -q --wheel -o /tmp/pydock-wheels /tmp/pydock-src/* </dev/null >&2; fi
-       rm -rf /tmp/pydock-src ;;
+    *.whl) cp "$source" /tmp/pydock/wheels ;;
+    *) cp -R "$source" /tmp/pydock/
+       if [ "$pip" = pip ]; then pip wheel --no-deps -w /tmp/pydock/wheels "/tmp/pydock/${source##*/}" </dev/null >&2
+       else $uv build --wheel -o /tmp/pydock/wheels "/tmp/pydock/${source##*/}" </dev/null >&2; fi ;;
     esac
+    number=${source%/*}; extras=${number#*,}; if [ "$extras" = "$number" ]; then extras=; fi
+    for wheel in /tmp/pydock/wheels/*.whl; do cp "$wheel" .; set -- "$@" "/opt/pydock/wheels/${wheel##*/}$extras"; done
+    rm -rf /tmp/pydock
 done
-for wheel in /tmp/pydock-wheels/*.whl; do
-    if [ -f "$wheel" ]; then cp "$wheel" .; set -- "$@" "/opt/pydock/wheels/${wheel##*/}"; fi
-done
-rm -rf /tmp/pydock-wheels
 $pip "$verb" "$@" </dev/null >&2
 if [ $fits = yes ] && ! $pip check </dev/null >/dev/shm/check 2>&1; then cat /dev/shm/check >&2; exit 41; fi
 """ + FINISH_SH
@@ -208,7 +207,8 @@ listing = ",".join("%s==%s" % (name, packages[name].version) for name in sorted(
 print("%d.%d.%d" % sys.version_info[:3], quote(listing, safe="=,"))
 '''
 
-# The first process of a container where the engine brings none: passes signals on, so that SIGTERM is obeyed.
+# The first process of a container where the engine brings none, or on a terminal, where the engine's would let Ctrl-Z
+# stop the program with nobody to wake it: passes signals on, so that SIGTERM is obeyed.
 INIT_PY = r"""
 import os, signal, sys
 child = os.fork()
@@ -226,8 +226,11 @@ if child == 0:
 for number in (1, 2, 3, 10, 12, 15):
     signal.signal(number, lambda n, frame: os.kill(child, n))
 while True:
-    pid, status = os.wait()
-    if pid == child:
+    pid, status = os.waitpid(-1, os.WUNTRACED)
+    if os.WIFSTOPPED(status):
+        if pid == child and os.WSTOPSIG(status) == signal.SIGTSTP:
+            os.killpg(child, signal.SIGCONT)
+    elif pid == child:
         sys.exit(status >> 8 or (128 + (status & 127) if status & 127 else 0))
 """
 
@@ -849,6 +852,10 @@ def remove_half_written(env: Env) -> None:
         for name in os.listdir(folder) if os.path.isdir(folder) else []:
             if name.startswith(".") and name.endswith(ending):
                 os.unlink(os.path.join(folder, name))
+    try:
+        os.rmdir(env.path("wheels"))
+    except OSError:  # not empty, or not there
+        pass
 
 
 def make_folder(path: str, parents: bool = True) -> List[str]:
@@ -1202,13 +1209,13 @@ def run_argv(image: str, container: str, hostname: str, user: str, mounts: Seque
              options: Sequence[str], command: Sequence[str], tty: bool, init: bool) -> List[str]:
     """`docker run` of a program in an environment; `options` are the user's own, ready for docker, and win."""
     argv = ["run", "--rm", "-i", "--name", container, "--pull", "never", "--hostname", hostname[:63]]
-    argv += ["-t"] if tty else []
-    argv += ["--init"] if init else []
+    argv += ["-t", "--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_"] if tty else []  # the default takes Ctrl-P away
+    argv += ["--init"] if init and not tty else []
     argv += ["-u", user] if user else []
     for source, target in mounts:
         argv += ["--mount", mount_value(source, target)]
     argv += ["-w", folder] + list(options) + [image]
-    return argv + ([] if init else ["python3", "-c", INIT_PY]) + list(command)
+    return argv + ([] if init and not tty else ["python3", "-ISc", INIT_PY]) + list(command)
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -1271,16 +1278,18 @@ def images_of(engine: Engine, env: Env) -> Dict[str, Image]:
 
 
 def inspect(engine: Engine, ids: Dict[str, str]) -> Dict[str, Image]:
-    """The images with these ids, by tag; one call. One that vanished meanwhile is left out."""
+    """The images with these ids, by tag; one call. One that vanished meanwhile is left out, but not for lack of an answer."""
     process = engine.start(["image", "inspect", *sorted(set(ids.values()))]) if ids else None
     if not process:
         return {}
     out, _ = engine.finish(process)
     found = {data["Id"].split(":")[-1]: data for data in json.loads(out or b"[]")}
-    if not found:
-        engine.diagnose()
-    known = {tag: found.get(id_.split(":")[-1]) for tag, id_ in ids.items()}
-    return {tag: Image(tag, data) for tag, data in known.items() if data}
+    wanted = {tag: id_.split(":")[-1] for tag, id_ in ids.items()}
+    if process.returncode:
+        there = {id_.split(":")[-1] for id_ in engine.query("image", "ls", "-aq", "--no-trunc").split()}
+        if there & set(wanted.values()) - set(found):
+            raise EngineError("%s image inspect failed" % engine.program[-1])
+    return {tag: Image(tag, found[id_]) for tag, id_ in wanted.items() if id_ in found}
 
 
 def find_image(engine: Engine, reference: str) -> Optional[Image]:
@@ -1550,6 +1559,8 @@ def build_image(session: Session, env: Env, tag: str, command: Sequence[str], no
 
 def build_hint(env: Env) -> str:
     base, _ = base_of(env.read("dockerfile"))
+    if env.read("requirements.txt").strip():
+        return "dockerfile and requirements.txt are in %s" % env.folder
     return "the base image %s needs Python 3 with venv; what packages need of the system (git, gcc) goes on the apt-get line of %s" % (
         base.replace("${REPOSITORY}", ""), os.path.join(env.folder, "dockerfile"))
 
@@ -1653,6 +1664,7 @@ def change_packages(session: Session, env: Env, change: Change, command: Sequenc
                 return {}
             promote(engine, env, images)
         except BaseException:
+            remove_half_written(env)
             if env.hashes() == latest_hashes:  # else requirements.txt is the new one, and the next command finishes
                 remove_temporary(engine, env, env.id)
             raise
@@ -2096,7 +2108,9 @@ def survey(session: Session) -> Tuple[Dict[str, str], List[Tuple[str, str]]]:
              "environments": session.place.envs, "settings": session.place.conf}
     try:
         found["engine"] = "%s %s" % (session.settings["engine"], engine.query("version", "--format", "{{.Server.Version}}", timeout=20).strip())
-        found["builder"] = {"buildx": "BuildKit (buildx)", "buildkit": "BuildKit (of the old client)", "podman": "podman", "classic": "the old one: no cache of downloads, no credentials (docker-buildx brings BuildKit)"}[engine.builder()]
+        builders = {"buildx": "BuildKit (buildx)", "buildkit": "BuildKit (of the old client)", "podman": "podman",
+                    "classic": "the old one: no cache of downloads, no credentials (docker-buildx brings BuildKit)"}
+        found["builder"] = builders[engine.builder()]
         compose = engine.ask("compose", "version", "--short")
         found["compose"] = compose.strip() if compose else "none"
     except PydockError as error:
@@ -2251,13 +2265,17 @@ def package_change(verb: Sequence[str], words: Sequence[str], args: argparse.Nam
 def add_requirement(change: Change, word: str) -> None:
     local = re.sub(r"^[^/]*@\s*(?=file:)", "", word)
     path = unquote(local[len("file://"):]) if local.startswith("file://") else word
+    extras = re.search(r"\[[A-Za-z0-9._, -]*\]$", path)
+    if extras and (word.startswith((".", "/", "~/")) or ".whl[" in word):
+        path = path[:extras.start()]
     if path != word or word.startswith((".", "/", "~/")) or word.endswith(".whl") and "://" not in word:
         path = os.path.realpath(os.path.expanduser(path))
         if not os.path.exists(path):
             raise PydockError("there is no %s" % path, "a package is a name, a requirement, a URL, or a wheel or folder of this host")
-        change.mounts.append((path, "/dev/shm/src/%d/%s" % (len(change.mounts), os.path.basename(path))))
+        target = "%d,%s" % (len(change.mounts), extras.group().replace(" ", "")) if extras else str(len(change.mounts))
+        change.mounts.append((path, "/dev/shm/src/%s/%s" % (target, os.path.basename(path))))
         wheel = re.match(r"([A-Za-z0-9_.]+)-[^/]*\.whl$", os.path.basename(path))
-        change.asked += [canonical(wheel.group(1))] if wheel else []
+        change.asked.append(canonical(wheel.group(1)) if wheel else word)
         return
     if word.startswith("-"):
         raise PydockError("'%s' is not a package" % word, "options of the installer come after --")
@@ -2279,10 +2297,12 @@ def add_file(change: Change, path: str) -> None:
         seen.add(file)
         try:
             with open(file, encoding="utf-8") as handle:
-                lines = handle.read().splitlines() if not file.endswith(".toml") else []
+                lines = handle.read().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise PydockError("cannot read %s: %s" % (file, getattr(error, "strerror", None) or error)) from None
-        for line in lines:
+        for url in sorted(set(re.findall(r'(?m)^index = "(https?://[^"]+)"', "\n".join(lines))) - {"https://index/simple", "https://index/simple/"}):
+            change.options.append("--extra-index-url " + url)
+        for line in lines if not file.endswith(".toml") else []:
             no_password(line, "a line of %s" % file)
             included = re.match(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]*([^\s#]+)", line)
             if included and "://" not in included.group(1):

@@ -134,7 +134,7 @@ class WhatDockerGets(unittest.TestCase):
     def test_without_an_init_of_the_engine_pydock_brings_one(self) -> None:
         got = self.run_argv(init=False)
         self.assertNotIn("--init", got)
-        self.assertEqual(got[got.index("img") + 1:], ["python3", "-c", pydock.INIT_PY, "ls", "-l"])
+        self.assertEqual(got[got.index("img") + 1:], ["python3", "-ISc", pydock.INIT_PY, "ls", "-l"])
 
     def test_where_the_dockerfile_says_who_the_user_is_nobody_else_does(self) -> None:
         self.assertNotIn("-u", self.run_argv(user=""))
@@ -209,7 +209,7 @@ class TheDockerfile(Folder):
 
     def test_what_environments_have_in_common_comes_first(self) -> None:
         words = [line.split()[0] for line in self.render().splitlines() if re.match(r"[A-Z]+ ", line)]
-        self.assertEqual(words, "ARG FROM LABEL ARG ARG ARG RUN ENV RUN ARG COPY RUN COPY USER WORKDIR CMD".split())
+        self.assertEqual(words, "ARG FROM LABEL USER ARG ARG ARG RUN ENV RUN ARG COPY RUN COPY USER WORKDIR ENTRYPOINT CMD".split())
 
     def test_the_repository_stands_before_a_base_image_without_a_registry(self) -> None:
         for image, line in {"python:{version}-slim": "${REPOSITORY}python:3.12-slim", "library/python:{version}": "${REPOSITORY}library/python:3.12",
@@ -755,7 +755,7 @@ class TheParentOfAPipe(Folder):
         engine.parent.mkdir(exist_ok=True)
         engine.write_text("#!/bin/sh\necho \"$@\" >>'%s/calls'\n" % self.tmp, encoding="utf-8")
         engine.chmod(0o755)
-        command = ["sh", "-c", pydock.PIPE_SH, "pydock", "the-container", pydock.shell_join([str(engine)]), *client]
+        command = ["sh", "-c", pydock.PIPE_SH, "pydock", "the-container", pydock.shell_join([str(engine)]), "", *client]
         process = subprocess.Popen(command, **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **options})
         self.addCleanup(finish, process)
         return process
