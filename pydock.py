@@ -40,6 +40,8 @@ VERSION = r"\d+(?:\.\d+){0,2}(?:-rc|(?:a|b|rc)\d+)?"
 USERNAME = r"[a-z_][a-z0-9_.-]{0,31}"
 REQUIREMENT = r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?=$|[\[<>=!~;@(\s])"
 MAX_LAYERS = 110  # the engine stops at 125
+BUILDX = ("buildx", "version")
+CLIENT = ("version", "--format", "{{.Client.Version}}")
 CACHE = "pydock-cache"  # the volume of downloads, one for all: packages are installed by root, whoever asks
 
 # One line of shell for each thing that an installer must be told, shared by the dockerfile and `install`.
@@ -114,7 +116,7 @@ for source in /dev/shm/src/*/*; do  # what is no wheel is made one, from a copy:
     case $source in
     *.whl) cp "$source" /tmp/pydock/wheels ;;
     *) cp -R "$source" /tmp/pydock/
-       if [ "$pip" = pip ]; then pip wheel --no-deps -w /tmp/pydock/wheels "/tmp/pydock/${source##*/}" </dev/null >&2
+       if [ "$pip" = pip ]; then pip wheel --no-deps --use-pep517 -w /tmp/pydock/wheels "/tmp/pydock/${source##*/}" </dev/null >&2
        else $uv build --wheel -o /tmp/pydock/wheels "/tmp/pydock/${source##*/}" </dev/null >&2; fi ;;
     esac
     number=${source%/*}; extras=${number#*,}; if [ "$extras" = "$number" ]; then extras=; fi
@@ -201,6 +203,8 @@ for name in sorted(set(packages) - hidden - seen):
     kept.insert(before[-1] + 1 if before else pins[0][1] if pins else len(kept), (name, pin(packages[name]) + "\n"))
 if job["write"]:
     add = [option + "\n" for option in job["options"] if option + "\n" not in lines]
+    if any(option.startswith("--index-url") for option in add):  # there is one, and the last would win
+        kept = [(name, line) for name, line in kept if not re.match(r"\s*(-i\b|--index-url\b)", line)]
     with open(path, "w", **exact) as f:
         f.write("".join(add + [line for _, line in kept]))
 listing = ",".join("%s==%s" % (name, packages[name].version) for name in sorted(set(packages) - hidden))
@@ -367,6 +371,7 @@ class Engine:
         self.program = program
         self.podman = os.path.basename(program[-1]).startswith("podman")
         self.sudo = os.path.basename(program[0]) == "sudo"
+        self.early: Dict[Tuple[str, ...], subprocess.Popen[bytes]] = {}
 
     def command(self, argv: Sequence[str], environ: Sequence[str] = ()) -> List[str]:
         """`environ` holds 'K=V' that the engine must see; sudo passes on only what stands on its own command line."""
@@ -413,9 +418,13 @@ class Engine:
             self.end(process)
             raise
 
+    def ahead(self, *argv: str) -> None:
+        """Starts a reading command whose answer `query` or `ask` will want soon."""
+        self.early[argv] = self.start(argv, err="keep")
+
     def query(self, *argv: str, timeout: Optional[float] = None) -> str:
         """What the engine answers to a reading command. EngineError where it fails, with the cause if it can be told."""
-        process = self.start(argv, err="keep")
+        process = self.early.pop(argv, None) or self.start(argv, err="keep")
         out, err = self.finish(process, timeout=timeout)
         if process.returncode:
             self.diagnose()
@@ -424,7 +433,7 @@ class Engine:
 
     def ask(self, *argv: str) -> Optional[str]:
         """As `query`, but None where the engine says no."""
-        process = self.start(argv)
+        process = self.early.pop(argv, None) or self.start(argv)
         out, _ = self.finish(process)
         return None if process.returncode else out.decode(errors="surrogateescape")
 
@@ -563,10 +572,9 @@ class Engine:
             return "podman"
         if os.environ.get("DOCKER_BUILDKIT") == "0":
             return "classic"
-        if self.ask("buildx", "version") is not None:
+        if self.ask(*BUILDX) is not None:
             return "buildx"
-        version = self.query("version", "--format", "{{.Client.Version}} {{.Server.Version}}")
-        client = re.match(r"\d+", version)
+        client = re.match(r"\d+", self.query(*CLIENT))
         return "buildkit" if client and 18 <= int(client.group()) < 23 else "classic"
 
 
@@ -1032,6 +1040,7 @@ def requirement_name(text: str) -> str:
 
 
 def no_password(text: str, what: str) -> None:
+    what = re.sub(r"://[^/@\s]*@", "://***@", what)
     if re.search(r"://[^/@\s]*:[^/@\s]*@|https?://[^/@\s]+@", text):
         raise PydockError("%s has a user or password in it, which would be written to requirements.txt" % what,
                           "put it into ~/.netrc: machine HOST login USER password SECRET")
@@ -1172,11 +1181,11 @@ def mount_value(source: str, target: str, readonly: bool = False) -> str:
 
 def publish_value(port: str) -> str:
     """-p 8888 is 127.0.0.1:8888:8888, and 8080:80 is 127.0.0.1:8080:80; an address that is given stays."""
-    if port.startswith("[") or port.count(":") >= 2:
-        return port
-    if ":" not in port:
-        port = "%s:%s" % (port.split("/")[0], port)
-    return "127.0.0.1:" + port
+    if not port.startswith("[") and port.count(":") < 2:
+        port = "127.0.0.1:%s" % (port if ":" in port else "%s:%s" % (port.split("/")[0], port))
+    if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[0-9.]+|):(\d+(-\d+)?)?:\d+(-\d+)?(/(tcp|udp|sctp))?", port):
+        raise PydockError("'%s' is not a port" % port, "-p 8888, -p HOST:INSIDE, or -p ADDRESS:HOST:INSIDE")
+    return port
 
 
 SYSTEM = set("bin boot dev etc lib lib32 lib64 libx32 proc run sbin sys usr".split())
@@ -1465,10 +1474,10 @@ def remove_temporary(engine: Engine, env: Env, mark: str) -> None:
         engine.drop("rmi", "%s:tmp-%s%s" % (env.repo, mark, end))
 
 
-def remove_images(engine: Engine, env: Env, but: str = "no") -> bool:
-    """Removes every tag of the environment's name that pydock made, `but` those that begin so; whether all of them went."""
+def remove_images(engine: Engine, env: Env) -> bool:
+    """Removes every tag of the environment's name that pydock made; whether all of them went."""
     tags = [image.tag for image in images_of(engine, env).values() if "pydock.folder" in image.labels or image.tag.startswith("tmp-")]
-    return all([engine.drop("rmi", "%s:%s" % (env.repo, tag)) for tag in tags if not tag.startswith(but)])
+    return all([engine.drop("rmi", "%s:%s" % (env.repo, tag)) for tag in tags])
 
 
 class Secret:
@@ -1660,17 +1669,20 @@ def change_packages(session: Session, env: Env, change: Change, command: Sequenc
             made = commit_change(session, env, change, command, env.latest)
             after = made.packages() if made else {}
             if made and latest and after == before and made.made_of(latest_hashes) and not change.mounts:
-                engine.drop("rmi", env.temporary_tag)
+                remove_temporary(engine, env, env.id)
                 return {}
             promote(engine, env, images)
-        except BaseException:
-            remove_half_written(env)
-            if env.hashes() == latest_hashes:  # else requirements.txt is the new one, and the next command finishes
-                remove_temporary(engine, env, env.id)
-            raise
-        finally:
             engine.drop("rm", "-f", env.temporary)
-        drop_old_states(session, env)
+            drop_old_states(session, env)
+        except BaseException:
+            engine.drop("rm", "-f", env.temporary)
+            remove_half_written(env)
+            if env.hashes() == latest_hashes:
+                remove_temporary(engine, env, env.id)
+                talk.say("%s is as it was" % env.name)
+            else:  # the next command finishes what may be left to do
+                talk.say("%s was changed already" % env.name)
+            raise
         return {name: after.get(name, "") for name in sorted({*before, *after}) if before.get(name) != after.get(name)}
 
 
@@ -1741,13 +1753,13 @@ def keep_files(env: Env, text: str, wheels: Sequence[str]) -> None:
 def change_error(env: Env, change: Change, error: EngineError) -> PydockError:
     """The error behind a failed installer. What it said decides nothing, it only helps to find a fitting hint."""
     if error.code == 41:
-        return PydockError("these packages do not fit together (see above); nothing was changed", "name all of them in one command, with versions that fit")
+        return PydockError("these packages do not fit together (see above)", "name all of them in one command, with versions that fit")
     for pattern, tool, what in ((r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'", "git", "has no git"),
                                 (r"gcc|g\+\+|\bcc\b.*(not found|No such file)|[Cc]ompiler", "gcc", "may lack the compiler that a package needs")):
         if re.search(pattern, error.output):
             return PydockError("the image of %s %s" % (env.name, what), "put %s on the apt-get line of %s, then: pydock build %s (or: pydock create --apt %s)" % (
                 tool, os.path.join(env.folder, "dockerfile"), env.title, tool))
-    return PydockError("cannot %s %s in %s: what failed is above; nothing was changed" % (change.verb, " ".join(change.asked or change.gone) or "that", env.name))
+    return PydockError("cannot %s %s in %s: what failed is above" % (change.verb, " ".join(change.asked or change.gone) or "that", env.name))
 
 
 def fetch_files(engine: Engine, env: Env, mounts: bool) -> Tuple[Optional[str], List[str]]:
@@ -1785,7 +1797,7 @@ def fetch_files(engine: Engine, env: Env, mounts: bool) -> Tuple[Optional[str], 
         raise
     if process.returncode or text is None:
         engine.diagnose()
-        raise EngineError("%s cp failed; nothing was changed" % engine.program[-1])
+        raise EngineError("%s cp failed" % engine.program[-1])
     return text, wheels
 
 
@@ -1816,19 +1828,25 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
         raise PydockError("there is no Python %s for environments" % version, "pydock create %s %s" % (env.title, session.settings["python"]))
     image = args.image or session.settings["image"]
     text = render_dockerfile(checked("image", image, "--image"), version, [checked_apt(p) for p in args.apt], checked_user(args.user))
+    images: Dict[str, Image] = {}
     if not args.no_build:
+        base = base_of(text)[0].replace("${REPOSITORY}", session.settings["repository"])
+        for question in (BUILDX, CLIENT, ("image", "inspect", base)) if not session.engine.podman else ():
+            session.engine.ahead(*question)
         sweep(session)
-        check_owner(env, images_of(session.engine, env))
-        base_image(session, base_of(text)[0].replace("${REPOSITORY}", session.settings["repository"]), version)
-    create(session, env, text, change, args.no_build, args.line)
+        images = images_of(session.engine, env)
+        check_owner(env, images)
+        base_image(session, base)
+    create(session, env, text, change, images, args)
     report(env, "created %s (Python %s)%s" % (env.name, base_of(text)[1] or version, " in %s" % env.folder if env.place.mode == "local" else ""),
            "pydock %s %s" % ("build" if args.no_build else "shell", env.title))
     return 0
 
 
-def create(session: Session, env: Env, dockerfile: str, change: Change, no_build: bool, command: Sequence[str]) -> None:
-    """Everything is made in a hidden folder beside the final one, which it becomes by one rename."""
-    engine = session.engine
+def create(session: Session, env: Env, dockerfile: str, change: Change, old: Dict[str, Image], args: argparse.Namespace) -> None:
+    """Everything is made in a hidden folder beside the final one, which it becomes by one rename. `old` are the images of an
+    environment of this name whose folder is gone."""
+    engine, no_build = session.engine, args.no_build
     made = make_folder(env.place.envs)
     if not talk.dry_run:
         env.folder = os.path.join(os.path.realpath(env.place.envs), env.name)
@@ -1840,13 +1858,14 @@ def create(session: Session, env: Env, dockerfile: str, change: Change, no_build
             env.write("requirements.txt", "")
             packages = bool(change.words or change.mounts)
             if not no_build:
-                build_new(session, env, change if packages else None, command)
+                build_new(session, env, change if packages else None, args.line)
             elif packages:
                 raise PydockError("packages are installed into an image, which --no-build leaves out", "write them into requirements.txt")
             rename_new(env)
             env.work = env.folder
             if not no_build:
-                remove_images(engine, env, "tmp-")  # of one of this name whose folder is gone
+                for tag in old:
+                    engine.drop("rmi", "%s:%s" % (env.repo, tag))
                 promote(engine, env, {})
     except BaseException:
         if not talk.dry_run:
@@ -1890,9 +1909,9 @@ def rename_new(env: Env) -> None:
         raise PydockError("the environment '%s' was created by somebody else meanwhile" % env.name, "pydock list") from None
 
 
-def base_image(session: Session, image: str, version: str) -> None:
+def base_image(session: Session, image: str) -> None:
     """Gets the base image where it is not here yet, so that an unknown version is told from a broken build."""
-    if "$" in image or session.engine.ask("image", "inspect", "--format", "{{.Id}}", image) is not None:
+    if "$" in image or session.engine.ask("image", "inspect", image) is not None:
         return
     try:
         session.engine.change("pull", image, show=True)
@@ -2256,6 +2275,8 @@ def package_change(verb: Sequence[str], words: Sequence[str], args: argparse.Nam
             no_password(value, option)
             change.words += [option, value]
             change.options.append("%s %s" % (option, value))
+    for word in args.installer_args:
+        no_password(word, "'%s'" % word)
     change.words += (["--pre"] if args.pre else []) + list(args.installer_args)
     for path in args.requirement:
         add_file(change, path)
@@ -2342,6 +2363,7 @@ def cmd_uninstall(session: Session, args: argparse.Namespace) -> int:
 
 def cmd_update(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
+    env.hashes()
     change = package_change(["install", "--upgrade"], args.packages, args)
     if not args.packages and not args.requirement:
         names = [requirement_name(line) for line in env.read("requirements.txt").splitlines()
@@ -2475,6 +2497,7 @@ COMMANDS: Dict[str, Tuple[str, str, Callable[[argparse.ArgumentParser], None], s
 ALIASES = {"ls": "list", "envs": "list", "rm": "delete"}
 OTHER_WORDS = {"exec": "run", "add": "install", "remove": "uninstall", "env": "list", "upgrade": "update", "sync": "build", "info": "config",
                "new": "create", "init": "create", "enter": "shell", "activate": "shell", "destroy": "delete", "freeze": "list"}
+EVERYWHERE = {"-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global"}
 TAKE_VALUE = ("-p", "--publish", "-v", "--volume", "-e", "--env", "--env-file", "--gpus", "--network", "--platform", "-o", "--option")
 
 
@@ -2544,7 +2567,7 @@ def parse(argv: List[str]) -> argparse.Namespace:
     elif "--" in own:
         own, rest = own[:own.index("--")], own[own.index("--") + 1:]
     needs = COMMANDS[name][1].split("[")[0].split()
-    if needs and not [word for word in own if not word.startswith("-")] and not {"-h", "--help"} & set(own):
+    if needs and set(own) <= EVERYWHERE:
         raise NeedsArguments(name)
     if name == "run" and not {"-h", "--help"} & set(own):
         if not rest:
@@ -2559,8 +2582,7 @@ def parse(argv: List[str]) -> argparse.Namespace:
     elif name not in ("install", "update", "create") and rest:
         raise PydockError("unexpected argument: %s" % rest[0], "pydock %s --help" % name, 2)
     args.installer_args = rest
-    everywhere = ("-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global")
-    args.line = [name] + [word for word in own if word not in everywhere] + (["--"] + rest if rest else [])
+    args.line = [name] + [word for word in own if word not in EVERYWHERE] + (["--"] + rest if rest else [])
     return args
 
 
@@ -2621,7 +2643,7 @@ def prepare() -> None:
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     for name, fd, how in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(fd, how, encoding="utf-8", errors="surrogateescape"))
@@ -2638,8 +2660,11 @@ def flushed(status: int) -> int:
     """The status, once stdout is out; a reader that has gone is no error."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if not isinstance(error, BrokenPipeError):
+            talk.error("cannot write to stdout: %s" % error.strerror)
+            return 1
     return status
 
 
@@ -2647,7 +2672,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if argv == ["--version"]:
         print("pydock " + __version__)
-        return 0
+        return flushed(0)
     prepare()
     try:
         args = parse(argv)
@@ -2667,6 +2692,9 @@ def main(argv: Optional[List[str]] = None) -> int:
         return 128 + int(error.args[0])
     except BrokenPipeError:
         return flushed(0)
+    except OSError as error:  # of the system, not of pydock: a full disk, a folder without permission
+        talk.error(str(error))
+        return flushed(1) or 1
 
 
 if __name__ == "__main__":
