@@ -42,6 +42,7 @@ REQUIREMENT = r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?=$|[\[<>=!~;@(\
 MAX_LAYERS = 110  # the engine stops at 125
 BUILDX = ("buildx", "version")
 CLIENT = ("version", "--format", "{{.Client.Version}}")
+FILES = "/dev/shm/files"
 CACHE = "pydock-cache"  # the volume of downloads, one for all: packages are installed by root, whoever asks
 
 # One line of shell for each thing that an installer must be told, shared by the dockerfile and `install`.
@@ -775,8 +776,8 @@ def check_name(name: str) -> str:
     if re.fullmatch(NAME, name) and len(name) <= 64:
         return name
     close = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64].strip("-")
-    raise PydockError("%r is not a name for an environment" % name,
-                      "did you mean '%s'?" % close if close and close.isascii() else "small letters, digits, and single . _ - between them; 64 at most")
+    raise PydockError("%r is not a name for an environment" % name, ("did you mean '%s'? " % close if 2 * len(close) > len(name) else "")
+                      + "(small letters, digits, and single . _ - between them; 64 at most)")
 
 
 def sha256(data: bytes) -> str:
@@ -803,7 +804,9 @@ class Env:
 
     @property
     def title(self) -> str:
-        return self.name if self.place.mode == "global" else "--local " + self.name
+        """The name as it is to be typed here."""
+        usual = local_place() or global_place()
+        return self.name if usual.mode == self.place.mode else "--%s %s" % (self.place.mode, self.name)
 
     def path(self, file: str) -> str:
         return os.path.join(self.work, file)
@@ -1017,7 +1020,8 @@ def classic_dockerfile(text: str, labels: Dict[str, str]) -> str:
     """The text for a builder that refuses --mount, and takes a step for each label. The first label tells its untagged
     leftovers from everybody else's."""
     text = re.sub(r"(?mi)^([ \t]*RUN(?:\s|\\\n)+)(?:--mount=\S+\s*(?:\\\n\s*)?)+", r"\1", text)
-    text = re.sub(r"(?m)^LABEL pydock=1$", "LABEL pydock=1 pydock.builder=classic", text)
+    if not talk.dry_run:  # of a pasted script nobody holds the lock that keeps its build from being swept
+        text = re.sub(r"(?m)^LABEL pydock=1$", "LABEL pydock=1 pydock.builder=classic", text)
     return text + ("\n" + label_words(labels) + "\n" if labels else "")
 
 
@@ -1275,7 +1279,8 @@ class Session:
         if other and name in other.names():
             hint = "there is a %s one: pydock --%s %s" % (other.mode, other.mode, shell_join(self.line))
         else:
-            hint = nearest(name, place.names()) or "pydock create %s" % env.title
+            names = ", ".join(place.names()[:8])
+            hint = nearest(name, place.names()) or (names and "there are: %s; a new one: " % names) + "pydock create %s" % env.title
         raise PydockError("no %s environment '%s'" % (place.mode, name), hint)
 
 
@@ -1693,6 +1698,7 @@ class Change:
         self.verb = verb
         self.words = list(words)
         self.mounts: List[Tuple[str, str]] = []
+        self.files: Dict[str, str] = {}  # text by path in the container
         self.asked: List[str] = []
         self.gone: List[str] = []
         self.options: List[str] = []
@@ -1710,7 +1716,8 @@ class Change:
         job = {"folder": "/opt/pydock", "gone": self.gone, "asked": self.asked, "options": self.options, "write": True}
         known = "INSTALLER=%s USER_UID=%s USER_GID=%s\n" % (settings["installer"], uid, gid or uid)
         freeze = "python -BIc %s %s\n" % (shlex.quote(FREEZE_PY), shlex.quote(json.dumps(job)))
-        return ("" if talk.dry_run else settings_sh()) + known + CHANGE_SH + freeze
+        files = ["mkdir -p %s\n%s\n" % (shell_join([os.path.dirname(path)]), heredoc(["cat"], text, path)) for path, text in self.files.items()]
+        return ("" if talk.dry_run else settings_sh()) + known + "".join(files) + CHANGE_SH + freeze
 
 
 def commit_change(session: Session, env: Env, change: Change, command: Sequence[str], base: str) -> Optional[Image]:
@@ -1753,7 +1760,8 @@ def keep_files(env: Env, text: str, wheels: Sequence[str]) -> None:
 def change_error(env: Env, change: Change, error: EngineError) -> PydockError:
     """The error behind a failed installer. What it said decides nothing, it only helps to find a fitting hint."""
     if error.code == 41:
-        return PydockError("these packages do not fit together (see above)", "name all of them in one command, with versions that fit")
+        return PydockError("these packages do not fit together (see above)", "uninstall what needs them, too" if change.gone else
+                           "name all of them in one command, with versions that fit")
     for pattern, tool, what in ((r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'", "git", "has no git"),
                                 (r"gcc|g\+\+|\bcc\b.*(not found|No such file)|[Cc]ompiler", "gcc", "may lack the compiler that a package needs")):
         if re.search(pattern, error.output):
@@ -1826,6 +1834,9 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
     version = given or python_version_file() or session.settings["python"]
     if not version.startswith("3") or not re.match(r"3(\.|$)", version):
         raise PydockError("there is no Python %s for environments" % version, "pydock create %s %s" % (env.title, session.settings["python"]))
+    for word in words:
+        if re.fullmatch("python|(python)?=*" + VERSION, word):
+            raise PydockError("'%s' is no package" % word, "the version comes right after the name: pydock create %s 3.12 PKG…" % env.title)
     image = args.image or session.settings["image"]
     text = render_dockerfile(checked("image", image, "--image"), version, [checked_apt(p) for p in args.apt], checked_user(args.user))
     images: Dict[str, Image] = {}
@@ -2305,39 +2316,47 @@ def add_requirement(change: Change, word: str) -> None:
 
 
 def add_file(change: Change, path: str) -> None:
-    """-r FILE: it, and the files that it includes, are mounted under one folder, so that they find each other."""
+    """-r FILE: its text and that of the files that it includes go to one folder of the container, where they find each
+    other; lines that name a folder of this host do not, for they are packages of their own."""
     path = os.path.abspath(path)
-    pending, seen = [path], set()
-    if os.path.basename(path) == "pyproject.toml":
-        seen.add(os.path.dirname(path))
-        pending = []
+    pending = [path]
     while pending:
         file = os.path.normpath(pending.pop())
-        if file in seen:
+        if FILES + file in change.files:
             continue
-        seen.add(file)
         try:
             with open(file, encoding="utf-8") as handle:
-                lines = handle.read().splitlines()
+                text = handle.read()
         except (OSError, UnicodeDecodeError) as error:
             raise PydockError("cannot read %s: %s" % (file, getattr(error, "strerror", None) or error)) from None
-        for url in sorted(set(re.findall(r'(?m)^index = "(https?://[^"]+)"', "\n".join(lines))) - {"https://index/simple", "https://index/simple/"}):
-            change.options.append("--extra-index-url " + url)
-        for line in lines if not file.endswith(".toml") else []:
-            no_password(line, "a line of %s" % file)
-            included = re.match(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]*([^\s#]+)", line)
-            if included and "://" not in included.group(1):
-                pending.append(os.path.join(os.path.dirname(file), included.group(1)))
-            if re.match(r"\s*(-e\b|--editable|\.{0,2}/|\.\s*$)", line):
-                raise PydockError("%s names a folder of this host: %s" % (file, line.strip()), "name it as a package: pydock install NAME ./FOLDER")
-            if re.match(r"\s*(-i\b|--index-url|--extra-index-url)", line):
-                change.options.append(line.strip())
-            name = requirement_name(line)
-            change.asked += [name] if name else []
-    if not os.path.isfile(path):
-        raise PydockError("there is no file %s" % path)
-    change.words += ["-r", "/dev/shm/files" + path]
-    change.mounts += [(file, "/dev/shm/files" + file) for file in sorted(seen)]
+        if file.endswith(".toml"):
+            for url in sorted(set(re.findall(r'(?m)^index = "(https?://[^"]+)"', text)) - {"https://index/simple", "https://index/simple/"}):
+                change.options.append("--extra-index-url " + url)
+        else:
+            text = "".join(line for line in text.splitlines(True) if keep_line(change, file, line, pending))
+        change.files[FILES + file] = text
+    if os.path.basename(path) == "pyproject.toml":  # may name a readme, or a backend that reads the folder
+        change.mounts.append((os.path.dirname(path), FILES + os.path.dirname(path)))
+        del change.files[FILES + path]
+    change.words += ["-r", FILES + path]
+
+
+def keep_line(change: Change, file: str, line: str, pending: List[str]) -> bool:
+    """Whether a line of a requirements file goes to the installer as it is; what else it asks for is noted."""
+    no_password(line, "a line of %s" % file)
+    included = re.match(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]*([^\s#]+)", line)
+    if included and "://" not in included.group(1):
+        pending.append(os.path.join(os.path.dirname(file), included.group(1)))
+    if re.match(r"\s*(-e\b|--editable)", line):
+        talk.say("left out '%s' of %s: the current folder is in every run anyway" % (line.strip(), file))
+        return False
+    if re.match(r"\s*(\.{0,2}/|\.\s*$)", line):
+        add_requirement(change, os.path.join(os.path.dirname(file), re.split(r"\s+#", line.strip())[0]))
+        return False
+    if re.match(r"\s*(-i\b|--index-url|--extra-index-url)", line):
+        change.options.append(line.strip())
+    change.asked += [requirement_name(line)] if requirement_name(line) else []
+    return True
 
 
 def cmd_install(session: Session, args: argparse.Namespace) -> int:
@@ -2455,7 +2474,7 @@ def args_shell(p: argparse.ArgumentParser) -> None:
 
 def args_run(p: argparse.ArgumentParser) -> None:
     add_run_options(p)
-    p.add_argument("command", metavar="CMD", nargs="+", help="the program and its arguments, as they are")
+    p.add_argument("command", metavar="CMD", nargs="*", help="the program and its arguments, as they are")
     p.set_defaults(func=cmd_run)
 
 
@@ -2569,10 +2588,8 @@ def parse(argv: List[str]) -> argparse.Namespace:
     needs = COMMANDS[name][1].split("[")[0].split()
     if needs and set(own) <= EVERYWHERE:
         raise NeedsArguments(name)
-    if name == "run" and not {"-h", "--help"} & set(own):
-        if not rest:
-            raise PydockError("no program was named", "pydock run %s python" % own[-1], 2)
-        own.append("CMD")
+    if name == "run" and not rest and not {"-h", "--help"} & set(own):
+        raise PydockError("no program was named", "pydock run %s python" % own[-1], 2)
     p = make_parser(name)
     args = p.parse_args(own) if name in ("run", "shell") else p.parse_intermixed_args(own)
     if name == "run":
@@ -2582,7 +2599,7 @@ def parse(argv: List[str]) -> argparse.Namespace:
     elif name not in ("install", "update", "create") and rest:
         raise PydockError("unexpected argument: %s" % rest[0], "pydock %s --help" % name, 2)
     args.installer_args = rest
-    args.line = [name] + [word for word in own if word not in EVERYWHERE] + (["--"] + rest if rest else [])
+    args.line = [name] + [word for word in own if word not in EVERYWHERE] + (["--"] if rest and name != "run" else []) + rest
     return args
 
 
@@ -2677,7 +2694,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     try:
         args = parse(argv)
         talk.quiet, talk.verbose, talk.dry_run = args.quiet, args.verbose, args.dry_run
-        return flushed(args.func(Session(find_place(args.mode), args.line), args))
+        status: int = args.func(Session(find_place(args.mode), args.line), args)
+        if talk.dry_run:
+            talk.say("dry run: nothing was changed")
+        return flushed(status)
     except SystemExit as error:  # of --help and --version
         return flushed(int(error.code or 0))
     except NeedsArguments as error:
@@ -2694,7 +2714,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         return flushed(0)
     except OSError as error:  # of the system, not of pydock: a full disk, a folder without permission
         talk.error(str(error))
-        return flushed(1) or 1
+        return flushed(1)
 
 
 if __name__ == "__main__":
