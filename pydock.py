@@ -776,7 +776,7 @@ def check_name(name: str) -> str:
     if re.fullmatch(NAME, name) and len(name) <= 64:
         return name
     close = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64].strip("-")
-    raise PydockError("%r is not a name for an environment" % name, ("did you mean '%s'? " % close if 2 * len(close) > len(name) else "")
+    raise PydockError("%r is not a name for an environment" % name, ("did you mean '%s'? " % close if 2 * len(close) >= len(name) > 0 else "")
                       + "(small letters, digits, and single . _ - between them; 64 at most)")
 
 

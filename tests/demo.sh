@@ -8,7 +8,7 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/pydock-demo.XXXXXX")
 prefix=demo$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
 # The engine's client, and an installer, still have what they are told in the real home.
-if [ -d "$HOME/.docker" ]; then export DOCKER_CONFIG=${DOCKER_CONFIG:-$HOME/.docker}; fi
+if [ -f "$HOME/.docker/config.json" ] || [ -d "$HOME/.docker/cli-plugins" ]; then export DOCKER_CONFIG=${DOCKER_CONFIG:-$HOME/.docker}; fi
 if [ -f "$HOME/.config/pip/pip.conf" ]; then export PIP_CONFIG_FILE=${PIP_CONFIG_FILE:-$HOME/.config/pip/pip.conf}; fi
 export HOME=$tmp/home PYDOCK_PREFIX=$prefix
 mkdir -p "$HOME/project" "$tmp/bin"

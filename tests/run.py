@@ -7,6 +7,7 @@ slowest tests, skipped ones with their reasons, and as the last line the sum.
 import argparse
 import itertools
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,8 @@ def run_module(names: List[str], patterns: List[str], report: str) -> None:
     """In the process of one module: runs it and writes the file `report`. A test counts once, whatever its subtests do."""
     loader, result = unittest.TestLoader(), Timed()
     loader.testNamePatterns = [p if "*" in p else "*%s*" % p for p in patterns] or None
+    unittest.installHandler()  # Ctrl-C: the test at hand ends and cleans up, and no other one begins
+    unittest.registerResult(result)
     loader.loadTestsFromNames(names).run(result)
     failed: Dict[str, str] = {}
     for test, text in result.failures + result.errors + [(test, "unexpected success") for test in result.unexpectedSuccesses]:
@@ -51,7 +54,9 @@ def run_module(names: List[str], patterns: List[str], report: str) -> None:
     Path(report).write_text(json.dumps({"failed": failed, "skipped": skipped, "passed": passed, "times": result.times}), encoding="utf-8")
 
 
-def start(names: List[str], patterns: List[str]) -> Dict[str, Any]:
+def start(names: List[str], patterns: List[str], stopped: List[int]) -> Dict[str, Any]:
+    if stopped:
+        return {"failed": {names[0]: "interrupted"}, "skipped": {}, "passed": [], "times": {}}
     with tempfile.NamedTemporaryFile("r", encoding="utf-8", prefix="pydock-report-") as report:
         command = [sys.executable, __file__, "--report", report.name, *names, *("-k=" + pattern for pattern in patterns)]
         status = subprocess.run(command).returncode
@@ -73,8 +78,10 @@ def main() -> int:
     files = sorted(HERE.glob("test_*.py"), key=lambda file: -file.stat().st_size)  # the long ones first
     wanted = [[file.stem if fnmatch(file.stem, w) else w for w in words if fnmatch(file.stem, w.split(".")[0])] or [file.stem] * (not words) for file in files]
     lost = [word for word in words if not any(fnmatch(file.stem, word.split(".")[0]) for file in files)]
+    stopped: List[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: stopped.append(number))
     with ThreadPoolExecutor(args.jobs) as pool:
-        reports = list(pool.map(lambda names: start(names, args.patterns), filter(None, wanted)))
+        reports = list(pool.map(lambda names: start(names, args.patterns, stopped), filter(None, wanted)))
     failed = {key: text for report in reports for key, text in report["failed"].items()}
     failed.update((word, "there is no such test module") for word in lost)
     times = [(seconds, key) for report in reports for key, seconds in report["times"].items()]
@@ -86,7 +93,7 @@ def main() -> int:
     skipped = ["skipped: %s: %s" % item for report in reports for item in report["skipped"].items()]
     passed = sum(len(report["passed"]) for report in reports)
     print("\n".join(skipped + ["%d passed, %d failed, %d skipped" % (passed, len(failed), len(skipped))]))
-    return 1 if failed or not passed else 0
+    return 1 if failed or stopped or not passed else 0
 
 
 if __name__ == "__main__":

@@ -31,12 +31,12 @@ ENGINE = shlex.split(os.environ.get("PYDOCK_ENGINE", "docker"))
 PYTHON = "3.11"  # the base image that every engine of the tests has
 
 sys.path.insert(0, str(ROOT))
-import pydock  # noqa: E402
+import pydock as pydock  # noqa: E402
 
 FAKE = """#!{python} -IS
 # Passes everything on to the real engine, but for the calls named by FAKE_AT (comma-separated numbers, from 1): there
 # FAKE_DO says: fail, hang, hold (until the file `go` is there), kill (SIGKILL to pydock before the call), after (SIGKILL
-# after the call has done its work). A build holds pydock's lock on the real client, as if that had been called itself.
+# after the call has done its work).
 import fcntl, os, signal, subprocess, sys, time
 folder = {folder!r}
 with open(folder + "/calls", "a+") as calls:
@@ -55,10 +55,6 @@ while do == "hold" and not os.path.exists(folder + "/go"):
 if do == "kill":
     os.kill(os.getppid(), signal.SIGKILL)
     sys.exit(1)
-if sys.argv[1:2] == ["build"]:
-    lock = os.open({real!r}, os.O_RDONLY)
-    os.set_inheritable(lock, True)
-    fcntl.flock(lock, fcntl.LOCK_SH)
 if do == "after":
     subprocess.run([{real!r}, *sys.argv[1:]])
     os.kill(os.getppid(), signal.SIGKILL)
@@ -114,6 +110,9 @@ class Case(unittest.TestCase):
         self.home.mkdir()
         self.work.mkdir()
         self.environ = {k: v for k, v in os.environ.items() if not k.startswith("PYDOCK_") or k == "PYDOCK_ENGINE"}
+        client = os.path.expanduser("~/.docker")  # which engine its context names, and its plugins
+        if os.path.exists(client + "/config.json") or os.path.exists(client + "/cli-plugins"):
+            self.environ.setdefault("DOCKER_CONFIG", client)
         self.environ.update(HOME=str(self.home), PYDOCK_PREFIX=self.prefix, PYDOCK_PYTHON=PYTHON)
         self.program = [sys.executable, "-IS", str(PYDOCK)]
 
