@@ -379,11 +379,11 @@ class Engine:
         return self.program[:1] + list(environ) + self.program[1:] + list(argv) if self.sudo else self.program + list(argv)
 
     def start(self, argv: Sequence[str], environ: Sequence[str] = (), feed: bool = False, out: str = "keep", err: str = "drop") -> subprocess.Popen[bytes]:
-        """`out` and `err` say what becomes of stdout and stderr: keep, drop, or show on our stderr; `feed`, that there will be a
-        stdin."""
+        """`out` and `err` say what becomes of stdout and stderr: keep, drop, merge into stdout, or show on our stderr;
+        `feed`, that there will be a stdin."""
         import subprocess
 
-        to = {"keep": subprocess.PIPE, "drop": subprocess.DEVNULL, "show": 2}
+        to = {"keep": subprocess.PIPE, "drop": subprocess.DEVNULL, "merge": subprocess.STDOUT, "show": 2}
         command = self.command(argv, environ)
         if talk.verbose:
             talk.say("+ " + shell_join(list(environ) + command if not self.sudo else command))
@@ -447,7 +447,7 @@ class Engine:
             return self.script(argv, data, capture, environ)
         see = show and see and not talk.quiet
         to = "show" if see and not capture else "keep"  # where nothing is kept, a terminal stays a terminal for it
-        process = self.start(argv, environ, data is not None, to, to)
+        process = self.start(argv, environ, data is not None, to, "merge" if show and not see and not capture else to)
         try:
             out, tail = self.relay(process, data, see)
         except BaseException:
@@ -455,7 +455,8 @@ class Engine:
             raise
         if process.returncode:
             if show and not see:
-                sys.stderr.write(("" if capture else out.decode(errors="replace")) + tail)
+                said = tail if capture else out.decode(errors="replace")
+                sys.stderr.write("\n".join(line if len(line) < 200 else line[:199] + "…" for line in said.splitlines()[-30:]) + "\n")
             self.diagnose()
             said = "" if show else ": " + last_line(tail.encode())
             raise EngineError("%s %s failed%s" % (self.program[-1], argv[0], said), code=process.returncode, output=tail)
@@ -665,7 +666,8 @@ def global_place() -> Place:
 
 
 def local_place() -> Optional[Place]:
-    """The current folder's `.pydock`, or that of the nearest folder above that belongs to the same user."""
+    """The `.pydock` of the current folder, or of the nearest above, that belongs to the caller: what somebody else has put
+    into /tmp is not run for it."""
     try:
         folder = start = os.getcwd()
         home = home_folder()
@@ -673,7 +675,7 @@ def local_place() -> Optional[Place]:
         return None
     while True:
         root = os.path.join(folder, ".pydock")
-        if folder != home and os.path.isdir(root) and (folder == start or os.stat(root).st_uid == os.getuid()):
+        if folder != home and os.path.isdir(root) and os.stat(root).st_uid == os.getuid():
             return Place("local", root, "%s has a .pydock" % ("the current folder" if folder == start else folder))
         if folder == os.path.dirname(folder):
             return None
@@ -691,7 +693,9 @@ def find_place(mode: Optional[str]) -> Place:
         local.why = "--local" if mode else local.why
         return local
     place = global_place()
-    place.why = "--global" if mode else "no .pydock in this folder or above it"
+    place.why = "--global" if mode else "no .pydock of yours in this folder or above it"
+    if not mode and os.path.isdir(".pydock") and os.path.realpath(".pydock") != place.root:
+        talk.warn("the .pydock of this folder belongs to another user and is left alone", "--local takes it")
     return place
 
 
