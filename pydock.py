@@ -1354,9 +1354,16 @@ def found_labels(found: str) -> Dict[str, str]:
 
 def remove_leftovers(engine: Engine, env: Env, images: Dict[str, Image]) -> None:
     """What a command that died has left: its temporary container and tags. Only under the environment's lock."""
-    for line in engine.query("ps", "-a", "--format", "{{.Names}}", "--filter", "name=%s--tmp-" % env.repo).split():
-        if line.startswith(env.repo + "--tmp-"):
-            engine.drop("rm", "-f", line)
+    import calendar
+    import time
+
+    names = engine.query("ps", "-a", "--format", "{{.Names}}", "--filter", "name=%s--" % env.repo, "--filter", "status=created").split()
+    names += engine.query("ps", "-a", "--format", "{{.Names}}", "--filter", "name=%s--tmp-" % env.repo).split()
+    for name in dict.fromkeys(name for name in names if name.startswith(env.repo + "--")):
+        created = engine.ask("container", "inspect", "--format", "{{json .Created}}", name) or ""
+        # A client that was killed at once leaves a container of `run` that never starts; a new one may be about to.
+        if "--tmp-" in name or created and time.time() - calendar.timegm(time.strptime(created[1:20], "%Y-%m-%dT%H:%M:%S")) > 60:
+            engine.drop("rm", "-f", name)
     remove_half_written(env)
     for tag in [tag for tag in images if tag.startswith("tmp-")]:
         engine.drop("rmi", "%s:%s" % (env.repo, images.pop(tag).tag))
@@ -1565,8 +1572,7 @@ def build_image(session: Session, env: Env, tag: str, command: Sequence[str], no
     except EngineError as error:
         if not engine.podman:
             sweep_classic(engine)
-        raise PydockError("cannot build %s: what failed is above; the image is as it was" % env.name if error.code != 130 else str(error),
-                          build_hint(env)) from None
+        raise PydockError("cannot build %s: what failed is above" % env.name if error.code != 130 else str(error), build_hint(env)) from None
     config = image_config(engine, built)
     command_line = ["python3", "-BIc", FREEZE_PY, json.dumps({"folder": "/opt/pydock", "gone": [], "asked": [], "options": [], "write": False})]
     found = engine.change(*work_argv(env.temporary, built, config, [], command_line), capture="found")
@@ -1576,11 +1582,12 @@ def build_image(session: Session, env: Env, tag: str, command: Sequence[str], no
 
 
 def build_hint(env: Env) -> str:
-    base, _ = base_of(env.read("dockerfile"))
-    if env.read("requirements.txt").strip():
+    dockerfile = env.read("dockerfile")
+    if env.work == env.folder:
         return "dockerfile and requirements.txt are in %s" % env.folder
-    return "the base image %s needs Python 3 with venv; what packages need of the system (git, gcc) goes on the apt-get line of %s" % (
-        base.replace("${REPOSITORY}", ""), os.path.join(env.folder, "dockerfile"))
+    if re.search(r"(?m)^RUN apt-get", dockerfile):
+        return "--apt takes names of the base image's own packages, and base images of Debian or Ubuntu"
+    return "the base image %s needs Python 3 with venv" % base_of(dockerfile)[0].replace("${REPOSITORY}", "")
 
 
 def image_config(engine: Engine, reference: str) -> Dict[str, Any]:
@@ -2495,6 +2502,7 @@ def args_install(p: argparse.ArgumentParser) -> None:
 def args_uninstall(p: argparse.ArgumentParser) -> None:
     p.add_argument("name", metavar="NAME")
     p.add_argument("packages", metavar="PKG", nargs="+")
+    p.add_argument("-y", "--yes", action="store_true", help="for the habit: nothing is asked")
     p.set_defaults(func=cmd_uninstall)
 
 
@@ -2680,7 +2688,8 @@ def prepare() -> None:
 def flushed(status: int) -> int:
     """The status, once stdout is out; a reader that has gone is no error."""
     try:
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if not isinstance(error, BrokenPipeError):
@@ -2710,6 +2719,8 @@ def main(argv: Optional[List[str]] = None) -> int:
         talk.error(str(error), error.hint)
         return error.status
     except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            print(file=sys.stderr)
         talk.error("interrupted")
         return 130
     except Terminated as error:

@@ -237,8 +237,8 @@ class ImageTest(SharedEnvironmentCase):
     def test_byte_code_is_there(self) -> None:
         for name in ("ds", "built"):
             with self.subTest(name=name):
-                found = engine("run", "--rm", "--pull", "never", self.image(name), "sh", "-c", "find /opt/venv -path '*-packages/__pycache__/*.pyc'").splitlines()
-                self.assertEqual(sorted({f.split("/")[-1].split(".")[0] for f in found} & {"six", "tabulate"}), ["six", "tabulate"])
+                found = engine("run", "--rm", "--pull", "never", self.image(name), "sh", "-c", "find /opt/venv -name '*.pyc'").splitlines()
+                self.assertTrue(any("-packages/__pycache__/six." in f for f in found) and any("-packages/tabulate/__pycache__/__init__." in f for f in found), found)
                 noise = self.run_pydock("run", name, "python", "-v", "-c", "import six").err
                 self.assertRegex(noise, r"six\.cpython-\d+\.pyc matches")
 

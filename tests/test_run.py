@@ -20,7 +20,7 @@ import unittest
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 from support import ENGINE, PYTHON, ROOT, Case, SharedCase, as_user, docker_groups, engine, pydock
 
@@ -125,6 +125,7 @@ class RunCase(SharedCase):
         """stdout of pydock, with binary pipes."""
         process = subprocess.Popen([*self.program, *argv], cwd=str(options.pop("cwd", self.work)), env={**self.environ, **options.pop("environ", {})},
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+        out: bytes
         out, err = process.communicate(input, timeout=120)
         self.assertEqual(process.returncode, status, err.decode(errors="replace"))
         self.assertNotIn(b"Traceback", err)
@@ -376,19 +377,25 @@ class Signals(RunCase):
                     self.assertEqual(self.finish(process), 5)
                     self.assertEqual((self.work / "count").read_text(), "1")
 
+    def end_while_made(self, stdout: int) -> None:
+        process = self.start("run", "e", *SLEEP, stdout=stdout)
+        self.addCleanup(process.kill)
+        self.wait_for(self.containers)
+        process.terminate()
+        self.assertNotEqual(self.finish(process), 0)
+        self.wait_for(lambda: not self.containers(), 30)
+
     def test_a_signal_while_the_container_is_made_leaves_none(self) -> None:
-        for stdout in (subprocess.PIPE, subprocess.DEVNULL):
-            process = self.start("run", "e", *SLEEP, stdout=stdout)
-            self.wait_for(self.containers)
-            process.terminate()
-            self.assertNotEqual(self.finish(process), 0)
-            self.wait_for(lambda: not self.containers(), 30)
+        self.end_while_made(subprocess.DEVNULL)
+
+    def test_a_signal_while_the_container_is_made_leaves_none_behind_a_pipe(self) -> None:
+        self.end_while_made(subprocess.PIPE)
 
     def test_a_signal_at_the_very_start_leaves_nothing(self) -> None:
         for call in (1, 2):  # while pydock asks for the image; while the client starts
             self.fake("hang", str(call))
             process = self.start("run", "e", *SLEEP)
-            self.wait_for(lambda: len(self.calls()) >= call)
+            self.wait_for(lambda wanted=call: len(self.calls()) >= wanted)  # type: ignore[misc]
             process.terminate()
             self.assertIn(self.finish(process), (143, -15))
             self.no_fake()
@@ -438,7 +445,8 @@ class FallbackSignals(Signals):
     def setUp(self) -> None:
         super().setUp()
         program = self.work / "without_init.py"
-        program.write_text("import sys\nsys.path.insert(0, %r)\nimport pydock\npydock.Engine.has_init = lambda self: False\nraise SystemExit(pydock.main())\n" % str(ROOT), encoding="utf-8")
+        text = "import sys\nsys.path.insert(0, %r)\nimport pydock\npydock.Engine.has_init = lambda self: False\nraise SystemExit(pydock.main())\n"
+        program.write_text(text % str(ROOT), encoding="utf-8")
         self.program = [sys.executable, "-IS", str(program)]
 
     def test_there_is_no_init_option(self) -> None:
@@ -678,13 +686,13 @@ class Users(Case):
 
     def test_the_group_is_the_callers_present_one(self) -> None:
         self.ok("create", "e", **self.become(1234, 1234))
-        other = {"preexec_fn": as_user(1234, 4321, docker_groups())}
+        other: Dict[str, Any] = {"preexec_fn": as_user(1234, 4321, docker_groups())}
         self.assertEqual(self.ok("run", "e", "sh", "-c", "touch made; id -g", **other), "4321\n")
         self.assertEqual((self.work / "made").stat().st_uid, 1234)
 
     def test_an_image_of_another_user_is_an_error(self) -> None:
         self.ok("create", "e", **self.become(1234, 1234))
-        other = {"preexec_fn": as_user(1235, 1235, docker_groups())}
+        other: Dict[str, Any] = {"preexec_fn": as_user(1235, 1235, docker_groups())}
         self.fails("run", "e", "true", says="1234", hint="pydock build e", **other)
         self.assertEqual(self.ok("run", "--root", "e", "id", "-u", **other), "0\n")
         self.assertEqual(self.containers(), [])
@@ -760,7 +768,9 @@ weird = ["a b", "", "--", "-p", "80", "\\udcff", "--flag=x", "-n", "-h"]
 for argv in (["run", "e", "prog", *weird], ["run", "e", "--", "prog", *weird], ["run", "--", "e", "prog", *weird]):
     args = pydock.parse(argv)
     assert (args.name, args.command, args.dry_run) == ("e", ["prog", *weird], False), (argv, args)
-args = pydock.parse(["--local", "run", "-p", "80", "-p81", "--publish=82", "-e", "-x=1", "-v", "-odd:/x", "-o", "--shm-size=1g", "--option=--init", "--network", "none", "--root", "-n", "e", "x", "-p", "83"])
+args = pydock.parse(["--local", "run", "-p", "80", "-p81", "--publish=82", "-e", "-x=1", "-v", "-odd:/x", "-o",
+                     "--shm-size=1g", "--option=--init", "--network", "none", "--root", "-n",
+                     "e", "x", "-p", "83"])
 assert args.publish == ["80", "81", "82"] and args.env == ["-x=1"] and args.volume == ["-odd:/x"], args
 assert args.option == ["--shm-size=1g", "--init"] and args.network == ["none"] and args.root and args.dry_run and args.mode == "local", args
 assert args.command == ["x", "-p", "83"], args
