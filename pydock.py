@@ -1989,7 +1989,8 @@ def listing(session: Session, args: argparse.Namespace) -> List[Dict[str, Any]]:
     engine, prefix = session.engine, session.settings["prefix"]
     places = [session.place] if args.mode else [place for place in (local_place(), global_place()) if place]
     envs = [Env(place, name, prefix) for place in places for name in place.names()]
-    found = engine.query("image", "ls", "--no-trunc", "--filter", "label=pydock.name", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
+    only = ["--filter", "label=pydock.name"] if args.all else []  # podman looks long into each image for a label
+    found = engine.query("image", "ls", "--no-trunc", *only, "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
     tags = {line.split()[0].split("localhost/")[-1]: line.split()[1] for line in found.splitlines()}
     wanted = {tag: id_ for tag, id_ in tags.items() if tag.endswith(":latest") and (args.all or tag in {env.latest for env in envs})}
     images = inspect(engine, wanted)

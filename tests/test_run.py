@@ -395,7 +395,7 @@ class Signals(RunCase):
         for call in (1, 2):  # while pydock asks for the image; while the client starts
             self.fake("hang", str(call))
             process = self.start("run", "e", *SLEEP)
-            self.wait_for(lambda wanted=call: len(self.calls()) >= wanted)  # type: ignore[misc]
+            self.wait_for(lambda wanted=call: len(self.calls()) >= wanted)
             process.terminate()
             self.assertIn(self.finish(process), (143, -15))
             self.no_fake()

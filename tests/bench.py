@@ -1,0 +1,359 @@
+#!/usr/bin/env python3
+"""What pydock costs, as a table: each row a ratio to the same thing by hand, interleaved in one run.
+
+    tests/bench.py [--only run,list] [-n TIMES]
+
+On the engine that answers, with pydock as install/linux.sh installs it, in a throw-away home. What it makes, it removes.
+A missed limit is told, not an error: times belong to a machine and its day.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+import pydock  # noqa: E402
+
+VERSION = "3.11"
+BASE = "python:%s-slim" % VERSION
+PACKAGES = ["pandas", "scikit-learn"]
+Row = Tuple[str, str, Optional[float], Tuple[float, float], float]  # what, against, ratio, its range, limit
+
+
+class Bench:
+    """A home, an installed pydock and a prefix of its own."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.tmp = Path(tempfile.mkdtemp(prefix="pydock-bench-")).resolve()
+        self.prefix = "bench" + os.urandom(4).hex()
+        self.program = shlex.split(os.environ.get("PYDOCK_ENGINE", "docker"))
+        real = os.path.expanduser("~")
+        self.environ = {key: value for key, value in os.environ.items() if not key.startswith("PYDOCK_") or key == "PYDOCK_ENGINE"}
+        if os.path.exists(real + "/.docker/config.json") or os.path.exists(real + "/.docker/cli-plugins"):
+            self.environ.setdefault("DOCKER_CONFIG", real + "/.docker")
+        if os.path.exists(real + "/.config/pip/pip.conf"):
+            self.environ.setdefault("PIP_CONFIG_FILE", real + "/.config/pip/pip.conf")
+        self.environ.update(HOME=str(self.tmp / "home"), PYDOCK_PREFIX=self.prefix)
+        self.work = self.tmp / "home" / "project"
+        self.work.mkdir(parents=True)
+        self.builder = self.choose_builder()
+        self.had_cache = self.quiet("volume", "inspect", pydock.CACHE)
+        subprocess.run(["sh", str(ROOT / "install" / "linux.sh"), "--prefix", str(self.tmp / "prefix")], check=True, stderr=subprocess.DEVNULL, env=self.environ)
+        self.pydock = str(self.tmp / "prefix" / "bin" / "pydock")
+        self.python = Path(self.pydock).read_bytes().split(b" ", 1)[0].decode()[2:]  # of its first line
+        self.counter = 0
+        self.filled = 0
+
+    def choose_builder(self) -> str:
+        """The builder that pydock will use: BuildKit, if any docker on PATH brings it."""
+        found = ""
+        for folder in os.environ["PATH"].split(os.pathsep):
+            client = os.path.join(folder, self.program[-1])
+            if os.access(client, os.X_OK):
+                builder = pydock.Engine(self.program[:-1] + [client]).builder()
+                found = found or builder
+                if builder != "classic" and found == "classic":
+                    (self.tmp / "bin").mkdir()
+                    (self.tmp / "bin" / self.program[-1]).symlink_to(client)
+                    self.environ["PATH"] = "%s:%s" % (self.tmp / "bin", self.environ["PATH"])
+                    return builder
+        return found
+
+    def run(self, argv: Sequence[str], data: Optional[str] = None, out: Any = subprocess.DEVNULL) -> str:
+        """Runs a command that must succeed, in the project's folder."""
+        done = subprocess.run(list(argv), input=data or "", stdout=out, stderr=subprocess.PIPE, text=True, env=self.environ, cwd=str(self.work))
+        if done.returncode:
+            sys.exit("bench.py: %s: status %d\n%s" % (shlex.join(argv), done.returncode, done.stderr))
+        return (done.stdout or "").strip()
+
+    def do(self, *argv: str) -> None:
+        self.run([self.pydock, *argv])
+
+    def engine(self, *argv: str, data: Optional[str] = None) -> str:
+        return self.run([*self.program, *argv], data, subprocess.PIPE)
+
+    def quiet(self, *argv: str) -> bool:
+        return subprocess.run([*self.program, *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self.environ).returncode == 0
+
+    def name(self) -> str:
+        self.counter += 1
+        return "e%d" % self.counter
+
+    def image(self, name: str) -> str:
+        return "%s-%s:latest" % (self.prefix, name)
+
+    def folder(self, name: str) -> Path:
+        return self.tmp / "home" / ".pydock" / "envs" / name
+
+    def compare(self, what: str, against: str, limit: float, times: int, ours: Callable[[], Any], theirs: Callable[[], Any]) -> Row:
+        """Runs both in turns, once for nothing; a callable may return how many seconds of its own count."""
+        pairs = []
+        for number in range(times + 1):
+            turn = [ours, theirs] if number % 2 else [theirs, ours]
+            took = {function: seconds(function) for function in turn}
+            pairs.append((took[ours], took[theirs]))
+        del pairs[0]
+        ratios = [a / b for a, b in pairs]
+        mine, other = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
+        say("%s: %.3f s against %.3f s" % (what, mine, other))
+        return what, against, mine / other, (min(ratios), max(ratios)), limit
+
+    def fill(self) -> None:
+        """200 environments, each with an image of its own: copies of one, labelled as theirs. By hand, as it is quicker."""
+        if self.filled:
+            return
+        say("making 200 environments")
+        self.do("create", "many", VERSION)
+        container = self.prefix + "-many--source"
+        self.engine("create", "--name", container, self.image("many"))
+
+        def copy(number: int) -> None:
+            name = "many%d" % number
+            shutil.copytree(str(self.folder("many")), str(self.folder(name)))
+            folder = pydock.quote(str(self.folder(name)))
+            self.engine("commit", "--change", "LABEL pydock.name=" + name, "--change", "LABEL pydock.folder=" + folder, container, self.image(name))
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(copy, range(199)))
+        self.engine("rm", container)
+        self.filled = 200
+        rows = json.loads(self.run([self.pydock, "list", "--json"], out=subprocess.PIPE))
+        assert len([row for row in rows if row["state"] == "ready"]) >= 200, "the copies are not what pydock knows as ready"
+
+    def clean(self) -> None:
+        names = self.engine("ps", "-a", "--format", "{{.Names}}").split()
+        tags = [tag for tag in self.engine("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split() if self.prefix in tag]
+        for argv in (["rm", "-f"], [name for name in names if self.prefix in name]), (["rmi", "-f"], tags), (["volume", "rm"], [self.prefix + "-pip"]):
+            if argv[1]:
+                self.quiet(*argv[0], *argv[1])
+        if not self.had_cache:
+            self.quiet("volume", "rm", pydock.CACHE)
+        if self.builder in ("buildx", "buildkit"):
+            self.clean_cache()
+        shutil.rmtree(str(self.tmp), ignore_errors=True)
+
+    def clean_cache(self) -> None:
+        """Removes the steps of builds by hand, told by their text, and what stands on them first."""
+        cache = json.loads(self.engine("system", "df", "-v", "--format", "{{json .BuildCache}}") or "[]")
+        mine = [item["ID"] for item in cache if self.prefix in item.get("Description", "")]
+        for id_ in mine:  # grows while it is read
+            mine += [item["ID"] for item in cache if id_ in item.get("Parent", "") and item["ID"] not in mine]
+        for id_ in reversed(mine):
+            self.quiet("builder", "prune", "-f", "--filter", "id=" + id_)
+
+
+def say(text: str) -> None:
+    print("bench.py: " + text, file=sys.stderr, flush=True)
+
+
+def seconds(function: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    own = function()
+    return own if isinstance(own, float) else time.perf_counter() - began
+
+
+# ------------------------------------------------------------------------------------------------------------
+# The rows
+
+
+def row_run(b: Bench) -> Row:
+    name = b.name()
+    b.do("create", name, VERSION)
+    line = shlex.split(b.run([b.pydock, "--dry-run", "run", name, "true"], out=subprocess.PIPE))
+
+    def by_hand() -> None:
+        line[line.index("--name") + 1] = "%s-%s" % (b.prefix, os.urandom(4).hex())
+        b.run(line)
+
+    return b.compare("`run NAME true`", "the `docker run` it ends in", 1.15, 5 * b.times, lambda: b.do("run", name, "true"), by_hand)
+
+
+def row_version(b: Bench) -> Row:
+    return b.compare("`--version`", "`python3 -IS -c pass`", 3, 10 * b.times, lambda: b.do("--version"), lambda: b.run([b.python, "-IS", "-c", "pass"]))
+
+
+def row_list(b: Bench) -> Row:
+    b.fill()
+    return b.compare("`list`, 200 environments", "`docker images` with as many", 5, 5 * b.times, lambda: b.do("list"), lambda: b.run([*b.program, "images"]))
+
+
+def pip_by_hand(b: Bench) -> str:
+    """`docker run … pip install` with a cache volume, and `commit`; both ways see the host's index and certificates."""
+    container = "%s-by-hand-%s" % (b.prefix, b.name())
+    script = pydock.settings_sh() + "pip install %s" % " ".join(PACKAGES)
+    b.engine("run", "-i", "--name", container, "-v", b.prefix + "-pip:/root/.cache/pip", BASE, "sh", data=script)
+    b.engine("commit", container, container + ":latest")
+    return container
+
+
+def row_install(b: Bench) -> Row:
+    def ours() -> float:
+        name = b.name()
+        b.do("create", name, VERSION)
+        took = seconds(lambda: b.do("install", name, *PACKAGES))
+        b.do("delete", "-y", name)
+        return took
+
+    def theirs() -> float:
+        containers: List[str] = []
+        took = seconds(lambda: containers.append(pip_by_hand(b)))
+        b.engine("rm", *containers)
+        return took
+
+    return b.compare("`install NAME pandas scikit-learn`, warm cache", "`docker run … pip install`, warm cache, and `commit`", 0.40, b.times, ours, theirs)
+
+
+def row_build(b: Bench) -> Row:
+    what, against = "`build` after one pin changed, warm cache", "the same dockerfile with plain `pip install -r`, no cache mount"
+    if b.builder in ("classic", "podman"):
+        say("build: needs BuildKit, and %s has none" % " ".join(b.program))
+        return what, against, None, (0, 0), 0.30
+    name, other = b.name(), b.tmp / "by-hand"
+    b.do("create", name, VERSION, *PACKAGES, "six==1.10.0")
+    shutil.copytree(str(b.folder(name)), str(other))
+    plain = ("RUN --mount=type=secret,id=pydock : %s; if [ -f /run/secrets/pydock ]; then . /run/secrets/pydock; fi; "
+             "pip install -r /opt/pydock/requirements.txt\n" % b.prefix)
+    text, found = re.subn(r"(?ms)^RUN --mount=type=cache.*?\n(?=COPY )", lambda _: plain, (other / "dockerfile").read_text(encoding="utf-8"))
+    assert found == 1, "the dockerfile's RUN was not found"
+    (other / "dockerfile").write_text(text, encoding="utf-8")
+    (b.tmp / "secret").write_text(pydock.settings_sh(), encoding="utf-8")
+    pins = {folder: iter("1.11.0 1.12.0 1.13.0 1.14.0 1.15.0 1.16.0 1.17.0".split()) for folder in (b.folder(name), other)}
+
+    def change(folder: Path) -> None:
+        file = folder / "requirements.txt"
+        file.write_text(re.sub(r"(?m)^six==.*$", "six==" + next(pins[folder]), file.read_text(encoding="utf-8")), encoding="utf-8")
+
+    def ours() -> float:
+        change(b.folder(name))
+        return seconds(lambda: b.do("build", name))
+
+    def theirs() -> float:
+        change(other)
+        b.environ["DOCKER_BUILDKIT"] = "1"
+        took = seconds(lambda: b.engine("build", "-q", "--secret", "id=pydock,src=%s" % (b.tmp / "secret"), "-t", "%s-plain:%s" % (b.prefix, b.name()),
+                                        "-f", str(other / "dockerfile"), str(other)))
+        del b.environ["DOCKER_BUILDKIT"]
+        return took
+
+    return b.compare(what, against, 0.30, min(b.times, 6), ours, theirs)
+
+
+def row_create(b: Bench) -> Row:
+    b.do("create", b.name(), VERSION)
+    return b.compare("`create` of a second environment, same version", "`python3 -m venv`", 0.15, 2 * b.times, lambda: b.do("create", b.name(), VERSION),
+                     lambda: b.run([b.python, "-m", "venv", str(b.tmp / "venvs" / b.name())]))
+
+
+def archive_size(b: Bench, images: Sequence[str]) -> int:
+    """Bytes of one archive of the images, which holds a layer once, however many of them share it."""
+    many = ["-m"] if b.builder == "podman" else []
+    with subprocess.Popen([*b.program, "save", *many, *images], stdout=subprocess.PIPE, env=b.environ) as process:
+        assert process.stdout
+        stream, size = process.stdout, 0
+        for chunk in iter(lambda: stream.read(1 << 20), b""):
+            size += len(chunk)
+    assert process.returncode == 0
+    return size
+
+
+def row_disk(b: Bench) -> Row:
+    names = [b.name() for _ in range(10)]
+    b.do("create", names[0], VERSION, *PACKAGES)
+    for name in names[1:]:
+        b.do("create", name, VERSION, "--no-build")
+        shutil.copy(str(b.folder(names[0]) / "requirements.txt"), str(b.folder(name)))
+        b.do("build", name)
+    ratio = archive_size(b, [b.image(name) for name in names]) / archive_size(b, [b.image(names[0])])
+    return "disk of ten environments, same version and packages", "one", ratio, (ratio, ratio), 1.05
+
+
+def peak(b: Bench, *argv: str) -> float:
+    """Peak memory of pydock's own process (the engine's client is another one), of a bare Python without argv."""
+    report = b.tmp / "peak"
+    code = "import atexit, sys\natexit.register(lambda: open(%r, 'w').write(open('/proc/self/status').read()))\n" % str(report)
+    if argv:
+        code += "sys.path.insert(0, %r)\nfrom pydock import main\nsys.exit(main())\n" % b.pydock  # as its __main__ does
+    b.run([b.python, "-IS", "-c", code, *argv])
+    found = re.search(r"VmHWM:\s*(\d+)", report.read_text(encoding="utf-8"))
+    assert found
+    return float(found.group(1))
+
+
+def row_memory(b: Bench) -> Row:
+    b.fill()
+    name = b.name()
+    b.do("create", name, VERSION)
+    ratios = []
+    for number in range(b.times):
+        ours = max(peak(b, "list"), peak(b, "install", name, "six==1.1%d.0" % (number % 7)))
+        ratios.append(ours / peak(b))
+    return "pydock's peak memory (`list` of 200, `install`)", "a bare `python3`", statistics.median(ratios), (min(ratios), max(ratios)), 3
+
+
+def row_import(b: Bench) -> Row:
+    name = b.name()
+    b.do("create", name, VERSION, *PACKAGES)
+    by_hand = pip_by_hand(b)
+    b.engine("rm", by_hand)
+    line = ["run", "--rm", "--network", "none"]
+    code = "import pandas, sklearn"
+    return b.compare("`import pandas, sklearn` in a new container", "the same where pip compiled them", 1.05, 2 * b.times,
+                     lambda: b.engine(*line, b.image(name), "python3", "-c", code), lambda: b.engine(*line, by_hand + ":latest", "python3", "-c", code))
+
+
+ROWS: Dict[str, Callable[[Bench], Row]] = {
+    "run": row_run, "version": row_version, "list": row_list, "install": row_install, "build": row_build, "create": row_create, "disk": row_disk,
+    "memory": row_memory, "import": row_import}
+
+
+def show(row: Row) -> str:
+    what, against, ratio, (low, high), limit = row
+    if ratio is None:
+        return "| %s | %s | – | %.2f | not measured: no BuildKit |" % (what, against, limit)
+    shown = "%.2f (%.2f–%.2f)" % (ratio, low, high) if low < high else "%.2f" % ratio
+    return "| %s | %s | %s | %.2f | %s |" % (what, against, shown, limit, "yes" if ratio <= limit else "**no**")
+
+
+def main() -> int:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--only", default=",".join(ROWS), help="some of: " + ", ".join(ROWS))
+    p.add_argument("-n", type=int, default=3, dest="times", help="times for the slow rows; quick ones run a multiple of it (default 3)")
+    args = p.parse_args()
+    wanted = args.only.split(",")
+    if not set(wanted) <= set(ROWS):
+        p.error("no such row: " + ", ".join(sorted(set(wanted) - set(ROWS))))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and so clean up
+    bench = Bench(args.times)
+    began, rows = time.monotonic(), []
+    try:
+        for name in wanted:
+            rows.append(ROWS[name](bench))
+        server = bench.engine("version", "--format", "{{.Server.Version}}")
+    finally:
+        say("cleaning up")
+        bench.clean()
+    print("\n| what | against | ratio (range) | at most | met |\n|---|---|---|---|---|")
+    print("\n".join(show(row) for row in rows))
+    print("\n%s %s, builder: %s, %d processors; in %.0f s" % (bench.program[-1], server, bench.builder, os.cpu_count() or 0, time.monotonic() - began))
+    missed = [row[0] for row in rows if row[2] is not None and row[2] > row[4]]
+    print("missed: " + "; ".join(missed) if missed else "every limit that was measured is met")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,678 @@
+"""What changes packages: install, uninstall, update, and what they make of requirements.txt, wheels and secrets."""
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import http.server
+import io
+import json
+import os
+import shutil
+import ssl
+import subprocess
+import tarfile
+import threading
+import unittest
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Optional
+from urllib.parse import unquote, urlsplit
+
+from support import ENGINE, PYTHON, Case, SharedCase, buildkit_environ, engine, host_address, make_wheel, pydock
+
+SECRET = "s3cr3t" + os.urandom(6).hex()
+LOGIN = "Basic " + base64.b64encode(("somebody:" + SECRET).encode()).decode()
+
+
+class Index:
+    """A package index (PEP 503) over the wheels of a folder, on an address that containers reach; it may ask for a login,
+    speak TLS, or be a proxy for any address. `seen` holds the paths asked for."""
+
+    def __init__(self, address: str, folder: Path, login: bool = False, proxy: bool = False, tls: Optional[ssl.SSLContext] = None) -> None:
+        self.seen: List[str] = []
+        index = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                index.seen.append(self.path)
+                if login and self.headers.get("Proxy-Authorization" if proxy else "Authorization") != LOGIN:
+                    self.send_response(407 if proxy else 401)
+                    self.send_header("Proxy-Authenticate" if proxy else "WWW-Authenticate", 'Basic realm="test"')
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                words = unquote(urlsplit(self.path).path).strip("/").split("/")
+                wheels = sorted(folder.glob("*.whl"))
+                data: Optional[bytes] = None
+                if words[0] == "simple":
+                    found = [w.name for w in wheels if len(words) > 1 and pydock.canonical(w.name.split("-")[0]) == words[1]]
+                    data = "".join('<a href="/files/%s">%s</a>\n' % (name, name) for name in found).encode() if found else None
+                elif words[0] == "files" and (folder / words[1]).exists():
+                    data = (folder / words[1]).read_bytes()
+                self.send_response(404 if data is None else 200)
+                self.send_header("Content-Type", "text/html" if words[0] == "simple" else "application/octet-stream")
+                self.send_header("Content-Length", str(len(data or b"")))
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(data or b"")
+
+            do_HEAD = do_GET
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer((address, 0), Handler)
+        self.server.daemon_threads = True
+        if tls:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
+        self.host = "%s:%d" % (address, self.server.server_port)
+        self.url = "%s://%s/simple" % ("https" if tls else "http", self.host)
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def setuptools_project(folder: Path, answer: int = 42) -> Path:
+    """A small project of setuptools, with a script; a build leaves `build/` and `*.egg-info` in its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "setup.py").write_text("from setuptools import setup\nsetup(name='Tiny_Project', version='1.0', py_modules=['tiny'], "
+                                     "extras_require={'more': ['iniconfig==2.0.0']}, entry_points={'console_scripts': ['tiny=tiny:main']})\n", encoding="utf-8")
+    (folder / "tiny.py").write_text("def main():\n    print(%d)\n" % answer, encoding="utf-8")
+    return folder
+
+
+def content(folder: Path) -> Dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else b"" for p in sorted(folder.rglob("*"))}
+
+
+class PackageCase(Case):
+    def image(self, name: str = "ds") -> str:
+        return "%s-%s:latest" % (self.prefix, name)
+
+    def state(self, name: str = "ds") -> Any:
+        """What a command that changes nothing must leave as it was."""
+        return content(self.folder(name)), self.tags(name), self.containers()
+
+    def write(self, text: str, name: str = "ds") -> None:
+        (self.folder(name) / "requirements.txt").write_text(text, encoding="utf-8")
+
+    def lines(self, name: str = "ds") -> List[str]:
+        return self.requirements(name).splitlines()
+
+    def python(self, code: str, name: str = "ds") -> str:
+        return self.ok("run", name, "python", "-c", code).strip()
+
+    def index(self, **options: Any) -> Index:
+        address = host_address()
+        if address is None:
+            self.skipTest("no address of this host that containers reach and a server can listen on")
+        index = Index(address, self.base / "packages", **options)
+        self.addCleanup(index.close)
+        return index
+
+
+class InstallTest(PackageCase):
+    def test_what_is_installed_works_in_the_next_run_and_is_written_down(self) -> None:
+        self.ok("create", "ds", PYTHON)
+        result = self.run_pydock("install", "ds", "six==1.16.0", "tabulate[widechars]<0.10", "Iniconfig>=2,<3")
+        self.assertEqual((result.status, result.out), (0, ""), result)
+        self.assertIn("six 1.16.0", result.err.splitlines()[-1])
+        self.assertIn("next: pydock shell ds", result.err.splitlines()[-1])
+        names = [line.split("==")[0] for line in self.lines()]
+        self.assertEqual(names, ["iniconfig", "six", "tabulate", "wcwidth"])
+        self.assertIn("1  2", self.ok("run", "ds", "tabulate", input="1 2\n"))
+        self.assert_agree("ds")
+        self.assert_clean("ds")
+        before = self.state()
+        self.assertIn("nothing to do", self.run_pydock("install", "ds", "six").err)
+        self.assertEqual(self.state(), before, "an install of what is there made a new state")
+
+    def test_a_failed_install_changes_nothing(self) -> None:
+        self.ok("create", "ds", PYTHON, "six==1.16.0")
+        before = self.state()
+        for words in (["no-such-package-of-pydock"], ["iniconfig", "six==0.0.99"], ["./nothing"], ["nothing.whl"], ["-r", "nothing.txt"], ["=="], [""]):
+            with self.subTest(words=words):
+                self.fails("install", "ds", *words)
+                self.assertEqual(self.state(), before)
+        self.assert_clean("ds")
+
+    def test_packages_that_do_not_fit_are_refused(self) -> None:
+        alpha = make_wheel(self.work, "alpha", requires=["six<1.17"])
+        beta = make_wheel(self.work, "beta", requires=["six>=1.17"])
+        self.ok("create", "ds", PYTHON, str(alpha), "six==1.16.0")
+        before = self.state()
+        self.fails("install", "ds", "six==1.17.0", says="do not fit together")
+        self.fails("install", "ds", str(alpha), str(beta), says="nothing was changed")
+        self.assertEqual(self.state(), before)
+        self.assert_clean("ds")
+
+    def test_what_a_person_wrote_keeps_its_place(self) -> None:
+        self.ok("create", "ds", PYTHON)
+        text = ("# my packages\n\n--prefer-binary\n\n# text\ntabulate==0.9.0  # pinned: 0.10 breaks us\n\n# only elsewhere\n"
+                'colorama==0.4.6 ; sys_platform == "win32"\nsix==1.16.0; python_version >= "3"\n\n# the end')
+        self.write(text)
+        self.ok("build", "ds")
+        self.assertEqual(self.requirements("ds"), text)
+        self.ok("install", "ds", "iniconfig==2.0.0")
+        self.assertIn("iniconfig==2.0.0", self.lines())
+        self.assertEqual([line for line in self.lines() if line != "iniconfig==2.0.0"], text.splitlines())
+        self.ok("install", "ds", "six==1.17.0")
+        self.assertIn('six==1.17.0; python_version >= "3"', self.lines())
+        self.ok("install", "ds", "six==1.16.0")
+        self.ok("uninstall", "ds", "iniconfig")
+        self.assertEqual(self.lines(), text.splitlines())
+        self.assertEqual(self.listed()["ds"]["state"], "ready")
+
+    def test_lines_added_by_hand_are_built_first_and_become_the_freeze(self) -> None:
+        self.ok("create", "ds", PYTHON)
+        self.write("# loose\nTabulate[widechars]>=0.8,<0.10\nsix\n")
+        self.ok("install", "ds", "iniconfig==2.0.0")
+        self.assertEqual(self.lines()[0], "# loose")
+        self.assertEqual({line.split("==")[0] for line in self.lines()[1:]}, {"iniconfig", "tabulate", "wcwidth", "six"})
+        self.assertTrue(all("==" in line for line in self.lines()[1:]), self.lines())
+        self.assert_agree("ds")
+
+    def test_setuptools_counts_where_it_was_asked_for(self) -> None:
+        self.ok("create", "ds", PYTHON, "six==1.16.0")
+        self.assertEqual(self.requirements("ds"), "six==1.16.0\n")
+        self.ok("install", "ds", "setuptools==68.2.2")
+        self.ok("install", "ds", "iniconfig==2.0.0")
+        self.assertEqual(self.requirements("ds"), "iniconfig==2.0.0\nsetuptools==68.2.2\nsix==1.16.0\n")
+        self.ok("build", "--no-cache", "ds")
+        self.assertEqual(self.python("import setuptools; print(setuptools.__version__)"), "68.2.2")
+        self.ok("uninstall", "ds", "setuptools")
+        self.assertEqual(self.requirements("ds"), "iniconfig==2.0.0\nsix==1.16.0\n")
+
+    def test_arguments_after_two_dashes_are_the_installers(self) -> None:
+        self.ok("create", "ds", PYTHON)
+        self.ok("install", "ds", "tabulate[widechars]==0.9.0", "--", "--no-deps")
+        self.assertEqual(self.requirements("ds"), "tabulate==0.9.0\n")
+        self.fails("install", "ds", "--no-deps", "iniconfig", status=2)
+
+    def test_options_may_stand_between_packages(self) -> None:
+        make_wheel(self.base / "packages", "alpha", "1.0")
+        make_wheel(self.base / "packages", "alpha", "2.0rc1")
+        index = self.index()
+        self.ok("create", "ds", PYTHON)
+        self.ok("install", "ds", "six==1.16.0", "--extra-index-url", index.url, "alpha")
+        self.assertIn("alpha==1.0", self.lines())
+        self.ok("install", "ds", "alpha>1", "--pre", "iniconfig==2.0.0")
+        self.assertIn("alpha==2.0rc1", self.lines())
+        self.assertIn("iniconfig==2.0.0", self.lines())
+
+    def test_editable_is_refused_with_the_way_to_get_the_same(self) -> None:
+        self.ok("create", "ds", PYTHON)
+        before = self.state()
+        self.fails("install", "ds", "-e", ".", hint="PYTHONPATH")
+        self.fails("install", "ds", "--editable", "./x", hint="PYTHONPATH")
+        (self.work / "r.txt").write_text("-e .\n", encoding="utf-8")
+        self.fails("install", "ds", "-r", "r.txt", says="-e .")
+        self.assertEqual(self.state(), before)
+
+    def test_missing_git_or_compiler_is_told_with_the_remedy(self) -> None:
+        self.ok("create", "ds", PYTHON)
+        before = self.state()
+        image = self.image()
+        if "git" not in engine("run", "--rm", image, "sh", "-c", "command -v git || true"):
+            self.fails("install", "ds", "git+https://host.invalid/some/thing.git", says="no git", hint="apt")
+        project = self.work / "ext"
+        project.mkdir()
+        (project / "setup.py").write_text("from setuptools import setup, Extension\nsetup(name='ext', version='1', ext_modules=[Extension('ext', ['ext.c'])])\n", encoding="utf-8")
+        (project / "ext.c").write_text("int x;\n", encoding="utf-8")
+        if "gcc" not in engine("run", "--rm", image, "sh", "-c", "command -v gcc || true"):
+            self.fails("install", "ds", "./ext", says="compiler", hint="gcc")
+        self.assertEqual(self.state(), before)
+
+    def test_no_shell_ever_reads_a_requirement(self) -> None:
+        (self.base / "packages").mkdir()
+        index = self.index()
+        self.ok("create", "ds", PYTHON)
+        before = self.state()
+        call = "python3 -c \"import urllib.request as u; u.urlopen('http://%s/pwned')\"" % index.host
+        for word in ("six; " + call, "$(%s)" % call, "`%s`" % call, "six && " + call, "six | " + call, "six\n" + call, "six' ; %s; '" % call, "six[$(%s)]" % call,
+                     "six @ $(%s)" % call, "\n", "six\0".replace("\0", "\x01")):
+            for command in ("install", "uninstall", "update"):
+                with self.subTest(command=command, word=word):
+                    self.fails(command, "ds", word)
+        self.fails("install", "ds", "six", "--", "; " + call)
+        self.fails("install", "ds", "six", "--index-url", "$(%s)" % call)
+        self.assertEqual(index.seen, [])
+        self.assertEqual(self.state(), before)
+        self.assert_clean("ds")
+
+
+class FileTest(PackageCase):
+    """-r FILE, whatever the installer reads."""
+
+    def test_requirements_with_their_includes_in_other_folders(self) -> None:
+        for file, text in (("app/requirements.txt", "# app\n-r ../common/base.txt\nsix\n"), ("common/base.txt", "-c ../limits/c.txt\n--constraint=d.txt\ntabulate\n"),
+                           ("limits/c.txt", "tabulate==0.8.10\n"), ("common/d.txt", "six==1.15.0\n")):
+            (self.work / file).parent.mkdir(exist_ok=True)
+            (self.work / file).write_text(text, encoding="utf-8")
+        before = content(self.work)
+        self.ok("create", "ds", PYTHON)
+        self.ok("install", "ds", "-r", "app/requirements.txt", "iniconfig==2.0.0")
+        self.assertEqual(self.requirements("ds"), "iniconfig==2.0.0\nsix==1.15.0\ntabulate==0.8.10\n")
+        self.assertEqual(content(self.work), before)
+        self.assert_agree("ds")
+
+    def test_an_index_in_the_file_is_kept(self) -> None:
+        make_wheel(self.base / "packages", "alpha")
+        index = self.index()
+        (self.work / "r.txt").write_text("--extra-index-url %s\nalpha\nsix==1.16.0\n" % index.url, encoding="utf-8")
+        self.ok("create", "ds", PYTHON, "-r", "r.txt")
+        self.assertEqual(self.requirements("ds"), "--extra-index-url %s\nalpha==1.0\nsix==1.16.0\n" % index.url)
+
+    def test_pyproject_toml_brings_the_project_s_dependencies(self) -> None:
+        (self.work / "pyproject.toml").write_text('[project]\nname = "app"\nversion = "1"\ndependencies = ["six==1.16.0"]\n', encoding="utf-8")
+        self.ok("create", "ds", PYTHON, "-r", "pyproject.toml")
+        self.assertEqual(self.requirements("ds"), "six==1.16.0\n")
+        self.assertEqual([p.name for p in self.work.iterdir()], ["pyproject.toml"])
+
+    def test_pylock_toml(self) -> None:
+        wheel = make_wheel(self.base / "packages", "alpha")
+        index = self.index()
+        (self.work / "pylock.toml").write_text(
+            'lock-version = "1.0"\ncreated-by = "test"\n\n[[packages]]\nname = "alpha"\nversion = "1.0"\nwheels = [{name = "%s", url = "http://%s/files/%s", '
+            'hashes = {sha256 = "%s"}}]\n' % (wheel.name, index.host, wheel.name, hashlib.sha256(wheel.read_bytes()).hexdigest()), encoding="utf-8")
+        self.ok("create", "ds", PYTHON, "-r", "pylock.toml")
+        self.assertEqual(self.python("import alpha; print(alpha.version)"), "1.0")
+        self.assertEqual(len(self.lines()), 1)
+        self.assertIn("alpha", self.lines()[0])
+
+
+class LocalTest(PackageCase):
+    """Wheels and folders of this host."""
+
+    def test_a_wheel_is_kept_and_the_environment_can_be_built_elsewhere(self) -> None:
+        project = self.base / "project"
+        project.mkdir()
+        wheel = make_wheel(self.work, "alpha", requires=["six==1.16.0"])
+        self.ok("--local", "create", "dev", PYTHON, cwd=project)
+        self.ok("install", "dev", str(wheel), cwd=project)
+        folder = project / ".pydock/envs/dev"
+        self.assertEqual((folder / "requirements.txt").read_text(encoding="utf-8"), "./wheels/%s\nsix==1.16.0\n" % wheel.name)
+        self.assertEqual([p.name for p in (folder / "wheels").iterdir()], [wheel.name])
+        self.assertEqual((folder / "wheels" / wheel.name).stat().st_uid, os.getuid())
+        elsewhere = self.base / "elsewhere"
+        shutil.copytree(str(project), str(elsewhere))
+        shutil.rmtree(str(project))
+        wheel.unlink()
+        self.ok("build", "--no-cache", "dev", cwd=elsewhere)
+        self.assertEqual(self.ok("run", "dev", "python", "-c", "import alpha, six; print(alpha.version)", cwd=elsewhere), "1.0\n")
+        self.ok("uninstall", "dev", "alpha", cwd=elsewhere)
+        self.assertEqual([p.name for p in (elsewhere / ".pydock/envs/dev").iterdir() if p.name == "wheels" and list(p.iterdir())], [])
+
+    def test_a_folder_is_built_and_left_as_it_was(self) -> None:
+        project = setuptools_project(self.work / "tiny")
+        before = content(project)
+        self.ok("create", "ds", PYTHON)
+        self.ok("install", "ds", "./tiny")
+        self.assertEqual(content(project), before)
+        self.assertEqual(self.ok("run", "ds", "tiny"), "42\n")
+        self.assertEqual(len(self.lines()), 1)
+        self.assertRegex(self.lines()[0], r"(?i)^\./wheels/tiny_project-1\.0-py3-none-any\.whl$")
+        self.assertTrue((self.folder("ds") / self.lines()[0]).exists())
+        setuptools_project(project, answer=43)
+        self.ok("install", "ds", "./tiny")
+        self.assertEqual(self.ok("run", "ds", "tiny"), "43\n", "a changed folder of the same version had no effect")
+        project.rename(self.work / "moved")
+        self.ok("build", "--no-cache", "ds")
+        self.assertEqual(self.ok("run", "ds", "tiny"), "43\n")
+        (self.work / "moved").rename(project)
+        self.ok("install", "ds", "./tiny[more]")
+        self.assertIn("iniconfig==2.0.0", self.lines())
+        self.ok("uninstall", "ds", "tiny-project", "iniconfig")
+        self.assertEqual(self.requirements("ds"), "")
+        self.assert_clean("ds")
+
+    def test_the_current_folder_by_its_dot_and_folders_with_odd_names(self) -> None:
+        project = setuptools_project(self.work / "a b, \"c\" $(touch x) 'd'")
+        self.ok("create", "ds", PYTHON)
+        self.ok("install", "ds", ".", cwd=project)
+        self.assertEqual(self.ok("run", "ds", "tiny"), "42\n")
+        self.assertEqual(sorted(p.name for p in project.iterdir()), ["setup.py", "tiny.py"])
+
+    def test_folders_are_mounted_read_only(self) -> None:
+        setuptools_project(self.work / "tiny")
+        self.ok("create", "ds", PYTHON)
+        script = self.ok("-n", "install", "ds", "./tiny")
+        mounts = [word for word in script.split() if word.startswith("type=bind") and "tiny" in word]
+        self.assertTrue(mounts and all(word.endswith(",readonly") for word in mounts), mounts)
+
+    def test_a_newer_wheel_takes_the_place_of_the_older(self) -> None:
+        self.ok("create", "ds", PYTHON, str(make_wheel(self.work, "alpha", "1.0")))
+        self.ok("install", "ds", str(make_wheel(self.work, "alpha", "1.1")))
+        self.assertEqual(self.requirements("ds"), "./wheels/alpha-1.1-py3-none-any.whl\n")
+        self.assertEqual([p.name for p in (self.folder("ds") / "wheels").iterdir()], ["alpha-1.1-py3-none-any.whl"])
+        self.ok("install", "ds", "six==1.16.0")
+        self.assertEqual(self.requirements("ds"), "./wheels/alpha-1.1-py3-none-any.whl\nsix==1.16.0\n")
+        self.assertEqual(self.python("import alpha; print(alpha.version)"), "1.1")
+
+
+class IndexTest(PackageCase):
+    def test_an_index_of_the_command_line_is_kept_as_an_option_line(self) -> None:
+        for version in ("1.0", "2.0"):
+            make_wheel(self.base / "packages", "alpha", version)
+        make_wheel(self.base / "packages", "beta")
+        index = self.index()
+        self.ok("create", "ds", PYTHON)
+        self.write("# mine\n")
+        self.ok("install", "ds", "alpha<2", "--index-url", index.url)
+        self.assertEqual(sorted(self.lines()), sorted(["# mine", "--index-url " + index.url, "alpha==1.0"]))
+        self.ok("install", "ds", "beta")
+        self.assertEqual(self.lines().count("--index-url " + index.url), 1)
+        self.ok("build", "--no-cache", "ds", environ={"PIP_TRUSTED_HOST": index.host.split(":")[0]})
+        self.assertEqual(self.python("import alpha, beta; print(alpha.version)"), "1.0")
+        self.ok("update", "ds", "alpha")
+        self.assertIn("alpha==2.0", self.lines())
+        self.ok("install", "ds", "six==1.16.0", "--index-url", "https://index/simple", "--extra-index-url", index.url)
+        self.assertIn("six==1.16.0", self.lines())
+        self.assertEqual([line for line in self.lines() if line.startswith("--")], ["--index-url https://index/simple", "--extra-index-url " + index.url],
+                         "of two --index-url lines the lower one would win")
+
+    def test_a_url_is_kept_as_a_url(self) -> None:
+        wheel = make_wheel(self.base / "packages", "alpha")
+        index = self.index()
+        url = "http://%s/files/%s" % (index.host, wheel.name)
+        self.ok("create", "ds", PYTHON, url)
+        self.assertEqual(self.requirements("ds"), "alpha @ %s\n" % url)
+        self.ok("install", "ds", "six==1.16.0")
+        self.assertEqual(self.requirements("ds"), "alpha @ %s\nsix==1.16.0\n" % url)
+
+    def test_a_password_is_refused_wherever_it_would_be_written_down(self) -> None:
+        self.ok("create", "ds", PYTHON)
+        before = self.state()
+        (self.work / "r.txt").write_text("--index-url https://somebody:%s@host.invalid/simple\nsix\n" % SECRET, encoding="utf-8")
+        (self.work / "token.txt").write_text("six @ https://%s@host.invalid/six.whl\n" % SECRET, encoding="utf-8")
+        for words in (["six", "--index-url", "https://somebody:%s@host.invalid/simple"], ["six", "--extra-index-url", "https://%s@host.invalid/simple"],
+                      ["https://somebody:%s@host.invalid/six-1.0-py3-none-any.whl"], ["git+https://%s@host.invalid/x.git"], ["x @ git+https://a:%s@host.invalid/x.git"],
+                      ["-r", "r.txt"], ["-r", "token.txt"], ["six", "--", "--index-url", "https://somebody:%s@host.invalid/simple"],
+                      ["six", "--", "--extra-index-url=https://somebody:%s@host.invalid/simple"]):
+            words = [word.replace("%s", SECRET) for word in words]
+            with self.subTest(words=words):
+                result = self.fails("install", "ds", *words, hint="netrc")
+                self.assertNotIn(SECRET, result.err + result.out)
+                self.assertEqual(self.state(), before)
+
+
+class UninstallTest(PackageCase):
+    def test_what_is_not_there_is_an_error_that_changes_nothing(self) -> None:
+        self.ok("create", "ds", PYTHON, "six==1.16.0", "iniconfig==2.0.0")
+        before = self.state()
+        self.fails("uninstall", "ds", "iniconfg", says="iniconfg", hint="iniconfig")
+        self.fails("uninstall", "ds", "six", "nothing-there", says="nothing-there")
+        self.fails("uninstall", "ds", "pip")
+        self.assertEqual(self.state(), before)
+        self.ok("uninstall", "ds", "SIX")
+        self.assertEqual(self.requirements("ds"), "iniconfig==2.0.0\n")
+        self.assertEqual(self.python("import importlib.util as u; print(u.find_spec('six'), u.find_spec('iniconfig').name)"), "None iniconfig")
+        self.ok("run", "ds", "pip", "--version")
+        self.assert_agree("ds")
+        self.assert_clean("ds")
+
+    def test_a_package_that_another_needs_stays(self) -> None:
+        self.ok("create", "ds", PYTHON, str(make_wheel(self.work, "alpha", requires=["six"])), "six==1.16.0")
+        before = self.state()
+        self.fails("uninstall", "ds", "six", says="do not fit together")
+        self.assertEqual(self.state(), before)
+        self.ok("uninstall", "ds", "six", "alpha")
+        self.assertEqual(self.requirements("ds"), "")
+
+
+class UpdateTest(PackageCase):
+    def test_with_a_name_only_that_and_without_all(self) -> None:
+        self.ok("create", "ds", PYTHON, "six==1.15.0", "iniconfig==1.1.0", str(make_wheel(self.work, "alpha")))
+        self.ok("update", "ds", "six")
+        six = next(line for line in self.lines() if line.startswith("six=="))
+        self.assertNotEqual(six, "six==1.15.0")
+        self.assertIn("iniconfig==1.1.0", self.lines())
+        self.ok("update", "ds")
+        self.assertNotIn("iniconfig==1.1.0", self.lines())
+        self.assertIn("./wheels/alpha-1.0-py3-none-any.whl", self.lines())
+        self.assert_agree("ds")
+        before = self.state()
+        self.assertIn("up to date", self.run_pydock("update", "ds").err)
+        self.assertEqual(self.state(), before)
+        self.assert_clean("ds")
+
+    def test_all_are_resolved_anew_together(self) -> None:
+        alpha = make_wheel(self.base / "packages", "alpha", "1.0")
+        make_wheel(self.base / "packages", "alpha", "2.0")
+        make_wheel(self.base / "packages", "beta", "1.0", requires=["alpha<2"])
+        self.assertTrue(alpha.exists())
+        index = self.index()
+        self.ok("create", "ds", PYTHON, "alpha==1.0", "beta", "--index-url", index.url)
+        before = self.lines()
+        self.ok("update", "ds")
+        self.assertEqual(self.lines(), before, "beta 1.0 needs alpha<2")
+
+    def test_nothing_to_update_is_no_error(self) -> None:
+        self.ok("create", "ds", PYTHON)
+        self.assertIn("no packages", self.run_pydock("update", "ds").err)
+
+
+class PipTest(PackageCase):
+    """The same by pip, where uv cannot be had or is not wanted."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.environ["PYDOCK_INSTALLER"] = "pip"
+
+    def test_install_update_uninstall_build(self) -> None:
+        self.ok("create", "ds", PYTHON, "six==1.15.0")
+        self.ok("install", "ds", "tabulate[widechars]==0.9.0", "iniconfig==2.0.0")
+        self.ok("update", "ds", "six")
+        self.assertNotIn("six==1.15.0", self.lines())
+        self.ok("uninstall", "ds", "iniconfig")
+        self.assertEqual([line.split("==")[0] for line in self.lines()], ["six", "tabulate", "wcwidth"])
+        self.assert_agree("ds")
+        self.ok("build", "--no-cache", "ds")
+        self.assert_agree("ds")
+        self.assertIn("1  2", self.ok("run", "ds", "tabulate", input="1 2\n"))
+        before = self.state()
+        self.fails("install", "ds", "no-such-package-of-pydock")
+        self.fails("uninstall", "ds", "nothing-there", says="nothing-there")
+        self.assertEqual(self.state(), before)
+        found = engine("run", "--rm", "-u", "0", "--pull", "never", self.image(), "sh", "-c", "find / -xdev -name .cache -o -path '/cache/*' -o -name uv -not -path '/proc/*'; "
+                       "find /opt/venv -path '*-packages/__pycache__/six.*.pyc'")
+        self.assertRegex(found, r"^/opt/venv/\S+\.pyc$")
+        self.assert_clean("ds")
+
+    def test_a_folder_and_a_wheel(self) -> None:
+        project = setuptools_project(self.work / "tiny")
+        before = content(project)
+        self.ok("create", "ds", PYTHON, "./tiny", str(make_wheel(self.work, "alpha")))
+        self.assertEqual(content(project), before)
+        self.assertEqual(self.ok("run", "ds", "tiny"), "42\n")
+        setuptools_project(project, answer=43)
+        self.ok("install", "ds", "./tiny")
+        self.assertEqual(self.ok("run", "ds", "tiny"), "43\n")
+        self.assertEqual(len(self.lines()), 2)
+        self.assertTrue(all(line.startswith("./wheels/") for line in self.lines()), self.lines())
+        self.ok("build", "--no-cache", "ds")
+        self.assertEqual(self.ok("run", "ds", "tiny"), "43\n")
+
+
+def holds(images: Iterable[str], secret: bytes) -> List[str]:
+    """Where images hold those bytes: in their history and configuration, and in all files of all their layers, compressed
+    ones included."""
+    images = sorted(set(images))
+    found = [what for what, text in [("inspect", engine("image", "inspect", *images))] + [("history", engine("history", "--no-trunc", image)) for image in images]
+             if secret in text.encode()]
+    base: List[str] = json.loads(engine("image", "inspect", "--format", "{{json .RootFS.Layers}}", "python:%s-slim" % PYTHON))
+
+    def look(name: str, data: bytes) -> None:
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+        if secret in data:
+            found.append(name)
+        if data[257:262] == b"ustar" and "sha256:" + hashlib.sha256(data).hexdigest() not in base:
+            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+                for member in archive:
+                    stream = archive.extractfile(member) if member.isfile() else None
+                    start = stream.read(2) if stream else b""
+                    if stream and start == b"\x1f\x8b":
+                        try:
+                            look(name + ":" + member.name, start + stream.read())
+                        except OSError:
+                            pass
+
+    process = subprocess.Popen([*ENGINE, "save", *images], stdout=subprocess.PIPE)
+    with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+        for member in archive:
+            stream = archive.extractfile(member) if member.isfile() else None
+            if stream:
+                look(member.name, stream.read())
+    if process.stdout:
+        process.stdout.close()
+    process.wait()
+    return found
+
+
+class SecretTest(PackageCase):
+    """Settings and credentials of the host work in install and build, and stay nowhere."""
+
+    def assert_nowhere(self) -> None:
+        self.assertEqual(holds(self.tags(), SECRET.encode()), [])
+        for path, data in content(self.home / ".pydock").items():
+            self.assertNotIn(SECRET.encode(), data, path)
+
+    def build(self, name: str, environ: Dict[str, str], works: str) -> None:
+        """Builds from the files alone, by BuildKit where there is one; refused by the old builder, which would keep it."""
+        known = buildkit_environ()
+        self.write(self.requirements(name) + "# %s\n" % self.prefix, name)  # no step of another build is the same
+        if known is None or pydock.Engine(ENGINE).builder() == "classic":
+            before = self.state(name)
+            result = self.fails("build", name, environ=environ, hint="buildx")
+            self.assertNotIn(SECRET, result.err)
+            self.assertEqual(self.state(name), before)
+        if known is not None:
+            self.ok("build", name, environ={**environ, **known})
+            self.assertEqual(self.python(works, name), "1.0")
+        self.assert_nowhere()
+
+    def prepare(self) -> None:
+        make_wheel(self.base / "packages", "alpha")
+        make_wheel(self.base / "packages", "beta")
+        self.ok("create", "ds", PYTHON)
+
+    def test_an_index_with_a_password_from_variables(self) -> None:
+        self.prepare()
+        index = self.index(login=True)
+        address = index.url.replace("://", "://somebody:%s@" % SECRET)
+        environ = {"PIP_INDEX_URL": address, "PIP_TRUSTED_HOST": index.host.split(":")[0]}
+        self.fails("install", "ds", "alpha", environ={**environ, "PIP_INDEX_URL": index.url})
+        result = self.run_pydock("install", "ds", "alpha", "--verbose", environ=environ)
+        self.assertEqual(result.status, 0, result)
+        self.assertNotIn(SECRET, result.err)
+        self.assertEqual(self.requirements("ds"), "alpha==1.0\n")
+        self.ok("install", "ds", "beta", environ={"UV_DEFAULT_INDEX": address})
+        self.assertEqual(self.requirements("ds"), "alpha==1.0\nbeta==1.0\n")
+        self.build("ds", environ, "import alpha, beta; print(alpha.version)")
+
+    def test_a_login_from_netrc_and_an_index_from_pip_conf(self) -> None:
+        self.prepare()
+        index = self.index(login=True)
+        conf = self.home / ".config/pip/pip.conf"
+        conf.parent.mkdir(parents=True)
+        conf.write_text("[global]\nindex-url = %s\ntrusted-host = %s\n" % (index.url, index.host.split(":")[0]), encoding="utf-8")
+        environ = {"XDG_CONFIG_HOME": str(self.home / ".config"), "PIP_CONFIG_FILE": ""}
+        self.fails("install", "ds", "alpha", environ=environ)
+        netrc = self.home / ".netrc"
+        netrc.write_text("machine %s login somebody password %s\n" % (index.host.split(":")[0], SECRET), encoding="utf-8")
+        netrc.chmod(0o600)
+        self.ok("install", "ds", "alpha", environ=environ)
+        self.assertEqual(self.requirements("ds"), "alpha==1.0\n")
+        self.build("ds", environ, "import alpha; print(alpha.version)")
+
+    def test_a_login_from_netrc_for_an_index_in_requirements(self) -> None:
+        self.prepare()
+        index = self.index(login=True)
+        (self.home / ".netrc").write_text("machine %s login somebody password %s\n" % (index.host.split(":")[0], SECRET), encoding="utf-8")
+        self.ok("install", "ds", "alpha", "--index-url", index.url)
+        self.assertEqual(self.requirements("ds"), "--index-url %s\nalpha==1.0\n" % index.url)
+        self.build("ds", {"PIP_TRUSTED_HOST": index.host.split(":")[0]}, "import alpha; print(alpha.version)")
+
+    def test_a_proxy_with_a_password(self) -> None:
+        self.prepare()
+        index = self.index(login=True, proxy=True)
+        environ = {"HTTP_PROXY": "http://somebody:%s@%s" % (SECRET, index.host), "PIP_INDEX_URL": "http://index.invalid/simple", "PIP_TRUSTED_HOST": "index.invalid"}
+        environ["http_proxy"] = environ["HTTP_PROXY"]
+        self.ok("install", "ds", "alpha", environ=environ)
+        self.assertIn("http://index.invalid/simple/alpha/", index.seen)
+        self.assertEqual(self.requirements("ds"), "alpha==1.0\n")
+        self.write("--index-url http://index.invalid/simple\n--trusted-host index.invalid\nalpha==1.0\n")
+        environ = {"HTTP_PROXY": environ["HTTP_PROXY"], "http_proxy": environ["HTTP_PROXY"]}
+        for more in ({}, buildkit_environ() or {}):
+            seen = len(index.seen)
+            self.write(self.requirements("ds") + "# %s\n" % os.urandom(4).hex())
+            self.ok("build", "ds", environ={**environ, **more})
+            self.assertIn("http://index.invalid/simple/alpha/", index.seen[seen:])
+            self.assertEqual(self.python("import alpha; print(alpha.version)"), "1.0")
+        self.assert_nowhere()
+
+    def test_a_certificate_authority_of_the_host(self) -> None:
+        self.prepare()
+        openssl, address = shutil.which("openssl"), host_address()
+        if not openssl or not address:
+            self.skipTest("no openssl to make certificates with, or no address that containers reach")
+
+        def run(*argv: str) -> None:
+            subprocess.run([str(openssl), *argv], cwd=str(self.base), check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        run("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test authority", "-keyout", "ca.key", "-out", "ca.pem")
+        run("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-keyout", "host.key", "-out", "host.csr")
+        (self.base / "ext").write_text("subjectAltName=IP:%s\n" % address, encoding="utf-8")
+        run("x509", "-req", "-in", "host.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext", "-out", "host.pem")
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(str(self.base / "host.pem"), str(self.base / "host.key"))
+        index = self.index(tls=tls)
+        self.fails("install", "ds", "alpha", "--index-url", index.url)
+        ca = str(self.base / "ca.pem")
+        self.environ["PIP_CONFIG_FILE"] = os.devnull  # a `cert` of this host's pip.conf would count first
+        for variable in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+            environ = {key: value for key, value in self.environ.items() if key not in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")}
+            self.environ = {**environ, variable: ca}
+            self.ok("install", "ds", "alpha", "--index-url", index.url)
+            if variable != "REQUESTS_CA_BUNDLE":
+                self.ok("uninstall", "ds", "alpha")
+        known = buildkit_environ()
+        if known is not None:
+            self.write(self.requirements("ds") + "# %s\n" % self.prefix)
+            self.ok("build", "ds", environ={**known, "SSL_CERT_FILE": ca})
+            self.assertEqual(self.python("import alpha; print(alpha.version)"), "1.0")
+        body = (self.base / "ca.pem").read_bytes().splitlines()[3]
+        self.assertEqual(holds(self.tags(), body), [])
+
+
+class SharedInstallTest(SharedCase, PackageCase):
+    """Two installers' talk, and what `create -r` and `install` have in common."""
+
+    @classmethod
+    def prepare(cls, case: Case) -> None:
+        case.ok("create", "ds", PYTHON)
+
+    def test_nothing_named_is_a_usage_error(self) -> None:
+        before = self.state()
+        for argv in (["install", "ds"], ["uninstall", "ds"], ["install"], ["uninstall"], ["update"]):
+            self.assertEqual(self.run_pydock(*argv).status, 2)
+        self.fails("install", "nowhere", "six", says="'nowhere'")
+        self.fails("uninstall", "nowhere", "six", says="'nowhere'")
+        self.fails("update", "nowhere", says="'nowhere'")
+        self.assertEqual(self.state(), before)
+
+    def test_a_file_that_cannot_be_read_is_one_clear_line(self) -> None:
+        before = self.state()
+        (self.work / "bytes.txt").write_bytes(b"\xff\xfe\x00six")
+        (self.work / "loop.txt").write_text("-r missing.txt\n", encoding="utf-8")
+        for file in ("nothing.txt", "bytes.txt", "loop.txt", "."):
+            with self.subTest(file=file):
+                self.fails("install", "ds", "-r", file)
+        self.assertEqual(self.state(), before)
+
+
+if __name__ == "__main__":
+    unittest.main()
