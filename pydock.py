@@ -250,7 +250,8 @@ except OSError as error:
     sys.exit(126 if isinstance(error, PermissionError) else 127)
 """
 
-# The parent of a client whose stdout is a pipe: when the pipe is closed the client dies, and its container with it.
+# The parent of a client whose stdout is a pipe, or that has a terminal: when the pipe is closed, or the terminal, the client
+# dies without a word to its container; this one sees to that.
 PIPE_SH = r"""name=$1 engine=$2 terminal=$3; shift 3
 exec 3<&0
 "$@" <&3 3<&- &
@@ -258,6 +259,7 @@ client=$!
 for signal in HUP INT QUIT TERM; do trap "kill -s $signal $client 2>/dev/null" $signal; done
 [ -z "$terminal" ] || trap : INT QUIT  # a terminal tells the client itself
 while :; do wait $client; status=$?; kill -0 $client 2>/dev/null || break; done
+[ $status -le 128 ] || [ $status -eq 141 ] || eval "$engine stop -t 3 $name" >/dev/null 2>&1
 [ $status -eq 0 ] || eval "$engine rm -f $name" >/dev/null 2>&1
 exit $status
 """
@@ -511,8 +513,8 @@ class Engine:
             return False
 
     def become(self, argv: Sequence[str], container: str) -> NoReturn:
-        """Replaces this process by the client; by a small sh parent of it where stdout is a pipe, which the engine's
-        client alone would leave a container behind."""
+        """Replaces this process by the client; by a small sh parent of it where the client alone would leave a container
+        behind: a pipe, or a terminal, on stdout that is closed."""
         import signal
         import stat
 
@@ -520,7 +522,7 @@ class Engine:
         if talk.dry_run:
             talk.script(shell_join(command))
             sys.exit(0)
-        if stat.S_ISFIFO(os.fstat(1).st_mode):
+        if stat.S_ISFIFO(os.fstat(1).st_mode) or os.isatty(1):
             command = ["sh", "-c", PIPE_SH, "pydock", container, shell_join(self.program), "terminal" if foreground() else ""] + command
         if talk.verbose:
             talk.say("+ " + shell_join(self.command(argv)))
@@ -1860,7 +1862,8 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
         check_owner(env, images)
         base_image(session, base)
     create(session, env, text, change, images, args)
-    report(env, "created %s (Python %s)%s" % (env.name, base_of(text)[1] or version, " in %s" % env.folder if env.place.mode == "local" else ""),
+    python = "Python " + base_of(text)[1] if base_of(text)[1] else base_of(text)[0]
+    report(env, "created %s (%s)%s" % (env.name, python, " in " + env.folder if env.place.mode == "local" else ""),
            "pydock %s %s" % ("build" if args.no_build else "shell", env.title))
     return 0
 
@@ -2220,8 +2223,8 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     if not is_utf8(folder):
         raise PydockError("the folder %r cannot be mounted: its name is not UTF-8" % folder)
     tty = os.isatty(0) and os.isatty(1) and foreground()
-    if command is SHELL and tty:
-        talk.say("%s: packages that `pip install` brings in here end with this shell; to keep them: pydock install %s PKG" % (env.name, env.title))
+    if command is SHELL and tty or command[:2] == ["pip", "install"]:
+        talk.say("%s: what `pip install` brings ends with its container; to keep it: pydock install %s PKG" % (env.name, env.title))
     container = "%s--run-%s" % (env.repo, env.id)
     session.engine.become(run_argv(env.latest, container, env.name, user, mounts, inside, options, command, tty, session.engine.has_init()), container)
 
@@ -2323,6 +2326,8 @@ def add_requirement(change: Change, word: str) -> None:
         return
     if word.startswith("-"):
         raise PydockError("'%s' is not a package" % word, "options of the installer come after --")
+    if os.path.isdir(word):
+        talk.say("'%s' is taken from the index; the folder of this name would be ./%s" % (word, word))
     change.words.append(word)
     change.asked += [requirement_name(word)] if requirement_name(word) else []
 
@@ -2581,6 +2586,8 @@ def split_command(argv: Sequence[str]) -> Tuple[List[str], List[str]]:
 
 def parse(argv: List[str]) -> argparse.Namespace:
     """The namespace of a command line, with `func`, the command to call, and `line`, the words as typed."""
+    if argv[:1] == ["help"]:
+        argv = argv[1:] + ["--help"]
     at = next((i for i, word in enumerate(argv) if not word.startswith("-")), None)
     if at is None:
         return parse_no_command(argv)

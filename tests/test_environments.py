@@ -387,9 +387,14 @@ class ListTest(SharedEnvironmentCase):
         self.fake()
         for argv in (["list"], ["list", "--all", "--json"], ["ls"], ["envs"]):
             with self.subTest(argv=argv):
-                before = len(self.calls())
-                self.ok(*argv)
-                self.assertLessEqual(len(self.calls()) - before, 2)
+                counts = []
+                for _ in range(5):  # a third is made where somebody else's image vanishes between the two
+                    before = len(self.calls())
+                    self.ok(*argv)
+                    counts.append(len(self.calls()) - before)
+                    if counts[-1] <= 2:
+                        break
+                self.assertLessEqual(counts[-1], 2, counts)
 
     def test_both_modes_are_shown_and_an_option_chooses_one(self) -> None:
         project = self.base / "project"
