@@ -46,7 +46,7 @@ FILES = "/dev/shm/files"
 CACHE = "pydock-cache"  # the volume of downloads, one for all: packages are installed by root, whoever asks
 
 # One line of shell for each thing that an installer must be told, shared by the dockerfile and `install`.
-FETCH_SH = r"""export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MODE=copy PIP_ROOT_USER_ACTION=ignore; \
+FETCH_SH = r"""export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PIP_ROOT_USER_ACTION=ignore; \
     export UV_INDEX_STRATEGY=${UV_INDEX_STRATEGY:-unsafe-best-match} PIP_DISABLE_PIP_VERSION_CHECK=1; \
     ca=/etc/ssl/certs/ca-certificates.crt; if [ -f $ca ]; then export SSL_CERT_FILE=${SSL_CERT_FILE:-$ca}; fi; \
     uv=/cache/bin/uv; pip="pip"; \
@@ -1607,12 +1607,11 @@ def find_same(session: Session, env: Env) -> Optional[str]:
     hashes, dockerfile = env.hashes(), env.read("dockerfile")
     if "wheels/" in env.read("requirements.txt"):
         return None
-    filters = ["--filter", "label=pydock.dockerfile=" + hashes[0], "--filter", "label=pydock.requirements=" + hashes[1]]
-    ids = session.engine.query("image", "ls", "-q", "--no-trunc", *filters).split()
+    ids = session.engine.query("image", "ls", "-q", "--no-trunc", "--filter", "label=pydock.requirements=" + hashes[1]).split()
     args = build_args(dockerfile, session.settings)
     for image in inspect(session.engine, {id_: id_ for id_ in dict.fromkeys(ids)}).values():
         user, home = image.config.get("User", ""), image.config.get("WorkingDir", "")
-        if (args.get("USER_UID", user.split(":")[0]) + ":" + args.get("USER_GID", user.split(":")[-1]) == user
+        if (image.made_of(hashes) and args.get("USER_UID", user.split(":")[0]) + ":" + args.get("USER_GID", user.split(":")[-1]) == user
                 and os.path.basename(home) == args.get("USERNAME", os.path.basename(home))):
             return image.id
     return None
@@ -2326,6 +2325,8 @@ def add_requirement(change: Change, word: str) -> None:
         return
     if word.startswith("-"):
         raise PydockError("'%s' is not a package" % word, "options of the installer come after --")
+    if os.path.isfile(word) and word.endswith((".txt", ".toml", ".lock")):
+        raise PydockError("'%s' is a file here, not a package" % word, "-r %s" % word)
     if os.path.isdir(word):
         talk.say("'%s' is taken from the index; the folder of this name would be ./%s" % (word, word))
     change.words.append(word)

@@ -257,9 +257,8 @@ class Case(unittest.TestCase):
         """No container and no temporary or untagged image of this environment's is left."""
         self.assertEqual(self.containers(), [])
         self.assertEqual([tag for tag in self.tags(name) if ":tmp-" in tag], [])
-        dangling = engine("image", "ls", "-q", "--filter", "dangling=true", "--filter", "label=pydock.name=" + name).split()
-        folder = pydock.quote(str(self.folder(name)))
-        left = [i for i in dangling if engine("image", "inspect", "--format", '{{index .Config.Labels "pydock.folder"}}', i) == folder]
+        label = "label=pydock.folder=" + pydock.quote(str(self.folder(name)))
+        left = engine("image", "ls", "-q", "--filter", "dangling=true", "--filter", label).split()
         self.assertEqual(left, [])
 
     def assert_agree(self, name: str) -> None:
