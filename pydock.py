@@ -2309,6 +2309,8 @@ def package_change(verb: Sequence[str], words: Sequence[str], args: argparse.Nam
 
 
 def add_requirement(change: Change, word: str) -> None:
+    if os.path.isfile(word) and word.endswith((".txt", ".toml", ".lock")):
+        raise PydockError("'%s' is a file here, not a package" % word, "-r %s" % word)
     local = re.sub(r"^[^/]*@\s*(?=file:)", "", word)
     path = unquote(local[len("file://"):]) if local.startswith("file://") else word
     extras = re.search(r"\[[A-Za-z0-9._, -]*\]$", path)
@@ -2325,8 +2327,6 @@ def add_requirement(change: Change, word: str) -> None:
         return
     if word.startswith("-"):
         raise PydockError("'%s' is not a package" % word, "options of the installer come after --")
-    if os.path.isfile(word) and word.endswith((".txt", ".toml", ".lock")):
-        raise PydockError("'%s' is a file here, not a package" % word, "-r %s" % word)
     if os.path.isdir(word):
         talk.say("'%s' is taken from the index; the folder of this name would be ./%s" % (word, word))
     change.words.append(word)
