@@ -103,7 +103,7 @@ TEMPLATE_ARGS = {"REPOSITORY": "", "USERNAME": "user", "USER_UID": "1000", "USER
 # 41 tells that the packages do not fit together. Options are those of requirements.txt, without --require-hashes.
 CHANGE_SH = r"""set -e; umask 022; cd /opt/pydock
 """ + FETCH_SH + r"""
-verb=$1; shift
+verb=$1; again=; shift
 fits=yes; $pip check >/dev/null 2>&1 || fits=no
 case $verb in
 uninstall) if [ "$pip" = pip ]; then set -- -y "$@"; fi ;;
@@ -121,10 +121,11 @@ for source in /dev/shm/src/*/*; do  # what is no wheel is made one, from a copy:
        else $uv build --wheel -o /tmp/pydock/wheels "/tmp/pydock/${source##*/}" </dev/null >&2; fi ;;
     esac
     number=${source%/*}; extras=${number#*,}; if [ "$extras" = "$number" ]; then extras=; fi
-    for wheel in /tmp/pydock/wheels/*.whl; do cp "$wheel" .; set -- "$@" "/opt/pydock/wheels/${wheel##*/}$extras"; done
+    for wheel in /tmp/pydock/wheels/*.whl; do cp "$wheel" .; set -- "$@" "/opt/pydock/wheels/${wheel##*/}$extras"; again="$again ./${wheel##*/}"; done
     rm -rf /tmp/pydock
 done
 $pip "$verb" "$@" </dev/null >&2
+if [ -n "$again" ] && [ "$pip" = pip ]; then pip install -q --force-reinstall --no-deps $again </dev/null >&2; fi  # of the same version, perhaps
 if [ $fits = yes ] && ! $pip check </dev/null >/dev/shm/check 2>&1; then cat /dev/shm/check >&2; exit 41; fi
 """ + FINISH_SH
 
