@@ -1226,9 +1226,9 @@ def folder_mounts(folder: str, current: str, host_home: str, home: str) -> Tuple
 
 
 def run_argv(image: str, container: str, hostname: str, user: str, mounts: Sequence[Tuple[str, str]], folder: str,
-             options: Sequence[str], command: Sequence[str], tty: bool, init: bool) -> List[str]:
+             options: Sequence[str], command: Sequence[str], stdin: bool, tty: bool, init: bool) -> List[str]:
     """`docker run` of a program in an environment; `options` are the user's own, ready for docker, and win."""
-    argv = ["run", "--rm", "-i", "--name", container, "--pull", "never", "--hostname", hostname[:63]]
+    argv = ["run", "--rm"] + (["-i"] if stdin else []) + ["--name", container, "--pull", "never", "--hostname", hostname[:63]]
     argv += ["-t", "--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_"] if tty else []  # the default takes Ctrl-P away
     argv += ["--init"] if init and not tty else []
     argv += ["-u", user] if user else []
@@ -2222,11 +2222,12 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
         command = ["python3", "-Ic", BYTES_PY, *map(quote, command)]
     if not is_utf8(folder):
         raise PydockError("the folder %r cannot be mounted: its name is not UTF-8" % folder)
-    tty = os.isatty(0) and os.isatty(1) and foreground()
+    stdin = not os.isatty(0) or foreground()  # the client would be stopped for reading the terminal behind a job's back
+    tty = os.isatty(0) and os.isatty(1) and stdin
     if command is SHELL and tty or command[:2] == ["pip", "install"]:
         talk.say("%s: what `pip install` brings ends with its container; to keep it: pydock install %s PKG" % (env.name, env.title))
     container = "%s--run-%s" % (env.repo, env.id)
-    session.engine.become(run_argv(env.latest, container, env.name, user, mounts, inside, options, command, tty, session.engine.has_init()), container)
+    session.engine.become(run_argv(env.latest, container, env.name, user, mounts, inside, options, command, stdin, tty, session.engine.has_init()), container)
 
 
 def caller(env: Env, config: Dict[str, Any]) -> str:
@@ -2610,9 +2611,13 @@ def parse(argv: List[str]) -> argparse.Namespace:
     needs = COMMANDS[name][1].split("[")[0].split()
     if needs and set(own) <= EVERYWHERE:
         raise NeedsArguments(name)
+    p = make_parser(name)
+    known = {option for action in p._actions for option in action.option_strings}
+    for word in own:
+        if word.startswith("-") and word.split("=")[0] not in known and word[:2] not in known:
+            raise PydockError("unknown option %s" % word, "pydock %s --help" % name, 2)
     if name == "run" and not rest and not {"-h", "--help"} & set(own):
         raise PydockError("no program was named", "pydock run %s python" % own[-1], 2)
-    p = make_parser(name)
     args = p.parse_args(own) if name in ("run", "shell") else p.parse_intermixed_args(own)
     if name == "run":
         args.command = rest

@@ -156,6 +156,7 @@ class Case(unittest.TestCase):
         for folder in (self.home, self.work):
             os.chown(folder, uid, -1)
         self.environ.pop("PYENV_VERSION", None)
+        self.environ["BUILDX_CONFIG"] = str(self.home / ".buildx")  # what belongs to the user who runs the tests is not for this one
         for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
             try:
                 subprocess.run([python, "-IS", "-c", "pass"], check=True, preexec_fn=as_user(uid, uid, []), cwd="/")

@@ -120,7 +120,7 @@ class WhatDockerGets(unittest.TestCase):
 
     def run_argv(self, **changes: Any) -> List[str]:
         given: Dict[str, Any] = {"image": "img", "container": "c", "hostname": "ds", "user": "7:8", "mounts": [("/h/p", "/home/u/p")], "folder": "/home/u/p",
-                                 "options": [], "command": ["ls", "-l"], "tty": False, "init": True}
+                                 "options": [], "command": ["ls", "-l"], "stdin": True, "tty": False, "init": True}
         return pydock.run_argv(**{**given, **changes})
 
     def test_run(self) -> None:

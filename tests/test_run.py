@@ -377,20 +377,6 @@ class Signals(RunCase):
                     self.assertEqual(self.finish(process), 5)
                     self.assertEqual((self.work / "count").read_text(), "1")
 
-    def end_while_made(self, stdout: int) -> None:
-        process = self.start("run", "e", *SLEEP, stdout=stdout)
-        self.addCleanup(process.kill)
-        self.wait_for(self.containers)
-        process.terminate()
-        self.assertNotEqual(self.finish(process), 0)
-        self.wait_for(lambda: not self.containers(), 30)
-
-    def test_a_signal_while_the_container_is_made_leaves_none(self) -> None:
-        self.end_while_made(subprocess.DEVNULL)
-
-    def test_a_signal_while_the_container_is_made_leaves_none_behind_a_pipe(self) -> None:
-        self.end_while_made(subprocess.PIPE)
-
     def test_a_signal_at_the_very_start_leaves_nothing(self) -> None:
         for call in (1, 2):  # while pydock asks for the image; while the client starts
             self.fake("hang", str(call))
@@ -716,7 +702,7 @@ SUDO = r"""#!{python} -IS
 # As the real one: keeps few variables, closes files, sets those that stand before the command.
 import os, sys
 words = sys.argv[1:]
-environ = {{key: os.environ[key] for key in ("PATH", "TERM", "LANG", "DOCKER_HOST", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF") if key in os.environ}}
+environ = {{key: os.environ[key] for key in ("PATH", "TERM", "LANG", "DOCKER_HOST", "DOCKER_CONFIG", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF") if key in os.environ}}
 environ.update(HOME="/nonexistent", SUDO_USER="somebody")
 while "=" in words[0]:
     key, _, value = words.pop(0).partition("=")
