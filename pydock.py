@@ -426,6 +426,12 @@ class Engine:
         """Starts a reading command whose answer `query` or `ask` will want soon."""
         self.early[argv] = self.start(argv, err="keep")
 
+    def forget(self) -> None:
+        """Ends what was started ahead and not wanted after all."""
+        for process in self.early.values():
+            self.end(process)
+        self.early.clear()
+
     def query(self, *argv: str, timeout: Optional[float] = None) -> str:
         """What the engine answers to a reading command. EngineError where it fails, with the cause if it can be told."""
         process = self.early.pop(argv, None) or self.start(argv, err="keep")
@@ -1852,26 +1858,32 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
             raise PydockError("'%s' is no package" % word, "the version comes right after the name: pydock create %s 3.12 PKG…" % env.title)
     image = args.image or session.settings["image"]
     text = render_dockerfile(checked("image", image, "--image"), version, [checked_apt(p) for p in args.apt], checked_user(args.user))
-    images: Dict[str, Image] = {}
-    if not args.no_build:
-        base = base_of(text)[0].replace("${REPOSITORY}", session.settings["repository"])
-        for question in (BUILDX, CLIENT, ("image", "inspect", base)) if not session.engine.podman else ():
-            session.engine.ahead(*question)
-        sweep(session)
-        images = images_of(session.engine, env)
-        check_owner(env, images)
-        base_image(session, base)
-    create(session, env, text, change, images, args)
+    try:
+        create(session, env, text, change, args)
+    finally:
+        session.engine.forget()
     python = "Python " + base_of(text)[1] if base_of(text)[1] else base_of(text)[0]
     report(env, "created %s (%s)%s" % (env.name, python, " in " + env.folder if env.place.mode == "local" else ""),
            "pydock %s %s" % ("build" if args.no_build else "shell", env.title))
     return 0
 
 
-def create(session: Session, env: Env, dockerfile: str, change: Change, old: Dict[str, Image], args: argparse.Namespace) -> None:
-    """Everything is made in a hidden folder beside the final one, which it becomes by one rename. `old` are the images of an
-    environment of this name whose folder is gone."""
+def before_create(session: Session, env: Env, dockerfile: str) -> Dict[str, Image]:
+    """Whether the environment can be built at all. The images of one of this name whose folder is gone."""
+    base = base_of(dockerfile)[0].replace("${REPOSITORY}", session.settings["repository"])
+    for question in (BUILDX, CLIENT, ("image", "inspect", base)) if not session.engine.podman else ():
+        session.engine.ahead(*question)
+    sweep(session)
+    images = images_of(session.engine, env)
+    check_owner(env, images)
+    base_image(session, base)
+    return images
+
+
+def create(session: Session, env: Env, dockerfile: str, change: Change, args: argparse.Namespace) -> None:
+    """Everything is made in a hidden folder beside the final one, which it becomes by one rename."""
     engine, no_build = session.engine, args.no_build
+    old = {} if no_build else before_create(session, env, dockerfile)
     made = make_folder(env.place.envs)
     if not talk.dry_run:
         env.folder = os.path.join(os.path.realpath(env.place.envs), env.name)

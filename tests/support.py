@@ -114,6 +114,10 @@ class Case(unittest.TestCase):
         if os.path.exists(client + "/config.json") or os.path.exists(client + "/cli-plugins"):
             self.environ.setdefault("DOCKER_CONFIG", client)
         self.environ.update(HOME=str(self.home), PYDOCK_PREFIX=self.prefix, PYDOCK_PYTHON=PYTHON)
+        buildx = self.base / "buildx"  # whoever a test becomes must be able to write there
+        buildx.mkdir()
+        buildx.chmod(0o777)
+        self.environ["BUILDX_CONFIG"] = str(buildx)
         self.program = [sys.executable, "-IS", str(PYDOCK)]
 
     def clean(self) -> None:
@@ -156,7 +160,6 @@ class Case(unittest.TestCase):
         for folder in (self.home, self.work):
             os.chown(folder, uid, -1)
         self.environ.pop("PYENV_VERSION", None)
-        self.environ["BUILDX_CONFIG"] = str(self.home / ".buildx")  # what belongs to the user who runs the tests is not for this one
         for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
             try:
                 subprocess.run([python, "-IS", "-c", "pass"], check=True, preexec_fn=as_user(uid, uid, []), cwd="/")
