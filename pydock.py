@@ -20,7 +20,6 @@ if sys.version_info < (3, 8):
 if sys.platform == "win32":
     sys.exit("pydock: error: pydock runs on Linux and macOS; on Windows run it inside WSL 2")
 
-import json
 import os
 import re
 
@@ -43,6 +42,8 @@ MAX_LAYERS = 110  # the engine stops at 125
 BUILDX = ("buildx", "version")
 CLIENT = ("version", "--format", "{{.Client.Version}}")
 FILES = "/dev/shm/files"
+READY = "\n".join(["{{.Config.User}}", "{{.Config.WorkingDir}}", *('{{index .Config.Labels "pydock.%s"}}' % label for label in
+                                                              ("folder", "dockerfile", "requirements"))])  # what `run` asks of an image
 CACHE = "pydock-cache"  # the volume of downloads, one for all: packages are installed by root, whoever asks
 
 # One line of shell for each thing that an installer must be told, shared by the dockerfile and `install`.
@@ -1183,6 +1184,8 @@ def install_options(cache: str, mounts: Sequence[Tuple[str, str]]) -> List[str]:
 
 def commit_argv(container: str, tag: str, config: Dict[str, Any], labels: Dict[str, str], blank: Sequence[str] = ()) -> List[str]:
     """`docker commit` with the environment's own CMD, USER and so on put back, which it would take from the container."""
+    import json
+
     changes = ["CMD " + json.dumps(config.get("Cmd") or ["python3"]), "USER " + (config.get("User") or "0"),
                "WORKDIR " + (config.get("WorkingDir") or "/")]
     changes += ["ENTRYPOINT " + json.dumps(config["Entrypoint"])] if config.get("Entrypoint") else []
@@ -1306,6 +1309,8 @@ def images_of(engine: Engine, env: Env) -> Dict[str, Image]:
 
 def inspect(engine: Engine, ids: Dict[str, str]) -> Dict[str, Image]:
     """The images with these ids, by tag; one call. One that vanished meanwhile is left out, but not for lack of an answer."""
+    import json
+
     process = engine.start(["image", "inspect", *sorted(set(ids.values()))]) if ids else None
     if not process:
         return {}
@@ -1320,6 +1325,8 @@ def inspect(engine: Engine, ids: Dict[str, str]) -> Dict[str, Image]:
 
 
 def find_image(engine: Engine, reference: str) -> Optional[Image]:
+    import json
+
     text = engine.ask("image", "inspect", reference)
     return Image(reference, json.loads(text)[0]) if text else None
 
@@ -1569,6 +1576,8 @@ def refuse_credentials(requirements: str) -> None:
 
 def build_image(session: Session, env: Env, tag: str, command: Sequence[str], no_cache: bool = False, pull: bool = False) -> None:
     """Builds the files as they are; the result, with all its labels, is `tag`."""
+    import json
+
     engine, hashes = session.engine, env.hashes()
     version = base_of(env.read("dockerfile"))[1]
     labels = labels_for(env, hashes, command)
@@ -1657,24 +1666,23 @@ def take_over(engine: Engine, env: Env, image: str, command: Sequence[str]) -> N
 
 def ready_image(session: Session, env: Env) -> Dict[str, Any]:
     """Config of the image to run: the present one; made first, and said so, where there is none (design: running)."""
-    process = session.engine.start(["image", "inspect", "--format", "{{json .Config}}", env.latest])
+    process = session.engine.start(["image", "inspect", "--format", READY, env.latest])
     hashes = env.hashes()  # while the engine looks
     out, _ = session.engine.finish(process)
-    config: Dict[str, Any] = json.loads(out) if process.returncode == 0 else {}
-    labels = config.get("Labels") or {}
-    if labels.get("pydock.folder") != quote(env.folder):
+    user, home, folder, *made_of = (out.decode() + "\n" * 4).split("\n")[:5]
+    if folder != quote(env.folder):
         with Lock(env.folder, env.name):
             images = recover(session.engine, env)
             if talk.dry_run or "latest" not in images or not images["latest"].of(env):
                 renew(session, env, images, ["build", env.name])
         return image_config(session.engine, env.latest)
-    if (labels.get("pydock.dockerfile"), labels.get("pydock.requirements")) != hashes:
+    if tuple(made_of) != hashes:
         with Lock(env.folder, env.name, wait=False) as lock:  # a change that died may only lack its tag
             image = recover(session.engine, env).get("latest") if lock.held() else None
         if image and image.made_of(hashes):
             return image.config
         talk.warn("%s is older than its files" % env.name, "pydock build %s" % env.title)
-    return config
+    return {"User": user, "WorkingDir": home}
 
 
 def change_packages(session: Session, env: Env, change: Change, command: Sequence[str]) -> Dict[str, str]:
@@ -1729,6 +1737,7 @@ class Change:
 
     def script(self, env: Env, settings: Settings, config: Dict[str, Any]) -> str:
         """What the container's shell reads from stdin; the user's words come apart from it, as its arguments."""
+        import json
         import shlex
 
         uid, _, gid = (config.get("User") or "0:0").partition(":")
@@ -1831,6 +1840,8 @@ def fetch_files(engine: Engine, env: Env, mounts: bool) -> Tuple[Optional[str], 
 def extra_variables(engine: Engine, container: str, config: Dict[str, Any]) -> List[str]:
     """Variables that the engine's client added to a container of its own accord (the proxies of its configuration file):
     a commit would store them."""
+    import json
+
     if talk.dry_run:
         return []
     found = json.loads(engine.query("container", "inspect", "--format", "{{json .Config.Env}}", container)) or []
@@ -1989,6 +2000,8 @@ def report(env: Env, done: str, next_line: str) -> None:
 
 
 def cmd_list(session: Session, args: argparse.Namespace) -> int:
+    import json
+
     rows = listing(session, args)
     if args.json:
         print(json.dumps(rows, indent=2))
@@ -2136,6 +2149,8 @@ def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
 
 
 def cmd_config(session: Session, args: argparse.Namespace) -> int:
+    import json
+
     if args.value is not None:
         set_setting(session, args.key, args.value)
         return 0
@@ -2561,7 +2576,10 @@ def new_parser(prog: str, **options: Any) -> argparse.ArgumentParser:
         def error(self, message: str) -> NoReturn:
             raise PydockError(message, "%s --help" % self.prog, 2)
 
-    return Parser(prog=prog, allow_abbrev=False, **options)
+    def formatter(prog: str) -> argparse.HelpFormatter:  # each argument makes one, and asks for the terminal's width
+        return argparse.HelpFormatter(prog, width=None if {"-h", "--help"} & set(sys.argv) else 80)
+
+    return Parser(prog=prog, allow_abbrev=False, formatter_class=formatter, **options)
 
 
 def make_parser(name: str) -> argparse.ArgumentParser:
