@@ -2377,7 +2377,7 @@ def add_file(change: Change, path: str) -> None:
         except (OSError, UnicodeDecodeError) as error:
             raise PydockError("cannot read %s: %s" % (file, getattr(error, "strerror", None) or error)) from None
         if file.endswith(".toml"):
-            for url in sorted(set(re.findall(r'(?m)^index = "(https?://[^"]+)"', text)) - {"https://index/simple", "https://index/simple/"}):
+            for url in sorted(set(re.findall(r'(?m)^index = "(https?://[^"]+)"', text))):
                 change.options.append("--extra-index-url " + url)
         else:
             text = "".join(line for line in text.splitlines(True) if keep_line(change, file, line, pending))

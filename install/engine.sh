@@ -7,7 +7,6 @@ exec >&2 </dev/null                     # all talk goes to stderr, and nothing h
 PATH=$PATH:/usr/sbin:/sbin              # dockerd and debootstrap, where sbin is missing
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 
-mirror=http://${MIRROR}
 bundle=/etc/ssl/certs/ca-certificates.crt
 tmp='' jobs=()
 
@@ -64,8 +63,9 @@ pull() {
 # Makes python:$1-slim of the packages of Debian's release $2, with the face of the official image.
 build() {
     local root=$tmp/$2 new
-    debootstrap --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates "$2" "$root" "$mirror/debian"
-    printf 'deb %s main\n' "$mirror/debian $2" "$mirror/debian $2-updates" "$mirror/debian-security $2-security" >"$root/etc/apt/sources.list"
+    debootstrap --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates "$2" "$root"
+    site=$(sed -n 's|^deb \(.*\)/debian .*|\1|p' "$root/etc/apt/sources.list")   # debootstrap's own default
+    printf 'deb %s main\n' "$site/debian $2" "$site/debian $2-updates" "$site/debian-security $2-security" >"$root/etc/apt/sources.list"
     # Diverted, not removed: an upgrade of Python inside the image would bring the marker back.
     chroot "$root" dpkg-divert --quiet --rename --add "/usr/lib/python$1/EXTERNALLY-MANAGED"
     ln -s /usr/bin/python3 "$root/usr/local/bin/python3"

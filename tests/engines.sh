@@ -46,13 +46,15 @@ daemon() {
 
 # fetch FOLDER PACKAGE…: Debian 13's packages, unpacked into FOLDER; apt's state is kept there too, and the system's left alone.
 fetch() {
-    local root=$1 tmp=$1.part
+    local root=$1 tmp=$1.part mirror
     shift
     [ ! -d "$root" ] || return 0
     say "fetching $*"
     rm -rf "$tmp"
     mkdir -p "$tmp"/apt/{lists,cache/archives}/partial
-    echo 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://${MIRROR}/debian trixie main' >"$tmp/apt/sources.list"
+    # shellcheck disable=SC2016        # apt's own variable
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $(sed -n s/^VERSION_CODENAME=//p /etc/os-release)" | head -n 1)
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror:?apt knows no mirror of Debian} trixie main" >"$tmp/apt/sources.list"
     local apt=(apt-get -qq -o "Dir::Etc::sourcelist=$tmp/apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
         -o "Dir::State::lists=$tmp/apt/lists" -o "Dir::Cache=$tmp/apt/cache" -o APT::Sandbox::User=root -o Acquire::Languages=none)
     "${apt[@]}" update
