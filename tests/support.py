@@ -204,9 +204,9 @@ class Case(unittest.TestCase):
         return (self.folder(name) / "requirements.txt").read_text(encoding="utf-8")
 
     def snapshot(self) -> Dict[str, str]:
-        """Every file below the home, by path, for `nothing was changed`."""
+        """Every file below the home, by path, for `nothing was changed`; not what docker's client keeps there for itself."""
         return {str(path.relative_to(self.home)): path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-                for path in sorted(self.home.rglob("*"))}
+                for path in sorted(self.home.rglob("*")) if path.relative_to(self.home).parts[0] != ".docker"}
 
     def fake(self, do: str = "", at: str = "") -> None:
         """Puts an engine first on PATH that misbehaves at the calls `at` ('' for none) in the way `do`; see FAKE. Starts
@@ -324,7 +324,7 @@ def buildkit_environ() -> Optional[Dict[str, str]]:
 
     path = os.environ["PATH"]
     if builder(path) != "classic":
-        return {}
+        return {"DOCKER_BUILDKIT": "1"} if builder(path) == "buildkit" else {}  # an old client must be told, when called by hand
     for folder in path.split(os.pathsep):
         if os.access(os.path.join(folder, ENGINE[-1]), os.X_OK) and builder(folder + os.pathsep + path, DOCKER_BUILDKIT="1") != "classic":
             return {"PATH": folder + os.pathsep + path, "DOCKER_BUILDKIT": "1"}
