@@ -282,12 +282,18 @@ class PydockError(Exception):
 
 
 class EngineError(PydockError):
-    """A call of the engine that failed; `code` is its exit status and `output` the end of what it said."""
+    """A call of the engine that failed: its exit status, and the end of what it said; `unseen` if the user was not shown it."""
 
-    def __init__(self, message: str, hint: str = "", code: int = 1, output: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", code: int = 1, output: str = "", unseen: bool = False) -> None:
         super().__init__(message, hint)
         self.code = code
         self.output = output
+        self.unseen = unseen
+
+    def show(self) -> None:
+        if self.unseen:
+            lines = self.output.splitlines()[-30:]
+            sys.stderr.write("\n".join(line if len(line) < 200 else line[:199] + "…" for line in lines) + "\n")
 
 
 class Terminated(BaseException):
@@ -452,7 +458,7 @@ class Engine:
                environ: Sequence[str] = ()) -> str:
         """Runs a changing command; under --dry-run only prints it. `data` goes to its stdin. `capture` names what its
         stdout is kept as: the text is returned (under --dry-run, a reference to that shell variable). `show` lets the
-        user see what it says: while it runs, or without `see` only if it fails. EngineError where it fails, with the end of what it said."""
+        user see what it says: while it runs, or without `see` by the error's `show`. EngineError where it fails, with the end of what it said."""
         if talk.dry_run:
             return self.script(argv, data, capture, environ)
         see = show and see and not talk.quiet
@@ -464,12 +470,10 @@ class Engine:
             self.end(process)
             raise
         if process.returncode:
-            if show and not see:
-                said = tail if capture else out.decode(errors="replace")
-                sys.stderr.write("\n".join(line if len(line) < 200 else line[:199] + "…" for line in said.splitlines()[-30:]) + "\n")
             self.diagnose()
-            said = "" if show else ": " + last_line(tail.encode())
-            raise EngineError("%s %s failed%s" % (self.program[-1], argv[0], said), code=process.returncode, output=tail)
+            said = tail if capture or to == "show" or not show else out.decode(errors="replace")
+            why = "" if show else ": " + last_line(tail.encode())
+            raise EngineError("%s %s failed%s" % (self.program[-1], argv[0], why), code=process.returncode, output=said, unseen=show and not see)
         return out.decode(errors="surrogateescape").strip()
 
     @staticmethod
@@ -1559,7 +1563,15 @@ def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_c
     with Secret(engine) as secret, BuildLock(alone=False):
         argv = build_argv(builder, tag, env.work, labels, args, proxies, "" if builder == "classic" else secret.path, no_cache, pull)
         talk.say("building the image of %s" % env.name)
-        engine.change(*argv, data=text, show=True, see=talk.verbose or not text and sys.stderr.isatty(), environ=environ)
+        for attempt in range(6):
+            try:
+                engine.change(*argv, data=text, show=True, see=talk.verbose or not text and sys.stderr.isatty(), environ=environ)
+                break
+            except EngineError as error:
+                # The old builder stumbles where somebody removes the last image of steps that it was about to reuse: its last
+                # word names an image then, and not a command that failed.
+                if attempt == 5 or builder != "classic" or not re.search("sha256:[0-9a-f]{64}", last_line(error.output.encode())):
+                    raise
 
 
 def refuse_credentials(requirements: str) -> None:
@@ -1588,6 +1600,7 @@ def build_image(session: Session, env: Env, tag: str, command: Sequence[str], no
         built = env.temporary_tag + "-build"
         run_build(session, env, built, {}, no_cache, pull)
     except EngineError as error:
+        error.show()
         if not engine.podman:
             sweep_classic(engine)
         raise PydockError("cannot build %s: what failed is above" % env.name if error.code != 130 else str(error), build_hint(env)) from None
@@ -1757,6 +1770,7 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
         found = engine.change(*work_argv(env.temporary, base, config, install_options(CACHE, change.mounts), ["sh", "-s", "--", change.verb, *change.words]),
                               data=script, capture="found", show=True)
     except EngineError as error:
+        error.show()
         raise change_error(env, change, error) from None
     text, wheels = fetch_files(engine, env, bool(change.mounts))
     blank = extra_variables(engine, env.temporary, config)
@@ -1963,7 +1977,8 @@ def base_image(session: Session, image: str) -> None:
         return
     try:
         session.engine.change("pull", image, show=True)
-    except EngineError:
+    except EngineError as error:
+        error.show()
         here = sorted({tag for tag in session.engine.query("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split() if re.search(r"(^|/)python:", tag)})
         raise PydockError("there is no base image %s here, and it cannot be pulled" % image,
                           "another version%s, or --image" % (" (here: %s)" % ", ".join(here) if here else "")) from None
