@@ -1,6 +1,7 @@
 # `make` shows the targets. demo, test and bench set up what they need on a fresh Debian or Ubuntu, as root.
 # install, dev and uninstall work in $(PREFIX)/bin.
 PREFIX ?= /usr/local
+JOBS ?= 2
 
 .PHONY: help demo test bench lint install dev uninstall
 
@@ -12,7 +13,7 @@ demo: ## an environment, scikit-learn, a real analysis; in a throw-away home, in
 
 test: ## all tests, on a real engine
 	@install/engine.sh 3.11 3.13
-	python3 tests/run.py
+	python3 tests/run.py --jobs $(JOBS)
 
 bench: ## what pydock costs against the same by hand, as a table
 	@install/engine.sh 3.11
