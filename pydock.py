@@ -364,6 +364,14 @@ def human_size(size: float) -> str:
     return "%.3gTB" % size
 
 
+def age_of(created: str) -> float:
+    """Seconds since a time as the engine's JSON writes it, 2026-01-31T23:59:59.…Z."""
+    import calendar
+    import time
+
+    return time.time() - calendar.timegm(time.strptime(created[:19], "%Y-%m-%dT%H:%M:%S"))
+
+
 def human_age(seconds: float) -> str:
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
@@ -1287,9 +1295,9 @@ class Session:
         self.settings = Settings(place)
         self.engine = self.settings.engine()
 
-    def env(self, name: str, place: Optional[Place] = None) -> Env:
+    def env(self, name: str) -> Env:
         """The environment of this name; an error that helps where there is none."""
-        place = place or self.place
+        place = self.place
         env = Env(place, name, self.settings["prefix"])
         if os.path.islink(env.folder):
             raise PydockError("%s is a symbolic link, which pydock does not follow" % env.folder, "put the folder itself there")
@@ -1374,15 +1382,12 @@ def found_labels(found: str) -> Dict[str, str]:
 
 def remove_leftovers(engine: Engine, env: Env, images: Dict[str, Image]) -> None:
     """What a command that died has left: its temporary container and tags. Only under the environment's lock."""
-    import calendar
-    import time
-
     names = engine.query("ps", "-a", "--format", "{{.Names}}", "--filter", "name=%s--" % env.repo, "--filter", "status=created").split()
     names += engine.query("ps", "-a", "--format", "{{.Names}}", "--filter", "name=%s--tmp-" % env.repo).split()
     for name in dict.fromkeys(name for name in names if name.startswith(env.repo + "--")):
         created = engine.ask("container", "inspect", "--format", "{{json .Created}}", name) or ""
         # A client that was killed at once leaves a container of `run` that never starts; a new one may be about to.
-        if "--tmp-" in name or created and time.time() - calendar.timegm(time.strptime(created[1:20], "%Y-%m-%dT%H:%M:%S")) > 60:
+        if "--tmp-" in name or created and age_of(created[1:]) > 60:
             engine.drop("rm", "-f", name)
     remove_half_written(env)
     for tag in [tag for tag in images if tag.startswith("tmp-")]:
@@ -1876,7 +1881,7 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
     if env.exists():
         raise PydockError("the environment '%s' is there already, in %s" % (env.name, env.folder), "another name, or: pydock delete %s" % env.title)
     version = given or python_version_file() or session.settings["python"]
-    if not version.startswith("3") or not re.match(r"3(\.|$)", version):
+    if not re.match(r"3(\.|$)", version):
         raise PydockError("there is no Python %s for environments" % version, "pydock create %s %s" % (env.title, session.settings["python"]))
     for word in words:
         if re.fullmatch("python|(python)?=*" + VERSION, word):
@@ -2035,7 +2040,8 @@ def listing(session: Session, args: argparse.Namespace) -> List[Dict[str, Any]]:
     only = ["--filter", "label=pydock.name"] if args.all else []  # podman looks long into each image for a label
     found = engine.query("image", "ls", "--no-trunc", *only, "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
     tags = {line.split()[0].split("localhost/")[-1]: line.split()[1] for line in found.splitlines()}
-    wanted = {tag: id_ for tag, id_ in tags.items() if tag.endswith(":latest") and (args.all or tag in {env.latest for env in envs})}
+    ours = {env.latest for env in envs}
+    wanted = {tag: id_ for tag, id_ in tags.items() if tag.endswith(":latest") and (args.all or tag in ours)}
     images = inspect(engine, wanted)
     rows = [list_row(env, images.get(env.latest)) for env in envs]
     known = {env.folder for env in envs}
@@ -2067,17 +2073,14 @@ def image_row(image: Optional[Image], name: str, mode: str, path: str, state: st
 
 
 def print_table(rows: Sequence[Dict[str, Any]]) -> None:
-    import calendar
     import shutil
-    import time
 
     home = home_folder()
     lines = [["NAME", "MODE", "PYTHON", "STATE", "IMAGE", "SIZE", "AGE", "PATH"]]
     for row in rows:
-        age = time.time() - calendar.timegm(time.strptime(row["created"][:19], "%Y-%m-%dT%H:%M:%S")) if row["created"] else 0
         path = "~" + row["path"][len(home):] if row["path"].startswith(home + "/") else row["path"]
         lines.append([row["name"], row["mode"], row["python"] or "?", row["state"], row["id"] or "-",
-                      human_size(row["size"]) if row["size"] is not None else "-", human_age(age) if row["created"] else "-", path])
+                      human_size(row["size"]) if row["size"] is not None else "-", human_age(age_of(row["created"])) if row["created"] else "-", path])
     widths = [max(len(line[i]) for line in lines) for i in range(8)]
     columns = list(range(8))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
@@ -2170,7 +2173,8 @@ def cmd_config(session: Session, args: argparse.Namespace) -> int:
         set_setting(session, args.key, args.value)
         return 0
     if args.key:
-        checked(args.key, SETTINGS[args.key][0], "this command") if args.key in SETTINGS else checked(args.key, "", "this command")
+        if args.key not in SETTINGS:
+            checked(args.key, "", "this command")
         print(session.settings[args.key])
         return 0
     found, problems = survey(session)
@@ -2218,8 +2222,6 @@ def survey(session: Session) -> Tuple[Dict[str, str], List[Tuple[str, str]]]:
 
 def set_setting(session: Session, key: str, value: str) -> None:
     """Puts one line into the settings file; all other lines stay as they were written."""
-    if key in SETTINGS and not value and key in ("user", "repository"):
-        pass
     checked(key, value, "this command")
     if key == "engine" and session.place.mode == "local":
         raise PydockError("a project may not choose the engine", "pydock config --global engine %s" % shell_join([value]))
