@@ -42,8 +42,9 @@ MAX_LAYERS = 110  # the engine stops at 125
 BUILDX = ("buildx", "version")
 CLIENT = ("version", "--format", "{{.Client.Version}}")
 FILES = "/dev/shm/files"
-READY = "\n".join(["{{.Config.User}}", "{{.Config.WorkingDir}}", *('{{index .Config.Labels "pydock.%s"}}' % label for label in
+READY = "\n".join(["{{.Id}}", "{{.Config.User}}", "{{.Config.WorkingDir}}", *('{{index .Config.Labels "pydock.%s"}}' % label for label in
                                                               ("folder", "dockerfile", "requirements"))])  # what `run` asks of an image
+DETACH_KEYS = ("--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_")  # the default takes Ctrl-P away
 CACHE = "pydock-cache"  # the volume of downloads, one for all: packages are installed by root, whoever asks
 
 # One line of shell for each thing that an installer must be told, shared by the dockerfile and `install`.
@@ -252,20 +253,183 @@ except OSError as error:
     sys.exit(126 if isinstance(error, PermissionError) else 127)
 """
 
-# The parent of a client whose stdout is a pipe, or that has a terminal: when the pipe is closed, or the terminal, the client
-# dies without a word to its container; this one sees to that.
-PIPE_SH = r"""name=$1 engine=$2 terminal=$3; shift 3
-exec 3<&0
-"$@" <&3 3<&- &
+# What runs in a warm container beside its first processes: a line for each (`list`), a signal to all, or to the process group
+# of the program with this mark; END is TERM, and KILL for what is there 10 s later. Fails where it finds none. Each program that
+# `exec` starts leaves an empty file with its mark and process id, since its environment and user may change.
+INSIDE_SH = r"""verb=$1 mark=$2
+outside() { grep -q "^PPid:[^0-9]*$2\$" /proc/$1/status; }
+programs() {
+    for file in /dev/shm/pydock.*; do
+        if ! outside ${file##*.} 0; then rm -f "$file"
+        elif [ -n "$mark" ]; then case $file in *.$mark.*) echo "-${file##*.}" ;; esac
+        fi
+    done
+    [ -z "$mark" ] || return 0
+    for proc in /proc/[0-9]*; do
+        pid=${proc#/proc/} words=$(tr '\0\n' '  ' <$proc/cmdline)
+        case $pid-$words in 1-* | *- | *' pydock-inside '*) continue ;; esac
+        if [ "$words" = 'sleep infinity ' ] && outside $pid 1; then continue; fi
+        printf '%s %s\n' $pid "$words"
+    done
+}
+found=$(programs 2>/dev/null)
+[ -n "$found" ] || exit 1
+if [ $verb = list ]; then printf '%s\n' "$found"; exit; fi
+send() { printf '%s\n' "$found" | while read -r pid words; do kill -s $1 -- $pid; done; }
+if [ $verb != END ]; then send $verb; exit; fi
+send TERM
+tenths=0
+while found=$(programs 2>/dev/null); [ -n "$found" ]; do
+    tenths=$((tenths + 1)); if [ $tenths -gt 100 ]; then send KILL; exit; fi
+    sleep 0.1
+done
+"""
+MARK_SH = 'true 2>/dev/null >/dev/shm/pydock.$0.$$; exec "$@"'
+
+# The parent of a client that cannot be left alone. A client of `run` that a closed pipe or terminal kills says no word to its
+# container; one of `exec` (`mark` is set) passes no signal on, and is kept from those of the terminal's process group.
+# The client is "$@"; `container`, `engine`, `mark` and `terminal` (what its signals would reach) are set before.
+PARENT_SH = r"""inside() { eval "$engine exec -u 0:0 $container sh -c \"\$look\" pydock-inside $1 $mark" </dev/null >/dev/null 2>&1; }
+tell() {
+    told=$1
+    [ -n "$client" ] || return
+    if [ -z "$mark" ]; then kill -s $1 $client 2>/dev/null; return; fi
+    until inside $1; do kill -0 $client 2>/dev/null || break; sleep 0.1; done
+}
+{ command exec 3<&0; } 2>/dev/null || exec 3</dev/null
+detach=
+if [ -n "$mark" ] && [ -z "$terminal" ] && command -v setsid >/dev/null; then detach=setsid; fi
+client= told=
+for signal in HUP INT QUIT TERM USR1 USR2; do trap "tell $signal" $signal; done
+if [ -z "$mark" ] && [ -n "$terminal" ]; then trap told=yes INT QUIT; fi
+$detach "$@" <&3 3<&- &
 client=$!
-for signal in HUP INT QUIT TERM; do trap "kill -s $signal $client 2>/dev/null" $signal; done
-[ -z "$terminal" ] || trap : INT QUIT  # a terminal tells the client itself
-while :; do wait $client; status=$?; kill -0 $client 2>/dev/null || break; done
-[ $status -le 128 ] || [ $status -eq 141 ] || eval "$engine stop -t 3 $name" >/dev/null 2>&1
-[ $status -eq 0 ] || eval "$engine rm -f $name" >/dev/null 2>&1
+[ -z "$told" ] || tell $told
+status=
+while told=; wait $client; new=$?; do
+    if [ $new != 127 ] || [ -z "$status" ]; then status=$new; fi
+    [ -n "$told" ] || break
+done
+if [ -n "$mark" ]; then [ $status -le 128 ] || inside END
+else
+    [ $status -le 128 ] || [ $status -eq 141 ] || eval "$engine stop -t 3 $container" >/dev/null 2>&1
+    [ $status -eq 0 ] || eval "$engine rm -f $container" >/dev/null 2>&1
+fi
 exit $status
 """
 
+# What stands before PARENT_SH in the file `enter`, which every program of an activated environment reads: `program` and "$@"
+# are set. Nothing but builtins up to the engine's client: each process would cost a millisecond, and PATH may lead anywhere.
+ENTER_SH = r"""rest=:$PATH:
+case $rest in *:"$bin":*) rest=${rest%%:"$bin":*}:${rest#*:"$bin":}; rest=${rest#:}; PATH=${rest%:} ;; esac
+case $program:${1-}:${2-}:${3-} in
+python3:-IS:*pydock:* | python3:-IS:*pydock.py:* | python*:*pydock.py:*) exec "$python" "$@" ;;  # is of this host, activated or not
+pip*:install:* | pip*:uninstall:*) verb=$1; shift; pydock "$verb" "$name" "$@" ;;
+python*:-m:pip:install | python*:-m:pip:uninstall) verb=$3; shift 3; pydock "$verb" "$name" "$@" ;;
+esac
+exports
+foreground() { [ -e /proc/$$/stat ] || return 0; read -r line </proc/$$/stat; set -- ${line##*) }; [ "$3" = "$6" ]; }
+LC_ALL=C
+cd -P . 2>/dev/null
+place
+case $inside$PWD$* in *[!"$plain"\ -~]*) inside= ;; esac
+if [ -z "$inside" ] || ! alive; then pydock run "$name" "$program" "$@"; fi
+if ! read -r mark </proc/sys/kernel/random/uuid; then mark=$PPID-$$; fi 2>/dev/null
+stdin=-i terminal=
+if [ -t 0 ]; then
+    if ! foreground; then stdin=
+    elif [ -t 1 ]; then terminal=yes stdin="-i -t $keys"
+    fi
+fi
+set -- exec $stdin -u "$user" -w "$inside" "$container" sh -c "$note" "$mark" "$program" "$@"
+eval "set -- $engine \"\$@\""
+"""
+
+# `watch PID`: counts an activated shell in, and out when it has ended; `leave PID`: counts it out. The environment of the last
+# one stops, as soon as no program runs in it. The shell of an .envrc is direnv's, and only its grandparent is the user's.
+WATCH_SH = r"""pid=$1
+parent() { read -r line </proc/$pid/stat && set -- ${line##*) } && pid=$2; }
+if [ -n "${DIRENV_IN_ENVRC-}" ]; then parent && parent; fi 2>/dev/null
+cd /
+[ ! -e "$shells/$pid" ] || exit 0
+: >"$shells/$pid"
+(
+    trap '' HUP INT QUIT
+    while [ -e "$shells/$pid" ] && kill -0 "$pid"; do sleep 2; done
+    [ -e "$shells/$pid" ] || exit 0
+    rm -f "$shells/$pid"
+    until (pydock stop --unused "$name"); do sleep 30; done
+) </dev/null >/dev/null 2>&1 &
+"""
+LEAVE_SH = r"""rm -f "$shells/$1"
+pydock --quiet stop --unused "$name"
+"""
+
+# What a shell evaluates; `@BIN@` and so on are quoted for it. One environment at a time, as with virtualenv.
+ACTIVATE_SH = r"""if [ -n "${PYDOCK_ENV-}${VIRTUAL_ENV-}" ] && command -v deactivate >/dev/null 2>&1; then deactivate nondestructive || :; fi
+_PYDOCK_BIN=@BIN@
+_PYDOCK_OLD="${PYDOCK_ENV+p}${VIRTUAL_ENV+v}${VIRTUAL_ENV_PROMPT+m}"
+_PYDOCK_OLD_ENV="${PYDOCK_ENV-}" _PYDOCK_OLD_VENV="${VIRTUAL_ENV-}" _PYDOCK_OLD_PROMPT="${VIRTUAL_ENV_PROMPT-}"
+deactivate () {
+    _PYDOCK_PATH=":${PATH-}:"
+    case "$_PYDOCK_PATH" in *:"$_PYDOCK_BIN":*)
+        _PYDOCK_PATH="${_PYDOCK_PATH%%:"$_PYDOCK_BIN":*}:${_PYDOCK_PATH#*:"$_PYDOCK_BIN":}"
+        _PYDOCK_PATH="${_PYDOCK_PATH#:}"
+        PATH="${_PYDOCK_PATH%:}" ;;
+    esac
+    if [ -n "${_PYDOCK_PS1+x}" ]; then PS1="$_PYDOCK_PS1"; fi
+    case "$_PYDOCK_OLD" in *p*) export PYDOCK_ENV="$_PYDOCK_OLD_ENV" ;; *) unset PYDOCK_ENV ;; esac
+    case "$_PYDOCK_OLD" in *v*) export VIRTUAL_ENV="$_PYDOCK_OLD_VENV" ;; esac
+    case "$_PYDOCK_OLD" in *m*) export VIRTUAL_ENV_PROMPT="$_PYDOCK_OLD_PROMPT" ;; *) unset VIRTUAL_ENV_PROMPT ;; esac
+    unset _PYDOCK_BIN _PYDOCK_PATH _PYDOCK_PS1 _PYDOCK_OLD _PYDOCK_OLD_ENV _PYDOCK_OLD_VENV _PYDOCK_OLD_PROMPT
+    unset -f deactivate
+    hash -r 2>/dev/null || :
+    @LEAVE@
+}
+unset VIRTUAL_ENV
+export PATH="$_PYDOCK_BIN:${PATH-}" PYDOCK_ENV=@NAME@ VIRTUAL_ENV_PROMPT=@NAME@
+if [ -n "${PS1+x}" ] && [ -z "${VIRTUAL_ENV_DISABLE_PROMPT-}" ]; then _PYDOCK_PS1="$PS1"; PS1="(@NAME@) $PS1"; fi
+hash -r 2>/dev/null || :
+@WATCH@
+"""
+ACTIVATE_FISH = r"""if functions -q deactivate; and test -n "$PYDOCK_ENV$VIRTUAL_ENV"; deactivate nondestructive; end
+for _pydock_name in PYDOCK_ENV VIRTUAL_ENV VIRTUAL_ENV_PROMPT
+    if set -q $_pydock_name; set -g _PYDOCK_OLD_$_pydock_name $$_pydock_name; end
+end
+set -g _PYDOCK_BIN @BIN@
+function deactivate
+    set -l at (contains -i -- $_PYDOCK_BIN $PATH); and set -e PATH[$at]
+    if functions -q _pydock_prompt
+        functions -e fish_prompt
+        functions -c _pydock_prompt fish_prompt
+        functions -e _pydock_prompt
+    end
+    for name in PYDOCK_ENV VIRTUAL_ENV VIRTUAL_ENV_PROMPT
+        set -l old _PYDOCK_OLD_$name
+        set -e $name
+        if set -q $old; set -gx $name $$old; set -e $old; end
+    end
+    set -e _PYDOCK_BIN
+    functions -e deactivate
+    @LEAVE@
+end
+set -e VIRTUAL_ENV
+set -gx PATH $_PYDOCK_BIN $PATH
+set -gx PYDOCK_ENV @NAME@
+set -gx VIRTUAL_ENV_PROMPT @NAME@
+if not set -q VIRTUAL_ENV_DISABLE_PROMPT; and functions -q fish_prompt
+    functions -c fish_prompt _pydock_prompt
+    function fish_prompt
+        set -l last $status
+        printf '(%s) ' @NAME@
+        sh -c "exit $last"
+        _pydock_prompt
+    end
+end
+@WATCH@
+"""
+
+SHELLS = ("bash", "zsh", "fish", "sh")
 SHELL = ["sh", "-c", "if command -v bash >/dev/null; then exec bash; fi; exec sh"]
 
 # ------------------------------------------------------------------------------------------------------------
@@ -532,9 +696,9 @@ class Engine:
         except PydockError:
             return False
 
-    def become(self, argv: Sequence[str], container: str) -> NoReturn:
-        """Replaces this process by the client; by a small sh parent of it where the client alone would leave a container
-        behind: a pipe, or a terminal, on stdout that is closed."""
+    def become(self, argv: Sequence[str], container: str, mark: str = "", tty: bool = False) -> NoReturn:
+        """Replaces this process by the client; by its small sh parent where the client alone would leave something running:
+        `exec` (of what has a mark), or a pipe or a terminal on stdout that is closed."""
         import signal
         import stat
 
@@ -542,10 +706,12 @@ class Engine:
         if talk.dry_run:
             talk.script(shell_join(command))
             sys.exit(0)
-        if stat.S_ISFIFO(os.fstat(1).st_mode) or os.isatty(1):
-            command = ["sh", "-c", PIPE_SH, "pydock", container, shell_join(self.program), "terminal" if foreground() else ""] + command
         if talk.verbose:
-            talk.say("+ " + shell_join(self.command(argv)))
+            talk.say("+ " + shell_join(command))
+        if mark or stat.S_ISFIFO(os.fstat(1).st_mode) or os.isatty(1):
+            terminal = "yes" if tty or not mark and foreground() else ""
+            known = {"container": container, "engine": shell_join(self.program), "mark": mark, "terminal": terminal}
+            command = ["sh", "-c", parent_sh(known), "pydock", *command]
         sys.stdout.flush()
         sys.stderr.flush()
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the client would inherit that
@@ -600,6 +766,15 @@ class Engine:
             return "buildx"
         client = re.match(r"\d+", self.query(*CLIENT))
         return "buildkit" if client and 18 <= int(client.group()) < 23 else "classic"
+
+
+def parent_sh(known: Dict[str, str]) -> str:
+    """The text of a client's sh parent, with what it is to know."""
+    import shlex
+
+    if known.get("mark"):
+        known = {**known, "look": INSIDE_SH}
+    return "".join("%s=%s\n" % (key, shlex.quote(value)) for key, value in known.items()) + PARENT_SH
 
 
 def foreground() -> bool:
@@ -691,7 +866,7 @@ def local_place() -> Optional[Place]:
     """The `.pydock` of the current folder, or of the nearest above, that belongs to the caller: what somebody else has put
     into /tmp is not run for it."""
     try:
-        folder = start = os.getcwd()
+        folder = start = os.environ.get("PYDOCK_LOCAL") or os.getcwd()  # a program of a local environment, wherever it is called
         home = home_folder()
     except (OSError, PydockError):
         return None
@@ -825,6 +1000,7 @@ class Env:
         self.latest = self.repo + ":latest"
         self.planned: Dict[str, str] = {}  # what --dry-run would have written
         self.id = os.urandom(4).hex()
+        self.warm = self.repo + "--warm"
         self.temporary = "%s--tmp-%s" % (self.repo, self.id)
         self.temporary_tag = "%s:tmp-%s" % (self.repo, self.id)
 
@@ -865,14 +1041,18 @@ class Env:
         write_file(self.path(file), text)
 
 
-def write_file(path: str, text: str) -> None:
+def write_file(path: str, text: str, mode: Optional[int] = None) -> None:
+    """Replaces a file at once; one with a `mode` can be made again, and need not be durable."""
     new = os.path.join(os.path.dirname(path), ".%s.new" % os.path.basename(path))
     try:
         with open(new, "w", encoding="utf-8", errors="surrogateescape", newline="") as handle:
             handle.write(text)
             handle.flush()
-            os.fsync(handle.fileno())
-        if os.path.exists(path):
+            if mode is None:
+                os.fsync(handle.fileno())
+        if mode is not None:
+            os.chmod(new, mode)
+        elif os.path.exists(path):
             os.chmod(new, os.stat(path).st_mode & 0o7777)
         os.replace(new, path)
     except OSError as error:
@@ -1005,9 +1185,7 @@ def quote(text: str) -> str:
 
 
 def unquote(text: str) -> str:
-    from urllib.parse import unquote_to_bytes
-
-    return os.fsdecode(unquote_to_bytes(text))
+    return os.fsdecode(re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: bytes([int(found.group(1), 16)]), os.fsencode(text)))
 
 
 def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -> str:
@@ -1246,17 +1424,40 @@ def folder_mounts(folder: str, current: str, host_home: str, home: str) -> Tuple
     return mounts, os.path.normpath(os.path.join(target, os.path.relpath(current, folder)))
 
 
-def run_argv(image: str, container: str, hostname: str, user: str, mounts: Sequence[Tuple[str, str]], folder: str,
-             options: Sequence[str], command: Sequence[str], stdin: bool, tty: bool, init: bool) -> List[str]:
-    """`docker run` of a program in an environment; `options` are the user's own, ready for docker, and win."""
-    argv = ["run", "--rm"] + (["-i"] if stdin else []) + ["--name", container, "--pull", "never", "--hostname", hostname[:63]]
-    argv += ["-t", "--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_"] if tty else []  # the default takes Ctrl-P away
-    argv += ["--init"] if init and not tty else []
-    argv += ["-u", user] if user else []
+def container_argv(container: str, hostname: str, who: Sequence[str], mounts: Sequence[Tuple[str, str]], folder: str, options: Sequence[str]) -> List[str]:
+    """What `docker run` is told of any container in which programs of an environment run; `options` are the user's own,
+    ready for docker, and win."""
+    argv = ["--name", container, "--pull", "never", "--hostname", hostname[:63], *who]
     for source, target in mounts:
         argv += ["--mount", mount_value(source, target)]
-    argv += ["-w", folder] + list(options) + [image]
-    return argv + ([] if init and not tty else ["python3", "-ISc", INIT_PY]) + list(command)
+    return argv + ["-w", folder, *options]
+
+
+def who_argv(user: str, groups: Sequence[int], keep_id: bool) -> List[str]:
+    """The user inside, with the caller's further groups; `keep_id` lets a rootless podman map the caller onto the same uid."""
+    argv = ["-u", user] if user else []
+    if keep_id:
+        return ["--userns", "keep-id"] + argv
+    return argv + [word for group in groups for word in ("--group-add", str(group))]
+
+
+def run_argv(image: str, container: Sequence[str], command: Sequence[str], stdin: bool, tty: bool, init: bool) -> List[str]:
+    """`docker run` of a program in a container of its own (`container`: its `container_argv`)."""
+    argv = ["run", "--rm"] + (["-i"] if stdin else []) + (["-t", *DETACH_KEYS] if tty else []) + (["--init"] if init and not tty else [])
+    return argv + list(container) + [image] + ([] if init and not tty else ["python3", "-ISc", INIT_PY]) + list(command)
+
+
+def start_argv(image: str, container: Sequence[str], labels: Dict[str, str], init: bool) -> List[str]:
+    """`docker run` of a warm container, which waits for programs."""
+    argv = ["run", "-d"] + (["--init"] if init else []) + [word for pair in labels.items() for word in ("--label", "%s=%s" % pair)]
+    return argv + list(container) + [image] + ([] if init else ["python3", "-ISc", INIT_PY]) + ["sleep", "infinity"]
+
+
+def exec_argv(container: str, user: str, folder: str, mark: str, options: Sequence[str], command: Sequence[str], stdin: bool, tty: bool) -> List[str]:
+    """`docker exec` of a program in a warm container; the shell is there for the mark, and for the exit status
+    where there is no such program."""
+    argv = ["exec"] + (["-i"] if stdin else []) + (["-t", *DETACH_KEYS] if tty else []) + ["-u", user, "-w", folder]
+    return argv + list(options) + [container, "sh", "-c", MARK_SH, mark, *command]
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -1683,24 +1884,26 @@ def take_over(engine: Engine, env: Env, image: str, command: Sequence[str]) -> N
 
 
 def ready_image(session: Session, env: Env) -> Dict[str, Any]:
-    """Config of the image to run: the present one; made first, and said so, where there is none (design: running)."""
+    """Config, and Id, of the image to run: the present one; made first, and said so, where there is none (design: running)."""
     process = session.engine.start(["image", "inspect", "--format", READY, env.latest])
     hashes = env.hashes()  # while the engine looks
     out, _ = session.engine.finish(process)
-    user, home, folder, *made_of = (out.decode() + "\n" * 4).split("\n")[:5]
+    id_, user, home, folder, *made_of = (out.decode() + "\n" * 5).split("\n")[:6]
+    image: Optional[Image] = None
     if folder != quote(env.folder):
         with Lock(env.folder, env.name):
             images = recover(session.engine, env)
             if talk.dry_run or "latest" not in images or not images["latest"].of(env):
                 renew(session, env, images, ["build", env.name])
-        return image_config(session.engine, env.latest)
+        image = find_image(session.engine, env.latest)
+        return {"Id": image.id if image else "", **image_config(session.engine, env.latest)}
     if tuple(made_of) != hashes:
         with Lock(env.folder, env.name, wait=False) as lock:  # a change that died may only lack its tag
             image = recover(session.engine, env).get("latest") if lock.held() else None
         if image and image.made_of(hashes):
-            return image.config
+            return {"Id": image.id, **image.config}
         talk.warn("%s is older than its files" % env.name, "pydock build %s" % env.title)
-    return {"User": user, "WorkingDir": home}
+    return {"Id": id_, "User": user, "WorkingDir": home}
 
 
 def change_packages(session: Session, env: Env, change: Change, command: Sequence[str]) -> Dict[str, str]:
@@ -1867,6 +2070,336 @@ def extra_variables(engine: Engine, container: str, config: Dict[str, Any]) -> L
     return sorted({item.split("=")[0] for item in found} - {item.split("=")[0] for item in config.get("Env") or []} - {"PATH", "HOME", "HOSTNAME", "TERM", "container"})
 
 
+def run_folder(env: Env) -> Tuple[str, str]:
+    """(folder to mount, folder to start in): the current one; in local mode the project around it is mounted."""
+    folder = current = current_folder()
+    if env.place.mode == "local":
+        project = os.path.dirname(env.place.root)
+        if current == project or current.startswith(project.rstrip("/") + "/"):
+            folder = project
+    if folder.strip("/").split("/")[0] in ("", "proc", "sys", "dev"):
+        raise PydockError("the folder %s cannot be mounted into an environment" % folder, "cd to a folder of your own")
+    if not is_utf8(folder):
+        raise PydockError("the folder %r cannot be mounted: its name is not UTF-8" % folder)
+    return folder, current
+
+
+def fresh_argv(session: Session, env: Env, container: str, config: Dict[str, Any], user: str, folder: str, current: str, options: Sequence[str]) -> List[str]:
+    """The `container_argv` of a new container with a folder of the host."""
+    mounts, inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")
+    groups = [group for group in os.getgroups() if group != os.getgid()] if user else []
+    return container_argv(container, env.name, who_argv(user, groups, session.engine.podman and os.getuid() != 0), mounts, inside, options)
+
+
+def caller(env: Env, config: Dict[str, Any]) -> str:
+    """The caller's uid and gid for -u, or '' where the dockerfile itself says who the user is."""
+    user = str(config.get("User") or "0")
+    mine = "%d:%d" % (os.getuid(), os.getgid())
+    if user.split(":")[0] == str(os.getuid()):
+        return mine
+    if "USER_UID" not in open_args(env.read("dockerfile")):
+        return ""
+    raise PydockError("the image of %s was built for the user id %s, and you are %d" % (env.name, user.split(":")[0], os.getuid()), "pydock build %s" % env.title)
+
+
+def is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class Warm:
+    """The background container of a started environment, as `container inspect` tells it."""
+
+    def __init__(self, data: Dict[str, Any]) -> None:
+        import json
+
+        self.name: str = data["Name"].lstrip("/")
+        self.running: bool = data["State"]["Running"]
+        self.since: str = data["State"]["StartedAt"]
+        self.pid: int = data["State"].get("Pid") or 0
+        self.image: str = data["Image"].split(":")[-1]
+        self.mounts = [(mount["Source"], mount["Destination"]) for mount in data.get("Mounts") or [] if mount.get("Type") == "bind"]
+        ports = (data.get("NetworkSettings") or {}).get("Ports") or {}
+        self.ports = ["%s:%s->%s" % (host.get("HostIp") or "0.0.0.0", host["HostPort"], port) for port, hosts in ports.items() for host in hosts or []]
+        labels = (data.get("Config") or {}).get("Labels") or {}
+        started: List[Any] = json.loads(unquote(labels.get("pydock.start", quote('["", []]'))))
+        self.folder: str = started[0]
+        self.options: List[str] = started[1]
+
+    def inside(self, folder: str, home: str) -> Optional[str]:
+        """Where a folder of the host is in here; None where it is not."""
+        found = [(len(source), target.startswith(home), source, target) for source, target in self.mounts
+                 if folder == source or folder.startswith(source.rstrip("/") + "/")]
+        if not found:
+            return None
+        _, _, source, target = max(found)
+        inside = os.path.normpath(os.path.join(target, os.path.relpath(folder, source)))
+        hidden = [other for _, other in self.mounts if len(other) > len(target) and (inside + "/").startswith(other.rstrip("/") + "/")]
+        return None if hidden else inside
+
+
+def inspect_warm(env: Env) -> Tuple[str, ...]:
+    return ("container", "inspect", env.warm)
+
+
+def find_warm(engine: Engine, env: Env) -> Optional[Warm]:
+    import json
+
+    text = engine.ask(*inspect_warm(env))
+    return Warm(json.loads(text)[0]) if text else None
+
+
+def find_all_warm(engine: Engine, names: Sequence[str]) -> Dict[str, Warm]:
+    """The running warm containers of these names, by name."""
+    import json
+
+    if not names:
+        return {}
+    process = engine.start(["container", "inspect", *names])  # one that has ended meanwhile makes it fail, and the rest stays
+    found = [Warm(data) for data in json.loads(engine.finish(process)[0] or b"[]")]
+    return {warm.name: warm for warm in found if warm.running}
+
+
+def inside_argv(env: Env, verb: str) -> List[str]:
+    return ["exec", "-u", "0:0", env.warm, "sh", "-c", INSIDE_SH, "pydock-inside", verb]
+
+
+def programs(engine: Engine, env: Env) -> List[str]:
+    """The command lines of what runs in the warm container."""
+    return [line.partition(" ")[2].strip()[:60] for line in (engine.ask(*inside_argv(env, "list")) or "").splitlines()]
+
+
+def remove_warm(engine: Engine, env: Env) -> None:
+    """Ends the programs in the warm container, SIGTERM first, and then it."""
+    engine.drop(*inside_argv(env, "END"))
+    engine.drop("rm", "-f", env.warm)
+
+
+def start_warm(session: Session, env: Env, config: Dict[str, Any], folder: str, options: Sequence[str], kept: bool = True) -> None:
+    """A new warm container; what it was asked for is noted on it, so that another can take its place. Unless `kept`, it ends
+    with the last activated shell."""
+    import json
+
+    started = json.dumps([folder, list(options)])
+    argv = fresh_argv(session, env, env.warm, config, caller(env, config), folder, folder, options)
+    try:
+        session.engine.change(*start_argv(env.latest, argv, {"pydock.start": quote(started)}, session.engine.has_init()))
+    except BaseException:
+        session.engine.drop("rm", "-f", env.warm)
+        raise
+    keep_warm(env, kept)
+    if os.path.isdir(programs_folder(env)):
+        write_file(os.path.join(programs_folder(env), "started"), started, 0o644)
+    write_programs(session, env, config)
+
+
+def mend(session: Session, env: Env, config: Dict[str, Any]) -> bool:
+    """Brings a warm container that died, or belongs to an older image, to the present; False where programs of it keep that
+    from happening, or it is gone. Only under the environment's lock."""
+    warm = find_warm(session.engine, env)
+    if not warm:
+        return False
+    if warm.image == config["Id"].split(":")[-1]:
+        if not warm.running:
+            session.engine.change("start", env.warm)
+            write_programs(session, env, config)
+        return True
+    busy = programs(session.engine, env) if warm.running else []
+    if busy:
+        talk.warn("the started container of %s keeps the state before the last change, for in it runs: %s" % (env.name, ", ".join(busy)),
+                  "when it has ended, or to end it: pydock reset --force %s" % env.title)
+        write_programs(session, env, config)
+        return False
+    kept = is_kept(env)
+    remove_warm(session.engine, env)
+    start_warm(session, env, config, warm.folder, warm.options, kept)
+    return True
+
+
+def follow(session: Session, env: Env) -> None:
+    """After a change: a warm container that nobody uses gets the new state."""
+    if not talk.dry_run and find_warm(session.engine, env):
+        with Lock(env.folder, env.name):
+            image = find_image(session.engine, env.latest)
+            if image:
+                mend(session, env, {"Id": image.id, **image.config})
+
+
+def warm_folder(session: Session, env: Env, config: Dict[str, Any], current: str) -> Optional[str]:
+    """The current folder's place in the warm container, mended where it needs that; None where a fresh one is to be taken."""
+    warm = find_warm(session.engine, env)
+    if not warm and not talk.dry_run and living_shells(env):
+        with Lock(env.folder, env.name):
+            return start_again(session, env, config).inside(current, config.get("WorkingDir") or "/")
+    if not warm or talk.dry_run and not warm.running:
+        return None
+    inside = warm.inside(current, config.get("WorkingDir") or "/")
+    if inside is None or warm.running and warm.image == config["Id"].split(":")[-1]:
+        return inside
+    with Lock(env.folder, env.name, wait=False) as lock:
+        return inside if lock.held() and mend(session, env, config) else None
+
+
+def start_again(session: Session, env: Env, config: Dict[str, Any]) -> Warm:
+    """The warm container that was removed while shells have the environment activated, as it was."""
+    import json
+
+    warm = find_warm(session.engine, env)
+    if not warm:
+        folder, options = json.loads(host_file(os.path.join(programs_folder(env), "started")) or "[]") or [run_folder(env)[0], []]
+        start_warm(session, env, config, folder, options, is_kept(env))
+        warm = find_warm(session.engine, env)
+    if not warm:
+        raise PydockError("the container of %s ended as soon as it was started" % env.name)
+    return warm
+
+
+def data_folder() -> str:
+    base = os.environ.get("XDG_DATA_HOME", "")
+    return os.path.join(base if os.path.isabs(base) else os.path.join(home_folder(), ".local", "share"), "pydock")
+
+
+def programs_folder(env: Env) -> str:
+    """What pydock keeps for the programs of an environment on the host, all of which can be made again: `bin`, `enter`, `watch`
+    and `leave`, `shells` (a file for each activated shell, by its process id), `links` (their paths)."""
+    return os.path.join(data_folder(), env.repo)
+
+
+def is_kept(env: Env) -> bool:
+    return not os.path.isdir(programs_folder(env)) or os.path.exists(os.path.join(programs_folder(env), "shells", "kept"))
+
+
+def keep_warm(env: Env, kept: bool) -> None:
+    """Notes whether the warm container goes on when the last activated shell has left."""
+    path = os.path.join(programs_folder(env), "shells", "kept")
+    try:
+        if not kept:
+            os.unlink(path)
+        elif os.path.isdir(os.path.dirname(path)):
+            write_file(path, "", 0o644)
+    except OSError:
+        pass
+
+
+def living_shells(env: Env) -> List[int]:
+    """The process ids of the shells in which the environment is activated."""
+    folder = os.path.join(programs_folder(env), "shells")
+    pids = [int(name) for name in os.listdir(folder) if name.isdigit()] if os.path.isdir(folder) else []
+    return [pid for pid in pids if is_living(pid)]
+
+
+def is_living(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def pydock_sh(session: Session, env: Env) -> str:
+    """A shell function that becomes this pydock, with this environment's place and this process's settings."""
+    names = ["PYDOCK_" + key.upper() for key in SETTINGS] + ["XDG_DATA_HOME"]
+    names += "DOCKER_HOST DOCKER_CONTEXT DOCKER_CONFIG DOCKER_TLS_VERIFY DOCKER_CERT_PATH CONTAINER_HOST CONTAINERS_CONF CONTAINERS_STORAGE_CONF".split()
+    exports = ["%s=%s" % (name, os.environ[name]) for name in names if name in os.environ]
+    if env.place.mode == "local":
+        exports.append("PYDOCK_LOCAL=" + os.path.dirname(env.place.root))
+    command = shell_join([sys.executable, "-IS", os.path.realpath(sys.argv[0]), "--" + env.place.mode])
+    return "exports() { %s; }\npydock() { exports; exec %s \"$@\"; }\n" % ("export " + shell_join(exports) if exports else ":", command)
+
+
+def place_sh(mounts: Sequence[Tuple[str, str]]) -> str:
+    """A shell function that sets `inside` to the current folder's place in the container, or to nothing."""
+    import shlex
+
+    arms = dict(mounts)
+    for source, target in mounts:
+        arms.update((source + other[len(target):], "") for _, other in mounts if other.startswith(target.rstrip("/") + "/"))
+    lines = []
+    for source in sorted(arms, key=len, reverse=True):
+        rest = "${PWD#%s}" % shlex.quote(source) if arms[source] else ""
+        lines.append("    %s/*) inside=%s%s ;;" % (shlex.quote(source), shlex.quote(arms[source]), rest))
+    return "place() {\n    case $PWD/ in\n%s\n    *) inside= ;;\n    esac\n}\n" % "\n".join(lines)
+
+
+def enter_sh(session: Session, env: Env, config: Dict[str, Any], warm: Optional[Warm]) -> str:
+    """The file `enter`: what all programs of an environment on the host do."""
+    import shlex
+    import shutil
+
+    engine = session.engine
+    mounts: List[Tuple[str, str]] = []
+    alive = "false"
+    if warm and warm.running and warm.image == config["Id"].split(":")[-1]:
+        home = config.get("WorkingDir") or "/"
+        mounts = sorted(warm.mounts, key=lambda mount: mount[1].startswith(home))  # the last one wins in a dict
+        asked = shell_join(engine.command(["container", "inspect", warm.name])) + " >/dev/null 2>&1"
+        alive = "[ -d /proc/%d ]" % warm.pid if warm.pid and os.path.isdir("/proc/%d" % warm.pid) else asked
+    program = [shutil.which(engine.program[0]) or engine.program[0], *engine.program[1:]]
+    known = {"name": env.name, "bin": os.path.join(programs_folder(env), "bin"), "container": env.warm, "engine": shell_join(program),
+             "user": caller(env, config) or config.get("User") or "0:0", "keys": " ".join(DETACH_KEYS), "python": sys.executable, "plain": "\t\n", "note": MARK_SH, "look": INSIDE_SH}
+    assigned = "".join("%s=%s\n" % (key, shlex.quote(value)) for key, value in known.items())
+    return "# Read by the programs of %s; made by pydock, and made anew.\n%s%s%salive() { %s; }\n%s%s" % (
+        env.folder, assigned, pydock_sh(session, env), place_sh(mounts), alive, ENTER_SH, PARENT_SH)
+
+
+def program_sh(env: Env, program: str) -> str:
+    """A program of an environment on the host; the second line is how pydock knows its own again."""
+    return "#!/bin/sh\n# pydock: a program of %s\nprogram=%s\n. %s\n" % (
+        env.folder, shell_join([program]), shell_join([os.path.join(programs_folder(env), "enter")]))
+
+
+def write_programs(session: Session, env: Env, config: Dict[str, Any]) -> None:
+    """The programs of an environment that is, or was, activated or linked: those of its packages, as they are now."""
+    folder = programs_folder(env)
+    if talk.dry_run or not os.path.isdir(folder):
+        return
+    warm = find_warm(session.engine, env)
+    text = enter_sh(session, env, config, warm)
+    write_file(os.path.join(folder, "enter"), text, 0o644)
+    known = "name=%s shells=%s\n%s" % (env.name, shell_join([os.path.join(folder, "shells")]), pydock_sh(session, env))
+    write_file(os.path.join(folder, "watch"), known + WATCH_SH, 0o644)
+    write_file(os.path.join(folder, "leave"), known + LEAVE_SH, 0o644)
+    if "\nalive() { false; }\n" in text:
+        return
+    out = session.engine.query("exec", env.warm, "sh", "-c", 'cd /opt/venv/bin && for f in *; do if [ -f "$f" ] && [ -x "$f" ]; then echo "$f"; fi; done')
+    wanted = {name for name in out.splitlines() if re.fullmatch(r"[A-Za-z0-9_.+-]+", name)}
+    bin_folder = os.path.join(folder, "bin")
+    for name in wanted:
+        write_file(os.path.join(bin_folder, name), program_sh(env, name), 0o755)
+    for name in set(os.listdir(bin_folder)) - wanted:
+        os.unlink(os.path.join(bin_folder, name))
+
+
+def make_programs_folder(env: Env) -> None:
+    for name in ("bin", "shells"):
+        make_folder(os.path.join(programs_folder(env), name))
+
+
+def remove_programs(env: Env) -> None:
+    """With a deleted environment go its programs on the host, and its links."""
+    for path in linked(programs_folder(env)):
+        os.unlink(path)
+    remove_folder(programs_folder(env))
+
+
+def linked(folder: str) -> List[str]:
+    """The links of an environment that are still there, and still its own; `folder` is its programs' folder."""
+    enter = ". %s\n" % shell_join([os.path.join(folder, "enter")])
+    found = []
+    for path in host_file(os.path.join(folder, "links")).splitlines():
+        if os.path.isfile(path) and not os.path.islink(path) and is_program(path) and host_file(path).endswith(enter):
+            found.append(path)
+    return found
+
+
+def is_program(path: str) -> bool:
+    """Whether a file is a program that pydock wrote."""
+    return host_file(path).startswith("#!/bin/sh\n# pydock: ")
+
+
 # ------------------------------------------------------------------------------------------------------------
 # Commands, in the order of the help
 
@@ -1888,10 +2421,7 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
             raise PydockError("'%s' is no package" % word, "the version comes right after the name: pydock create %s 3.12 PKG…" % env.title)
     image = args.image or session.settings["image"]
     text = render_dockerfile(checked("image", image, "--image"), version, [checked_apt(p) for p in args.apt], checked_user(args.user))
-    try:
-        create(session, env, text, change, args)
-    finally:
-        session.engine.forget()
+    create(session, env, text, change, args)
     python = "Python " + base_of(text)[1] if base_of(text)[1] else base_of(text)[0]
     report(env, "created %s (%s)%s" % (env.name, python, " in " + env.folder if env.place.mode == "local" else ""),
            "pydock %s %s" % ("build" if args.no_build else "shell", env.title))
@@ -2037,6 +2567,8 @@ def listing(session: Session, args: argparse.Namespace) -> List[Dict[str, Any]]:
     engine, prefix = session.engine, session.settings["prefix"]
     places = [session.place] if args.mode else [place for place in (local_place(), global_place()) if place]
     envs = [Env(place, name, prefix) for place in places for name in place.names()]
+    ps = ("ps", "--filter", "name=--warm$", "--format", "{{.Names}}")
+    engine.ahead(*ps)
     only = ["--filter", "label=pydock.name"] if args.all else []  # podman looks long into each image for a label
     found = engine.query("image", "ls", "--no-trunc", *only, "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
     tags = {line.split()[0].split("localhost/")[-1]: line.split()[1] for line in found.splitlines()}
@@ -2050,7 +2582,18 @@ def listing(session: Session, args: argparse.Namespace) -> List[Dict[str, Any]]:
         if args.all and folder not in known:
             rows.append(image_row(image, image.labels.get("pydock.name", ""), "local" if "__" in image.tag else "global", folder,
                                   "ready" if may_exist(folder) else "gone"))
+    warm = set(engine.query(*ps).split())
+    started = find_all_warm(engine, [name for name in warm if name[:-len("--warm")] + ":latest" in wanted])
+    for row in rows:
+        its = started.get((row["image"] or "").split(":")[0] + "--warm")
+        row.update(running=its.since if its else None, ports=its.ports if its else [], active=is_active(row))
     return rows
+
+
+def is_active(row: Dict[str, Any]) -> bool:
+    """Whether the caller's shell has activated this environment."""
+    programs = os.path.join(data_folder(), (row["image"] or "").split(":")[0], "bin")
+    return os.environ.get("PYDOCK_ENV") == row["name"] and programs in os.environ.get("PATH", "").split(os.pathsep)
 
 
 def list_row(env: Env, image: Optional[Image]) -> Dict[str, Any]:
@@ -2076,21 +2619,22 @@ def print_table(rows: Sequence[Dict[str, Any]]) -> None:
     import shutil
 
     home = home_folder()
-    lines = [["NAME", "MODE", "PYTHON", "STATE", "IMAGE", "SIZE", "AGE", "PATH"]]
+    lines = [["NAME", "MODE", "PYTHON", "STATE", "IMAGE", "SIZE", "AGE", "RUNNING", "PATH"]]
     for row in rows:
         path = "~" + row["path"][len(home):] if row["path"].startswith(home + "/") else row["path"]
-        lines.append([row["name"], row["mode"], row["python"] or "?", row["state"], row["id"] or "-",
-                      human_size(row["size"]) if row["size"] is not None else "-", human_age(age_of(row["created"])) if row["created"] else "-", path])
-    widths = [max(len(line[i]) for line in lines) for i in range(8)]
-    columns = list(range(8))
+        running = " ".join([human_age(age_of(row["running"])), *row["ports"]]) if row["running"] else ""
+        lines.append([row["name"] + (" *" if row["active"] else ""), row["mode"], row["python"] or "?", row["state"], row["id"] or "-",
+                      human_size(row["size"]) if row["size"] is not None else "-", human_age(age_of(row["created"])) if row["created"] else "-", running, path])
+    widths = [max(len(line[i]) for line in lines) for i in range(9)]
+    columns = [i for i in range(9) if i != 7 or any(row["running"] for row in rows)]
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     for column in (6, 4, 5, 2):  # what a narrow terminal loses first
-        if width and sum(widths[i] + 2 for i in columns[:-1]) + min(widths[7], 20) > width:
+        if width and sum(widths[i] + 2 for i in columns[:-1]) + min(widths[8], 20) > width:
             columns.remove(column)
     room = max(width - sum(widths[i] + 2 for i in columns[:-1]), 0)
     for line in lines:
-        if width and len(line[7]) > room:
-            line[7] = "…" + line[7][len(line[7]) - room + 1:] if room > 1 else ""
+        if width and len(line[8]) > room:
+            line[8] = "…" + line[8][len(line[8]) - room + 1:] if room > 1 else ""
         text = "  ".join(line[i].ljust(widths[i]) for i in columns).rstrip()
         print(text[:width] if width else text)
 
@@ -2103,6 +2647,7 @@ def cmd_build(session: Session, args: argparse.Namespace) -> int:
         images = recover(session.engine, env)
         changed = renew(session, env, images, args.line, args.no_cache, args.pull)
         drop_old_states(session, env)
+    follow(session, env)
     report(env, "built %s" % env.name if changed else "%s is up to date" % env.name, "pydock shell %s" % env.title)
     return 0
 
@@ -2140,7 +2685,7 @@ def in_use(engine: Engine, env: Env, force: bool) -> List[str]:
             if image.split("localhost/")[-1].split(":")[0] == env.repo:
                 raise PydockError("the container %s, which pydock did not make, uses %s" % (name, env.name), "docker rm -f %s" % name)
             continue  # of an image that somebody made from this one
-        if state == "running" and not force:
+        if state == "running" and not force and (name != env.warm or programs(engine, env)):
             raise PydockError("a program is running in %s: %s (container %s)" % (env.name, command.strip('"')[:60], name), "end it, or: pydock delete --force %s" % env.title)
         found.append(name)
     return found
@@ -2149,6 +2694,8 @@ def in_use(engine: Engine, env: Env, force: bool) -> List[str]:
 def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
     """From the rename on the environment is gone; what the engine then fails to remove goes with the next command."""
     engine = session.engine
+    if env.warm in containers:
+        remove_warm(engine, env)
     if containers:
         engine.drop("stop", "-t", "5", *containers)
         engine.drop("rm", "-f", *containers)
@@ -2160,6 +2707,7 @@ def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
             os.rename(env.folder, away)
         except OSError as error:
             raise PydockError("cannot delete %s: %s" % (env.folder, error.strerror)) from None
+    remove_programs(env)
     if remove_images(engine, env):
         remove_folder(away)
     else:
@@ -2249,55 +2797,202 @@ def set_setting(session: Session, key: str, value: str) -> None:
 
 
 def cmd_run(session: Session, args: argparse.Namespace) -> int:
+    """A program in the warm container, if there is one that has the current folder, else in a fresh one."""
     env = session.env(args.name)
+    fresh = args.fresh or bool(args.publish or args.volume or args.gpus or args.network or args.platform or args.option)
+    if not fresh:
+        session.engine.ahead(*inspect_warm(env))
     options = run_options(session.engine, args)
-    current = current_folder()
-    folder = os.path.dirname(env.place.root) if env.place.mode == "local" else current
-    if current != folder and not current.startswith(folder.rstrip("/") + "/"):
-        current = folder
-    top = folder.strip("/").split("/")[0]
-    if top in ("", "proc", "sys", "dev"):
-        raise PydockError("the folder %s cannot be mounted into an environment" % folder, "cd to a folder of your own")
+    folder, current = run_folder(env)
     config = ready_image(session, env)
-    mounts, inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")
     user = "0:0" if args.root else caller(env, config)
     command = args.command or SHELL
     if any(not is_utf8(word) for word in command):
         command = ["python3", "-Ic", BYTES_PY, *map(quote, command)]
-    if not is_utf8(folder):
-        raise PydockError("the folder %r cannot be mounted: its name is not UTF-8" % folder)
     stdin = not os.isatty(0) or foreground()  # the client would be stopped for reading the terminal behind a job's back
     tty = os.isatty(0) and os.isatty(1) and stdin
     if command is SHELL and tty or command[:2] == ["pip", "install"]:
         talk.say("%s: what `pip install` brings ends with its container; to keep it: pydock install %s PKG" % (env.name, env.title))
+    inside = None if fresh else warm_folder(session, env, config, current)
+    if inside is not None:
+        user = user or config["User"] or "0:0"
+        session.engine.become(exec_argv(env.warm, user, inside, env.id, options, command, stdin, tty), env.warm, env.id, tty)
     container = "%s--run-%s" % (env.repo, env.id)
-    session.engine.become(run_argv(env.latest, container, env.name, user, mounts, inside, options, command, stdin, tty, session.engine.has_init()), container)
+    argv = fresh_argv(session, env, container, config, user, folder, current, options)
+    session.engine.become(run_argv(env.latest, argv, command, stdin, tty, session.engine.has_init()), container)
 
 
-def caller(env: Env, config: Dict[str, Any]) -> str:
-    """The caller's uid and gid for -u, or '' where the dockerfile itself says who the user is."""
-    user = str(config.get("User") or "0")
-    mine = "%d:%d" % (os.getuid(), os.getgid())
-    if user.split(":")[0] == str(os.getuid()):
-        return mine
-    if "USER_UID" not in open_args(env.read("dockerfile")):
-        return ""
-    raise PydockError("the image of %s was built for the user id %s, and you are %d" % (env.name, user.split(":")[0], os.getuid()), "pydock build %s" % env.title)
+def cmd_start(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    options = run_options(session.engine, args, keep=True)
+    folder, current = run_folder(env)
+    config = ready_image(session, env)
+    with Lock(env.folder, env.name):
+        warm = find_warm(session.engine, env)
+        same = bool(warm and warm.inside(current, config["WorkingDir"]) is not None and warm.options == options)
+        if warm and warm.running and not same:
+            raise PydockError("%s runs already, with %s" % (env.name, " ".join(["the folder", warm.folder, *warm.options])),
+                              "to start it anew with these: pydock reset %s" % shell_join([*args.line[1:]]))
+        if not warm or not same or not mend(session, env, config):
+            if warm:
+                remove_warm(session.engine, env)
+            check_ports(options)
+            start_warm(session, env, config, folder, options)
+        keep_warm(env, True)
+    report(env, "%s %s" % (env.name, "runs already" if warm and warm.running else "is started"), "pydock run %s …, pydock stop %s" % (env.title, env.title))
+    return 0
 
 
-def is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def cmd_stop(session: Session, args: argparse.Namespace) -> int:
+    for env in [session.env(name) for name in dict.fromkeys(args.names)]:
+        with Lock(env.folder, env.name):
+            warm = find_warm(session.engine, env)
+            if args.unused and (not warm or is_kept(env) or living_shells(env)):
+                continue
+            if warm:
+                check_idle(session.engine, env, warm, args.force, "stop")
+                remove_warm(session.engine, env)
+        talk.say("%s %s" % (env.name, "is stopped" if warm else "was not started"))
+    return 0
 
 
-def run_options(engine: Engine, args: argparse.Namespace) -> List[str]:
-    """The user's options for `docker run`, checked."""
+def check_idle(engine: Engine, env: Env, warm: Warm, force: bool, command: str) -> None:
+    busy = programs(engine, env) if warm.running and not force else []
+    if busy:
+        raise PydockError("in %s runs: %s" % (env.name, ", ".join(busy)), "end it, or: pydock %s --force %s" % (command, env.title))
+
+
+def cmd_reset(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    options = run_options(session.engine, args, keep=True)
+    folder, current = run_folder(env)
+    config = ready_image(session, env)
+    with Lock(env.folder, env.name):
+        warm = find_warm(session.engine, env)
+        if warm:
+            check_idle(session.engine, env, warm, args.force, "reset")
+            options = options or warm.options
+            remove_warm(session.engine, env)
+        check_ports(options)
+        start_warm(session, env, config, folder, options)
+    report(env, "%s is started anew" % env.name, "pydock run %s …, pydock stop %s" % (env.title, env.title))
+    return 0
+
+
+def cmd_activate(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    shell = args.shell or parent_shell()
+    if sys.stdout.isatty():
+        line = shell_join([os.path.basename(sys.argv[0]) if "/bin/" in sys.argv[0] else sys.argv[0], *args.line])
+        print("%s | source" % line if shell == "fish" else 'eval "$(%s)"' % line)
+        return 0
+    folder, current = run_folder(env)
+    config = ready_image(session, env)
+    made = not os.path.isdir(programs_folder(env))
+    with Lock(env.folder, env.name):
+        make_programs_folder(env)
+        warm = find_warm(session.engine, env)
+        if not warm:
+            start_warm(session, env, config, folder, [], args.persistent)
+        elif mend(session, env, config) and (made or not fresh_programs(session, env, config, warm)):
+            write_programs(session, env, config)
+        if args.persistent:
+            keep_warm(env, True)
+    if warm and warm.inside(current, config.get("WorkingDir") or "/") is None:
+        talk.say("%s is started with the folder %s; elsewhere its programs start in containers of their own, which takes longer" % (env.name, warm.folder))
+    print(render_activate(env, shell, args.persistent), end="")
+    return 0
+
+
+def fresh_programs(session: Session, env: Env, config: Dict[str, Any], warm: Warm) -> bool:
+    return host_file(os.path.join(programs_folder(env), "enter")) == enter_sh(session, env, config, warm)
+
+
+def parent_shell() -> str:
+    """The shell that called, by the kernel's word for it; else the login shell."""
+    name = host_file("/proc/%d/comm" % os.getppid()).strip() or os.path.basename(os.environ.get("SHELL", "sh"))
+    return name if name in SHELLS else "sh"
+
+
+def render_activate(env: Env, shell: str, persistent: bool) -> str:
+    """What a shell evaluates to have the environment's programs first on its PATH."""
+    folder = programs_folder(env)
+    fish = shell == "fish"
+
+    def quoted(*names: str) -> str:
+        path = os.path.join(folder, *names)
+        return "'%s'" % path.replace("\\", "\\\\").replace("'", "\\'") if fish else shell_join([path])
+
+    pid = "$fish_pid" if fish else "$$"
+    leave = "true" if persistent else "sh %s %s; or true" % (quoted("leave"), pid) if fish else "sh %s %s || :" % (quoted("leave"), pid)
+    watch = "" if persistent else "sh %s %s" % (quoted("watch"), pid) + ("; or true" if fish else " || :")
+    text = ACTIVATE_FISH if fish else ACTIVATE_SH
+    return text.replace("@BIN@", quoted("bin")).replace("@NAME@", env.name).replace("@LEAVE@", leave).replace("@WATCH@", watch)
+
+
+def cmd_link(session: Session, args: argparse.Namespace) -> int:
+    folder = os.path.abspath(os.path.expanduser(args.to or os.path.join(home_folder(), ".local", "bin")))
+    if args.remove:
+        for path in [os.path.join(folder, name) for name in args.words]:
+            unlink_program(path)
+        return 0
+    if not args.words:
+        for path in sorted(path for place in all_program_folders() for path in linked(place)):
+            print(path)
+        return 0
+    env = session.env(args.words[0])
+    if not args.words[1:]:
+        raise PydockError("no program to link was named", "pydock link %s PROGRAM" % env.title, 2)
+    config = ready_image(session, env)
+    paths = {os.path.join(folder, os.path.basename(word)): word for word in args.words[1:]}
+    for path in paths:
+        if os.path.lexists(path) and (os.path.islink(path) or not is_program(path)):
+            raise PydockError("%s is there already, and no link of pydock's" % path, "--to another folder")
+    check_programs(session.engine, env, list(paths.values()))
+    with Lock(env.folder, env.name):
+        make_programs_folder(env)
+        write_programs(session, env, config)
+        make_folder(folder)
+        record = os.path.join(programs_folder(env), "links")
+        write_file(record, "".join(path + "\n" for path in sorted({*linked(programs_folder(env)), *paths})), 0o644)
+        for path, word in paths.items():
+            write_file(path, program_sh(env, word), 0o755)
+    report(env, "linked %s" % ", ".join(paths), os.path.basename(args.words[-1]))
+    if folder not in os.environ.get("PATH", "").split(os.pathsep):
+        talk.warn("%s is not on your PATH" % folder)
+    return 0
+
+
+def all_program_folders() -> List[str]:
+    return [os.path.join(data_folder(), name) for name in os.listdir(data_folder())] if os.path.isdir(data_folder()) else []
+
+
+def unlink_program(path: str) -> None:
+    if not any(path in linked(place) for place in all_program_folders()):
+        raise PydockError("%s is no link of pydock's" % path, "pydock link (lists them)")
+    os.unlink(path)
+    talk.say("removed %s" % path)
+
+
+def check_programs(engine: Engine, env: Env, words: Sequence[str]) -> None:
+    """An error where the image has no such program."""
+    code = 'for word do if [ -n "$(command -v -- "$word")" ]; then echo yes; else echo no; fi; done'
+    if any(not is_utf8(word) or word.startswith("-") or word.endswith("/") for word in words):
+        raise PydockError("%r is not the name of a program" % words[0])
+    answers = engine.query("run", "--rm", "--pull", "never", "--network", "none", env.latest, "sh", "-c", code, "sh", *words).split()
+    for word, answer in zip(words, answers):
+        if answer != "yes":
+            raise PydockError("%s has no program %s" % (env.name, word), "pydock install %s PKG" % env.title)
+
+
+def run_options(engine: Engine, args: argparse.Namespace, keep: bool = False) -> List[str]:
+    """The user's options for `docker run`, checked; `keep`: for a container that can be started anew when the caller's
+    variables are not there."""
     options: List[str] = []
     for port in args.publish:
-        options += ["-p", free_port(publish_value(port))]
+        options += ["-p", publish_value(port)]
+    if not keep:
+        check_ports(options)
     for volume in args.volume:
         source, _, rest = volume.partition(":")
         if rest and (source.startswith((".", "~")) or "/" in source):  # the name of a volume has no slash
@@ -2307,16 +3002,20 @@ def run_options(engine: Engine, args: argparse.Namespace) -> List[str]:
         options += ["-v", source + ":" + rest if rest else volume]
     for name in ("env", "env_file", "gpus", "network", "platform"):
         for value in getattr(args, name):
-            if name == "env" and "=" not in value and engine.sudo:  # which keeps the caller's variables to itself
+            if name == "env" and "=" not in value and (keep or engine.sudo):  # which keeps the caller's variables to itself
                 value = "%s=%s" % (value, os.environ.get(value, ""))
+            if name == "env_file" and keep:
+                value = os.path.abspath(value)
             options += ["--" + name.replace("_", "-"), value]
     return options + [option if option.startswith("-") else "--" + option for option in args.option]
 
 
-def free_port(value: str) -> str:
-    """The value, if nobody on this host listens on the port yet; the engine's own error comes late and long."""
-    found = re.fullmatch(r"(\[[0-9a-f:]+\]|[0-9.]+):(\d+):.*?(/\w+)?", value)
-    if found and found.group(3) in (None, "/tcp") and not os.environ.get("DOCKER_HOST", "unix:").startswith(("tcp:", "ssh:")):
+def check_ports(options: Sequence[str]) -> None:
+    """An error where somebody on this host listens already on a port to be published: the engine's own comes late and long."""
+    for option, value in zip(options, options[1:]):
+        found = re.fullmatch(r"(\[[0-9a-f:]+\]|[0-9.]+):(\d+):.*?(/\w+)?", value) if option == "-p" else None
+        if not found or found.group(3) not in (None, "/tcp") or os.environ.get("DOCKER_HOST", "unix:").startswith(("tcp:", "ssh:")):
+            continue
         import errno
         import socket
 
@@ -2330,7 +3029,6 @@ def free_port(value: str) -> str:
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
                     raise PydockError("port %s is taken on this host" % found.group(2), "another one: -p OTHER:%s" % value.split(":")[-1]) from None
-    return value
 
 
 def package_change(verb: Sequence[str], words: Sequence[str], args: argparse.Namespace) -> Change:
@@ -2428,8 +3126,8 @@ def cmd_install(session: Session, args: argparse.Namespace) -> int:
     if args.editable:
         raise PydockError("-e needs a folder that lasts, and an image has none",
                           "the current folder is in every run: pydock run -e PYTHONPATH=. %s …; or: pydock install %s ./FOLDER after each change" % (env.title, env.title))
-    change = package_change(["install"], args.packages, args)
-    if not change.words and not change.mounts:
+    change = package_change(["install"] + ["--upgrade"] * args.upgrade, args.packages, args)
+    if len(change.words) == args.upgrade and not change.mounts:
         raise PydockError("nothing to install was named", "pydock install %s PKG" % env.title, 2)
     return finish_change(session, env, change, args.line, "nothing to do: %s has that already" % env.name)
 
@@ -2463,6 +3161,7 @@ def finish_change(session: Session, env: Env, change: Change, command: Sequence[
     env.hashes()
     sweep(session)
     changed = change_packages(session, env, change, command)
+    follow(session, env)
     if not changed and not change.mounts:
         report(env, nothing, "pydock run %s …" % env.title)
         return 0
@@ -2482,7 +3181,12 @@ def add_run_options(p: argparse.ArgumentParser) -> None:
     for option in ("--env-file", "--gpus", "--network", "--platform"):
         p.add_argument(option, action="append", default=[], metavar="X", help="as docker's")
     p.add_argument("-o", "--option", action="append", default=[], metavar="OPTION", help="anything else for docker run, such as -o --shm-size=1g")
+
+
+def add_fresh_options(p: argparse.ArgumentParser) -> None:
+    add_run_options(p)
     p.add_argument("--root", action="store_true", help="be root inside")
+    p.add_argument("--fresh", action="store_true", help="in a container of its own, also where the environment is started")
     p.add_argument("name", metavar="NAME")
 
 
@@ -2532,14 +3236,48 @@ def args_config(p: argparse.ArgumentParser) -> None:
 
 
 def args_shell(p: argparse.ArgumentParser) -> None:
-    add_run_options(p)
+    add_fresh_options(p)
     p.set_defaults(func=cmd_run, command=[])
 
 
 def args_run(p: argparse.ArgumentParser) -> None:
-    add_run_options(p)
+    add_fresh_options(p)
     p.add_argument("command", metavar="CMD", nargs="*", help="the program and its arguments, as they are")
     p.set_defaults(func=cmd_run)
+
+
+def args_start(p: argparse.ArgumentParser) -> None:
+    add_run_options(p)
+    p.add_argument("name", metavar="NAME")
+    p.set_defaults(func=cmd_start)
+
+
+def args_stop(p: argparse.ArgumentParser) -> None:
+    p.add_argument("names", metavar="NAME", nargs="+")
+    p.add_argument("--force", action="store_true", help="end the programs in it")
+    p.add_argument("--unused", action="store_true", help="only what was started by activate, and is activated in no shell any more")
+    p.set_defaults(func=cmd_stop)
+
+
+def args_reset(p: argparse.ArgumentParser) -> None:
+    add_run_options(p)
+    p.add_argument("name", metavar="NAME")
+    p.add_argument("--force", action="store_true", help="end the programs in it")
+    p.set_defaults(func=cmd_reset)
+
+
+def args_activate(p: argparse.ArgumentParser) -> None:
+    p.add_argument("name", metavar="NAME")
+    p.add_argument("--shell", choices=SHELLS, help="if it is not the one that called")
+    p.add_argument("--persistent", action="store_true", help="go on when the last activated shell has left")
+    p.set_defaults(func=cmd_activate)
+
+
+def args_link(p: argparse.ArgumentParser) -> None:
+    p.add_argument("words", metavar="NAME PROGRAM", nargs="*", help="an environment and its programs; none: show the links")
+    p.add_argument("--to", metavar="DIR", default="", help="instead of ~/.local/bin")
+    p.add_argument("--remove", action="store_true", help="remove the links of these PROGRAMs")
+    p.set_defaults(func=cmd_link)
 
 
 def args_install(p: argparse.ArgumentParser) -> None:
@@ -2548,6 +3286,7 @@ def args_install(p: argparse.ArgumentParser) -> None:
     p.add_argument("name", metavar="NAME")
     p.add_argument("packages", metavar="PKG", nargs="*", help="any requirement, URL, or a local wheel or folder (with a / in it)")
     p.add_argument("-e", "--editable", metavar="FOLDER", help=argparse.SUPPRESS)
+    p.add_argument("-U", "--upgrade", action="store_true", help="newest versions of these, as `update`")
     add_package_options(p)
     p.set_defaults(func=cmd_install)
 
@@ -2574,13 +3313,18 @@ COMMANDS: Dict[str, Tuple[str, str, Callable[[argparse.ArgumentParser], None], s
     "config": ("environments", "[KEY [VALUE]]", args_config, "show what is set and found; set one"),
     "shell": ("run", "NAME", args_shell, "open a shell"),
     "run": ("run", "NAME CMD…", args_run, "run a program"),
+    "start": ("run", "NAME", args_start, "keep a container in the background, for a quick run"),
+    "stop": ("run", "NAME…", args_stop, "end that container"),
+    "reset": ("run", "NAME", args_reset, "end it, and start a new one from the image"),
+    "activate": ("run", "NAME", args_activate, "put its programs first on this shell's PATH"),
+    "link": ("run", "[NAME PROGRAM…]", args_link, "put single programs on the PATH"),
     "install": ("packages", "NAME PKG…", args_install, "add packages"),
     "uninstall": ("packages", "NAME PKG…", args_uninstall, "remove packages"),
     "update": ("packages", "NAME [PKG…]", args_update, "newest versions of some or all packages"),
 }
 ALIASES = {"ls": "list", "envs": "list", "rm": "delete"}
 OTHER_WORDS = {"exec": "run", "add": "install", "remove": "uninstall", "env": "list", "upgrade": "update", "sync": "build", "info": "config",
-               "new": "create", "init": "create", "enter": "shell", "activate": "shell", "destroy": "delete", "freeze": "list"}
+               "new": "create", "init": "create", "enter": "shell", "destroy": "delete", "freeze": "list"}
 EVERYWHERE = {"-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global"}
 TAKE_VALUE = ("-p", "--publish", "-v", "--volume", "-e", "--env", "--env-file", "--gpus", "--network", "--platform", "-o", "--option")
 
@@ -2769,7 +3513,11 @@ def main(argv: Optional[List[str]] = None) -> int:
     try:
         args = parse(argv)
         talk.quiet, talk.verbose, talk.dry_run = args.quiet, args.verbose, args.dry_run
-        status: int = args.func(Session(find_place(args.mode), args.line), args)
+        session = Session(find_place(args.mode), args.line)
+        try:
+            status: int = args.func(session, args)
+        finally:
+            session.engine.forget()
         if talk.dry_run:
             talk.say("dry run: nothing was changed")
         return flushed(status)

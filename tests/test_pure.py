@@ -120,11 +120,14 @@ class WhatDockerGets(unittest.TestCase):
 
     def run_argv(self, **changes: Any) -> List[str]:
         given: Dict[str, Any] = {"image": "img", "container": "c", "hostname": "ds", "user": "7:8", "mounts": [("/h/p", "/home/u/p")], "folder": "/home/u/p",
-                                 "options": [], "command": ["ls", "-l"], "stdin": True, "tty": False, "init": True}
-        return pydock.run_argv(**{**given, **changes})
+                                 "options": [], "command": ["ls", "-l"], "stdin": True, "tty": False, "init": True, "groups": [], "keep_id": False}
+        given.update(changes)
+        who = pydock.who_argv(given.pop("user"), given.pop("groups"), given.pop("keep_id"))
+        container = pydock.container_argv(given.pop("container"), given.pop("hostname"), who, given.pop("mounts"), given.pop("folder"), given.pop("options"))
+        return pydock.run_argv(container=container, **given)
 
     def test_run(self) -> None:
-        self.assertEqual(self.run_argv(), ["run", "--rm", "-i", "--name", "c", "--pull", "never", "--hostname", "ds", "--init", "-u", "7:8",
+        self.assertEqual(self.run_argv(), ["run", "--rm", "-i", "--init", "--name", "c", "--pull", "never", "--hostname", "ds", "-u", "7:8",
                                            "--mount", "type=bind,source=/h/p,target=/home/u/p", "-w", "/home/u/p", "img", "ls", "-l"])
 
     def test_run_at_a_terminal_has_one(self) -> None:
@@ -138,6 +141,19 @@ class WhatDockerGets(unittest.TestCase):
 
     def test_where_the_dockerfile_says_who_the_user_is_nobody_else_does(self) -> None:
         self.assertNotIn("-u", self.run_argv(user=""))
+
+    def test_the_callers_groups_go_along_but_not_into_a_rootless_podman(self) -> None:
+        self.assertEqual(pydock.who_argv("7:8", [9, 10], False), ["-u", "7:8", "--group-add", "9", "--group-add", "10"])
+        self.assertEqual(pydock.who_argv("7:8", [9], True), ["--userns", "keep-id", "-u", "7:8"])
+
+    def test_start(self) -> None:
+        self.assertEqual(pydock.start_argv("img", ["--name", "c"], {"a": "b"}, True), ["run", "-d", "--init", "--label", "a=b", "--name", "c", "img", "sleep", "infinity"])
+        self.assertEqual(pydock.start_argv("img", [], {}, False), ["run", "-d", "img", "python3", "-ISc", pydock.INIT_PY, "sleep", "infinity"])
+
+    def test_exec(self) -> None:
+        self.assertEqual(pydock.exec_argv("c", "7:8", "/w", "m", ["-e", "A=1"], ["ls", ""], True, False),
+                         ["exec", "-i", "-u", "7:8", "-w", "/w", "-e", "A=1", "c", "sh", "-c", pydock.MARK_SH, "m", "ls", ""])
+        self.assertEqual(pydock.exec_argv("c", "7:8", "/w", "m", [], ["ls"], False, True)[:4], ["exec", "-t", *pydock.DETACH_KEYS])
 
     def test_the_users_own_options_come_last_and_so_win(self) -> None:
         got = self.run_argv(options=["-w", "/elsewhere", "--network", "none"])
@@ -748,14 +764,15 @@ class TheFirstProcess(Folder):
 
 
 class TheParentOfAPipe(Folder):
-    """PIPE_SH, between a pipe and the engine's client: when the client fails, its container goes."""
+    """PARENT_SH, between a pipe and the engine's client: when the client fails, its container goes."""
 
     def start(self, *client: str, engine: Optional[Path] = None, **options: Any) -> subprocess.Popen[bytes]:
         engine = engine or self.tmp / "engine"
         engine.parent.mkdir(exist_ok=True)
         engine.write_text("#!/bin/sh\necho \"$@\" >>'%s/calls'\n" % self.tmp, encoding="utf-8")
         engine.chmod(0o755)
-        command = ["sh", "-c", pydock.PIPE_SH, "pydock", "the-container", pydock.shell_join([str(engine)]), "", *client]
+        known = {"container": "the-container", "engine": pydock.shell_join([str(engine)]), "mark": "", "terminal": ""}
+        command = ["sh", "-c", pydock.parent_sh(known), "pydock", *client]
         process = subprocess.Popen(command, **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **options})
         self.addCleanup(finish, process)
         return process
