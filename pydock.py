@@ -45,6 +45,7 @@ FILES = "/dev/shm/files"
 READY = "\n".join(["{{.Id}}", "{{.Config.User}}", "{{.Config.WorkingDir}}", *('{{index .Config.Labels "pydock.%s"}}' % label for label in
                                                               ("folder", "dockerfile", "requirements"))])  # what `run` asks of an image
 DETACH_KEYS = ("--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_")  # the default takes Ctrl-P away
+COMPOSE = "docker-compose.yml"
 CACHE = "pydock-cache"  # the volume of downloads, one for all: packages are installed by root, whoever asks
 
 # One line of shell for each thing that an installer must be told, shared by the dockerfile and `install`.
@@ -98,6 +99,16 @@ USER $USER_UID:$USER_GID
 WORKDIR /home/$USERNAME
 ENTRYPOINT []
 CMD ["python3"]
+"""
+COMPOSE_FILE = """# Ports, volumes, variables and other services of this environment, for `docker compose up` and for pydock; yours to edit.
+# A database or a worker that is named here starts with the environment (pydock start, activate) and stops with it.
+services:
+  @NAME@:
+    build:
+      context: .
+      dockerfile: dockerfile
+    init: true
+    command: ["sleep", "infinity"]
 """
 TEMPLATE_ARGS = {"REPOSITORY": "", "USERNAME": "user", "USER_UID": "1000", "USER_GID": "1000", "INSTALLER": "uv"}
 
@@ -288,7 +299,7 @@ MARK_SH = 'true 2>/dev/null >/dev/shm/pydock.$0.$$; exec "$@"'
 
 # The parent of a client that cannot be left alone. A client of `run` that a closed pipe or terminal kills says no word to its
 # container; one of `exec` (`mark` is set) passes no signal on, and is kept from those of the terminal's process group.
-# The client is "$@"; `container`, `engine`, `mark` and `terminal` (what its signals would reach) are set before.
+# The client is "$@"; `container`, `engine`, `mark`, `terminal` (what its signals would reach) and `remove` (the container ends with the client) are set before.
 PARENT_SH = r"""inside() { eval "$engine exec -u 0:0 $container sh -c \"\$look\" pydock-inside $1 $mark" </dev/null >/dev/null 2>&1; }
 tell() {
     told=$1
@@ -310,7 +321,9 @@ while told=; wait $client; new=$?; do
     if [ $new != 127 ] || [ -z "$status" ]; then status=$new; fi
     [ -n "$told" ] || break
 done
-if [ -n "$mark" ]; then [ $status -le 128 ] || inside END
+if [ -n "$mark" ]; then
+    [ $status -le 128 ] || inside END
+    [ -z "$remove" ] || eval "$engine rm -f $container" >/dev/null 2>&1
 else
     [ $status -le 128 ] || [ $status -eq 141 ] || eval "$engine stop -t 3 $container" >/dev/null 2>&1
     [ $status -eq 0 ] || eval "$engine rm -f $container" >/dev/null 2>&1
@@ -329,7 +342,7 @@ python*:-m:pip:install | python*:-m:pip:uninstall) verb=$3; shift 3; pydock "$ve
 esac
 exports
 foreground() { [ -e /proc/$$/stat ] || return 0; read -r line </proc/$$/stat; set -- ${line##*) }; [ "$3" = "$6" ]; }
-LC_ALL=C
+remove= LC_ALL=C
 cd -P . 2>/dev/null
 place
 case $inside$PWD$* in *[!"$plain"\ -~]*) inside= ;; esac
@@ -589,11 +602,11 @@ class Engine:
             process.kill()
             process.wait()
 
-    def finish(self, process: subprocess.Popen[bytes], timeout: Optional[float] = None) -> Tuple[bytes, bytes]:
+    def finish(self, process: subprocess.Popen[bytes], timeout: Optional[float] = None, data: Optional[bytes] = None) -> Tuple[bytes, bytes]:
         import subprocess
 
         try:
-            return process.communicate(timeout=timeout)
+            return process.communicate(data, timeout)
         except subprocess.TimeoutExpired:
             self.end(process)
             raise EngineError("%s gave no answer" % self.program[-1]) from None
@@ -611,13 +624,14 @@ class Engine:
             self.end(process)
         self.early.clear()
 
-    def query(self, *argv: str, timeout: Optional[float] = None) -> str:
-        """What the engine answers to a reading command. EngineError where it fails, with the cause if it can be told."""
-        process = self.early.pop(argv, None) or self.start(argv, err="keep")
-        out, err = self.finish(process, timeout=timeout)
+    def query(self, *argv: str, timeout: Optional[float] = None, data: Optional[str] = None) -> str:
+        """What the engine answers to a reading command, with `data` on its stdin. EngineError where it fails, with the cause if
+        it can be told."""
+        process = self.early.pop(argv, None) or self.start(argv, feed=data is not None, err="keep")
+        out, err = self.finish(process, timeout, data.encode() if data is not None else None)
         if process.returncode:
             self.diagnose()
-            raise EngineError("%s %s failed: %s" % (self.program[-1], " ".join(argv[:2]), last_line(err)), code=process.returncode)
+            raise EngineError("%s %s failed: %s" % (self.program[-1], " ".join(argv[:2]), last_line(err)), code=process.returncode, output=last_line(err))
         return out.decode(errors="surrogateescape")
 
     def ask(self, *argv: str) -> Optional[str]:
@@ -696,9 +710,10 @@ class Engine:
         except PydockError:
             return False
 
-    def become(self, argv: Sequence[str], container: str, mark: str = "", tty: bool = False) -> NoReturn:
+    def become(self, argv: Sequence[str], container: str, mark: str = "", tty: bool = False, remove: bool = False) -> NoReturn:
         """Replaces this process by the client; by its small sh parent where the client alone would leave something running:
-        `exec` (of what has a mark), or a pipe or a terminal on stdout that is closed."""
+        `exec` (of what has a mark; `remove` says that its container ends with it), or a pipe or a terminal on stdout that is
+        closed."""
         import signal
         import stat
 
@@ -710,7 +725,7 @@ class Engine:
             talk.say("+ " + shell_join(command))
         if mark or stat.S_ISFIFO(os.fstat(1).st_mode) or os.isatty(1):
             terminal = "yes" if tty or not mark and foreground() else ""
-            known = {"container": container, "engine": shell_join(self.program), "mark": mark, "terminal": terminal}
+            known = {"container": container, "engine": shell_join(self.program), "mark": mark, "terminal": terminal, "remove": "yes" if remove else ""}
             command = ["sh", "-c", parent_sh(known), "pydock", *command]
         sys.stdout.flush()
         sys.stderr.flush()
@@ -797,7 +812,8 @@ def missing_engine(program: str) -> PydockError:
 
 
 def last_line(text: bytes) -> str:
-    lines = [line for line in text.decode(errors="replace").strip().splitlines() if line.strip()]
+    """What a failed client said last, but for its advice to ask for help."""
+    lines = [line for line in text.decode(errors="replace").splitlines() if line.strip() and not re.match("(Run|See) '", line)]
     return lines[-1].strip() if lines else "no message"
 
 
@@ -982,9 +998,14 @@ def check_name(name: str) -> str:
 
 
 def sha256(data: bytes) -> str:
-    import hashlib
-
-    return hashlib.sha256(data).hexdigest()
+    """Hexadecimal digest. By the module below hashlib, where it is: hashlib loads OpenSSL, a quarter of the time of `run`."""
+    for name in ("_sha2", "_sha256", "hashlib"):
+        try:
+            digest: str = __import__(name).sha256(data).hexdigest()
+            return digest
+        except ImportError:
+            continue
+    raise AssertionError
 
 
 class Env:
@@ -1201,6 +1222,22 @@ def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -
             shown = '"%s"' % value if value == TEMPLATE_ARGS[key] else value
             text = text.replace("ARG %s=%s\n" % (key, TEMPLATE_ARGS[key]), "ARG %s=%s\n" % (key, shown))
     return text
+
+
+def render_compose(name: str, ports: Sequence[str], volumes: Sequence[str], variables: Sequence[str], gpus: Sequence[str]) -> str:
+    """What `create` writes for options that are to hold always; JSON's strings are YAML's."""
+    import json
+
+    def lines(key: str, values: Sequence[str]) -> str:
+        return "".join(["    %s:\n" % key] + ["      - %s\n" % json.dumps(value.replace("$", "$$"), ensure_ascii=False) for value in values]) if values else ""
+
+    named = [volume.split(":")[0] for volume in volumes if "/" not in volume.split(":")[0]]
+    text = COMPOSE_FILE.replace("@NAME@", name) + lines("ports", ports) + lines("volumes", volumes) + lines("environment", variables)
+    for gpu in gpus[:1]:
+        ids = re.fullmatch("device=(.+)", gpu)
+        which = "device_ids: " + json.dumps(ids.group(1).split(",")) if ids else "count: " + gpu
+        text += "    deploy:\n      resources:\n        reservations:\n          devices:\n            - {driver: nvidia, %s, capabilities: [gpu]}\n" % which
+    return text + ("volumes:\n" + "".join("  %s:\n" % volume for volume in named) if named else "")
 
 
 def open_args(dockerfile: str) -> List[str]:
@@ -1451,6 +1488,24 @@ def start_argv(image: str, container: Sequence[str], labels: Dict[str, str], ini
     """`docker run` of a warm container, which waits for programs."""
     argv = ["run", "-d"] + (["--init"] if init else []) + [word for pair in labels.items() for word in ("--label", "%s=%s" % pair)]
     return argv + list(container) + [image] + ([] if init else ["python3", "-ISc", INIT_PY]) + ["sleep", "infinity"]
+
+
+def compose_argv(env: Env) -> List[str]:
+    """`docker compose` with the environment's file, and on stdin what pydock says of its own service. No dot is in a project's
+    name, and no two underlines in an environment's."""
+    return ["compose", "-p", env.repo.replace(".", "__"), "-f", env.path(COMPOSE), "-f", "-"]
+
+
+def compose_service(container: str, hostname: str, image: str, user: str, groups: Sequence[int], mounts: Sequence[Tuple[str, str]], folder: str,
+                    labels: Dict[str, str]) -> Dict[str, Any]:
+    """The service of the environment, as compose is to have it: what `container_argv` says to `docker run`."""
+    def plain(text: str) -> str:
+        return text.replace("$", "$$")
+
+    service: Dict[str, Any] = {"image": image, "pull_policy": "never", "hostname": hostname[:63], "init": True, "working_dir": plain(folder), "labels": labels,
+                               "volumes": [{"type": "bind", "source": plain(source), "target": plain(target)} for source, target in mounts]}
+    service.update({"container_name": container} if container else {}, **({"user": user} if user else {}))
+    return {**service, "group_add": [str(group) for group in groups]} if groups else service
 
 
 def exec_argv(container: str, user: str, folder: str, mark: str, options: Sequence[str], command: Sequence[str], stdin: bool, tty: bool) -> List[str]:
@@ -1735,7 +1790,7 @@ class Secret:
         text = "" if talk.dry_run else settings_sh()
         if not text.strip():
             return
-        if hasattr(os, "memfd_create") and not engine.sudo:
+        if hasattr(os, "memfd_create") and not engine.sudo and not (engine.podman and os.getuid()):  # who could not open it
             fd = os.memfd_create("pydock")
             os.write(fd, text.encode(errors="surrogateescape"))
             self.path, self.fds = "/proc/%d/fd/%d" % (os.getpid(), fd), [fd]
@@ -2087,8 +2142,64 @@ def run_folder(env: Env) -> Tuple[str, str]:
 def fresh_argv(session: Session, env: Env, container: str, config: Dict[str, Any], user: str, folder: str, current: str, options: Sequence[str]) -> List[str]:
     """The `container_argv` of a new container with a folder of the host."""
     mounts, inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")
-    groups = [group for group in os.getgroups() if group != os.getgid()] if user else []
-    return container_argv(container, env.name, who_argv(user, groups, session.engine.podman and os.getuid() != 0), mounts, inside, options)
+    who = who_argv(user, further_groups(user), session.engine.podman and os.getuid() != 0)
+    return container_argv(container, env.name, who, mounts, inside, options)
+
+
+def further_groups(user: str) -> List[int]:
+    return [group for group in os.getgroups() if group != os.getgid()] if user else []
+
+
+def has_compose(env: Env) -> bool:
+    return os.path.exists(env.path(COMPOSE))
+
+
+def compose_file(session: Session, env: Env, container: str, config: Dict[str, Any], user: str, folder: str, current: str, labels: Dict[str, str]) -> str:
+    """What compose gets on stdin, beside the environment's own file, which is checked with it."""
+    import json
+
+    engine, path = session.engine, env.path(COMPOSE)
+    mounts, inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")
+    service = compose_service(container, env.name, env.latest, user, further_groups(user), mounts, inside, labels)
+    text = json.dumps({"services": {env.name: service}})
+    names = (*compose_argv(env)[:-2], "config", "--services")
+    engine.ahead(*names)
+    try:
+        whole = json.loads(engine.query(*compose_argv(env), "config", "--format", "json", data=text))
+        known = engine.query(*names).split()
+    except EngineError as error:
+        if engine.ask("compose", "version") is None:
+            raise PydockError("%s has a %s, and this %s has no compose" % (env.name, COMPOSE, engine.program[-1]),
+                              "https://docs.docker.com/compose/install/ (Debian 13: docker-compose)") from None
+        raise PydockError("cannot use %s: %s" % (path, error.output)) from None
+    if env.name not in known:
+        raise PydockError("%s has no service '%s'" % (path, env.name), "the environment is the service of its name")
+    if not whole["services"][env.name].get("command"):
+        service["command"] = ["sleep", "infinity"]
+    return json.dumps({"services": {env.name: service}})
+
+
+def compose_up(session: Session, env: Env, config: Dict[str, Any], folder: str, labels: Dict[str, str]) -> None:
+    text = compose_file(session, env, env.warm, config, caller(env, config), folder, folder, labels)
+    try:
+        session.engine.change(*compose_argv(env), "up", "-d", data=text, show=True, see=talk.verbose or sys.stderr.isatty())
+    except EngineError as error:
+        error.show()
+        raise PydockError("cannot start %s: what failed is above" % env.name, "its services are in %s" % env.path(COMPOSE)) from None
+
+
+def compose_fresh(session: Session, env: Env, container: str, config: Dict[str, Any], user: str, folder: str, current: str, options: Sequence[str]) -> None:
+    """A container of the environment's service for one program, with the services that it depends on."""
+    if set(options[::2]) - {"-p", "-v", "--env"}:
+        raise PydockError("%s has a %s, where such options go" % (env.name, env.path(COMPOSE)), "only -p, -v and -e can stand here")
+    text = compose_file(session, env, "", config, user, folder, current, {})
+    ports = ["-P"] if "-p" not in options and not find_warm(session.engine, env) else []
+    argv = [*compose_argv(env), "run", "-d", "--rm", "--name", container, *ports, *options, env.name, "sleep", "infinity"]
+    try:
+        session.engine.change(*argv, data=text, capture="container", show=True, see=talk.verbose)
+    except EngineError as error:
+        error.show()
+        raise PydockError("cannot run anything in %s: what failed is above" % env.name, "its services are in %s" % env.path(COMPOSE)) from None
 
 
 def caller(env: Env, config: Dict[str, Any]) -> str:
@@ -2125,6 +2236,7 @@ class Warm:
         ports = (data.get("NetworkSettings") or {}).get("Ports") or {}
         self.ports = ["%s:%s->%s" % (host.get("HostIp") or "0.0.0.0", host["HostPort"], port) for port, hosts in ports.items() for host in hosts or []]
         labels = (data.get("Config") or {}).get("Labels") or {}
+        self.project: str = labels.get("com.docker.compose.project", "")
         started: List[Any] = json.loads(unquote(labels.get("pydock.start", quote('["", []]'))))
         self.folder: str = started[0]
         self.options: List[str] = started[1]
@@ -2173,8 +2285,12 @@ def programs(engine: Engine, env: Env) -> List[str]:
 
 
 def remove_warm(engine: Engine, env: Env) -> None:
-    """Ends the programs in the warm container, SIGTERM first, and then it."""
+    """Ends the programs in the warm container, SIGTERM first, and then it, with the services that started with it."""
+    if is_started(env) and not talk.dry_run:
+        os.unlink(started_file(env))
     engine.drop(*inside_argv(env, "END"))
+    if has_compose(env):
+        engine.drop(*compose_argv(env)[:3], "down")
     engine.drop("rm", "-f", env.warm)
 
 
@@ -2184,15 +2300,20 @@ def start_warm(session: Session, env: Env, config: Dict[str, Any], folder: str, 
     import json
 
     started = json.dumps([folder, list(options)])
-    argv = fresh_argv(session, env, env.warm, config, caller(env, config), folder, folder, options)
+    labels = {"pydock.start": quote(started)}
+    make_folder(programs_folder(env))
     try:
-        session.engine.change(*start_argv(env.latest, argv, {"pydock.start": quote(started)}, session.engine.has_init()))
+        if not talk.dry_run:
+            write_file(started_file(env), started, 0o644)
+        if has_compose(env):
+            compose_up(session, env, config, folder, labels)
+        else:
+            argv = fresh_argv(session, env, env.warm, config, caller(env, config), folder, folder, options)
+            session.engine.change(*start_argv(env.latest, argv, labels, session.engine.has_init()))
     except BaseException:
-        session.engine.drop("rm", "-f", env.warm)
+        remove_warm(session.engine, env)
         raise
     keep_warm(env, kept)
-    if os.path.isdir(programs_folder(env)):
-        write_file(os.path.join(programs_folder(env), "started"), started, 0o644)
     write_programs(session, env, config)
 
 
@@ -2203,7 +2324,9 @@ def mend(session: Session, env: Env, config: Dict[str, Any]) -> bool:
     if not warm:
         return False
     if warm.image == config["Id"].split(":")[-1]:
-        if not warm.running:
+        if not warm.running and has_compose(env):
+            start_warm(session, env, config, warm.folder, warm.options, is_kept(env))
+        elif not warm.running:
             session.engine.change("start", env.warm)
             write_programs(session, env, config)
         return True
@@ -2214,14 +2337,15 @@ def mend(session: Session, env: Env, config: Dict[str, Any]) -> bool:
         write_programs(session, env, config)
         return False
     kept = is_kept(env)
-    remove_warm(session.engine, env)
+    if not has_compose(env):  # which itself replaces what is different, and only that
+        remove_warm(session.engine, env)
     start_warm(session, env, config, warm.folder, warm.options, kept)
     return True
 
 
 def follow(session: Session, env: Env) -> None:
     """After a change: a warm container that nobody uses gets the new state."""
-    if not talk.dry_run and find_warm(session.engine, env):
+    if not talk.dry_run and is_started(env) and find_warm(session.engine, env):
         with Lock(env.folder, env.name):
             image = find_image(session.engine, env.latest)
             if image:
@@ -2249,7 +2373,7 @@ def start_again(session: Session, env: Env, config: Dict[str, Any]) -> Warm:
 
     warm = find_warm(session.engine, env)
     if not warm:
-        folder, options = json.loads(host_file(os.path.join(programs_folder(env), "started")) or "[]") or [run_folder(env)[0], []]
+        folder, options = json.loads(host_file(started_file(env)))
         start_warm(session, env, config, folder, options, is_kept(env))
         warm = find_warm(session.engine, env)
     if not warm:
@@ -2264,12 +2388,23 @@ def data_folder() -> str:
 
 def programs_folder(env: Env) -> str:
     """What pydock keeps for the programs of an environment on the host, all of which can be made again: `bin`, `enter`, `watch`
-    and `leave`, `shells` (a file for each activated shell, by its process id), `links` (their paths)."""
+    and `leave`, `shells` (a file for each activated shell, by its process id), `links` (their paths), `started` (what the warm
+    container was asked for: folder and options, as JSON)."""
     return os.path.join(data_folder(), env.repo)
 
 
+def started_file(env: Env) -> str:
+    return os.path.join(programs_folder(env), "started")
+
+
+def is_started(env: Env) -> bool:
+    """Whether there is, or was before it was removed behind pydock's back, a warm container: a look at the engine would cost
+    each `run` some milliseconds."""
+    return os.path.exists(started_file(env))
+
+
 def is_kept(env: Env) -> bool:
-    return not os.path.isdir(programs_folder(env)) or os.path.exists(os.path.join(programs_folder(env), "shells", "kept"))
+    return os.path.exists(os.path.join(programs_folder(env), "shells", "kept"))
 
 
 def keep_warm(env: Env, kept: bool) -> None:
@@ -2339,7 +2474,8 @@ def enter_sh(session: Session, env: Env, config: Dict[str, Any], warm: Optional[
         alive = "[ -d /proc/%d ]" % warm.pid if warm.pid and os.path.isdir("/proc/%d" % warm.pid) else asked
     program = [shutil.which(engine.program[0]) or engine.program[0], *engine.program[1:]]
     known = {"name": env.name, "bin": os.path.join(programs_folder(env), "bin"), "container": env.warm, "engine": shell_join(program),
-             "user": caller(env, config) or config.get("User") or "0:0", "keys": " ".join(DETACH_KEYS), "python": sys.executable, "plain": "\t\n", "note": MARK_SH, "look": INSIDE_SH}
+             "user": caller(env, config) or config.get("User") or "0:0", "keys": " ".join(DETACH_KEYS), "python": sys.executable,
+             "plain": "\t\n", "note": MARK_SH, "look": INSIDE_SH}
     assigned = "".join("%s=%s\n" % (key, shlex.quote(value)) for key, value in known.items())
     return "# Read by the programs of %s; made by pydock, and made anew.\n%s%s%salive() { %s; }\n%s%s" % (
         env.folder, assigned, pydock_sh(session, env), place_sh(mounts), alive, ENTER_SH, PARENT_SH)
@@ -2354,7 +2490,7 @@ def program_sh(env: Env, program: str) -> str:
 def write_programs(session: Session, env: Env, config: Dict[str, Any]) -> None:
     """The programs of an environment that is, or was, activated or linked: those of its packages, as they are now."""
     folder = programs_folder(env)
-    if talk.dry_run or not os.path.isdir(folder):
+    if talk.dry_run or not os.path.isdir(os.path.join(folder, "bin")):
         return
     warm = find_warm(session.engine, env)
     text = enter_sh(session, env, config, warm)
@@ -2421,11 +2557,30 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
             raise PydockError("'%s' is no package" % word, "the version comes right after the name: pydock create %s 3.12 PKG…" % env.title)
     image = args.image or session.settings["image"]
     text = render_dockerfile(checked("image", image, "--image"), version, [checked_apt(p) for p in args.apt], checked_user(args.user))
-    create(session, env, text, change, args)
+    compose = compose_of(session, env, args)
+    create(session, env, {"dockerfile": text, "requirements.txt": "", **compose}, change, args)
     python = "Python " + base_of(text)[1] if base_of(text)[1] else base_of(text)[0]
     report(env, "created %s (%s)%s" % (env.name, python, " in " + env.folder if env.place.mode == "local" else ""),
            "pydock %s %s" % ("build" if args.no_build else "shell", env.title))
     return 0
+
+
+def compose_of(session: Session, env: Env, args: argparse.Namespace) -> Dict[str, str]:
+    """The docker-compose.yml that -p, -v, -e and --gpus ask for, by its name. Folders of a project are named from it, so that
+    they mean the same in every clone."""
+    if not (args.publish or args.volume or args.env or args.gpus):
+        return {}
+    volumes = []
+    for volume in args.volume:
+        source, colon, rest = host_volume(volume).partition(":")
+        project = os.path.dirname(os.path.realpath(env.place.root)) + "/"
+        if env.place.mode == "local" and (source + "/").startswith(project):
+            source = "./" + os.path.relpath(source, env.folder)
+        volumes.append(source + colon + rest)
+    for gpu in args.gpus:
+        if not re.fullmatch(r"all|\d+|device=[\w,.-]+", gpu):
+            raise PydockError("%r are no GPUs" % gpu, "--gpus all, --gpus 2 or --gpus device=0,1")
+    return {COMPOSE: render_compose(env.name, [publish_value(port) for port in args.publish], volumes, args.env, args.gpus)}
 
 
 def before_create(session: Session, env: Env, dockerfile: str) -> Dict[str, Image]:
@@ -2440,10 +2595,10 @@ def before_create(session: Session, env: Env, dockerfile: str) -> Dict[str, Imag
     return images
 
 
-def create(session: Session, env: Env, dockerfile: str, change: Change, args: argparse.Namespace) -> None:
+def create(session: Session, env: Env, files: Dict[str, str], change: Change, args: argparse.Namespace) -> None:
     """Everything is made in a hidden folder beside the final one, which it becomes by one rename."""
     engine, no_build = session.engine, args.no_build
-    old = {} if no_build else before_create(session, env, dockerfile)
+    old = {} if no_build else before_create(session, env, files["dockerfile"])
     made = make_folder(env.place.envs)
     if not talk.dry_run:
         env.folder = os.path.join(os.path.realpath(env.place.envs), env.name)
@@ -2451,8 +2606,8 @@ def create(session: Session, env: Env, dockerfile: str, change: Change, args: ar
     make_folder(env.work, parents=False)
     try:
         with Lock(env.work, env.name):
-            env.write("dockerfile", dockerfile)
-            env.write("requirements.txt", "")
+            for file, text in files.items():
+                env.write(file, text)
             packages = bool(change.words or change.mounts)
             if not no_build:
                 build_new(session, env, change if packages else None, args.line)
@@ -2694,7 +2849,7 @@ def in_use(engine: Engine, env: Env, force: bool) -> List[str]:
 def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
     """From the rename on the environment is gone; what the engine then fails to remove goes with the next command."""
     engine = session.engine
-    if env.warm in containers:
+    if env.warm in containers or has_compose(env):
         remove_warm(engine, env)
     if containers:
         engine.drop("stop", "-t", "5", *containers)
@@ -2800,6 +2955,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     """A program in the warm container, if there is one that has the current folder, else in a fresh one."""
     env = session.env(args.name)
     fresh = args.fresh or bool(args.publish or args.volume or args.gpus or args.network or args.platform or args.option)
+    fresh = fresh or not is_started(env)
     if not fresh:
         session.engine.ahead(*inspect_warm(env))
     options = run_options(session.engine, args)
@@ -2818,13 +2974,17 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
         user = user or config["User"] or "0:0"
         session.engine.become(exec_argv(env.warm, user, inside, env.id, options, command, stdin, tty), env.warm, env.id, tty)
     container = "%s--run-%s" % (env.repo, env.id)
+    if has_compose(env):
+        compose_fresh(session, env, container, config, user, folder, current, options)
+        inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")[1]
+        session.engine.become(exec_argv(container, user or config["User"] or "0:0", inside, env.id, [], command, stdin, tty), container, env.id, tty, remove=True)
     argv = fresh_argv(session, env, container, config, user, folder, current, options)
     session.engine.become(run_argv(env.latest, argv, command, stdin, tty, session.engine.has_init()), container)
 
 
 def cmd_start(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
-    options = run_options(session.engine, args, keep=True)
+    options = start_options(session, env, args)
     folder, current = run_folder(env)
     config = ready_image(session, env)
     with Lock(env.folder, env.name):
@@ -2851,8 +3011,9 @@ def cmd_stop(session: Session, args: argparse.Namespace) -> int:
                 continue
             if warm:
                 check_idle(session.engine, env, warm, args.force, "stop")
+            if warm or has_compose(env):
                 remove_warm(session.engine, env)
-        talk.say("%s %s" % (env.name, "is stopped" if warm else "was not started"))
+        talk.say("%s %s" % (env.name, "is stopped" if warm or has_compose(env) else "was not started"))
     return 0
 
 
@@ -2864,7 +3025,7 @@ def check_idle(engine: Engine, env: Env, warm: Warm, force: bool, command: str) 
 
 def cmd_reset(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
-    options = run_options(session.engine, args, keep=True)
+    options = start_options(session, env, args)
     folder, current = run_folder(env)
     config = ready_image(session, env)
     with Lock(env.folder, env.name):
@@ -2888,7 +3049,7 @@ def cmd_activate(session: Session, args: argparse.Namespace) -> int:
         return 0
     folder, current = run_folder(env)
     config = ready_image(session, env)
-    made = not os.path.isdir(programs_folder(env))
+    made = not os.path.isdir(os.path.join(programs_folder(env), "bin"))
     with Lock(env.folder, env.name):
         make_programs_folder(env)
         warm = find_warm(session.engine, env)
@@ -2985,6 +3146,14 @@ def check_programs(engine: Engine, env: Env, words: Sequence[str]) -> None:
             raise PydockError("%s has no program %s" % (env.name, word), "pydock install %s PKG" % env.title)
 
 
+def start_options(session: Session, env: Env, args: argparse.Namespace) -> List[str]:
+    """The user's options for a container that can be started anew."""
+    options = run_options(session.engine, args, keep=True)
+    if options and has_compose(env):
+        raise PydockError("%s has a %s, where such options go" % (env.name, env.path(COMPOSE)), "then: pydock reset %s" % env.title)
+    return options
+
+
 def run_options(engine: Engine, args: argparse.Namespace, keep: bool = False) -> List[str]:
     """The user's options for `docker run`, checked; `keep`: for a container that can be started anew when the caller's
     variables are not there."""
@@ -2994,12 +3163,7 @@ def run_options(engine: Engine, args: argparse.Namespace, keep: bool = False) ->
     if not keep:
         check_ports(options)
     for volume in args.volume:
-        source, _, rest = volume.partition(":")
-        if rest and (source.startswith((".", "~")) or "/" in source):  # the name of a volume has no slash
-            source = os.path.abspath(os.path.expanduser(source))
-            if not os.path.exists(source):
-                raise PydockError("there is no %s to mount" % source, "mkdir it first")
-        options += ["-v", source + ":" + rest if rest else volume]
+        options += ["-v", host_volume(volume)]
     for name in ("env", "env_file", "gpus", "network", "platform"):
         for value in getattr(args, name):
             if name == "env" and "=" not in value and (keep or engine.sudo):  # which keeps the caller's variables to itself
@@ -3008,6 +3172,17 @@ def run_options(engine: Engine, args: argparse.Namespace, keep: bool = False) ->
                 value = os.path.abspath(value)
             options += ["--" + name.replace("_", "-"), value]
     return options + [option if option.startswith("-") else "--" + option for option in args.option]
+
+
+def host_volume(volume: str) -> str:
+    """The value of -v with a folder of this host by its whole path; the engine would make one that is not there."""
+    source, _, rest = volume.partition(":")
+    if not rest or not (source.startswith((".", "~")) or "/" in source):  # the name of a volume has no slash
+        return volume
+    source = os.path.abspath(os.path.expanduser(source))
+    if not os.path.exists(source):
+        raise PydockError("there is no %s to mount" % source, "mkdir it first")
+    return source + ":" + rest
 
 
 def check_ports(options: Sequence[str]) -> None:
@@ -3174,11 +3349,16 @@ def finish_change(session: Session, env: Env, change: Change, command: Sequence[
 # Parser
 
 
-def add_run_options(p: argparse.ArgumentParser) -> None:
+def add_kept_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("-p", "--publish", action="append", default=[], metavar="PORT", help="open a port on 127.0.0.1: 8888, or HOST:INSIDE, or ADDRESS:HOST:INSIDE")
     p.add_argument("-v", "--volume", action="append", default=[], metavar="SRC:DST", help="mount a folder or volume")
     p.add_argument("-e", "--env", action="append", default=[], metavar="K=V", help="set a variable")
-    for option in ("--env-file", "--gpus", "--network", "--platform"):
+    p.add_argument("--gpus", action="append", default=[], metavar="X", help="as docker's")
+
+
+def add_run_options(p: argparse.ArgumentParser) -> None:
+    add_kept_options(p)
+    for option in ("--env-file", "--network", "--platform"):
         p.add_argument(option, action="append", default=[], metavar="X", help="as docker's")
     p.add_argument("-o", "--option", action="append", default=[], metavar="OPTION", help="anything else for docker run, such as -o --shm-size=1g")
 
@@ -3204,6 +3384,7 @@ def args_create(p: argparse.ArgumentParser) -> None:
     p.add_argument("--apt", action="append", default=[], metavar="PKG", help="system package")
     p.add_argument("--user", default="", metavar="[ID:]NAME", help="user inside, if not you")
     p.add_argument("--no-build", action="store_true", help="write the files only")
+    add_kept_options(p)
     add_package_options(p)
     p.set_defaults(func=cmd_create)
 
@@ -3397,6 +3578,8 @@ def parse(argv: List[str]) -> argparse.Namespace:
         if rest and rest[0].startswith("-") and "--" not in argv:
             raise PydockError("%s stands after the name" % rest[0], "options come before it: pydock %s %s … %s" % (name, shell_join(rest[:1]), own[-1]), 2)
         own = argv[:at] + own
+    elif name in ("start", "reset"):
+        own = [word for part in split_command(own) for word in part]
     elif "--" in own:
         own, rest = own[:own.index("--")], own[own.index("--") + 1:]
     needs = COMMANDS[name][1].split("[")[0].split()

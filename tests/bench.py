@@ -58,6 +58,7 @@ class Bench:
         self.python = Path(self.pydock).read_bytes().split(b" ", 1)[0].decode()[2:]  # of its first line
         self.counter = 0
         self.filled = 0
+        self.started = ""
 
     def choose_builder(self) -> str:
         """The builder that pydock will use: BuildKit, if any docker on PATH brings it."""
@@ -181,6 +182,40 @@ def row_run(b: Bench) -> Row:
         b.run(line)
 
     return b.compare("`run NAME true`", "the `docker run` it ends in", 1.15, 5 * b.times, lambda: b.do("run", name, "true"), by_hand)
+
+
+def started(b: Bench) -> Tuple[str, List[str]]:
+    """The name of an environment with a warm container that no shell ends, and `docker exec` of that."""
+    if not b.started:
+        b.started = b.name()
+        b.do("create", b.started, VERSION)
+        b.do("activate", "--persistent", b.started)
+    return b.started, ["exec", "-i", "%s-%s--warm" % (b.prefix, b.started)]
+
+
+def row_warm(b: Bench) -> Row:
+    name, line = started(b)
+    return b.compare("`run NAME true`, started", "`docker exec`", 1.8, 10 * b.times, lambda: b.do("run", name, "true"), lambda: b.engine(*line, "true"))
+
+
+def activated(b: Bench, what: str, limit: float, by_hand: Sequence[str]) -> Row:
+    name, _ = started(b)
+    python = str(b.tmp / "home/.local/share/pydock" / ("%s-%s" % (b.prefix, name)) / "bin" / "python")
+    return b.compare("activated `python -c pass`", what, limit, 10 * b.times, lambda: b.run([python, "-c", "pass"]), lambda: b.engine(*by_hand, "python", "-c", "pass"))
+
+
+def row_activated(b: Bench) -> Row:
+    return activated(b, "`docker exec … python -c pass`", 1.15, started(b)[1])
+
+
+def row_activated_run(b: Bench) -> Row:
+    return activated(b, "`docker run … python -c pass`", 0.40, ["run", "--rm", "-i", b.image(started(b)[0])])
+
+
+def row_activate(b: Bench) -> Row:
+    name, _ = started(b)
+    shell = ["bash", "-c", 'eval "$(%s activate --persistent %s)" && command -v deactivate' % (shlex.quote(b.pydock), name)]
+    return b.compare("entering an activated shell again", "half a second", 1, 5 * b.times, lambda: b.run(shell), lambda: 0.5)
 
 
 def row_version(b: Bench) -> Row:
@@ -317,7 +352,7 @@ def row_import(b: Bench) -> Row:
 
 
 ROWS: Dict[str, Callable[[Bench], Row]] = {
-    "run": row_run, "version": row_version, "list": row_list, "install": row_install, "build": row_build, "create": row_create, "disk": row_disk,
+    "run": row_run, "warm": row_warm, "activated": row_activated, "activated-run": row_activated_run, "activate": row_activate, "version": row_version, "list": row_list, "install": row_install, "build": row_build, "create": row_create, "disk": row_disk,
     "memory": row_memory, "import": row_import}
 
 
