@@ -13,6 +13,7 @@ demo: ## an environment, scikit-learn, a real analysis; in a throw-away home, in
 
 test: ## all tests, on a real engine
 	@install/engine.sh 3.11 3.13
+	@tests/engines.sh tools
 	python3 tests/run.py --jobs $(JOBS)
 
 bench: ## what pydock costs against the same by hand, as a table

@@ -3,7 +3,9 @@
 #   classic   the system's own docker, as install/engine.sh sets it up (Debian 12: 20.10, no buildx)
 #   modern    Debian 13's docker 26.1 with buildx and compose, unpacked into the private folder, with a daemon of its own
 #   podman    the system's podman, with a storage of its own
+#   rootless  the same for an ordinary user, $PYDOCK_TEST_USER: what follows runs as that user, by tests/as_user.sh COMMAND…
 #   registry  Debian's docker-registry on a loopback port
+#   tools     no engine: shells and direnv, and a Redis server's image on the engine at hand, for the tests that want them
 # Only `export` lines go to stdout. A second call finds the engine running. Debian, as root.
 set -euo pipefail
 exec 3>&1 1>&2 </dev/null               # daemons must not inherit fd 3, or the caller's $(…) would wait for them
@@ -11,11 +13,16 @@ exec 3>&1 1>&2 </dev/null               # daemons must not inherit fd 3, or the 
 here=$(cd "$(dirname "$0")" && pwd)
 base=${PYDOCK_TEST_ENGINES:-/var/tmp/pydock-engines}
 export DEBIAN_FRONTEND=noninteractive
-# Whatever an earlier `eval` chose: in here, plain `docker` is the classic engine.
-path=${PATH#"$base/modern/bin:"}
+name=${1:-}
+# Whatever an earlier `eval` chose: in here, plain `docker` is the classic engine. (But tools are for the one that was chosen.)
+path=$PATH
+if [ "$name" != tools ]; then
+    path=${PATH#"$base/modern/bin:"}
+    unset DOCKER_HOST DOCKER_CONFIG DOCKER_CONTEXT
+fi
 PATH=$path:/usr/sbin:/sbin
-unset DOCKER_HOST DOCKER_CONFIG DOCKER_CONTEXT
 registry=127.0.0.1:5055
+redis=pydock-test-redis:latest
 versions=(3.11 3.13)
 images=("${versions[@]/#/python:}")
 images=("${images[@]/%/-slim}")
@@ -88,6 +95,64 @@ packages() {
     apt-get -qq install -y --no-install-recommends "${@:2}" >/dev/null
 }
 
+# redis_image COMMAND…: makes the image of a Redis server, of Debian's package, where this docker-like command does not have it.
+redis_image() {
+    ! "$@" image inspect "$redis" >/dev/null 2>&1 || return 0
+    say "making $redis"
+    "$@" build -q -t "$redis" - <<-END >/dev/null
+	FROM ${images[0]}
+	RUN apt-get -qq update && apt-get -qq install -y --no-install-recommends redis-server >/dev/null && rm -rf /var/lib/apt/lists/*
+	EXPOSE 6379
+	USER redis
+	CMD ["redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", "", "--dir", "/tmp"]
+	END
+}
+
+# as_pulled COMMAND…: names the base images as if pulled: Debian's list of short names makes docker.io/library/python:… of a FROM python:….
+as_pulled() {
+    for image in "${images[@]}"; do
+        ! "$@" image exists "localhost/$image" || {
+            "$@" tag "localhost/$image" "docker.io/library/$image"
+            "$@" rmi "localhost/$image"
+        }
+    done
+}
+
+# podman_conf FOLDER RUNROOT: podman's packages, settings and storage, in that folder; exports what makes podman use them.
+podman_conf() {
+    local dir=$1
+    packages /usr/lib/podman/netavark podman runc iptables netavark aardvark-dns
+    packages catatonit catatonit        # for --init
+    mkdir -p "$dir"
+    # runc: crun refuses a machine with mixed cgroups. The limits: podman's own are above what an unprivileged container may have.
+    cat >"$dir/containers.conf" <<-END
+	[engine]
+	runtime = "runc"
+	[containers]
+	default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+	[network]
+	network_backend = "netavark"
+	network_config_dir = "$dir/networks"
+	END
+    # Both: an ordinary user's podman reads the second, and the first once it is root in a user namespace of its own.
+    cat >"$dir/storage.conf" <<-END
+	[storage]
+	driver = "overlay"
+	graphroot = "$dir/storage"
+	rootless_storage_path = "$dir/storage"
+	runroot = "$2"
+	END
+    printf '[[registry]]\nlocation = "%s"\ninsecure = true\n' "$registry" >"$dir/registries.conf"
+    export CONTAINERS_CONF=$dir/containers.conf CONTAINERS_STORAGE_CONF=$dir/storage.conf CONTAINERS_REGISTRIES_CONF=$dir/registries.conf
+}
+
+podman_emit() {
+    emit CONTAINERS_CONF "$CONTAINERS_CONF"
+    emit CONTAINERS_STORAGE_CONF "$CONTAINERS_STORAGE_CONF"
+    emit CONTAINERS_REGISTRIES_CONF "$CONTAINERS_REGISTRIES_CONF"
+    emit PYDOCK_ENGINE podman
+}
+
 classic() { "$here/../install/engine.sh" "${versions[@]}" 9>&- 3>&-; }
 
 modern() {
@@ -121,6 +186,7 @@ modern() {
             wait_for "$dir/containerd.log" ctr --address "$ctd" version
         fi
         echo '{}' >"$dir/daemon.json"       # not the system's
+        rm -rf "$dir/data/network"          # a daemon that finds its default network there from last time deletes docker0, which is the classic engine's
         getent group docker >/dev/null || groupadd --system docker
         daemon "$dir/dockerd.log" dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root "$dir/exec" \
             --pidfile "$dir/dockerd.pid" -H "$sock" --group docker --containerd "$ctd" --iptables=false --ip6tables=false \
@@ -128,47 +194,44 @@ modern() {
         wait_for "$dir/dockerd.log" "${docker[@]}" version
     fi
     bring "${docker[@]}"
+    redis_image "${docker[@]}"
     emit PATH "$dir/bin:$path"
     emit DOCKER_HOST "$sock"
     emit DOCKER_CONFIG "$dir/config"
 }
 
 podman() {
-    local dir=$base/podman
-    packages /usr/lib/podman/netavark podman runc iptables netavark aardvark-dns
-    packages catatonit catatonit        # for --init
-    mkdir -p "$dir"
-    # runc: crun refuses a machine with mixed cgroups. The limits: podman's own are above what an unprivileged container may have.
-    cat >"$dir/containers.conf" <<-END
-	[engine]
-	runtime = "runc"
-	[containers]
-	default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
-	[network]
-	network_backend = "netavark"
-	network_config_dir = "$dir/networks"
-	END
-    cat >"$dir/storage.conf" <<-END
-	[storage]
-	driver = "overlay"
-	graphroot = "$dir/storage"
-	runroot = "/run/pydock-podman"
-	END
-    printf '[[registry]]\nlocation = "%s"\ninsecure = true\n' "$registry" >"$dir/registries.conf"
-    export CONTAINERS_CONF=$dir/containers.conf CONTAINERS_STORAGE_CONF=$dir/storage.conf CONTAINERS_REGISTRIES_CONF=$dir/registries.conf
+    podman_conf "$base/podman" /run/pydock-podman
     bring command podman
-    # Named as if pulled: Debian's list of short names makes docker.io/library/python:… of a FROM python:….
-    for image in "${images[@]}"; do
-        ! command podman image exists "localhost/$image" || {
-            command podman tag "localhost/$image" "docker.io/library/$image"
-            command podman rmi "localhost/$image"
-        }
-    done
+    as_pulled command podman
     command podman run --rm --network none "${images[0]}" true || die "podman cannot run a container"
-    emit CONTAINERS_CONF "$CONTAINERS_CONF"
-    emit CONTAINERS_STORAGE_CONF "$CONTAINERS_STORAGE_CONF"
-    emit CONTAINERS_REGISTRIES_CONF "$CONTAINERS_REGISTRIES_CONF"
-    emit PYDOCK_ENGINE podman
+    podman_emit
+}
+
+rootless() {
+    local dir=$base/rootless user=pydock-test run=/run/pydock-rootless
+    podman_conf "$dir" "$run/containers"
+    packages newuidmap uidmap
+    packages slirp4netns slirp4netns
+    touch /etc/subuid /etc/subgid       # useradd gives a new user ranges of ids only where these are
+    id "$user" >/dev/null 2>&1 || useradd --create-home --shell /bin/bash "$user"
+    for file in /etc/sub{u,g}id; do grep -q "^$user:" "$file" || die "$user has no range in $file"; done
+    mount --make-rshared /              # as systemd does; or podman warns at every call
+    # The network of a rootless container is a tap device of the user's.
+    [ -e /dev/net/tun ] || { mkdir -p /dev/net; mknod /dev/net/tun c 10 200; }
+    chmod 666 /dev/net/tun
+    install -d -m 700 -o "$user" -g "$user" "$run" "$dir/storage" "$dir/networks"
+    # Podman leaves a process behind that holds the user's namespace: it must not have our files.
+    as_user() (
+        cd /                            # the current folder may be one that the user cannot enter
+        exec setpriv --reuid "$user" --regid "$user" --init-groups env HOME=/home/"$user" TMPDIR=/var/tmp XDG_RUNTIME_DIR="$run" "$@" 3>&- 9>&-
+    )
+    bring as_user podman
+    as_pulled as_user podman
+    as_user podman run --rm --userns keep-id "${images[0]}" true || die "podman cannot run a container as $user"
+    podman_emit
+    emit XDG_RUNTIME_DIR "$run"
+    emit PYDOCK_TEST_USER "$user"
 }
 
 registry() {
@@ -187,10 +250,18 @@ registry() {
     emit PYDOCK_TEST_REGISTRY "$registry"
 }
 
-name=${1:-}
+tools() {
+    packages zsh zsh
+    packages fish fish
+    packages direnv direnv
+    docker image inspect "$redis" >/dev/null 2>&1 || classic        # the engine at hand, whichever it is
+    redis_image docker
+}
+
 case $name in
-    classic | modern | podman | registry) ;;
-    *) die "usage: tests/engines.sh classic|modern|podman|registry" ;;
+    classic | modern | podman | rootless | registry) ;;
+    tools) [ "$(id -u)" = 0 ] || { say "only root gets tools"; exit 0; } ;;
+    *) die "usage: tests/engines.sh classic|modern|podman|rootless|registry|tools" ;;
 esac
 [ "$(id -u)" = 0 ] || die "engines are set up by root"
 umask 022
