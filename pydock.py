@@ -40,6 +40,7 @@ USERNAME = r"[a-z_][a-z0-9_.-]{0,31}"
 REQUIREMENT = r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?=$|[\[<>=!~;@(\s])"
 MAX_LAYERS = 110  # the engine stops at 125
 BUILDX = ("buildx", "version")
+SECURITY = ("info", "--format", "{{json .SecurityOptions}}")
 CLIENT = ("version", "--format", "{{.Client.Version}}")
 FILES = "/dev/shm/files"
 READY = "\n".join(["{{.Id}}", "{{.Config.User}}", "{{.Config.WorkingDir}}", *('{{index .Config.Labels "pydock.%s"}}' % label for label in
@@ -300,7 +301,7 @@ MARK_SH = 'true 2>/dev/null >/dev/shm/pydock.$0.$$; exec "$@"'
 # The parent of a client that cannot be left alone. A client of `run` that a closed pipe or terminal kills says no word to its
 # container; one of `exec` (`mark` is set) passes no signal on, and is kept from those of the terminal's process group.
 # The client is "$@"; `container`, `engine`, `mark`, `terminal` (what its signals would reach) and `remove` (the container ends with the client) are set before.
-PARENT_SH = r"""inside() { eval "$engine exec -u 0:0 $container sh -c \"\$look\" pydock-inside $1 $mark" </dev/null >/dev/null 2>&1; }
+PARENT_SH = r"""inside() { eval "$engine exec -w / -u 0:0 $container sh -c \"\$look\" pydock-inside $1 $mark" </dev/null >/dev/null 2>&1; }
 tell() {
     told=$1
     [ -n "$client" ] || return
@@ -771,6 +772,11 @@ class Engine:
             return True
         return any(os.access(place, os.X_OK) for place in places)
 
+    def root_is_caller(self) -> bool:
+        """Whether root inside is the caller outside, as with a rootless docker: the user of its images is root, then. (Podman can
+        map the caller onto the same uid.)"""
+        return bool(os.getuid()) and not self.podman and "rootless" in (self.ask(*SECURITY) or "")
+
     def builder(self) -> str:
         """'buildx', 'buildkit' (built into an old client, asked for by a variable), 'podman' or 'classic'."""
         if self.podman:
@@ -813,7 +819,7 @@ def missing_engine(program: str) -> PydockError:
 
 def last_line(text: bytes) -> str:
     """What a failed client said last, but for its advice to ask for help."""
-    lines = [line for line in text.decode(errors="replace").splitlines() if line.strip() and not re.match("(Run|See) '", line)]
+    lines = [line for line in text.decode(errors="replace").splitlines() if line.strip() and not re.match("(Run|See) '|Usage:", line)]
     return lines[-1].strip() if lines else "no message"
 
 
@@ -1245,9 +1251,9 @@ def open_args(dockerfile: str) -> List[str]:
     return [key for key, value in TEMPLATE_ARGS.items() if re.search(r"(?m)^ARG %s=%s\s*$" % (key, value), dockerfile)]
 
 
-def build_args(dockerfile: str, settings: Settings) -> Dict[str, str]:
-    values = {"REPOSITORY": settings["repository"], "USERNAME": settings["user"], "USER_UID": str(os.getuid()),
-              "USER_GID": str(os.getgid()), "INSTALLER": settings["installer"]}
+def build_args(dockerfile: str, settings: Settings, root: bool = False) -> Dict[str, str]:
+    values = {"REPOSITORY": settings["repository"], "USERNAME": settings["user"], "USER_UID": "0" if root else str(os.getuid()),
+              "USER_GID": "0" if root else str(os.getgid()), "INSTALLER": settings["installer"]}
     return {key: values[key] for key in open_args(dockerfile)}
 
 
@@ -1814,7 +1820,7 @@ def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_c
     """`docker build` of the environment's folder, by whatever builder there is."""
     engine, dockerfile = session.engine, env.read("dockerfile")
     builder = engine.builder()
-    args = build_args(dockerfile, session.settings)
+    args = build_args(dockerfile, session.settings, session.engine.root_is_caller())
     proxies = [name for name in PROXIES if os.environ.get(name)]
     environ = ["DOCKER_BUILDKIT=1"] if builder == "buildkit" else ["DOCKER_BUILDKIT=0"] if builder == "classic" else []
     text = None
@@ -1898,7 +1904,7 @@ def find_same(session: Session, env: Env) -> Optional[str]:
     if "wheels/" in env.read("requirements.txt"):
         return None
     ids = session.engine.query("image", "ls", "-q", "--no-trunc", "--filter", "label=pydock.requirements=" + hashes[1]).split()
-    args = build_args(dockerfile, session.settings)
+    args = build_args(dockerfile, session.settings, session.engine.root_is_caller())
     for image in inspect(session.engine, {id_: id_ for id_ in dict.fromkeys(ids)}).values():
         user, home = image.config.get("User", ""), image.config.get("WorkingDir", "")
         if (image.made_of(hashes) and args.get("USER_UID", user.split(":")[0]) + ":" + args.get("USER_GID", user.split(":")[-1]) == user
@@ -2180,7 +2186,7 @@ def compose_file(session: Session, env: Env, container: str, config: Dict[str, A
 
 
 def compose_up(session: Session, env: Env, config: Dict[str, Any], folder: str, labels: Dict[str, str]) -> None:
-    text = compose_file(session, env, env.warm, config, caller(env, config), folder, folder, labels)
+    text = compose_file(session, env, env.warm, config, caller(session.engine, env, config), folder, folder, labels)
     try:
         session.engine.change(*compose_argv(env), "up", "-d", data=text, show=True, see=talk.verbose or sys.stderr.isatty())
     except EngineError as error:
@@ -2202,13 +2208,13 @@ def compose_fresh(session: Session, env: Env, container: str, config: Dict[str, 
         raise PydockError("cannot run anything in %s: what failed is above" % env.name, "its services are in %s" % env.path(COMPOSE)) from None
 
 
-def caller(env: Env, config: Dict[str, Any]) -> str:
+def caller(engine: Engine, env: Env, config: Dict[str, Any]) -> str:
     """The caller's uid and gid for -u, or '' where the dockerfile itself says who the user is."""
     user = str(config.get("User") or "0")
     mine = "%d:%d" % (os.getuid(), os.getgid())
     if user.split(":")[0] == str(os.getuid()):
         return mine
-    if "USER_UID" not in open_args(env.read("dockerfile")):
+    if "USER_UID" not in open_args(env.read("dockerfile")) or user.split(":")[0] == "0" and engine.root_is_caller():
         return ""
     raise PydockError("the image of %s was built for the user id %s, and you are %d" % (env.name, user.split(":")[0], os.getuid()), "pydock build %s" % env.title)
 
@@ -2219,6 +2225,15 @@ def is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def file_id(path: str) -> str:
+    """Tells a folder from another one that took its name; '' where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ""
+    return "%d:%d" % (found.st_dev, found.st_ino)
 
 
 class Warm:
@@ -2237,9 +2252,21 @@ class Warm:
         self.ports = ["%s:%s->%s" % (host.get("HostIp") or "0.0.0.0", host["HostPort"], port) for port, hosts in ports.items() for host in hosts or []]
         labels = (data.get("Config") or {}).get("Labels") or {}
         self.project: str = labels.get("com.docker.compose.project", "")
-        started: List[Any] = json.loads(unquote(labels.get("pydock.start", quote('["", []]'))))
+        started: List[Any] = json.loads(unquote(labels.get("pydock.start", quote('["", [], ""]'))))
         self.folder: str = started[0]
         self.options: List[str] = started[1]
+        self.moved: bool = started[2] != file_id(self.folder)
+
+    def current(self, config: Dict[str, Any]) -> bool:
+        """Whether programs can be started in it as it is: it runs, with the present image, and with the folder that is there now."""
+        return self.running and not self.moved and self.image == config["Id"].split(":")[-1]
+
+    def differs(self, folder: str, home: str, options: Sequence[str]) -> str:
+        """What is not as it would be for a folder and options, in words."""
+        words = [] if self.inside(folder, home) is not None else ["in the folder " + self.folder]
+        if list(options) != self.options:
+            words.append("with %s instead of %s" % (shell_join(self.options) or "no options", shell_join(options) or "none"))
+        return ", ".join(words)
 
     def inside(self, folder: str, home: str) -> Optional[str]:
         """Where a folder of the host is in here; None where it is not."""
@@ -2276,7 +2303,7 @@ def find_all_warm(engine: Engine, names: Sequence[str]) -> Dict[str, Warm]:
 
 
 def inside_argv(env: Env, verb: str) -> List[str]:
-    return ["exec", "-u", "0:0", env.warm, "sh", "-c", INSIDE_SH, "pydock-inside", verb]
+    return ["exec", "-w", "/", "-u", "0:0", env.warm, "sh", "-c", INSIDE_SH, "pydock-inside", verb]
 
 
 def programs(engine: Engine, env: Env) -> List[str]:
@@ -2291,7 +2318,8 @@ def remove_warm(engine: Engine, env: Env) -> None:
     engine.drop(*inside_argv(env, "END"))
     if has_compose(env):
         engine.drop(*compose_argv(env)[:3], "down")
-    engine.drop("rm", "-f", env.warm)
+    if not engine.drop("rm", "-f", env.warm) and find_warm(engine, env):
+        raise PydockError("%s cannot remove the container %s" % (engine.program[-1], env.warm))
 
 
 def start_warm(session: Session, env: Env, config: Dict[str, Any], folder: str, options: Sequence[str], kept: bool = True) -> None:
@@ -2299,7 +2327,7 @@ def start_warm(session: Session, env: Env, config: Dict[str, Any], folder: str, 
     with the last activated shell."""
     import json
 
-    started = json.dumps([folder, list(options)])
+    started = json.dumps([folder, list(options), file_id(folder)])
     labels = {"pydock.start": quote(started)}
     make_folder(programs_folder(env))
     try:
@@ -2308,7 +2336,7 @@ def start_warm(session: Session, env: Env, config: Dict[str, Any], folder: str, 
         if has_compose(env):
             compose_up(session, env, config, folder, labels)
         else:
-            argv = fresh_argv(session, env, env.warm, config, caller(env, config), folder, folder, options)
+            argv = fresh_argv(session, env, env.warm, config, caller(session.engine, env, config), folder, folder, options)
             session.engine.change(*start_argv(env.latest, argv, labels, session.engine.has_init()))
     except BaseException:
         remove_warm(session.engine, env)
@@ -2323,7 +2351,7 @@ def mend(session: Session, env: Env, config: Dict[str, Any]) -> bool:
     warm = find_warm(session.engine, env)
     if not warm:
         return False
-    if warm.image == config["Id"].split(":")[-1]:
+    if warm.image == config["Id"].split(":")[-1] and not warm.moved:
         if not warm.running and has_compose(env):
             start_warm(session, env, config, warm.folder, warm.options, is_kept(env))
         elif not warm.running:
@@ -2332,7 +2360,8 @@ def mend(session: Session, env: Env, config: Dict[str, Any]) -> bool:
         return True
     busy = programs(session.engine, env) if warm.running else []
     if busy:
-        talk.warn("the started container of %s keeps the state before the last change, for in it runs: %s" % (env.name, ", ".join(busy)),
+        talk.warn("the started container of %s keeps %s, for in it runs: %s" % (
+            env.name, "a folder that was moved or deleted" if warm.moved else "the state before the last change", ", ".join(busy)),
                   "when it has ended, or to end it: pydock reset --force %s" % env.title)
         write_programs(session, env, config)
         return False
@@ -2348,8 +2377,11 @@ def follow(session: Session, env: Env) -> None:
     if not talk.dry_run and is_started(env) and find_warm(session.engine, env):
         with Lock(env.folder, env.name):
             image = find_image(session.engine, env.latest)
-            if image:
-                mend(session, env, {"Id": image.id, **image.config})
+            try:
+                if image:
+                    mend(session, env, {"Id": image.id, **image.config})
+            except PydockError as error:  # the change is made, all the same
+                talk.warn("%s is not started any more: %s" % (env.name, error), error.hint)
 
 
 def warm_folder(session: Session, env: Env, config: Dict[str, Any], current: str) -> Optional[str]:
@@ -2361,7 +2393,7 @@ def warm_folder(session: Session, env: Env, config: Dict[str, Any], current: str
     if not warm or talk.dry_run and not warm.running:
         return None
     inside = warm.inside(current, config.get("WorkingDir") or "/")
-    if inside is None or warm.running and warm.image == config["Id"].split(":")[-1]:
+    if inside is None or warm.current(config):
         return inside
     with Lock(env.folder, env.name, wait=False) as lock:
         return inside if lock.held() and mend(session, env, config) else None
@@ -2373,7 +2405,7 @@ def start_again(session: Session, env: Env, config: Dict[str, Any]) -> Warm:
 
     warm = find_warm(session.engine, env)
     if not warm:
-        folder, options = json.loads(host_file(started_file(env)))
+        folder, options, _ = json.loads(host_file(started_file(env)))
         start_warm(session, env, config, folder, options, is_kept(env))
         warm = find_warm(session.engine, env)
     if not warm:
@@ -2467,14 +2499,18 @@ def enter_sh(session: Session, env: Env, config: Dict[str, Any], warm: Optional[
     engine = session.engine
     mounts: List[Tuple[str, str]] = []
     alive = "false"
-    if warm and warm.running and warm.image == config["Id"].split(":")[-1]:
+    if warm and warm.current(config):
         home = config.get("WorkingDir") or "/"
         mounts = sorted(warm.mounts, key=lambda mount: mount[1].startswith(home))  # the last one wins in a dict
         asked = shell_join(engine.command(["container", "inspect", warm.name])) + " >/dev/null 2>&1"
         alive = "[ -d /proc/%d ]" % warm.pid if warm.pid and os.path.isdir("/proc/%d" % warm.pid) else asked
+        for source, target in mounts:
+            there = "/proc/%d/root%s" % (warm.pid, target)
+            if source == warm.folder and file_id(source) == file_id(there):  # where we may look into it at all
+                alive = "[ %s -ef %s ]" % (shell_join([source]), shell_join([there]))
     program = [shutil.which(engine.program[0]) or engine.program[0], *engine.program[1:]]
     known = {"name": env.name, "bin": os.path.join(programs_folder(env), "bin"), "container": env.warm, "engine": shell_join(program),
-             "user": caller(env, config) or config.get("User") or "0:0", "keys": " ".join(DETACH_KEYS), "python": sys.executable,
+             "user": caller(session.engine, env, config) or config.get("User") or "0:0", "keys": " ".join(DETACH_KEYS), "python": sys.executable,
              "plain": "\t\n", "note": MARK_SH, "look": INSIDE_SH}
     assigned = "".join("%s=%s\n" % (key, shlex.quote(value)) for key, value in known.items())
     return "# Read by the programs of %s; made by pydock, and made anew.\n%s%s%salive() { %s; }\n%s%s" % (
@@ -2586,7 +2622,7 @@ def compose_of(session: Session, env: Env, args: argparse.Namespace) -> Dict[str
 def before_create(session: Session, env: Env, dockerfile: str) -> Dict[str, Image]:
     """Whether the environment can be built at all. The images of one of this name whose folder is gone."""
     base = base_of(dockerfile)[0].replace("${REPOSITORY}", session.settings["repository"])
-    for question in (BUILDX, CLIENT, ("image", "inspect", base)) if not session.engine.podman else ():
+    for question in (BUILDX, CLIENT, ("image", "inspect", base), *([SECURITY] if os.getuid() else [])) if not session.engine.podman else ():
         session.engine.ahead(*question)
     sweep(session)
     images = images_of(session.engine, env)
@@ -2840,8 +2876,9 @@ def in_use(engine: Engine, env: Env, force: bool) -> List[str]:
             if image.split("localhost/")[-1].split(":")[0] == env.repo:
                 raise PydockError("the container %s, which pydock did not make, uses %s" % (name, env.name), "docker rm -f %s" % name)
             continue  # of an image that somebody made from this one
-        if state == "running" and not force and (name != env.warm or programs(engine, env)):
-            raise PydockError("a program is running in %s: %s (container %s)" % (env.name, command.strip('"')[:60], name), "end it, or: pydock delete --force %s" % env.title)
+        busy = programs(engine, env) if name == env.warm else ["%s (container %s)" % (command.strip('"')[:60], name)]
+        if state == "running" and not force and busy:
+            raise PydockError("a program is running in %s: %s" % (env.name, ", ".join(busy)), "end it, or: pydock delete --force %s" % env.title)
         found.append(name)
     return found
 
@@ -2961,7 +2998,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     options = run_options(session.engine, args)
     folder, current = run_folder(env)
     config = ready_image(session, env)
-    user = "0:0" if args.root else caller(env, config)
+    user = "0:0" if args.root else caller(session.engine, env, config)
     command = args.command or SHELL
     if any(not is_utf8(word) for word in command):
         command = ["python3", "-Ic", BYTES_PY, *map(quote, command)]
@@ -2989,14 +3026,13 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
     config = ready_image(session, env)
     with Lock(env.folder, env.name):
         warm = find_warm(session.engine, env)
-        same = bool(warm and warm.inside(current, config["WorkingDir"]) is not None and warm.options == options)
-        if warm and warm.running and not same:
-            raise PydockError("%s runs already, with %s" % (env.name, " ".join(["the folder", warm.folder, *warm.options])),
-                              "to start it anew with these: pydock reset %s" % shell_join([*args.line[1:]]))
-        if not warm or not same or not mend(session, env, config):
+        differs = warm.differs(current, config.get("WorkingDir") or "/", options) if warm else ""
+        if warm and warm.running and differs:
+            raise PydockError("%s runs already, %s" % (env.name, differs), "to start it anew as you say: pydock reset %s" % shell_join(args.line[1:]))
+        if not warm or differs or not mend(session, env, config) and not warm.running:
+            check_ports(options)
             if warm:
                 remove_warm(session.engine, env)
-            check_ports(options)
             start_warm(session, env, config, folder, options)
         keep_warm(env, True)
     report(env, "%s %s" % (env.name, "runs already" if warm and warm.running else "is started"), "pydock run %s …, pydock stop %s" % (env.title, env.title))
@@ -3033,8 +3069,9 @@ def cmd_reset(session: Session, args: argparse.Namespace) -> int:
         if warm:
             check_idle(session.engine, env, warm, args.force, "reset")
             options = options or warm.options
+        check_ports(options, [port.split("->")[0] for port in warm.ports] if warm else [])
+        if warm:
             remove_warm(session.engine, env)
-        check_ports(options)
         start_warm(session, env, config, folder, options)
     report(env, "%s is started anew" % env.name, "pydock run %s …, pydock stop %s" % (env.title, env.title))
     return 0
@@ -3185,11 +3222,12 @@ def host_volume(volume: str) -> str:
     return source + ":" + rest
 
 
-def check_ports(options: Sequence[str]) -> None:
-    """An error where somebody on this host listens already on a port to be published: the engine's own comes late and long."""
+def check_ports(options: Sequence[str], own: Sequence[str] = ()) -> None:
+    """An error where somebody on this host listens already on a port to be published: the engine's own comes late and long.
+    `own`: ADDRESS:PORT of a container that is about to go."""
     for option, value in zip(options, options[1:]):
         found = re.fullmatch(r"(\[[0-9a-f:]+\]|[0-9.]+):(\d+):.*?(/\w+)?", value) if option == "-p" else None
-        if not found or found.group(3) not in (None, "/tcp") or os.environ.get("DOCKER_HOST", "unix:").startswith(("tcp:", "ssh:")):
+        if not found or ":".join(found.groups()[:2]) in own or found.group(3) not in (None, "/tcp") or os.environ.get("DOCKER_HOST", "unix:").startswith(("tcp:", "ssh:")):
             continue
         import errno
         import socket

@@ -257,7 +257,7 @@ class Words(BadCase):
             self.refused(*command)
 
     def test_words_that_are_options_of_the_installer(self) -> None:
-        self.refused("install", "e", "six", "-U", status=2)
+        self.refused("install", "e", "six", "--user", status=2)
         self.refused("install", "e", "", says="not a requirement")
         self.refused("install", "e", "-e", ".", hint="PYTHONPATH")
 
