@@ -266,8 +266,9 @@ except OSError as error:
 """
 
 # What runs in a warm container beside its first processes: a line for each (`list`), a signal to all, or to the process group
-# of the program with this mark; END is TERM, and KILL for what is there 10 s later. Fails where it finds none. Each program that
-# `exec` starts leaves an empty file with its mark and process id, since its environment and user may change.
+# of the program with this mark; END is TERM, and KILL for what is there 10 s later. Fails where it finds none. Where a compose
+# file gives the container a command of its own, only what `exec` started counts. Each program that it starts leaves an empty
+# file with its mark and process id, since its environment and user may change.
 INSIDE_SH = r"""verb=$1 mark=$2
 outside() { grep -q "^PPid:[^0-9]*$2\$" /proc/$1/status; }
 programs() {
@@ -277,12 +278,17 @@ programs() {
         fi
     done
     [ -z "$mark" ] || return 0
+    waits= others=
     for proc in /proc/[0-9]*; do
         pid=${proc#/proc/} words=$(tr '\0\n' '  ' <$proc/cmdline)
         case $pid-$words in 1-* | *- | *' pydock-inside '*) continue ;; esac
-        if [ "$words" = 'sleep infinity ' ] && outside $pid 1; then continue; fi
-        printf '%s %s\n' $pid "$words"
+        if outside $pid 0; then printf '%s %s\n' $pid "$words"
+        elif [ "$words" = 'sleep infinity ' ] && outside $pid 1; then waits=yes
+        else others="$others$pid $words
+"
+        fi
     done
+    [ -z "$waits" ] || printf '%s' "$others"
 }
 found=$(programs 2>/dev/null)
 [ -n "$found" ] || exit 1
@@ -1496,10 +1502,14 @@ def start_argv(image: str, container: Sequence[str], labels: Dict[str, str], ini
     return argv + list(container) + [image] + ([] if init else ["python3", "-ISc", INIT_PY]) + ["sleep", "infinity"]
 
 
+def compose_project(env: Env) -> str:
+    """No dot is in a project's name, and no two underlines in an environment's."""
+    return env.repo.replace(".", "__")
+
+
 def compose_argv(env: Env) -> List[str]:
-    """`docker compose` with the environment's file, and on stdin what pydock says of its own service. No dot is in a project's
-    name, and no two underlines in an environment's."""
-    return ["compose", "-p", env.repo.replace(".", "__"), "-f", env.path(COMPOSE), "-f", "-"]
+    """`docker compose` with the environment's file, and on stdin what pydock says of its own service."""
+    return ["compose", "-p", compose_project(env), "-f", env.path(COMPOSE), "-f", "-"]
 
 
 def compose_service(container: str, hostname: str, image: str, user: str, groups: Sequence[int], mounts: Sequence[Tuple[str, str]], folder: str,
@@ -2185,10 +2195,10 @@ def compose_file(session: Session, env: Env, container: str, config: Dict[str, A
     return json.dumps({"services": {env.name: service}})
 
 
-def compose_up(session: Session, env: Env, config: Dict[str, Any], folder: str, labels: Dict[str, str]) -> None:
+def compose_up(session: Session, env: Env, config: Dict[str, Any], folder: str, labels: Dict[str, str], *options: str) -> None:
     text = compose_file(session, env, env.warm, config, caller(session.engine, env, config), folder, folder, labels)
     try:
-        session.engine.change(*compose_argv(env), "up", "-d", data=text, show=True, see=talk.verbose or sys.stderr.isatty())
+        session.engine.change(*compose_argv(env), "up", "-d", *options, data=text, show=True, see=talk.verbose or sys.stderr.isatty())
     except EngineError as error:
         error.show()
         raise PydockError("cannot start %s: what failed is above" % env.name, "its services are in %s" % env.path(COMPOSE)) from None
@@ -2199,10 +2209,13 @@ def compose_fresh(session: Session, env: Env, container: str, config: Dict[str, 
     if set(options[::2]) - {"-p", "-v", "--env"}:
         raise PydockError("%s has a %s, where such options go" % (env.name, env.path(COMPOSE)), "only -p, -v and -e can stand here")
     text = compose_file(session, env, "", config, user, folder, current, {})
-    ports = ["-P"] if "-p" not in options and not find_warm(session.engine, env) else []
-    argv = [*compose_argv(env), "run", "-d", "--rm", "--name", container, *ports, *options, env.name, "sleep", "infinity"]
+    others = [word for label in ("project=" + compose_project(env), "service=" + env.name) for word in ("--filter", "label=com.docker.compose." + label)]
+    argv = [*compose_argv(env), "run", "-d", "--rm", "--name", container, *options, env.name, "sleep", "infinity"]
     try:
-        session.engine.change(*argv, data=text, capture="container", show=True, see=talk.verbose)
+        with Lock(env.folder, env.name):  # one at a time makes the network and starts the other services, and the first has the ports
+            if "-p" not in options and not session.engine.query("ps", "-q", *others):
+                argv.insert(argv.index("--rm"), "-P")
+            session.engine.change(*argv, data=text, capture="container", show=True, see=talk.verbose)
     except EngineError as error:
         error.show()
         raise PydockError("cannot run anything in %s: what failed is above" % env.name, "its services are in %s" % env.path(COMPOSE)) from None
@@ -2315,24 +2328,28 @@ def remove_warm(engine: Engine, env: Env) -> None:
     """Ends the programs in the warm container, SIGTERM first, and then it, with the services that started with it."""
     if is_started(env) and not talk.dry_run:
         os.unlink(started_file(env))
+    warm = find_warm(engine, env)
     engine.drop(*inside_argv(env, "END"))
-    if has_compose(env):
-        engine.drop(*compose_argv(env)[:3], "down")
-    if not engine.drop("rm", "-f", env.warm) and find_warm(engine, env):
+    if has_compose(env) or warm and warm.project:
+        engine.drop("compose", "-p", compose_project(env), "down")
+    if warm and not engine.drop("rm", "-f", env.warm) and find_warm(engine, env):
         raise PydockError("%s cannot remove the container %s" % (engine.program[-1], env.warm))
+
+
+def start_label(folder: str, options: Sequence[str]) -> Dict[str, str]:
+    import json
+
+    return {"pydock.start": quote(json.dumps([folder, list(options), file_id(folder)]))}
 
 
 def start_warm(session: Session, env: Env, config: Dict[str, Any], folder: str, options: Sequence[str], kept: bool = True) -> None:
     """A new warm container; what it was asked for is noted on it, so that another can take its place. Unless `kept`, it ends
     with the last activated shell."""
-    import json
-
-    started = json.dumps([folder, list(options), file_id(folder)])
-    labels = {"pydock.start": quote(started)}
+    labels = start_label(folder, options)
     make_folder(programs_folder(env))
     try:
         if not talk.dry_run:
-            write_file(started_file(env), started, 0o644)
+            write_file(started_file(env), unquote(labels["pydock.start"]), 0o644)
         if has_compose(env):
             compose_up(session, env, config, folder, labels)
         else:
@@ -2351,24 +2368,24 @@ def mend(session: Session, env: Env, config: Dict[str, Any]) -> bool:
     warm = find_warm(session.engine, env)
     if not warm:
         return False
-    if warm.image == config["Id"].split(":")[-1] and not warm.moved:
-        if not warm.running and has_compose(env):
-            start_warm(session, env, config, warm.folder, warm.options, is_kept(env))
-        elif not warm.running:
+    kept, same = is_kept(env), warm.image == config["Id"].split(":")[-1] and not warm.moved
+    busy = programs(session.engine, env) if warm.running and (has_compose(env) or not same) else []
+    if has_compose(env):  # replaces what is different, and only that
+        compose_up(session, env, config, warm.folder, start_label(warm.folder, warm.options), *["--no-recreate"] * bool(busy))
+        write_programs(session, env, config)
+    elif same:
+        if not warm.running:
             session.engine.change("start", env.warm)
             write_programs(session, env, config)
-        return True
-    busy = programs(session.engine, env) if warm.running else []
-    if busy:
+    elif not busy:
+        remove_warm(session.engine, env)
+        start_warm(session, env, config, warm.folder, warm.options, kept)
+    if busy and not same:
         talk.warn("the started container of %s keeps %s, for in it runs: %s" % (
             env.name, "a folder that was moved or deleted" if warm.moved else "the state before the last change", ", ".join(busy)),
                   "when it has ended, or to end it: pydock reset --force %s" % env.title)
         write_programs(session, env, config)
         return False
-    kept = is_kept(env)
-    if not has_compose(env):  # which itself replaces what is different, and only that
-        remove_warm(session.engine, env)
-    start_warm(session, env, config, warm.folder, warm.options, kept)
     return True
 
 
@@ -2870,10 +2887,10 @@ def in_use(engine: Engine, env: Env, force: bool) -> List[str]:
     not made by pydock: it is its maker's to remove."""
     found = []
     for line in engine.query("ps", "-a", "--no-trunc", "--filter", "label=pydock.folder=" + quote(env.folder), "--format",
-                             "{{.Names}}\t{{.State}}\t{{.Image}}\t{{.Command}}").splitlines():
-        name, state, image, command = line.split("\t", 3)
+                             '{{.Names}}\t{{.State}}\t{{.Image}}\t{{.Label "com.docker.compose.project"}}\t{{.Command}}').splitlines():
+        name, state, image, project, command = line.split("\t", 4)
         if not name.startswith(env.repo + "--"):
-            if image.split("localhost/")[-1].split(":")[0] == env.repo:
+            if project != compose_project(env) and image.split("localhost/")[-1].split(":")[0] == env.repo:
                 raise PydockError("the container %s, which pydock did not make, uses %s" % (name, env.name), "docker rm -f %s" % name)
             continue  # of an image that somebody made from this one
         busy = programs(engine, env) if name == env.warm else ["%s (container %s)" % (command.strip('"')[:60], name)]
@@ -3069,6 +3086,8 @@ def cmd_reset(session: Session, args: argparse.Namespace) -> int:
         if warm:
             check_idle(session.engine, env, warm, args.force, "reset")
             options = options or warm.options
+        if has_compose(env):
+            compose_file(session, env, env.warm, config, "", folder, current, {})
         check_ports(options, [port.split("->")[0] for port in warm.ports] if warm else [])
         if warm:
             remove_warm(session.engine, env)
