@@ -304,9 +304,14 @@ done
 """
 MARK_SH = 'true 2>/dev/null >/dev/shm/pydock.$0.$$; exec "$@"'
 
+# Whether this shell's process group is what the terminal sends its signals to, without a process for it.
+FOREGROUND_SH = r"""foreground() { [ -e /proc/$$/stat ] || return 0; read -r line </proc/$$/stat; set -- ${line##*) }; [ "$3" = "$6" ]; }
+"""
+
 # The parent of a client that cannot be left alone. A client of `run` that a closed pipe or terminal kills says no word to its
 # container; one of `exec` (`mark` is set) passes no signal on, and is kept from those of the terminal's process group.
-# The client is "$@"; `container`, `engine`, `mark`, `terminal` (what its signals would reach) and `remove` (the container ends with the client) are set before.
+# The client is "$@"; set before are `container`, `engine`, `mark`, `terminal` (what its signals would reach) and `remove` (the
+# container ends with the client).
 PARENT_SH = r"""inside() { eval "$engine exec -w / -u 0:0 $container sh -c \"\$look\" pydock-inside $1 $mark" </dev/null >/dev/null 2>&1; }
 tell() {
     told=$1
@@ -335,6 +340,7 @@ else
     [ $status -le 128 ] || [ $status -eq 141 ] || eval "$engine stop -t 3 $container" >/dev/null 2>&1
     [ $status -eq 0 ] || eval "$engine rm -f $container" >/dev/null 2>&1
 fi
+if [ $status -eq 130 ] && foreground; then trap - INT; kill -s INT $$; fi  # or a shell's loop, or script, would go on
 exit $status
 """
 
@@ -348,7 +354,6 @@ pip*:install:* | pip*:uninstall:*) verb=$1; shift; pydock "$verb" "$name" "$@" ;
 python*:-m:pip:install | python*:-m:pip:uninstall) verb=$3; shift 3; pydock "$verb" "$name" "$@" ;;
 esac
 exports
-foreground() { [ -e /proc/$$/stat ] || return 0; read -r line </proc/$$/stat; set -- ${line##*) }; [ "$3" = "$6" ]; }
 remove= LC_ALL=C
 cd -P . 2>/dev/null
 place
@@ -801,7 +806,7 @@ def parent_sh(known: Dict[str, str]) -> str:
 
     if known.get("mark"):
         known = {**known, "look": INSIDE_SH}
-    return "".join("%s=%s\n" % (key, shlex.quote(value)) for key, value in known.items()) + PARENT_SH
+    return "".join("%s=%s\n" % (key, shlex.quote(value)) for key, value in known.items()) + FOREGROUND_SH + PARENT_SH
 
 
 def foreground() -> bool:
@@ -2530,8 +2535,8 @@ def enter_sh(session: Session, env: Env, config: Dict[str, Any], warm: Optional[
              "user": caller(session.engine, env, config) or config.get("User") or "0:0", "keys": " ".join(DETACH_KEYS), "python": sys.executable,
              "plain": "\t\n", "note": MARK_SH, "look": INSIDE_SH}
     assigned = "".join("%s=%s\n" % (key, shlex.quote(value)) for key, value in known.items())
-    return "# Read by the programs of %s; made by pydock, and made anew.\n%s%s%salive() { %s; }\n%s%s" % (
-        env.folder, assigned, pydock_sh(session, env), place_sh(mounts), alive, ENTER_SH, PARENT_SH)
+    return "# Read by the programs of %s; made by pydock, and made anew.\n%s%s%salive() { %s; }\n%s%s%s" % (
+        env.folder, assigned, pydock_sh(session, env), place_sh(mounts), alive, FOREGROUND_SH, ENTER_SH, PARENT_SH)
 
 
 def program_sh(env: Env, program: str) -> str:
