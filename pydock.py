@@ -348,10 +348,13 @@ exit $status
 # are set. Nothing but builtins up to the engine's client: each process would cost a millisecond, and PATH may lead anywhere.
 ENTER_SH = r"""rest=:$PATH:
 case $rest in *:"$bin":*) rest=${rest%%:"$bin":*}:${rest#*:"$bin":}; rest=${rest#:}; PATH=${rest%:} ;; esac
-case $program:${1-}:${2-}:${3-} in
-python3:-IS:*pydock:* | python3:-IS:*pydock.py:* | python*:*pydock.py:*) exec "$python" "$@" ;;  # is of this host, activated or not
-pip*:install:* | pip*:uninstall:*) verb=$1; shift; pydock "$verb" "$name" "$@" ;;
-python*:-m:pip:install | python*:-m:pip:uninstall) verb=$3; shift 3; pydock "$verb" "$name" "$@" ;;
+case $program:${1-} in
+pip:install | pip3:install | pip3.*:install | pip:uninstall | pip3:uninstall | pip3.*:uninstall) verb=$1; shift; pydock "$verb" "$name" "$@" ;;
+python:-m | python3:-m | python3.*:-m)
+    case ${2-}:${3-} in pip:install | pip:uninstall) verb=$3; shift 3; pydock "$verb" "$name" "$@" ;; esac ;;
+python3:-IS)  # pydock's own first line, which means the Python of this host
+    case ${2-} in pydock.py | */pydock.py | */pydock) exec "$python" "$@" ;; esac ;;
+python:pydock.py | python3:pydock.py | python:*/pydock.py | python3:*/pydock.py) exec "$python" "$@" ;;
 esac
 exports
 remove= LC_ALL=C
@@ -384,14 +387,14 @@ cd /
     [ -e "$shells/$pid" ] || exit 0
     rm -f "$shells/$pid"
     until (pydock stop --unused "$name"); do sleep 30; done
-) </dev/null >/dev/null 2>&1 &
+) </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &  # direnv waits until a pipe of its own is closed
 """
 LEAVE_SH = r"""rm -f "$shells/$1"
 pydock --quiet stop --unused "$name"
 """
 
 # What a shell evaluates; `@BIN@` and so on are quoted for it. One environment at a time, as with virtualenv.
-ACTIVATE_SH = r"""if [ -n "${PYDOCK_ENV-}${VIRTUAL_ENV-}" ] && command -v deactivate >/dev/null 2>&1; then deactivate nondestructive || :; fi
+ACTIVATE_SH = r"""if [ -n "${PYDOCK_ENV-}${VIRTUAL_ENV-}" ] && [ "$(command -v deactivate)" = deactivate ]; then deactivate nondestructive || :; fi
 _PYDOCK_BIN=@BIN@
 _PYDOCK_OLD="${PYDOCK_ENV+p}${VIRTUAL_ENV+v}${VIRTUAL_ENV_PROMPT+m}"
 _PYDOCK_OLD_ENV="${PYDOCK_ENV-}" _PYDOCK_OLD_VENV="${VIRTUAL_ENV-}" _PYDOCK_OLD_PROMPT="${VIRTUAL_ENV_PROMPT-}"
@@ -409,13 +412,15 @@ deactivate () {
     unset _PYDOCK_BIN _PYDOCK_PATH _PYDOCK_PS1 _PYDOCK_OLD _PYDOCK_OLD_ENV _PYDOCK_OLD_VENV _PYDOCK_OLD_PROMPT
     unset -f deactivate
     hash -r 2>/dev/null || :
-    @LEAVE@
+    if [ "${1-}" = nondestructive ]; then _PYDOCK_LEAVE=@LEAVE@; else sh @LEAVE@ $$ || :; fi
 }
 unset VIRTUAL_ENV
 export PATH="$_PYDOCK_BIN:${PATH-}" PYDOCK_ENV=@NAME@ VIRTUAL_ENV_PROMPT=@NAME@
 if [ -n "${PS1+x}" ] && [ -z "${VIRTUAL_ENV_DISABLE_PROMPT-}" ]; then _PYDOCK_PS1="$PS1"; PS1="(@NAME@) $PS1"; fi
 hash -r 2>/dev/null || :
-@WATCH@
+sh @WATCH@ $$ || :
+if [ -n "${_PYDOCK_LEAVE-}" ] && [ "$_PYDOCK_LEAVE" != @LEAVE@ ]; then sh "$_PYDOCK_LEAVE" $$ || :; fi
+unset _PYDOCK_LEAVE
 """
 ACTIVATE_FISH = r"""if functions -q deactivate; and test -n "$PYDOCK_ENV$VIRTUAL_ENV"; deactivate nondestructive; end
 for _pydock_name in PYDOCK_ENV VIRTUAL_ENV VIRTUAL_ENV_PROMPT
@@ -436,7 +441,7 @@ function deactivate
     end
     set -e _PYDOCK_BIN
     functions -e deactivate
-    @LEAVE@
+    if test "$argv[1]" = nondestructive; set -g _PYDOCK_LEAVE @LEAVE@; else; sh @LEAVE@ $fish_pid; or true; end
 end
 set -e VIRTUAL_ENV
 set -gx PATH $_PYDOCK_BIN $PATH
@@ -451,7 +456,9 @@ if not set -q VIRTUAL_ENV_DISABLE_PROMPT; and functions -q fish_prompt
         _pydock_prompt
     end
 end
-@WATCH@
+sh @WATCH@ $fish_pid; or true
+if set -q _PYDOCK_LEAVE; and test $_PYDOCK_LEAVE != @LEAVE@; sh $_PYDOCK_LEAVE $fish_pid; or true; end
+set -e _PYDOCK_LEAVE
 """
 
 SHELLS = ("bash", "zsh", "fish", "sh")
@@ -2270,7 +2277,7 @@ class Warm:
         self.ports = ["%s:%s->%s" % (host.get("HostIp") or "0.0.0.0", host["HostPort"], port) for port, hosts in ports.items() for host in hosts or []]
         labels = (data.get("Config") or {}).get("Labels") or {}
         self.project: str = labels.get("com.docker.compose.project", "")
-        started: List[Any] = json.loads(unquote(labels.get("pydock.start", quote('["", [], ""]'))))
+        started: List[Any] = json.loads(unquote(labels.get("pydock.start", "[]"))) + ["", [], ""]  # of another version: as if moved
         self.folder: str = started[0]
         self.options: List[str] = started[1]
         self.moved: bool = started[2] != file_id(self.folder)
@@ -3145,11 +3152,10 @@ def render_activate(env: Env, shell: str, persistent: bool) -> str:
         path = os.path.join(folder, *names)
         return "'%s'" % path.replace("\\", "\\\\").replace("'", "\\'") if fish else shell_join([path])
 
-    pid = "$fish_pid" if fish else "$$"
-    leave = "true" if persistent else "sh %s %s; or true" % (quoted("leave"), pid) if fish else "sh %s %s || :" % (quoted("leave"), pid)
-    watch = "" if persistent else "sh %s %s" % (quoted("watch"), pid) + ("; or true" if fish else " || :")
     text = ACTIVATE_FISH if fish else ACTIVATE_SH
-    return text.replace("@BIN@", quoted("bin")).replace("@NAME@", env.name).replace("@LEAVE@", leave).replace("@WATCH@", watch)
+    for key, value in (("@BIN@", quoted("bin")), ("@NAME@", env.name), ("@LEAVE@", quoted("leave")), ("@WATCH@", quoted("watch"))):
+        text = text.replace(key, "/dev/null" if persistent and key in ("@LEAVE@", "@WATCH@") else value)
+    return text
 
 
 def cmd_link(session: Session, args: argparse.Namespace) -> int:
