@@ -373,19 +373,21 @@ set -- exec $stdin -u "$user" -w "$inside" "$container" sh -c "$note" "$mark" "$
 eval "set -- $engine \"\$@\""
 """
 
-# `watch PID`: counts an activated shell in, and out when it has ended; `leave PID`: counts it out. The environment of the last
+# `watch PID`: counts an activated shell in (with its start time, since process ids come again), and out when it has ended; `leave PID`: counts it out. The environment of the last
 # one stops, as soon as no program runs in it. The shell of an .envrc is direnv's, and only its grandparent is the user's.
 WATCH_SH = r"""pid=$1
-parent() { read -r line </proc/$pid/stat && set -- ${line##*) } && pid=$2; }
-if [ -n "${DIRENV_IN_ENVRC-}" ]; then parent && parent; fi 2>/dev/null
+look() { parent= start=; read -r line </proc/$pid/stat && set -- ${line##*) } && parent=$2 start=${20}; }
+for up in ${DIRENV_IN_ENVRC:+1 2}; do look; pid=${parent:-$pid}; done 2>/dev/null
+look 2>/dev/null
+mine=$start file=$shells/$pid
 cd /
-[ ! -e "$shells/$pid" ] || exit 0
-: >"$shells/$pid"
+if [ -e "$file" ] && read -r noted <"$file" && [ "$noted" = "$mine" ]; then exit 0; fi
+printf '%s\n' "$mine" >"$file"
 (
     trap '' HUP INT QUIT
-    while [ -e "$shells/$pid" ] && kill -0 "$pid"; do sleep 2; done
-    [ -e "$shells/$pid" ] || exit 0
-    rm -f "$shells/$pid"
+    while [ -e "$file" ] && kill -0 "$pid" && { look; [ "$start" = "$mine" ]; }; do sleep 2; done
+    [ -e "$file" ] || exit 0
+    rm -f "$file"
     until (pydock stop --unused "$name"); do sleep 30; done
 ) </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &  # direnv waits until a pipe of its own is closed
 """
@@ -412,7 +414,7 @@ deactivate () {
     unset _PYDOCK_BIN _PYDOCK_PATH _PYDOCK_PS1 _PYDOCK_OLD _PYDOCK_OLD_ENV _PYDOCK_OLD_VENV _PYDOCK_OLD_PROMPT
     unset -f deactivate
     hash -r 2>/dev/null || :
-    if [ "${1-}" = nondestructive ]; then _PYDOCK_LEAVE=@LEAVE@; else sh @LEAVE@ $$ || :; fi
+    if [ "${1-}" = nondestructive ]; then _PYDOCK_LEAVE=@LEAVE@; elif [ -e @LEAVE@ ]; then sh @LEAVE@ $$ || :; fi
 }
 unset VIRTUAL_ENV
 export PATH="$_PYDOCK_BIN:${PATH-}" PYDOCK_ENV=@NAME@ VIRTUAL_ENV_PROMPT=@NAME@
@@ -441,7 +443,7 @@ function deactivate
     end
     set -e _PYDOCK_BIN
     functions -e deactivate
-    if test "$argv[1]" = nondestructive; set -g _PYDOCK_LEAVE @LEAVE@; else; sh @LEAVE@ $fish_pid; or true; end
+    if test "$argv[1]" = nondestructive; set -g _PYDOCK_LEAVE @LEAVE@; else if test -e @LEAVE@; sh @LEAVE@ $fish_pid; or true; end
 end
 set -e VIRTUAL_ENV
 set -gx PATH $_PYDOCK_BIN $PATH
@@ -2484,15 +2486,16 @@ def living_shells(env: Env) -> List[int]:
     """The process ids of the shells in which the environment is activated."""
     folder = os.path.join(programs_folder(env), "shells")
     pids = [int(name) for name in os.listdir(folder) if name.isdigit()] if os.path.isdir(folder) else []
-    return [pid for pid in pids if is_living(pid)]
+    return [pid for pid in pids if is_living(pid, host_file(os.path.join(folder, str(pid))).strip())]
 
 
-def is_living(pid: int) -> bool:
+def is_living(pid: int, start: str) -> bool:
+    """Whether a process of ours is still there, and started then (in the kernel's ticks; '' where there is no /proc)."""
     try:
         os.kill(pid, 0)
     except OSError:
         return False
-    return True
+    return not start or host_file("/proc/%d/stat" % pid).rpartition(")")[2].split()[19:20] == [start]
 
 
 def pydock_sh(session: Session, env: Env) -> str:
