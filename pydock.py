@@ -3142,7 +3142,10 @@ def fresh_programs(session: Session, env: Env, config: Dict[str, Any], warm: War
 
 def parent_shell() -> str:
     """The shell that called, by the kernel's word for it; else the login shell."""
-    name = host_file("/proc/%d/comm" % os.getppid()).strip() or os.path.basename(os.environ.get("SHELL", "sh"))
+    try:
+        name = os.path.basename(os.readlink("/proc/%d/exe" % os.getppid()))
+    except OSError:
+        name = os.path.basename(os.environ.get("SHELL", "sh"))
     return name if name in SHELLS else "sh"
 
 
