@@ -1499,8 +1499,8 @@ def container_argv(container: str, hostname: str, who: Sequence[str], mounts: Se
 def who_argv(user: str, groups: Sequence[int], keep_id: bool) -> List[str]:
     """The user inside, with the caller's further groups; `keep_id` lets a rootless podman map the caller onto the same uid."""
     argv = ["-u", user] if user else []
-    if keep_id:
-        return ["--userns", "keep-id"] + argv
+    if keep_id:  # the groups by crun; runc takes the word and does nothing
+        return ["--userns", "keep-id"] + (["--group-add", "keep-groups"] if groups else []) + argv
     return argv + [word for group in groups for word in ("--group-add", str(group))]
 
 
@@ -2318,15 +2318,11 @@ def find_warm(engine: Engine, env: Env) -> Optional[Warm]:
     return Warm(json.loads(text)[0]) if text else None
 
 
-def find_all_warm(engine: Engine, names: Sequence[str]) -> Dict[str, Warm]:
-    """The running warm containers of these names, by name."""
+def inspect_containers(engine: Engine, names: Sequence[str]) -> List[Dict[str, Any]]:
+    """What `container inspect` tells of these; one that has ended meanwhile is left out."""
     import json
 
-    if not names:
-        return {}
-    process = engine.start(["container", "inspect", *names])  # one that has ended meanwhile makes it fail, and the rest stays
-    found = [Warm(data) for data in json.loads(engine.finish(process)[0] or b"[]")]
-    return {warm.name: warm for warm in found if warm.running}
+    return list(json.loads(engine.finish(engine.start(["container", "inspect", *names]))[0] or b"[]")) if names else []
 
 
 def inside_argv(env: Env, verb: str) -> List[str]:
@@ -2806,7 +2802,8 @@ def listing(session: Session, args: argparse.Namespace) -> List[Dict[str, Any]]:
             rows.append(image_row(image, image.labels.get("pydock.name", ""), "local" if "__" in image.tag else "global", folder,
                                   "ready" if may_exist(folder) else "gone"))
     warm = set(engine.query(*ps).split())
-    started = find_all_warm(engine, [name for name in warm if name[:-len("--warm")] + ":latest" in wanted])
+    names = [name for name in warm if name[:-len("--warm")] + ":latest" in wanted]
+    started = {its.name: its for its in map(Warm, inspect_containers(engine, names)) if its.running}
     for row in rows:
         its = started.get((row["image"] or "").split(":")[0] + "--warm")
         row.update(running=its.since if its else None, ports=its.ports if its else [], active=is_active(row))
@@ -2901,15 +2898,16 @@ def in_use(engine: Engine, env: Env, force: bool) -> List[str]:
     """The names of the environment's containers. An error where a program runs in one, unless forced, and where one was
     not made by pydock: it is its maker's to remove."""
     found = []
-    for line in engine.query("ps", "-a", "--no-trunc", "--filter", "label=pydock.folder=" + quote(env.folder), "--format",
-                             '{{.Names}}\t{{.State}}\t{{.Image}}\t{{.Label "com.docker.compose.project"}}\t{{.Command}}').splitlines():
-        name, state, image, project, command = line.split("\t", 4)
+    ids = engine.query("ps", "-aq", "--no-trunc", "--filter", "label=pydock.folder=" + quote(env.folder)).split()
+    for data in inspect_containers(engine, ids):
+        name, running, config = data["Name"].lstrip("/"), data["State"]["Running"], data["Config"]
         if not name.startswith(env.repo + "--"):
-            if project != compose_project(env) and image.split("localhost/")[-1].split(":")[0] == env.repo:
+            service = (config.get("Labels") or {}).get("com.docker.compose.project") == compose_project(env)  # goes with the warm one
+            if not service and str(config.get("Image")).split("localhost/")[-1].split(":")[0] == env.repo:
                 raise PydockError("the container %s, which pydock did not make, uses %s" % (name, env.name), "docker rm -f %s" % name)
             continue  # of an image that somebody made from this one
-        busy = programs(engine, env) if name == env.warm else ["%s (container %s)" % (command.strip('"')[:60], name)]
-        if state == "running" and not force and busy:
+        busy = programs(engine, env) if name == env.warm else ["%s (container %s)" % (" ".join([data["Path"], *data["Args"]])[:60], name)]
+        if running and not force and busy:
             raise PydockError("a program is running in %s: %s" % (env.name, ", ".join(busy)), "end it, or: pydock delete --force %s" % env.title)
         found.append(name)
     return found
@@ -2920,9 +2918,10 @@ def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
     engine = session.engine
     if env.warm in containers or has_compose(env):
         remove_warm(engine, env)
-    if containers:
-        engine.drop("stop", "-t", "5", *containers)
-        engine.drop("rm", "-f", *containers)
+    others = [name for name in containers if name != env.warm]
+    if others:
+        engine.drop("stop", "-t", "5", *others)
+        engine.drop("rm", "-f", *others)
     away = os.path.join(os.path.dirname(env.folder), ".%s.old-%s" % (env.name, env.id))
     if talk.dry_run:
         away = env.folder

@@ -142,9 +142,9 @@ class WhatDockerGets(unittest.TestCase):
     def test_where_the_dockerfile_says_who_the_user_is_nobody_else_does(self) -> None:
         self.assertNotIn("-u", self.run_argv(user=""))
 
-    def test_the_callers_groups_go_along_but_not_into_a_rootless_podman(self) -> None:
+    def test_the_callers_groups_go_along(self) -> None:
         self.assertEqual(pydock.who_argv("7:8", [9, 10], False), ["-u", "7:8", "--group-add", "9", "--group-add", "10"])
-        self.assertEqual(pydock.who_argv("7:8", [9], True), ["--userns", "keep-id", "-u", "7:8"])
+        self.assertEqual(pydock.who_argv("7:8", [9], True), ["--userns", "keep-id", "--group-add", "keep-groups", "-u", "7:8"])
 
     def test_start(self) -> None:
         self.assertEqual(pydock.start_argv("img", ["--name", "c"], {"a": "b"}, True), ["run", "-d", "--init", "--label", "a=b", "--name", "c", "img", "sleep", "infinity"])
