@@ -2359,7 +2359,7 @@ def start_warm(session: Session, env: Env, config: Dict[str, Any], folder: str, 
     make_folder(programs_folder(env))
     try:
         if not talk.dry_run:
-            write_file(started_file(env), unquote(labels["pydock.start"]), 0o644)
+            write_file(started_file(env), unquote(labels["pydock.start"]), 0o600)  # the values of -e are in it
         if has_compose(env):
             compose_up(session, env, config, folder, labels)
         else:
@@ -2469,13 +2469,11 @@ def is_kept(env: Env) -> bool:
 def keep_warm(env: Env, kept: bool) -> None:
     """Notes whether the warm container goes on when the last activated shell has left."""
     path = os.path.join(programs_folder(env), "shells", "kept")
-    try:
-        if not kept:
-            os.unlink(path)
-        elif os.path.isdir(os.path.dirname(path)):
-            write_file(path, "", 0o644)
-    except OSError:
-        pass
+    if kept and not talk.dry_run:
+        make_folder(os.path.dirname(path))
+        write_file(path, "", 0o644)
+    elif os.path.exists(path) and not talk.dry_run:
+        os.unlink(path)
 
 
 def living_shells(env: Env) -> List[int]:
