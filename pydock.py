@@ -304,6 +304,15 @@ done
 """
 MARK_SH = 'true 2>/dev/null >/dev/shm/pydock.$0.$$; exec "$@"'
 
+# The first program of a container that is there for one program: ends with that, whatever became of pydock.
+WAIT_SH = r"""for second in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    for file in /dev/shm/pydock.$0.*; do
+        if [ -e "$file" ]; then while [ -d /proc/${file##*.} ]; do sleep 1; done; exit; fi
+    done
+    sleep 1
+done
+"""
+
 # Whether this shell's process group is what the terminal sends its signals to, without a process for it.
 FOREGROUND_SH = r"""foreground() { [ -e /proc/$$/stat ] || return 0; read -r line </proc/$$/stat; set -- ${line##*) }; [ "$3" = "$6" ]; }
 """
@@ -460,7 +469,7 @@ if not set -q VIRTUAL_ENV_DISABLE_PROMPT; and functions -q fish_prompt
 end
 sh @WATCH@ $fish_pid; or true
 if set -q _PYDOCK_LEAVE; and test $_PYDOCK_LEAVE != @LEAVE@; sh $_PYDOCK_LEAVE $fish_pid; or true; end
-set -e _PYDOCK_LEAVE
+set -e _PYDOCK_LEAVE; or true
 """
 
 SHELLS = ("bash", "zsh", "fish", "sh")
@@ -741,6 +750,8 @@ class Engine:
         command = self.command(argv)
         if talk.dry_run:
             talk.script(shell_join(command))
+            if remove:
+                talk.script(shell_join(self.command(["rm", "-f", container])))
             sys.exit(0)
         if talk.verbose:
             talk.say("+ " + shell_join(command))
@@ -1213,6 +1224,13 @@ def temporary_folders(place: Place) -> Iterator[Tuple[str, str, str]]:
             yield os.path.join(os.path.realpath(place.envs), entry), found.group(1), found.group(2)
 
 
+def remove_file(path: str) -> None:
+    if talk.dry_run:
+        talk.script(shell_join(["rm", path]))
+    else:
+        os.unlink(path)
+
+
 def remove_folder(path: str) -> None:
     import shutil
 
@@ -1250,20 +1268,22 @@ def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -
     return text
 
 
-def render_compose(name: str, ports: Sequence[str], volumes: Sequence[str], variables: Sequence[str], gpus: Sequence[str]) -> str:
+def render_compose(name: str, ports: Sequence[str], volumes: Sequence[str], variables: Sequence[str], gpus: str) -> str:
     """What `create` writes for options that are to hold always; JSON's strings are YAML's."""
     import json
 
-    def lines(key: str, values: Sequence[str]) -> str:
-        return "".join(["    %s:\n" % key] + ["      - %s\n" % json.dumps(value.replace("$", "$$"), ensure_ascii=False) for value in values]) if values else ""
+    def key(text: str) -> str:  # 1e3 and null are no strings to YAML
+        return text if re.fullmatch(r"[a-z][a-z0-9._-]+", text) and text not in ("true", "false", "null", "yes", "no", "on", "off") else json.dumps(text)
 
-    named = [volume.split(":")[0] for volume in volumes if "/" not in volume.split(":")[0]]
-    text = COMPOSE_FILE.replace("@NAME@", name) + lines("ports", ports) + lines("volumes", volumes) + lines("environment", variables)
-    for gpu in gpus[:1]:
-        ids = re.fullmatch("device=(.+)", gpu)
-        which = "device_ids: " + json.dumps(ids.group(1).split(",")) if ids else "count: " + gpu
+    def lines(title: str, values: Sequence[str]) -> str:
+        return "".join(["    %s:\n" % title] + ["      - %s\n" % json.dumps(value.replace("$", "$$"), ensure_ascii=False) for value in values]) if values else ""
+
+    named = sorted({volume.split(":")[0] for volume in volumes if "/" not in volume.split(":")[0]})
+    text = COMPOSE_FILE.replace("@NAME@", key(name)) + lines("ports", ports) + lines("volumes", volumes) + lines("environment", variables)
+    if gpus:
+        which = "count: " + gpus if not gpus.startswith("device=") else "device_ids: " + json.dumps(gpus[len("device="):].split(","))
         text += "    deploy:\n      resources:\n        reservations:\n          devices:\n            - {driver: nvidia, %s, capabilities: [gpu]}\n" % which
-    return text + ("volumes:\n" + "".join("  %s:\n" % volume for volume in named) if named else "")
+    return text + ("volumes:\n" + "".join("  %s:\n" % key(volume) for volume in named) if named else "")
 
 
 def open_args(dockerfile: str) -> List[str]:
@@ -1458,6 +1478,8 @@ def publish_value(port: str) -> str:
         port = "127.0.0.1:%s" % (port if ":" in port else "%s:%s" % (port.split("/")[0], port))
     if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[0-9.]+|):(\d+(-\d+)?)?:\d+(-\d+)?(/(tcp|udp|sctp))?", port):
         raise PydockError("'%s' is not a port" % port, "-p 8888, -p HOST:INSIDE, or -p ADDRESS:HOST:INSIDE")
+    if any(int(number) > 65535 for number in re.findall(r"\d+", re.sub(r"^(\[.*\]|[0-9.]+):", "", port))):
+        raise PydockError("%s is not a port: they end at 65535" % port)
     return port
 
 
@@ -2180,12 +2202,35 @@ def further_groups(user: str) -> List[int]:
     return [group for group in os.getgroups() if group != os.getgid()] if user else []
 
 
+def check_ports(options: Sequence[str], own: Sequence[str] = ()) -> None:
+    """An error where somebody on this host listens already on a port to be published: the engine's own comes late and long.
+    `own`: ADDRESS:PORT of a container that is about to go."""
+    for option, value in zip(options, options[1:]):
+        found = re.fullmatch(r"(\[[0-9a-f:]+\]|[0-9.]+):(\d+):.*?(/\w+)?", value) if option == "-p" else None
+        if not found or ":".join(found.groups()[:2]) in own or found.group(3) not in (None, "/tcp") or os.environ.get("DOCKER_HOST", "unix:").startswith(("tcp:", "ssh:")):
+            continue
+        import errno
+        import socket
+
+        address = found.group(1).strip("[]")
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, int(found.group(2))))
+            except OverflowError:
+                raise PydockError("%s is not a port" % found.group(2)) from None
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    raise PydockError("port %s is taken on this host" % found.group(2), "another one: -p OTHER:%s" % value.split(":")[-1]) from None
+
+
 def has_compose(env: Env) -> bool:
     return os.path.exists(env.path(COMPOSE))
 
 
-def compose_file(session: Session, env: Env, container: str, config: Dict[str, Any], user: str, folder: str, current: str, labels: Dict[str, str]) -> str:
-    """What compose gets on stdin, beside the environment's own file, which is checked with it."""
+def compose_file(session: Session, env: Env, container: str, config: Dict[str, Any], user: str, folder: str, current: str, labels: Dict[str, str]) -> Tuple[str, List[str]]:
+    """What compose gets on stdin, beside the environment's own file, which is checked with it; and the ports to be opened on this
+    host, as options."""
     import json
 
     engine, path = session.engine, env.path(COMPOSE)
@@ -2206,11 +2251,15 @@ def compose_file(session: Session, env: Env, container: str, config: Dict[str, A
         raise PydockError("%s has no service '%s'" % (path, env.name), "the environment is the service of its name")
     if not whole["services"][env.name].get("command"):
         service["command"] = ["sleep", "infinity"]
-    return json.dumps({"services": {env.name: service}})
+    ports = ["%s:%s:%s" % (port.get("host_ip") or "0.0.0.0", port["published"], port["target"])
+             for each in whole["services"].values() for port in each.get("ports") or [] if port.get("published")]
+    return json.dumps({"services": {env.name: service}}), [word for port in ports for word in ("-p", port)]
 
 
 def compose_up(session: Session, env: Env, config: Dict[str, Any], folder: str, labels: Dict[str, str], *options: str) -> None:
-    text = compose_file(session, env, env.warm, config, caller(session.engine, env, config), folder, folder, labels)
+    text, ports = compose_file(session, env, env.warm, config, caller(session.engine, env, config), folder, folder, labels)
+    if not session.engine.query("ps", "-q", "--filter", "label=com.docker.compose.project=" + compose_project(env)):
+        check_ports(ports)
     try:
         session.engine.change(*compose_argv(env), "up", "-d", *options, data=text, show=True, see=talk.verbose or sys.stderr.isatty())
     except EngineError as error:
@@ -2222,9 +2271,9 @@ def compose_fresh(session: Session, env: Env, container: str, config: Dict[str, 
     """A container of the environment's service for one program, with the services that it depends on."""
     if set(options[::2]) - {"-p", "-v", "--env"}:
         raise PydockError("%s has a %s, where such options go" % (env.name, env.path(COMPOSE)), "only -p, -v and -e can stand here")
-    text = compose_file(session, env, "", config, user, folder, current, {})
+    text, _ = compose_file(session, env, "", config, user, folder, current, {})
     others = [word for label in ("project=" + compose_project(env), "service=" + env.name) for word in ("--filter", "label=com.docker.compose." + label)]
-    argv = [*compose_argv(env), "run", "-d", "--rm", "--name", container, *options, env.name, "sleep", "infinity"]
+    argv = [*compose_argv(env), "run", "-d", "--rm", "--name", container, *options, env.name, "sh", "-c", WAIT_SH, env.id]
     try:
         with Lock(env.folder, env.name):  # one at a time makes the network and starts the other services, and the first has the ports
             if "-p" not in options and not session.engine.query("ps", "-q", *others):
@@ -2263,12 +2312,21 @@ def file_id(path: str) -> str:
     return "%d:%d" % (found.st_dev, found.st_ino)
 
 
+def read_started(text: str) -> Tuple[str, List[str], str]:
+    """What `start_label` wrote: folder, options, and what tells the folder from another one; empty where it is none of ours."""
+    import json
+
+    try:
+        folder, options, id_ = json.loads(text)
+    except (ValueError, TypeError):
+        return "", [], "-"
+    return folder, options, id_
+
+
 class Warm:
     """The background container of a started environment, as `container inspect` tells it."""
 
     def __init__(self, data: Dict[str, Any]) -> None:
-        import json
-
         self.name: str = data["Name"].lstrip("/")
         self.running: bool = data["State"]["Running"]
         self.since: str = data["State"]["StartedAt"]
@@ -2278,11 +2336,10 @@ class Warm:
         ports = (data.get("NetworkSettings") or {}).get("Ports") or {}
         self.ports = ["%s:%s->%s" % (host.get("HostIp") or "0.0.0.0", host["HostPort"], port) for port, hosts in ports.items() for host in hosts or []]
         labels = (data.get("Config") or {}).get("Labels") or {}
+        self.environment = unquote(labels.get("pydock.folder", ""))
         self.project: str = labels.get("com.docker.compose.project", "")
-        started: List[Any] = json.loads(unquote(labels.get("pydock.start", "[]"))) + ["", [], ""]  # of another version: as if moved
-        self.folder: str = started[0]
-        self.options: List[str] = started[1]
-        self.moved: bool = started[2] != file_id(self.folder)
+        self.folder, self.options, id_ = read_started(unquote(labels.get("pydock.start", "")))
+        self.moved: bool = id_ != file_id(self.folder)
 
     def current(self, config: Dict[str, Any]) -> bool:
         """Whether programs can be started in it as it is: it runs, with the present image, and with the folder that is there now."""
@@ -2315,7 +2372,10 @@ def find_warm(engine: Engine, env: Env) -> Optional[Warm]:
     import json
 
     text = engine.ask(*inspect_warm(env))
-    return Warm(json.loads(text)[0]) if text else None
+    warm = Warm(json.loads(text)[0]) if text else None
+    if warm and warm.environment != env.folder:
+        raise PydockError("the container %s belongs to the environment in %s" % (env.warm, warm.environment or "no folder"), "pydock config --global prefix NAME")
+    return warm
 
 
 def inspect_containers(engine: Engine, names: Sequence[str]) -> List[Dict[str, Any]]:
@@ -2341,9 +2401,23 @@ def remove_warm(engine: Engine, env: Env) -> None:
     warm = find_warm(engine, env)
     engine.drop(*inside_argv(env, "END"))
     if has_compose(env) or warm and warm.project:
-        engine.drop("compose", "-p", compose_project(env), "down")
-    if warm and not engine.drop("rm", "-f", env.warm) and find_warm(engine, env):
+        remove_services(engine, env)
+    elif warm and not engine.drop("rm", "-f", env.warm) and find_warm(engine, env):
         raise PydockError("%s cannot remove the container %s" % (engine.program[-1], env.warm))
+
+
+def remove_services(engine: Engine, env: Env) -> None:
+    """As `compose down`, but by what is there: the file may be gone, or have an error by now."""
+    label = ("--filter", "label=com.docker.compose.project=" + compose_project(env))
+    containers = engine.query("ps", "-aq", *label).split()
+    if containers:
+        engine.drop("stop", *containers)
+        engine.drop("rm", "-f", *containers)
+    networks = engine.query("network", "ls", "-q", *label).split()
+    if networks:
+        engine.drop("network", "rm", *networks)
+    if not talk.dry_run and engine.query("ps", "-q", *label):
+        raise PydockError("%s cannot remove the containers of %s" % (engine.program[-1], env.name), "docker ps shows them")
 
 
 def start_label(folder: str, options: Sequence[str]) -> Dict[str, str]:
@@ -2428,12 +2502,10 @@ def warm_folder(session: Session, env: Env, config: Dict[str, Any], current: str
 
 def start_again(session: Session, env: Env, config: Dict[str, Any]) -> Warm:
     """The warm container that was removed while shells have the environment activated, as it was."""
-    import json
-
     warm = find_warm(session.engine, env)
     if not warm:
-        folder, options, _ = json.loads(host_file(started_file(env)))
-        start_warm(session, env, config, folder, options, is_kept(env))
+        folder, options, _ = read_started(host_file(started_file(env)))
+        start_warm(session, env, config, folder or run_folder(env)[0], options, is_kept(env))
         warm = find_warm(session.engine, env)
     if not warm:
         raise PydockError("the container of %s ended as soon as it was started" % env.name)
@@ -2494,13 +2566,16 @@ def is_living(pid: int, start: str) -> bool:
 
 def pydock_sh(session: Session, env: Env) -> str:
     """A shell function that becomes this pydock, with this environment's place and this process's settings."""
-    names = ["PYDOCK_" + key.upper() for key in SETTINGS] + ["XDG_DATA_HOME"]
+    import shutil
+
+    names = ["PYDOCK_" + key.upper() for key in SETTINGS] + ["HOME", "XDG_DATA_HOME"]
     names += "DOCKER_HOST DOCKER_CONTEXT DOCKER_CONFIG DOCKER_TLS_VERIFY DOCKER_CERT_PATH CONTAINER_HOST CONTAINERS_CONF CONTAINERS_STORAGE_CONF".split()
     exports = ["%s=%s" % (name, os.environ[name]) for name in names if name in os.environ]
     if env.place.mode == "local":
         exports.append("PYDOCK_LOCAL=" + os.path.dirname(env.place.root))
     command = shell_join([sys.executable, "-IS", os.path.realpath(sys.argv[0]), "--" + env.place.mode])
-    return "exports() { %s; }\npydock() { exports; exec %s \"$@\"; }\n" % ("export " + shell_join(exports) if exports else ":", command)
+    client = os.path.dirname(shutil.which(session.engine.program[-1]) or "/usr/bin/docker")
+    return 'exports() { export PATH="$PATH":%s %s; }\npydock() { exports; exec %s "$@"; }\n' % (shell_join([client]), shell_join(exports), command)
 
 
 def place_sh(mounts: Sequence[Tuple[str, str]]) -> str:
@@ -2540,13 +2615,13 @@ def enter_sh(session: Session, env: Env, config: Dict[str, Any], warm: Optional[
              "plain": "\t\n", "note": MARK_SH, "look": INSIDE_SH}
     assigned = "".join("%s=%s\n" % (key, shlex.quote(value)) for key, value in known.items())
     return "# Read by the programs of %s; made by pydock, and made anew.\n%s%s%salive() { %s; }\n%s%s%s" % (
-        env.folder, assigned, pydock_sh(session, env), place_sh(mounts), alive, FOREGROUND_SH, ENTER_SH, PARENT_SH)
+        quote(env.folder), assigned, pydock_sh(session, env), place_sh(mounts), alive, FOREGROUND_SH, ENTER_SH, PARENT_SH)
 
 
 def program_sh(env: Env, program: str) -> str:
     """A program of an environment on the host; the second line is how pydock knows its own again."""
     return "#!/bin/sh\n# pydock: a program of %s\nprogram=%s\n. %s\n" % (
-        env.folder, shell_join([program]), shell_join([os.path.join(programs_folder(env), "enter")]))
+        quote(env.folder), shell_join([program]), shell_join([os.path.join(programs_folder(env), "enter")]))
 
 
 def write_programs(session: Session, env: Env, config: Dict[str, Any]) -> None:
@@ -2579,7 +2654,7 @@ def make_programs_folder(env: Env) -> None:
 def remove_programs(env: Env) -> None:
     """With a deleted environment go its programs on the host, and its links."""
     for path in linked(programs_folder(env)):
-        os.unlink(path)
+        remove_file(path)
     remove_folder(programs_folder(env))
 
 
@@ -2633,16 +2708,20 @@ def compose_of(session: Session, env: Env, args: argparse.Namespace) -> Dict[str
     if not (args.publish or args.volume or args.env or args.gpus):
         return {}
     volumes = []
+    for option, value in [("-e", value) for value in args.env] + [("-v", value) for value in args.volume]:
+        good = r"[^=\s]+(=.*)?" if option == "-e" else r"([\w.-]+|[^:]*[/~.][^:]*):[^:]+(:[\w,]+)?"
+        if not re.fullmatch(good, value) or re.search("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", value):
+            raise PydockError("%s %r cannot be kept in %s" % (option, value, COMPOSE), "-e KEY=VALUE" if option == "-e" else "-v FOLDER:/inside, or -v VOLUME:/inside")
     for volume in args.volume:
         source, colon, rest = host_volume(volume).partition(":")
         project = os.path.dirname(os.path.realpath(env.place.root)) + "/"
         if env.place.mode == "local" and (source + "/").startswith(project):
             source = "./" + os.path.relpath(source, env.folder)
         volumes.append(source + colon + rest)
-    for gpu in args.gpus:
-        if not re.fullmatch(r"all|\d+|device=[\w,.-]+", gpu):
-            raise PydockError("%r are no GPUs" % gpu, "--gpus all, --gpus 2 or --gpus device=0,1")
-    return {COMPOSE: render_compose(env.name, [publish_value(port) for port in args.publish], volumes, args.env, args.gpus)}
+    gpus = [gpu.strip('"') for gpu in args.gpus]
+    if len(gpus) > 1 or gpus and not re.fullmatch(r"all|\d+|device=[\w,.-]+", gpus[0]):
+        raise PydockError("%s are no GPUs" % " ".join(args.gpus), "one of --gpus all, --gpus 2, --gpus device=0,1")
+    return {COMPOSE: render_compose(env.name, [publish_value(port) for port in args.publish], volumes, args.env, "".join(gpus))}
 
 
 def before_create(session: Session, env: Env, dockerfile: str) -> Dict[str, Image]:
@@ -3041,9 +3120,14 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
         session.engine.become(exec_argv(env.warm, user, inside, env.id, options, command, stdin, tty), env.warm, env.id, tty)
     container = "%s--run-%s" % (env.repo, env.id)
     if has_compose(env):
-        compose_fresh(session, env, container, config, user, folder, current, options)
-        inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")[1]
-        session.engine.become(exec_argv(container, user or config["User"] or "0:0", inside, env.id, [], command, stdin, tty), container, env.id, tty, remove=True)
+        try:
+            compose_fresh(session, env, container, config, user, folder, current, options)
+            inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")[1]
+            session.engine.become(exec_argv(container, user or config["User"] or "0:0", inside, env.id, [], command, stdin, tty), container, env.id, tty, remove=True)
+        except BaseException:
+            if not talk.dry_run:
+                session.engine.drop("rm", "-f", container)
+            raise
     argv = fresh_argv(session, env, container, config, user, folder, current, options)
     session.engine.become(run_argv(env.latest, argv, command, stdin, tty, session.engine.has_init()), container)
 
@@ -3057,7 +3141,7 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
         warm = find_warm(session.engine, env)
         differs = warm.differs(current, config.get("WorkingDir") or "/", options) if warm else ""
         if warm and warm.running and differs:
-            raise PydockError("%s runs already, %s" % (env.name, differs), "to start it anew as you say: pydock reset %s" % shell_join(args.line[1:]))
+            raise PydockError("%s runs already, %s" % (env.name, differs), "to start it anew as you say: pydock reset %s" % typed(args, env))
         if not warm or differs or not mend(session, env, config) and not warm.running:
             check_ports(options)
             if warm:
@@ -3076,9 +3160,12 @@ def cmd_stop(session: Session, args: argparse.Namespace) -> int:
                 continue
             if warm:
                 check_idle(session.engine, env, warm, args.force, "stop")
+            else:
+                session.engine.diagnose()
             if warm or has_compose(env):
                 remove_warm(session.engine, env)
-        talk.say("%s %s" % (env.name, "is stopped" if warm or has_compose(env) else "was not started"))
+        if not talk.dry_run:
+            talk.say("%s %s" % (env.name, "is stopped" if warm or has_compose(env) else "was not started"))
     return 0
 
 
@@ -3109,10 +3196,23 @@ def cmd_reset(session: Session, args: argparse.Namespace) -> int:
 
 
 def cmd_activate(session: Session, args: argparse.Namespace) -> int:
-    env = session.env(args.name)
+    try:
+        return activate(session, session.env(args.name), args)
+    except PydockError:
+        if not sys.stdout.isatty():
+            print("false")  # to eval nothing succeeds, and a script would go on with the host's programs
+        raise
+
+
+def typed(args: argparse.Namespace, env: Env) -> str:
+    """The arguments of the command line, with the name as it is to be typed here."""
+    return " ".join(env.title if word == env.name else shell_join([word]) for word in args.line[1:])
+
+
+def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
     shell = args.shell or parent_shell()
     if sys.stdout.isatty():
-        line = shell_join([os.path.basename(sys.argv[0]) if "/bin/" in sys.argv[0] else sys.argv[0], *args.line])
+        line = "%s activate %s" % (shell_join([os.path.basename(sys.argv[0]) if "/bin/" in sys.argv[0] else sys.argv[0]]), typed(args, env))
         print("%s | source" % line if shell == "fish" else 'eval "$(%s)"' % line)
         return 0
     folder, current = run_folder(env)
@@ -3185,9 +3285,12 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
         write_programs(session, env, config)
         make_folder(folder)
         record = os.path.join(programs_folder(env), "links")
-        write_file(record, "".join(path + "\n" for path in sorted({*linked(programs_folder(env)), *paths})), 0o644)
-        for path, word in paths.items():
-            write_file(path, program_sh(env, word), 0o755)
+        for path, word in {**paths, record: ""}.items():
+            text = program_sh(env, word) if word else "".join(line + "\n" for line in sorted({*linked(programs_folder(env)), *paths}))
+            if talk.dry_run:
+                talk.script(heredoc(["cat"], text, path))
+            else:
+                write_file(path, text, 0o755 if word else 0o644)
     report(env, "linked %s" % ", ".join(paths), os.path.basename(args.words[-1]))
     if folder not in os.environ.get("PATH", "").split(os.pathsep):
         talk.warn("%s is not on your PATH" % folder)
@@ -3201,8 +3304,9 @@ def all_program_folders() -> List[str]:
 def unlink_program(path: str) -> None:
     if not any(path in linked(place) for place in all_program_folders()):
         raise PydockError("%s is no link of pydock's" % path, "pydock link (lists them)")
-    os.unlink(path)
-    talk.say("removed %s" % path)
+    remove_file(path)
+    if not talk.dry_run:
+        talk.say("removed %s" % path)
 
 
 def check_programs(engine: Engine, env: Env, words: Sequence[str]) -> None:
@@ -3253,28 +3357,6 @@ def host_volume(volume: str) -> str:
     if not os.path.exists(source):
         raise PydockError("there is no %s to mount" % source, "mkdir it first")
     return source + ":" + rest
-
-
-def check_ports(options: Sequence[str], own: Sequence[str] = ()) -> None:
-    """An error where somebody on this host listens already on a port to be published: the engine's own comes late and long.
-    `own`: ADDRESS:PORT of a container that is about to go."""
-    for option, value in zip(options, options[1:]):
-        found = re.fullmatch(r"(\[[0-9a-f:]+\]|[0-9.]+):(\d+):.*?(/\w+)?", value) if option == "-p" else None
-        if not found or ":".join(found.groups()[:2]) in own or found.group(3) not in (None, "/tcp") or os.environ.get("DOCKER_HOST", "unix:").startswith(("tcp:", "ssh:")):
-            continue
-        import errno
-        import socket
-
-        address = found.group(1).strip("[]")
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, int(found.group(2))))
-            except OverflowError:
-                raise PydockError("%s is not a port" % found.group(2)) from None
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    raise PydockError("port %s is taken on this host" % found.group(2), "another one: -p OTHER:%s" % value.split(":")[-1]) from None
 
 
 def package_change(verb: Sequence[str], words: Sequence[str], args: argparse.Namespace) -> Change:
