@@ -268,11 +268,11 @@ except OSError as error:
 # What runs in a warm container beside its first processes: a line for each (`list`), a signal to all, or to the process group
 # of the program with this mark; END is TERM, and KILL for what is there 10 s later. Fails where it finds none. Where a compose
 # file gives the container a command of its own, only what `exec` started counts. Each program that it starts leaves an empty
-# file with its mark and process id, since its environment and user may change.
-INSIDE_SH = r"""verb=$1 mark=$2
+# file with its mark and process id, since its environment and user may change; with the container's name, since memory may be shared.
+INSIDE_SH = r"""verb=$1 name=$2 mark=$3
 outside() { grep -q "^PPid:[^0-9]*$2\$" /proc/$1/status; }
 programs() {
-    for file in /dev/shm/pydock.*; do
+    for file in /dev/shm/pydock.$name.*; do
         if ! outside ${file##*.} 0; then rm -f "$file"
         elif [ -n "$mark" ]; then case $file in *.$mark.*) echo "-${file##*.}" ;; esac
         fi
@@ -291,8 +291,8 @@ programs() {
     [ -z "$waits" ] || printf '%s' "$others"
 }
 found=$(programs 2>/dev/null)
+if [ $verb = list ]; then printf '%s' "$found"; exit; fi
 [ -n "$found" ] || exit 1
-if [ $verb = list ]; then printf '%s\n' "$found"; exit; fi
 send() { printf '%s\n' "$found" | while read -r pid words; do kill -s $1 -- $pid; done; }
 if [ $verb != END ]; then send $verb; exit; fi
 send TERM
@@ -321,7 +321,7 @@ FOREGROUND_SH = r"""foreground() { [ -e /proc/$$/stat ] || return 0; read -r lin
 # container; one of `exec` (`mark` is set) passes no signal on, and is kept from those of the terminal's process group.
 # The client is "$@"; set before are `container`, `engine`, `mark`, `terminal` (what its signals would reach) and `remove` (the
 # container ends with the client).
-PARENT_SH = r"""inside() { eval "$engine exec -w / -u 0:0 $container sh -c \"\$look\" pydock-inside $1 $mark" </dev/null >/dev/null 2>&1; }
+PARENT_SH = r"""inside() { eval "$engine exec -w / -u 0:0 $container sh -c \"\$look\" pydock-inside $1 $container $mark" </dev/null >/dev/null 2>&1; }
 tell() {
     told=$1
     [ -n "$client" ] || return
@@ -378,7 +378,7 @@ if [ -t 0 ]; then
     elif [ -t 1 ]; then terminal=yes stdin="-i -t $keys"
     fi
 fi
-set -- exec $stdin -u "$user" -w "$inside" "$container" sh -c "$note" "$mark" "$program" "$@"
+set -- exec $stdin -u "$user" -w "$inside" "$container" sh -c "$note" "$container.$mark" "$program" "$@"
 eval "set -- $engine \"\$@\""
 """
 
@@ -395,13 +395,12 @@ printf '%s\n' "$mine" >"$file"
 (
     trap '' HUP INT QUIT
     while [ -e "$file" ] && kill -0 "$pid" && { look; [ "$start" = "$mine" ]; }; do sleep 2; done
-    [ -e "$file" ] || exit 0
-    rm -f "$file"
-    until (pydock stop --unused "$name"); do sleep 30; done
+    [ "$start" = "$mine" ] || rm -f "$file"
+    while [ -d "$shells" ] && ! (pydock stop --unused "$name"); do sleep 30; done
 ) </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &  # direnv waits until a pipe of its own is closed
 """
 LEAVE_SH = r"""rm -f "$shells/$1"
-pydock --quiet stop --unused "$name"
+(pydock stop --unused "$name") >/dev/null 2>&1  # or the watcher will, as soon as no program runs
 """
 
 # What a shell evaluates; `@BIN@` and so on are quoted for it. One environment at a time, as with virtualenv.
@@ -1564,7 +1563,7 @@ def exec_argv(container: str, user: str, folder: str, mark: str, options: Sequen
     """`docker exec` of a program in a warm container; the shell is there for the mark, and for the exit status
     where there is no such program."""
     argv = ["exec"] + (["-i"] if stdin else []) + (["-t", *DETACH_KEYS] if tty else []) + ["-u", user, "-w", folder]
-    return argv + list(options) + [container, "sh", "-c", MARK_SH, mark, *command]
+    return argv + list(options) + [container, "sh", "-c", MARK_SH, "%s.%s" % (container, mark), *command]
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -2273,7 +2272,7 @@ def compose_fresh(session: Session, env: Env, container: str, config: Dict[str, 
         raise PydockError("%s has a %s, where such options go" % (env.name, env.path(COMPOSE)), "only -p, -v and -e can stand here")
     text, _ = compose_file(session, env, "", config, user, folder, current, {})
     others = [word for label in ("project=" + compose_project(env), "service=" + env.name) for word in ("--filter", "label=com.docker.compose." + label)]
-    argv = [*compose_argv(env), "run", "-d", "--rm", "--name", container, *options, env.name, "sh", "-c", WAIT_SH, env.id]
+    argv = [*compose_argv(env), "run", "-d", "--rm", "--name", container, *options, env.name, "sh", "-c", WAIT_SH, "%s.%s" % (container, env.id)]
     try:
         with Lock(env.folder, env.name):  # one at a time makes the network and starts the other services, and the first has the ports
             if "-p" not in options and not session.engine.query("ps", "-q", *others):
@@ -2386,38 +2385,44 @@ def inspect_containers(engine: Engine, names: Sequence[str]) -> List[Dict[str, A
 
 
 def inside_argv(env: Env, verb: str) -> List[str]:
-    return ["exec", "-w", "/", "-u", "0:0", env.warm, "sh", "-c", INSIDE_SH, "pydock-inside", verb]
+    return ["exec", "-w", "/", "-u", "0:0", env.warm, "sh", "-c", INSIDE_SH, "pydock-inside", verb, env.warm]
 
 
 def programs(engine: Engine, env: Env) -> List[str]:
-    """The command lines of what runs in the warm container."""
-    return [line.partition(" ")[2].strip()[:60] for line in (engine.ask(*inside_argv(env, "list")) or "").splitlines()]
+    """The command lines of what runs in the warm container. PydockError where that cannot be seen: nothing is ended unseen."""
+    out = engine.ask(*inside_argv(env, "list"))
+    if out is None:
+        raise PydockError("cannot see what runs in the container %s" % env.warm, "--force ends it, whatever runs there")
+    return [line.partition(" ")[2].strip()[:60] for line in out.splitlines()]
 
 
-def remove_warm(engine: Engine, env: Env) -> None:
-    """Ends the programs in the warm container, SIGTERM first, and then it, with the services that started with it."""
-    if is_started(env) and not talk.dry_run:
-        os.unlink(started_file(env))
+def remove_warm(engine: Engine, env: Env, services: str = "stop") -> None:
+    """Ends the programs in the warm container, SIGTERM first, and then it. The services that started with it are stopped, and keep
+    what they hold; `services` is `rm` where they go too."""
     warm = find_warm(engine, env)
     engine.drop(*inside_argv(env, "END"))
-    if has_compose(env) or warm and warm.project:
-        remove_services(engine, env)
-    elif warm and not engine.drop("rm", "-f", env.warm) and find_warm(engine, env):
+    if warm and not engine.drop("rm", "-f", env.warm) and find_warm(engine, env):
         raise PydockError("%s cannot remove the container %s" % (engine.program[-1], env.warm))
+    if has_compose(env) or warm and warm.project:
+        end_services(engine, env, services)
+    if is_started(env) and not talk.dry_run:
+        os.unlink(started_file(env))
 
 
-def remove_services(engine: Engine, env: Env) -> None:
-    """As `compose down`, but by what is there: the file may be gone, or have an error by now."""
+def end_services(engine: Engine, env: Env, how: str) -> None:
+    """As `compose stop` or `compose down`, but by what is there: the file may be gone, or have an error by now."""
     label = ("--filter", "label=com.docker.compose.project=" + compose_project(env))
-    containers = engine.query("ps", "-aq", *label).split()
-    if containers:
-        engine.drop("stop", *containers)
-        engine.drop("rm", "-f", *containers)
-    networks = engine.query("network", "ls", "-q", *label).split()
+    running = engine.query("ps", "-q", *label).split()
+    if running:
+        engine.drop("stop", *running)
+    every = engine.query("ps", "-aq", *label).split() if how == "rm" else []
+    if every:
+        engine.drop("rm", "-f", *every)
+    networks = engine.query("network", "ls", "-q", *label).split() if how == "rm" else []
     if networks:
         engine.drop("network", "rm", *networks)
     if not talk.dry_run and engine.query("ps", "-q", *label):
-        raise PydockError("%s cannot remove the containers of %s" % (engine.program[-1], env.name), "docker ps shows them")
+        raise PydockError("%s cannot stop the containers of %s" % (engine.program[-1], env.name), "docker ps shows them")
 
 
 def start_label(folder: str, options: Sequence[str]) -> Dict[str, str]:
@@ -2452,9 +2457,9 @@ def mend(session: Session, env: Env, config: Dict[str, Any]) -> bool:
     warm = find_warm(session.engine, env)
     if not warm:
         return False
-    kept, same = is_kept(env), warm.image == config["Id"].split(":")[-1] and not warm.moved
+    kept, same = is_kept(env), warm.image == config["Id"].split(":")[-1] and not warm.moved and bool(warm.project) == has_compose(env)
     busy = programs(session.engine, env) if warm.running and (has_compose(env) or not same) else []
-    if has_compose(env):  # replaces what is different, and only that
+    if has_compose(env) and warm.project:  # replaces what is different, and only that
         compose_up(session, env, config, warm.folder, start_label(warm.folder, warm.options), *["--no-recreate"] * bool(busy))
         write_programs(session, env, config)
     elif same:
@@ -2561,7 +2566,12 @@ def is_living(pid: int, start: str) -> bool:
         os.kill(pid, 0)
     except OSError:
         return False
-    return not start or host_file("/proc/%d/stat" % pid).rpartition(")")[2].split()[19:20] == [start]
+    return start == start_time(pid)
+
+
+def start_time(pid: int) -> str:
+    """When a process was started, in the kernel's ticks; '' where that cannot be seen. Numbers of processes come again."""
+    return "".join(host_file("/proc/%d/stat" % pid).rpartition(")")[2].split()[19:20])
 
 
 def pydock_sh(session: Session, env: Env) -> str:
@@ -2603,12 +2613,13 @@ def enter_sh(session: Session, env: Env, config: Dict[str, Any], warm: Optional[
     if warm and warm.current(config):
         home = config.get("WorkingDir") or "/"
         mounts = sorted(warm.mounts, key=lambda mount: mount[1].startswith(home))  # the last one wins in a dict
-        asked = shell_join(engine.command(["container", "inspect", warm.name])) + " >/dev/null 2>&1"
-        alive = "[ -d /proc/%d ]" % warm.pid if warm.pid and os.path.isdir("/proc/%d" % warm.pid) else asked
+        alive = shell_join(engine.command(["container", "inspect", warm.name])) + " >/dev/null 2>&1"
+        if start_time(warm.pid):
+            alive = '{ read -r line </proc/%d/stat; } 2>/dev/null && set -- ${line##*) } && [ "${20}" = %s ]' % (warm.pid, start_time(warm.pid))
         for source, target in mounts:
             there = "/proc/%d/root%s" % (warm.pid, target)
             if source == warm.folder and file_id(source) == file_id(there):  # where we may look into it at all
-                alive = "[ %s -ef %s ]" % (shell_join([source]), shell_join([there]))
+                alive += " && [ %s -ef %s ]" % (shell_join([source]), shell_join([there]))
     program = [shutil.which(engine.program[0]) or engine.program[0], *engine.program[1:]]
     known = {"name": env.name, "bin": os.path.join(programs_folder(env), "bin"), "container": env.warm, "engine": shell_join(program),
              "user": caller(session.engine, env, config) or config.get("User") or "0:0", "keys": " ".join(DETACH_KEYS), "python": sys.executable,
@@ -2635,9 +2646,10 @@ def write_programs(session: Session, env: Env, config: Dict[str, Any]) -> None:
     known = "name=%s shells=%s\n%s" % (env.name, shell_join([os.path.join(folder, "shells")]), pydock_sh(session, env))
     write_file(os.path.join(folder, "watch"), known + WATCH_SH, 0o644)
     write_file(os.path.join(folder, "leave"), known + LEAVE_SH, 0o644)
-    if "\nalive() { false; }\n" in text:
+    if not warm or not warm.running:
         return
-    out = session.engine.query("exec", env.warm, "sh", "-c", 'cd /opt/venv/bin && for f in *; do if [ -f "$f" ] && [ -x "$f" ]; then echo "$f"; fi; done')
+    where = ["exec", env.warm] if warm.current(config) else ["run", "--rm", "--pull", "never", "--network", "none", env.latest]
+    out = session.engine.query(*where, "sh", "-c", 'cd /opt/venv/bin && for f in *; do if [ -f "$f" ] && [ -x "$f" ]; then echo "$f"; fi; done')
     wanted = {name for name in out.splitlines() if re.fullmatch(r"[A-Za-z0-9_.+-]+", name)}
     bin_folder = os.path.join(folder, "bin")
     for name in wanted:
@@ -2983,8 +2995,10 @@ def in_use(engine: Engine, env: Env, force: bool) -> List[str]:
             if not service and str(config.get("Image")).split("localhost/")[-1].split(":")[0] == env.repo:
                 raise PydockError("the container %s, which pydock did not make, uses %s" % (name, env.name), "docker rm -f %s" % name)
             continue  # of an image that somebody made from this one
-        busy = programs(engine, env) if name == env.warm else ["%s (container %s)" % (" ".join([data["Path"], *data["Args"]])[:60], name)]
-        if running and not force and busy:
+        busy: List[str] = []
+        if running and not force:
+            busy = programs(engine, env) if name == env.warm else ["%s (container %s)" % (" ".join([data["Path"], *data["Args"]])[:60], name)]
+        if busy:
             raise PydockError("a program is running in %s: %s" % (env.name, ", ".join(busy)), "end it, or: pydock delete --force %s" % env.title)
         found.append(name)
     return found
@@ -2994,7 +3008,7 @@ def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
     """From the rename on the environment is gone; what the engine then fails to remove goes with the next command."""
     engine = session.engine
     if env.warm in containers or has_compose(env):
-        remove_warm(engine, env)
+        remove_warm(engine, env, "rm")
     others = [name for name in containers if name != env.warm]
     if others:
         engine.drop("stop", "-t", "5", *others)
@@ -3188,9 +3202,10 @@ def cmd_reset(session: Session, args: argparse.Namespace) -> int:
         if has_compose(env):
             compose_file(session, env, env.warm, config, "", folder, current, {})
         check_ports(options, [port.split("->")[0] for port in warm.ports] if warm else [])
+        kept = is_kept(env) or not living_shells(env)
         if warm:
             remove_warm(session.engine, env)
-        start_warm(session, env, config, folder, options)
+        start_warm(session, env, config, folder, options, kept)
     report(env, "%s is started anew" % env.name, "pydock run %s …, pydock stop %s" % (env.title, env.title))
     return 0
 
@@ -3264,8 +3279,7 @@ def render_activate(env: Env, shell: str, persistent: bool) -> str:
 def cmd_link(session: Session, args: argparse.Namespace) -> int:
     folder = os.path.abspath(os.path.expanduser(args.to or os.path.join(home_folder(), ".local", "bin")))
     if args.remove:
-        for path in [os.path.join(folder, name) for name in args.words]:
-            unlink_program(path)
+        unlink_programs([os.path.join(folder, name) for name in args.words])
         return 0
     if not args.words:
         for path in sorted(path for place in all_program_folders() for path in linked(place)):
@@ -3301,17 +3315,20 @@ def all_program_folders() -> List[str]:
     return [os.path.join(data_folder(), name) for name in os.listdir(data_folder())] if os.path.isdir(data_folder()) else []
 
 
-def unlink_program(path: str) -> None:
-    if not any(path in linked(place) for place in all_program_folders()):
-        raise PydockError("%s is no link of pydock's" % path, "pydock link (lists them)")
-    remove_file(path)
-    if not talk.dry_run:
-        talk.say("removed %s" % path)
+def unlink_programs(paths: Sequence[str]) -> None:
+    links = {path for place in all_program_folders() for path in linked(place)}
+    for path in paths:
+        if path not in links:
+            raise PydockError("%s is no link of pydock's" % path, "pydock link (lists them)")
+    for path in paths:
+        remove_file(path)
+        if not talk.dry_run:
+            talk.say("removed %s" % path)
 
 
 def check_programs(engine: Engine, env: Env, words: Sequence[str]) -> None:
     """An error where the image has no such program."""
-    code = 'for word do if [ -n "$(command -v -- "$word")" ]; then echo yes; else echo no; fi; done'
+    code = 'for word do found=$(command -v -- "$word"); case $found in /*) [ -f "$found" ] && [ -x "$found" ] ;; *) false ;; esac && echo yes || echo no; done'
     if any(not is_utf8(word) or word.startswith("-") or word.endswith("/") for word in words):
         raise PydockError("%r is not the name of a program" % words[0])
     answers = engine.query("run", "--rm", "--pull", "never", "--network", "none", env.latest, "sh", "-c", code, "sh", *words).split()

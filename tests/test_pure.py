@@ -152,7 +152,7 @@ class WhatDockerGets(unittest.TestCase):
 
     def test_exec(self) -> None:
         self.assertEqual(pydock.exec_argv("c", "7:8", "/w", "m", ["-e", "A=1"], ["ls", ""], True, False),
-                         ["exec", "-i", "-u", "7:8", "-w", "/w", "-e", "A=1", "c", "sh", "-c", pydock.MARK_SH, "m", "ls", ""])
+                         ["exec", "-i", "-u", "7:8", "-w", "/w", "-e", "A=1", "c", "sh", "-c", pydock.MARK_SH, "c.m", "ls", ""])
         self.assertEqual(pydock.exec_argv("c", "7:8", "/w", "m", [], ["ls"], False, True)[:4], ["exec", "-t", *pydock.DETACH_KEYS])
 
     def test_the_users_own_options_come_last_and_so_win(self) -> None:
