@@ -326,11 +326,18 @@ tell() {
     told=$1
     [ -n "$client" ] || return
     if [ -z "$mark" ]; then kill -s $1 $client 2>/dev/null; return; fi
-    until inside $1; do kill -0 $client 2>/dev/null || break; sleep 0.1; done
+    tries=0
+    until inside $1; do
+        kill -0 $client 2>/dev/null || break
+        tries=$((tries + 1)); if [ $tries -gt 30 ]; then kill -s KILL $client; break; fi  # an engine that does not answer any more
+        sleep 0.1
+    done
 }
 { command exec 3<&0; } 2>/dev/null || exec 3</dev/null
 detach=
-if [ -n "$mark" ] && [ -z "$terminal" ] && command -v setsid >/dev/null; then detach=setsid; fi
+if [ -n "$mark" ] && [ -z "$terminal" ] && command -v setsid >/dev/null; then
+    case $engine in sudo*) ;; *) detach=setsid ;; esac  # sudo asks on a terminal
+fi
 client= told=
 for signal in HUP INT QUIT TERM USR1 USR2; do trap "tell $signal" $signal; done
 if [ -z "$mark" ] && [ -n "$terminal" ]; then trap told=yes INT QUIT; fi
@@ -357,14 +364,21 @@ exit $status
 # are set. Nothing but builtins up to the engine's client: each process would cost a millisecond, and PATH may lead anywhere.
 ENTER_SH = r"""rest=:$PATH:
 case $rest in *:"$bin":*) rest=${rest%%:"$bin":*}:${rest#*:"$bin":}; rest=${rest#:}; PATH=${rest%:} ;; esac
-case $program:${1-} in
-pip:install | pip3:install | pip3.*:install | pip:uninstall | pip3:uninstall | pip3.*:uninstall) verb=$1; shift; pydock "$verb" "$name" "$@" ;;
-python:-m | python3:-m | python3.*:-m)
-    case ${2-}:${3-} in pip:install | pip:uninstall) verb=$3; shift 3; pydock "$verb" "$name" "$@" ;; esac ;;
-python3:-IS)  # pydock's own first line, which means the Python of this host
-    case ${2-} in pydock.py | */pydock.py | */pydock) exec "$python" "$@" ;; esac ;;
-python:pydock.py | python3:pydock.py | python:*/pydock.py | python3:*/pydock.py) exec "$python" "$@" ;;
+verb=
+pip() { for word do case $word in -*) ;; install | uninstall) verb=$word; return ;; *) return ;; esac; done; }
+module() { shift 2; pip "$@"; }
+case $program:${1-}:${2-} in
+pip:* | pip3:* | pip3.*:*) pip "$@" ;;
+python:-m:pip | python3:-m:pip | python3.*:-m:pip) module "$@" ;;
+python3:-IS:pydock.py | python3:-IS:*/pydock.py | python3:-IS:*/pydock) exec "$python" "$@" ;;  # the first line of pydock means this host's
+python*:*/pydock.py:* | python*:pydock.py:*) if [ "$1" -ef "$itself" ]; then exec "$python" "$@"; fi ;;
 esac
+if [ -n "$verb" ]; then  # what is installed is to stay
+    case $program in python*) shift 2 ;; esac
+    found=
+    for word do shift; if [ -z "$found" ] && [ "$word" = "$verb" ]; then found=yes; else set -- "$@" "$word"; fi; done
+    pydock "$verb" "$name" "$@"
+fi
 exports
 remove= LC_ALL=C
 cd -P . 2>/dev/null
@@ -1102,7 +1116,9 @@ def write_file(path: str, text: str, mode: Optional[int] = None) -> None:
     """Replaces a file at once; one with a `mode` can be made again, and need not be durable."""
     new = os.path.join(os.path.dirname(path), ".%s.new" % os.path.basename(path))
     try:
-        with open(new, "w", encoding="utf-8", errors="surrogateescape", newline="") as handle:
+        if os.path.lexists(new):  # a cloned repository's might be a link to anywhere
+            os.unlink(new)
+        with open(new, "x", encoding="utf-8", errors="surrogateescape", newline="") as handle:
             handle.write(text)
             handle.flush()
             if mode is None:
@@ -1606,8 +1622,9 @@ class Session:
         """The environment of this name; an error that helps where there is none."""
         place = self.place
         env = Env(place, name, self.settings["prefix"])
-        if os.path.islink(env.folder):
-            raise PydockError("%s is a symbolic link, which pydock does not follow" % env.folder, "put the folder itself there")
+        for path in (env.folder, env.path("wheels")):
+            if os.path.islink(path):
+                raise PydockError("%s is a symbolic link, which pydock does not follow" % path, "put the folder itself there")
         if os.path.isdir(env.folder):
             return env
         other: Optional[Place] = global_place() if place.mode == "local" else local_place()
@@ -2248,9 +2265,12 @@ def compose_file(session: Session, env: Env, container: str, config: Dict[str, A
         raise PydockError("cannot use %s: %s" % (path, error.output)) from None
     if env.name not in known:
         raise PydockError("%s has no service '%s'" % (path, env.name), "the environment is the service of its name")
+    programs_of_host = [name for name, each in whole["services"].items() if "provider" in each]
+    if programs_of_host and env.place.mode == "local":
+        raise PydockError("the service %s of %s is a program of this host, which a project may not choose" % (programs_of_host[0], path), "start it yourself")
     if not whole["services"][env.name].get("command"):
         service["command"] = ["sleep", "infinity"]
-    ports = ["%s:%s:%s" % (port.get("host_ip") or "0.0.0.0", port["published"], port["target"])
+    ports = ["%s:%s:%s/%s" % (port.get("host_ip") or "0.0.0.0", port["published"], port["target"], port.get("protocol") or "tcp")
              for each in whole["services"].values() for port in each.get("ports") or [] if port.get("published")]
     return json.dumps({"services": {env.name: service}}), [word for port in ports for word in ("-p", port)]
 
@@ -2344,13 +2364,6 @@ class Warm:
         """Whether programs can be started in it as it is: it runs, with the present image, and with the folder that is there now."""
         return self.running and not self.moved and self.image == config["Id"].split(":")[-1]
 
-    def differs(self, folder: str, home: str, options: Sequence[str]) -> str:
-        """What is not as it would be for a folder and options, in words."""
-        words = [] if self.inside(folder, home) is not None else ["in the folder " + self.folder]
-        if list(options) != self.options:
-            words.append("with %s instead of %s" % (shell_join(self.options) or "no options", shell_join(options) or "none"))
-        return ", ".join(words)
-
     def inside(self, folder: str, home: str) -> Optional[str]:
         """Where a folder of the host is in here; None where it is not."""
         found = [(len(source), target.startswith(home), source, target) for source, target in self.mounts
@@ -2373,6 +2386,8 @@ def find_warm(engine: Engine, env: Env) -> Optional[Warm]:
     text = engine.ask(*inspect_warm(env))
     warm = Warm(json.loads(text)[0]) if text else None
     if warm and warm.environment != env.folder:
+        warm.moved = True
+    if warm and warm.environment != env.folder and may_exist(warm.environment):
         raise PydockError("the container %s belongs to the environment in %s" % (env.warm, warm.environment or "no folder"), "pydock config --global prefix NAME")
     return warm
 
@@ -2400,7 +2415,8 @@ def remove_warm(engine: Engine, env: Env, services: str = "stop") -> None:
     """Ends the programs in the warm container, SIGTERM first, and then it. The services that started with it are stopped, and keep
     what they hold; `services` is `rm` where they go too."""
     warm = find_warm(engine, env)
-    engine.drop(*inside_argv(env, "END"))
+    if warm and warm.running:
+        engine.drop(*inside_argv(env, "END"))
     if warm and not engine.drop("rm", "-f", env.warm) and find_warm(engine, env):
         raise PydockError("%s cannot remove the container %s" % (engine.program[-1], env.warm))
     if has_compose(env) or warm and warm.project:
@@ -2585,7 +2601,7 @@ def pydock_sh(session: Session, env: Env) -> str:
         exports.append("PYDOCK_LOCAL=" + os.path.dirname(env.place.root))
     command = shell_join([sys.executable, "-IS", os.path.realpath(sys.argv[0]), "--" + env.place.mode])
     client = os.path.dirname(shutil.which(session.engine.program[-1]) or "/usr/bin/docker")
-    return 'exports() { export PATH="$PATH":%s %s; }\npydock() { exports; exec %s "$@"; }\n' % (shell_join([client]), shell_join(exports), command)
+    return 'exports() { export PATH="${PATH:+$PATH:}"%s %s; }\npydock() { exports; exec %s "$@"; }\n' % (shell_join([client]), shell_join(exports), command)
 
 
 def place_sh(mounts: Sequence[Tuple[str, str]]) -> str:
@@ -2622,7 +2638,8 @@ def enter_sh(session: Session, env: Env, config: Dict[str, Any], warm: Optional[
                 alive += " && [ %s -ef %s ]" % (shell_join([source]), shell_join([there]))
     program = [shutil.which(engine.program[0]) or engine.program[0], *engine.program[1:]]
     known = {"name": env.name, "bin": os.path.join(programs_folder(env), "bin"), "container": env.warm, "engine": shell_join(program),
-             "user": caller(session.engine, env, config) or config.get("User") or "0:0", "keys": " ".join(DETACH_KEYS), "python": sys.executable,
+             "user": caller(session.engine, env, config) or config.get("User") or "0:0", "keys": " ".join(DETACH_KEYS),
+             "python": sys.executable, "itself": os.path.realpath(sys.argv[0]),
              "plain": "\t\n", "note": MARK_SH, "look": INSIDE_SH}
     assigned = "".join("%s=%s\n" % (key, shlex.quote(value)) for key, value in known.items())
     return "# Read by the programs of %s; made by pydock, and made anew.\n%s%s%salive() { %s; }\n%s%s%s" % (
@@ -3007,8 +3024,7 @@ def in_use(engine: Engine, env: Env, force: bool) -> List[str]:
 def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
     """From the rename on the environment is gone; what the engine then fails to remove goes with the next command."""
     engine = session.engine
-    if env.warm in containers or has_compose(env):
-        remove_warm(engine, env, "rm")
+    remove_warm(engine, env, "rm")
     others = [name for name in containers if name != env.warm]
     if others:
         engine.drop("stop", "-t", "5", *others)
@@ -3153,14 +3169,18 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
     config = ready_image(session, env)
     with Lock(env.folder, env.name):
         warm = find_warm(session.engine, env)
-        differs = warm.differs(current, config.get("WorkingDir") or "/", options) if warm else ""
-        if warm and warm.running and differs:
-            raise PydockError("%s runs already, %s" % (env.name, differs), "to start it anew as you say: pydock reset %s" % typed(args, env))
-        if not warm or differs or not mend(session, env, config) and not warm.running:
+        elsewhere = warm is not None and warm.inside(current, config.get("WorkingDir") or "/") is None
+        same = warm is not None and (not options or options == warm.options)
+        if warm and warm.running and not same:
+            raise PydockError("%s runs already, with %s instead of %s" % (env.name, shell_join(warm.options) or "no options", shell_join(options)),
+                              "to start it anew as you say: pydock reset %s" % typed(args, env))
+        if not warm or not warm.running and (elsewhere or not same) or not mend(session, env, config) and not warm.running:
             check_ports(options)
             if warm:
                 remove_warm(session.engine, env)
             start_warm(session, env, config, folder, options)
+        elif elsewhere:
+            talk.warn("%s runs with the folder %s, and not with this one" % (env.name, warm.folder), "pydock reset %s" % typed(args, env))
         keep_warm(env, True)
     report(env, "%s %s" % (env.name, "runs already" if warm and warm.running else "is started"), "pydock run %s …, pydock stop %s" % (env.title, env.title))
     return 0
@@ -3299,7 +3319,7 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
         write_programs(session, env, config)
         make_folder(folder)
         record = os.path.join(programs_folder(env), "links")
-        for path, word in {**paths, record: ""}.items():
+        for path, word in {record: "", **paths}.items():
             text = program_sh(env, word) if word else "".join(line + "\n" for line in sorted({*linked(programs_folder(env)), *paths}))
             if talk.dry_run:
                 talk.script(heredoc(["cat"], text, path))

@@ -352,7 +352,8 @@ def row_import(b: Bench) -> Row:
 
 
 ROWS: Dict[str, Callable[[Bench], Row]] = {
-    "run": row_run, "warm": row_warm, "activated": row_activated, "activated-run": row_activated_run, "activate": row_activate, "version": row_version, "list": row_list, "install": row_install, "build": row_build, "create": row_create, "disk": row_disk,
+    "run": row_run, "warm": row_warm, "activated": row_activated, "activated-run": row_activated_run, "activate": row_activate,
+    "version": row_version, "list": row_list, "install": row_install, "build": row_build, "create": row_create, "disk": row_disk,
     "memory": row_memory, "import": row_import}
 
 
