@@ -404,12 +404,13 @@ for up in ${DIRENV_IN_ENVRC:+1 2}; do look; pid=${parent:-$pid}; done 2>/dev/nul
 look 2>/dev/null
 mine=$start file=$shells/$pid
 cd /
-if [ -e "$file" ] && read -r noted <"$file" && [ "$noted" = "$mine" ]; then exit 0; fi
+if [ -e "$file" ] && read -r noted <"$file" && [ "$noted" = "$mine" ]; then rm -f "$shells/new.$2"; exit 0; fi
 printf '%s\n' "$mine" >"$file"
+rm -f "$shells/new.$2"
 (
     trap '' HUP INT QUIT
     while [ -e "$file" ] && kill -0 "$pid" && { look; [ "$start" = "$mine" ]; }; do sleep 2; done
-    [ "$start" = "$mine" ] || rm -f "$file"
+    if ! kill -0 "$pid" || [ "$start" != "$mine" ]; then rm -f "$file"; fi
     while [ -d "$shells" ] && ! (pydock stop --unused "$name"); do sleep 30; done
 ) </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &  # direnv waits until a pipe of its own is closed
 """
@@ -442,7 +443,7 @@ unset VIRTUAL_ENV
 export PATH="$_PYDOCK_BIN:${PATH-}" PYDOCK_ENV=@NAME@ VIRTUAL_ENV_PROMPT=@NAME@
 if [ -n "${PS1+x}" ] && [ -z "${VIRTUAL_ENV_DISABLE_PROMPT-}" ]; then _PYDOCK_PS1="$PS1"; PS1="(@NAME@) $PS1"; fi
 hash -r 2>/dev/null || :
-sh @WATCH@ $$ || :
+sh @WATCH@ $$ @ID@ || :
 if [ -n "${_PYDOCK_LEAVE-}" ] && [ "$_PYDOCK_LEAVE" != @LEAVE@ ]; then sh "$_PYDOCK_LEAVE" $$ || :; fi
 unset _PYDOCK_LEAVE
 """
@@ -480,7 +481,7 @@ if not set -q VIRTUAL_ENV_DISABLE_PROMPT; and functions -q fish_prompt
         _pydock_prompt
     end
 end
-sh @WATCH@ $fish_pid; or true
+sh @WATCH@ $fish_pid @ID@; or true
 if set -q _PYDOCK_LEAVE; and test $_PYDOCK_LEAVE != @LEAVE@; sh $_PYDOCK_LEAVE $fish_pid; or true; end
 set -e _PYDOCK_LEAVE; or true
 """
@@ -1175,6 +1176,7 @@ class Lock:
         self.folder = folder
         self.title = title
         self.wait = wait
+        self.patience = 20
         self.fd = -1
 
     def __enter__(self) -> Lock:
@@ -1188,6 +1190,7 @@ class Lock:
 
     def take(self) -> bool:
         import fcntl
+        import time
 
         try:
             self.fd = os.open(self.folder, os.O_RDONLY)
@@ -1197,6 +1200,10 @@ class Lock:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if not self.wait:
+                return self.release()
+            self.patience -= 1
+            if self.patience > 0:  # it may soon be free
+                time.sleep(0.05)
                 return self.release()
             talk.say("waiting for %s, which is changing %s" % (self.holder(), self.title))
             fcntl.flock(self.fd, fcntl.LOCK_EX)
@@ -1291,7 +1298,9 @@ def render_compose(name: str, ports: Sequence[str], volumes: Sequence[str], vari
         return text if re.fullmatch(r"[a-z][a-z0-9._-]+", text) and text not in ("true", "false", "null", "yes", "no", "on", "off") else json.dumps(text)
 
     def lines(title: str, values: Sequence[str]) -> str:
-        return "".join(["    %s:\n" % title] + ["      - %s\n" % json.dumps(value.replace("$", "$$"), ensure_ascii=False) for value in values]) if values else ""
+        texts = [json.dumps(value.replace("$", "$$"), ensure_ascii=False) for value in values]
+        texts = [re.sub("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]", lambda found: "\\u%04x" % ord(found.group()), text) for text in texts]
+        return "".join(["    %s:\n" % title] + ["      - %s\n" % text for text in texts]) if values else ""
 
     named = sorted({volume.split(":")[0] for volume in volumes if "/" not in volume.split(":")[0]})
     text = COMPOSE_FILE.replace("@NAME@", key(name)) + lines("ports", ports) + lines("volumes", volumes) + lines("environment", variables)
@@ -2419,7 +2428,7 @@ def remove_warm(engine: Engine, env: Env, services: str = "stop") -> None:
         engine.drop(*inside_argv(env, "END"))
     if warm and not engine.drop("rm", "-f", env.warm) and find_warm(engine, env):
         raise PydockError("%s cannot remove the container %s" % (engine.program[-1], env.warm))
-    if has_compose(env) or warm and warm.project:
+    if has_compose(env) or warm and warm.project or services == "rm":
         end_services(engine, env, services)
     if is_started(env) and not talk.dry_run:
         os.unlink(started_file(env))
@@ -2427,14 +2436,16 @@ def remove_warm(engine: Engine, env: Env, services: str = "stop") -> None:
 
 def end_services(engine: Engine, env: Env, how: str) -> None:
     """As `compose stop` or `compose down`, but by what is there: the file may be gone, or have an error by now."""
-    label = ("--filter", "label=com.docker.compose.project=" + compose_project(env))
+    label = ["--filter", "label=com.docker.compose.project=" + compose_project(env)]
+    if how == "stop":  # a program in a container of its own goes on
+        label += ["--filter", "label=com.docker.compose.oneoff=False"]
     running = engine.query("ps", "-q", *label).split()
     if running:
         engine.drop("stop", *running)
     every = engine.query("ps", "-aq", *label).split() if how == "rm" else []
     if every:
         engine.drop("rm", "-f", *every)
-    networks = engine.query("network", "ls", "-q", *label).split() if how == "rm" else []
+    networks = engine.query("network", "ls", "-q", *label[:2]).split() if how == "rm" else []
     if networks:
         engine.drop("network", "rm", *networks)
     if not talk.dry_run and engine.query("ps", "-q", *label):
@@ -2540,7 +2551,7 @@ def data_folder() -> str:
 
 def programs_folder(env: Env) -> str:
     """What pydock keeps for the programs of an environment on the host, all of which can be made again: `bin`, `enter`, `watch`
-    and `leave`, `shells` (a file for each activated shell, by its process id), `links` (their paths), `started` (what the warm
+    and `leave`, `shells` (a file for each activated shell, by its process id, and for one that is about to be), `links` (their paths), `started` (what the warm
     container was asked for: folder and options, as JSON)."""
     return os.path.join(data_folder(), env.repo)
 
@@ -2569,11 +2580,14 @@ def keep_warm(env: Env, kept: bool) -> None:
         os.unlink(path)
 
 
-def living_shells(env: Env) -> List[int]:
-    """The process ids of the shells in which the environment is activated."""
+def living_shells(env: Env) -> List[str]:
+    """The notes of shells in which the environment is activated: process ids, and `new.…` of one that is about to be."""
+    import time
+
     folder = os.path.join(programs_folder(env), "shells")
-    pids = [int(name) for name in os.listdir(folder) if name.isdigit()] if os.path.isdir(folder) else []
-    return [pid for pid in pids if is_living(pid, host_file(os.path.join(folder, str(pid))).strip())]
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    living = [name for name in names if name.isdigit() and is_living(int(name), host_file(os.path.join(folder, name)).strip())]
+    return living + [name for name in names if name.startswith("new.") and os.path.getmtime(os.path.join(folder, name)) > time.time() - 10]
 
 
 def is_living(pid: int, start: str) -> bool:
@@ -2738,8 +2752,8 @@ def compose_of(session: Session, env: Env, args: argparse.Namespace) -> Dict[str
         return {}
     volumes = []
     for option, value in [("-e", value) for value in args.env] + [("-v", value) for value in args.volume]:
-        good = r"[^=\s]+(=.*)?" if option == "-e" else r"([\w.-]+|[^:]*[/~.][^:]*):[^:]+(:[\w,]+)?"
-        if not re.fullmatch(good, value) or re.search("[\x00-\x1f\x7f-\x9f\ud800-\udfff]", value):
+        good = r"[^=\s]+(?s:=.*)?" if option == "-e" else r"([A-Za-z0-9][\w.-]*|[^:]*[/~.][^:]*):[^:]+(:[\w,]+)?"
+        if not re.fullmatch(good, value, re.ASCII) or not is_utf8(value):
             raise PydockError("%s %r cannot be kept in %s" % (option, value, COMPOSE), "-e KEY=VALUE" if option == "-e" else "-v FOLDER:/inside, or -v VOLUME:/inside")
     for volume in args.volume:
         source, colon, rest = host_volume(volume).partition(":")
@@ -3188,9 +3202,11 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
 
 def cmd_stop(session: Session, args: argparse.Namespace) -> int:
     for env in [session.env(name) for name in dict.fromkeys(args.names)]:
+        if args.unused and (is_kept(env) or living_shells(env)):
+            continue
         with Lock(env.folder, env.name):
             warm = find_warm(session.engine, env)
-            if args.unused and (not warm or is_kept(env) or living_shells(env)):
+            if args.unused and (not warm or living_shells(env)):
                 continue
             if warm:
                 check_idle(session.engine, env, warm, args.force, "stop")
@@ -3262,6 +3278,8 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
             write_programs(session, env, config)
         if args.persistent:
             keep_warm(env, True)
+        else:  # until the shell has counted itself in, which `watch` says
+            write_file(os.path.join(programs_folder(env), "shells", "new." + env.id), "", 0o644)
     if warm and warm.inside(current, config.get("WorkingDir") or "/") is None:
         talk.say("%s is started with the folder %s; elsewhere its programs start in containers of their own, which takes longer" % (env.name, warm.folder))
     print(render_activate(env, shell, args.persistent), end="")
@@ -3291,7 +3309,7 @@ def render_activate(env: Env, shell: str, persistent: bool) -> str:
         return "'%s'" % path.replace("\\", "\\\\").replace("'", "\\'") if fish else shell_join([path])
 
     text = ACTIVATE_FISH if fish else ACTIVATE_SH
-    for key, value in (("@BIN@", quoted("bin")), ("@NAME@", env.name), ("@LEAVE@", quoted("leave")), ("@WATCH@", quoted("watch"))):
+    for key, value in (("@BIN@", quoted("bin")), ("@NAME@", env.name), ("@ID@", env.id), ("@LEAVE@", quoted("leave")), ("@WATCH@", quoted("watch"))):
         text = text.replace(key, "/dev/null" if persistent and key in ("@LEAVE@", "@WATCH@") else value)
     return text
 
