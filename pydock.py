@@ -411,7 +411,7 @@ rm -f "$shells/new.$2"
     trap '' HUP INT QUIT
     while [ -e "$file" ] && kill -0 "$pid" && { look; [ "$start" = "$mine" ]; }; do sleep 2; done
     if ! kill -0 "$pid" || [ "$start" != "$mine" ]; then rm -f "$file"; fi
-    while [ -d "$shells" ] && ! (pydock stop --unused "$name"); do sleep 30; done
+    while [ -d "$shells" ] && ! (pydock stop --unused "$name"); do sleep 5; done
 ) </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &  # direnv waits until a pipe of its own is closed
 """
 LEAVE_SH = r"""rm -f "$shells/$1"
@@ -808,9 +808,9 @@ class Engine:
 
     def has_init(self) -> bool:
         """Whether --init works, by the program that it needs, where this engine's files are this host's; else assumed."""
-        if self.podman:
-            places = ["/usr/libexec/podman/catatonit", "/usr/bin/catatonit", "/usr/local/libexec/podman/catatonit", "/usr/lib/podman/catatonit"]
-        elif sys.platform == "linux" and os.path.exists("/var/run/docker.sock") and not os.environ.get("DOCKER_HOST"):
+        if self.podman:  # catatonit exits with 1 where there is no such program, without naming it
+            return False
+        if sys.platform == "linux" and os.path.exists("/var/run/docker.sock") and not os.environ.get("DOCKER_HOST"):
             places = [os.path.join(folder, "docker-init") for folder in
                       "/usr/bin /usr/local/bin /usr/libexec/docker /usr/libexec /usr/lib/docker /usr/local/libexec/docker /snap/docker/current/bin".split()]
         else:
@@ -1542,10 +1542,10 @@ def container_argv(container: str, hostname: str, who: Sequence[str], mounts: Se
     return argv + ["-w", folder, *options]
 
 
-def who_argv(user: str, groups: Sequence[int], keep_id: bool) -> List[str]:
-    """The user inside, with the caller's further groups; `keep_id` lets a rootless podman map the caller onto the same uid."""
+def who_argv(user: str, groups: Sequence[int], mapped: bool) -> List[str]:
+    """The user inside, with the caller's further groups; `mapped` is for a rootless podman's `keep_id`."""
     argv = ["-u", user] if user else []
-    if keep_id:  # the groups by crun; runc takes the word and does nothing
+    if mapped:  # the groups by crun; runc takes the word and does nothing
         return ["--userns", "keep-id"] + (["--group-add", "keep-groups"] if groups else []) + argv
     return argv + [word for group in groups for word in ("--group-add", str(group))]
 
@@ -1573,15 +1573,15 @@ def compose_argv(env: Env) -> List[str]:
 
 
 def compose_service(container: str, hostname: str, image: str, user: str, groups: Sequence[int], mounts: Sequence[Tuple[str, str]], folder: str,
-                    labels: Dict[str, str]) -> Dict[str, Any]:
+                    labels: Dict[str, str], mapped: bool) -> Dict[str, Any]:
     """The service of the environment, as compose is to have it: what `container_argv` says to `docker run`."""
     def plain(text: str) -> str:
         return text.replace("$", "$$")
 
     service: Dict[str, Any] = {"image": image, "pull_policy": "never", "hostname": hostname[:63], "init": True, "working_dir": plain(folder), "labels": labels,
                                "volumes": [{"type": "bind", "source": plain(source), "target": plain(target)} for source, target in mounts]}
-    service.update({"container_name": container} if container else {}, **({"user": user} if user else {}))
-    return {**service, "group_add": [str(group) for group in groups]} if groups else service
+    more = {"container_name": container, "user": user, "group_add": [str(group) for group in groups], "userns_mode": "keep-id" if mapped else ""}
+    return {**service, **{key: value for key, value in more.items() if value}}
 
 
 def exec_argv(container: str, user: str, folder: str, mark: str, options: Sequence[str], command: Sequence[str], stdin: bool, tty: bool) -> List[str]:
@@ -2219,8 +2219,13 @@ def run_folder(env: Env) -> Tuple[str, str]:
 def fresh_argv(session: Session, env: Env, container: str, config: Dict[str, Any], user: str, folder: str, current: str, options: Sequence[str]) -> List[str]:
     """The `container_argv` of a new container with a folder of the host."""
     mounts, inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")
-    who = who_argv(user, further_groups(user), session.engine.podman and os.getuid() != 0)
+    who = who_argv(user, further_groups(user), keep_id(session.engine, user))
     return container_argv(container, env.name, who, mounts, inside, options)
+
+
+def keep_id(engine: Engine, user: str) -> bool:
+    """Whether a rootless podman is to map the caller onto the same uid; root it maps onto the caller by itself."""
+    return engine.podman and os.getuid() != 0 and not user.startswith("0:")
 
 
 def further_groups(user: str) -> List[int]:
@@ -2260,7 +2265,7 @@ def compose_file(session: Session, env: Env, container: str, config: Dict[str, A
 
     engine, path = session.engine, env.path(COMPOSE)
     mounts, inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")
-    service = compose_service(container, env.name, env.latest, user, further_groups(user), mounts, inside, labels)
+    service = compose_service(container, env.name, env.latest, user, further_groups(user), mounts, inside, labels, keep_id(engine, user))
     text = json.dumps({"services": {env.name: service}})
     names = (*compose_argv(env)[:-2], "config", "--services")
     engine.ahead(*names)
@@ -2357,6 +2362,7 @@ class Warm:
     def __init__(self, data: Dict[str, Any]) -> None:
         self.name: str = data["Name"].lstrip("/")
         self.running: bool = data["State"]["Running"]
+        self.groups: List[str] = (data.get("HostConfig") or {}).get("GroupAdd") or []
         self.since: str = data["State"]["StartedAt"]
         self.pid: int = data["State"].get("Pid") or 0
         self.image: str = data["Image"].split(":")[-1]
@@ -2439,7 +2445,8 @@ def end_services(engine: Engine, env: Env, how: str) -> None:
     label = ["--filter", "label=com.docker.compose.project=" + compose_project(env)]
     if how == "stop":  # a program in a container of its own goes on
         label += ["--filter", "label=com.docker.compose.oneoff=False"]
-    running = engine.query("ps", "-q", *label).split()
+    listed = [line.split() for line in engine.query("ps", "--format", "{{.ID}} {{.Names}}", *label).splitlines()]
+    running = [id_ for id_, name in listed if name != env.warm]  # which is gone, but under --dry-run
     if running:
         engine.drop("stop", *running)
     every = engine.query("ps", "-aq", *label).split() if how == "rm" else []
@@ -2448,7 +2455,7 @@ def end_services(engine: Engine, env: Env, how: str) -> None:
     networks = engine.query("network", "ls", "-q", *label[:2]).split() if how == "rm" else []
     if networks:
         engine.drop("network", "rm", *networks)
-    if not talk.dry_run and engine.query("ps", "-q", *label):
+    if running and not talk.dry_run and engine.query("ps", "-q", *label):
         raise PydockError("%s cannot stop the containers of %s" % (engine.program[-1], env.name), "docker ps shows them")
 
 
@@ -2517,7 +2524,7 @@ def follow(session: Session, env: Env) -> None:
                 talk.warn("%s is not started any more: %s" % (env.name, error), error.hint)
 
 
-def warm_folder(session: Session, env: Env, config: Dict[str, Any], current: str) -> Optional[str]:
+def warm_folder(session: Session, env: Env, config: Dict[str, Any], user: str, current: str) -> Optional[str]:
     """The current folder's place in the warm container, mended where it needs that; None where a fresh one is to be taken."""
     warm = find_warm(session.engine, env)
     if not warm and not talk.dry_run and living_shells(env):
@@ -2526,6 +2533,9 @@ def warm_folder(session: Session, env: Env, config: Dict[str, Any], current: str
     if not warm or talk.dry_run and not warm.running:
         return None
     inside = warm.inside(current, config.get("WorkingDir") or "/")
+    joined = {str(group) for group in further_groups("" if user == "0:0" else user)} - set(warm.groups)
+    if joined and "keep-groups" not in warm.groups:  # since it was started
+        return None
     if inside is None or warm.current(config):
         return inside
     with Lock(env.folder, env.name, wait=False) as lock:
@@ -3144,7 +3154,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     """A program in the warm container, if there is one that has the current folder, else in a fresh one."""
     env = session.env(args.name)
     fresh = args.fresh or bool(args.publish or args.volume or args.gpus or args.network or args.platform or args.option)
-    fresh = fresh or not is_started(env)
+    fresh = fresh or not is_started(env) or args.root and keep_id(session.engine, "")  # whose mapping is fixed
     if not fresh:
         session.engine.ahead(*inspect_warm(env))
     options = run_options(session.engine, args)
@@ -3158,7 +3168,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     tty = os.isatty(0) and os.isatty(1) and stdin
     if command is SHELL and tty or command[:2] == ["pip", "install"]:
         talk.say("%s: what `pip install` brings ends with its container; to keep it: pydock install %s PKG" % (env.name, env.title))
-    inside = None if fresh else warm_folder(session, env, config, current)
+    inside = None if fresh else warm_folder(session, env, config, user, current)
     if inside is not None:
         user = user or config["User"] or "0:0"
         session.engine.become(exec_argv(env.warm, user, inside, env.id, options, command, stdin, tty), env.warm, env.id, tty)

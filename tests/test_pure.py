@@ -120,9 +120,9 @@ class WhatDockerGets(unittest.TestCase):
 
     def run_argv(self, **changes: Any) -> List[str]:
         given: Dict[str, Any] = {"image": "img", "container": "c", "hostname": "ds", "user": "7:8", "mounts": [("/h/p", "/home/u/p")], "folder": "/home/u/p",
-                                 "options": [], "command": ["ls", "-l"], "stdin": True, "tty": False, "init": True, "groups": [], "keep_id": False}
+                                 "options": [], "command": ["ls", "-l"], "stdin": True, "tty": False, "init": True, "groups": [], "mapped": False}
         given.update(changes)
-        who = pydock.who_argv(given.pop("user"), given.pop("groups"), given.pop("keep_id"))
+        who = pydock.who_argv(given.pop("user"), given.pop("groups"), given.pop("mapped"))
         container = pydock.container_argv(given.pop("container"), given.pop("hostname"), who, given.pop("mounts"), given.pop("folder"), given.pop("options"))
         return pydock.run_argv(container=container, **given)
 
