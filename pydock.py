@@ -2304,12 +2304,14 @@ def compose_fresh(session: Session, env: Env, container: str, config: Dict[str, 
     """A container of the environment's service for one program, with the services that it depends on."""
     if set(options[::2]) - {"-p", "-v", "--env"}:
         raise PydockError("%s has a %s, where such options go" % (env.name, env.path(COMPOSE)), "only -p, -v and -e can stand here")
-    text, _ = compose_file(session, env, "", config, user, folder, current, {})
+    text, ports = compose_file(session, env, "", config, user, folder, current, {})
     others = [word for label in ("project=" + compose_project(env), "service=" + env.name) for word in ("--filter", "label=com.docker.compose." + label)]
     argv = [*compose_argv(env), "run", "-d", "--rm", "--name", container, *options, env.name, "sh", "-c", WAIT_SH, "%s.%s" % (container, env.id)]
     try:
         with Lock(env.folder, env.name):  # one at a time makes the network and starts the other services, and the first has the ports
             if "-p" not in options and not session.engine.query("ps", "-q", *others):
+                if not session.engine.query("ps", "-q", *others[:2]):  # whose ports they are, else
+                    check_ports(ports)
                 argv.insert(argv.index("--rm"), "-P")
             session.engine.change(*argv, data=text, capture="container", show=True, see=talk.verbose)
     except EngineError as error:
@@ -2503,6 +2505,8 @@ def mend(session: Session, env: Env, config: Dict[str, Any]) -> bool:
     elif not busy:
         remove_warm(session.engine, env)
         start_warm(session, env, config, warm.folder, warm.options, kept)
+    if busy and same:  # only compose asks, then
+        talk.warn("in %s runs: %s; an edit of its %s does not hold yet" % (env.name, ", ".join(busy), COMPOSE), "pydock reset --force %s" % env.title)
     if busy and not same:
         talk.warn("the started container of %s keeps %s, for in it runs: %s" % (
             env.name, "a folder that was moved or deleted" if warm.moved else "the state before the last change", ", ".join(busy)),
@@ -2597,7 +2601,15 @@ def living_shells(env: Env) -> List[str]:
     folder = os.path.join(programs_folder(env), "shells")
     names = os.listdir(folder) if os.path.isdir(folder) else []
     living = [name for name in names if name.isdigit() and is_living(int(name), host_file(os.path.join(folder, name)).strip())]
-    return living + [name for name in names if name.startswith("new.") and os.path.getmtime(os.path.join(folder, name)) > time.time() - 10]
+    for name in names:
+        try:
+            if name.startswith("new.") and os.path.getmtime(os.path.join(folder, name)) > time.time() - 10:
+                living.append(name)
+            elif name.startswith("new."):  # nobody evaluated that text
+                os.unlink(os.path.join(folder, name))
+        except FileNotFoundError:
+            pass
+    return living
 
 
 def is_living(pid: int, start: str) -> bool:
@@ -3212,11 +3224,12 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
 
 def cmd_stop(session: Session, args: argparse.Namespace) -> int:
     for env in [session.env(name) for name in dict.fromkeys(args.names)]:
-        if args.unused and (is_kept(env) or living_shells(env)):
-            continue
         with Lock(env.folder, env.name):
             warm = find_warm(session.engine, env)
-            if args.unused and (not warm or living_shells(env)):
+            living = living_shells(env) if args.unused else []
+            if living and all(name.startswith("new.") for name in living):
+                raise PydockError("%s is just being activated" % env.name)  # and the watcher asks again
+            if args.unused and (not warm or living or is_kept(env)):
                 continue
             if warm:
                 check_idle(session.engine, env, warm, args.force, "stop")
@@ -3284,7 +3297,7 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
         warm = find_warm(session.engine, env)
         if not warm:
             start_warm(session, env, config, folder, [], args.persistent)
-        elif mend(session, env, config) and (made or not fresh_programs(session, env, config, warm)):
+        elif (warm.current(config) or mend(session, env, config)) and (made or not fresh_programs(session, env, config, warm)):
             write_programs(session, env, config)
         if args.persistent:
             keep_warm(env, True)
