@@ -2924,12 +2924,11 @@ def cmd_list(session: Session, args: argparse.Namespace) -> int:
 
 
 def listing(session: Session, args: argparse.Namespace) -> List[Dict[str, Any]]:
-    """The rows of `list`: environments of both modes (of one, where an option says so). Two engine calls."""
+    """The rows of `list`: environments of both modes (of one, where an option says so). Two engine calls; three where
+    one was started."""
     engine, prefix = session.engine, session.settings["prefix"]
     places = [session.place] if args.mode else [place for place in (local_place(), global_place()) if place]
     envs = [Env(place, name, prefix) for place in places for name in place.names()]
-    ps = ("ps", "--filter", "name=--warm$", "--format", "{{.Names}}")
-    engine.ahead(*ps)
     only = ["--filter", "label=pydock.name"] if args.all else []  # podman looks long into each image for a label
     found = engine.query("image", "ls", "--no-trunc", *only, "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
     tags = {line.split()[0].split("localhost/")[-1]: line.split()[1] for line in found.splitlines()}
@@ -2943,9 +2942,7 @@ def listing(session: Session, args: argparse.Namespace) -> List[Dict[str, Any]]:
         if args.all and folder not in known:
             rows.append(image_row(image, image.labels.get("pydock.name", ""), "local" if "__" in image.tag else "global", folder,
                                   "ready" if may_exist(folder) else "gone"))
-    warm = set(engine.query(*ps).split())
-    names = [name for name in warm if name[:-len("--warm")] + ":latest" in wanted]
-    started = {its.name: its for its in map(Warm, inspect_containers(engine, names)) if its.running}
+    started = {its.name: its for its in map(Warm, inspect_containers(engine, [env.warm for env in envs if is_started(env)])) if its.running}
     for row in rows:
         its = started.get((row["image"] or "").split(":")[0] + "--warm")
         row.update(running=its.since if its else None, ports=its.ports if its else [], active=is_active(row))

@@ -204,7 +204,7 @@ class ActivateCase(Case):
         """The command lines of the Python programs in the warm container."""
         code = "for p in /proc/[0-9]*; do tr '\\0\\n' '  ' <$p/cmdline; echo; done 2>/dev/null"
         lines = engine("exec", self.warm(name), "sh", "-c", code, check=False).splitlines()
-        return [line for line in lines if line.startswith(("python", "/opt/venv"))]
+        return [line for line in lines if line.startswith(("python", "/opt/venv")) and "sleep infinity" not in line]  # pydock's own first process
 
 
 class EveryShell:
@@ -1114,6 +1114,8 @@ class Links(ActivateCase):
 
     def tidy(self) -> None:
         super().tidy()
+        for path in self.linked():
+            os.unlink(path)
         shutil.rmtree(str(self.links), ignore_errors=True)
 
     def linked(self) -> List[str]:
