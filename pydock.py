@@ -1618,6 +1618,11 @@ class Image:
         return dict(item.partition("==")[::2] for item in listing.split(",") if item)
 
 
+def no_link(path: str) -> None:
+    if os.path.islink(path):
+        raise PydockError("%s is a symbolic link, which pydock does not follow" % path, "put the folder itself there")
+
+
 class Session:
     """What a command works with: place, settings, engine."""
 
@@ -1631,9 +1636,7 @@ class Session:
         """The environment of this name; an error that helps where there is none."""
         place = self.place
         env = Env(place, name, self.settings["prefix"])
-        for path in (env.folder, env.path("wheels")):
-            if os.path.islink(path):
-                raise PydockError("%s is a symbolic link, which pydock does not follow" % path, "put the folder itself there")
+        no_link(env.folder)
         if os.path.isdir(env.folder):
             return env
         other: Optional[Place] = global_place() if place.mode == "local" else local_place()
@@ -1730,6 +1733,7 @@ def remove_leftovers(engine: Engine, env: Env, images: Dict[str, Image]) -> None
 def recover(engine: Engine, env: Env) -> Dict[str, Image]:
     """Finishes or undoes what died, and returns the images. Files that match a newer state than the present one say
     that it was only not tagged yet; anything else of a temporary name goes. Only under the environment's lock."""
+    no_link(env.path("wheels"))
     images = images_of(engine, env)
     if talk.dry_run:
         return images
@@ -2447,14 +2451,14 @@ def end_services(engine: Engine, env: Env, how: str) -> None:
     label = ["--filter", "label=com.docker.compose.project=" + compose_project(env)]
     if how == "stop":  # a program in a container of its own goes on
         label += ["--filter", "label=com.docker.compose.oneoff=False"]
-    listed = [line.split() for line in engine.query("ps", "--format", "{{.ID}} {{.Names}}", *label).splitlines()]
-    running = [id_ for id_, name in listed if name != env.warm]  # which is gone, but under --dry-run
+    listed = [line.split() for line in engine.query("ps", "-a", "--format", "{{.ID}} {{.State}} {{.Names}}", *label).splitlines()]
+    services = [(id_, state) for id_, state, name in listed if name != env.warm]  # which is gone, but under --dry-run
+    running = [id_ for id_, state in services if state == "running"]
     if running:
         engine.drop("stop", *running)
-    every = engine.query("ps", "-aq", *label).split() if how == "rm" else []
-    if every:
-        engine.drop("rm", "-f", *every)
-    networks = engine.query("network", "ls", "-q", *label[:2]).split() if how == "rm" else []
+    if how == "rm" and services:
+        engine.drop("rm", "-f", *[id_ for id_, _ in services])
+    networks = engine.query("network", "ls", "-q", *label[:2]).split() if how == "rm" and (services or has_compose(env)) else []
     if networks:
         engine.drop("network", "rm", *networks)
     if running and not talk.dry_run and engine.query("ps", "-q", *label):
