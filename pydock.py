@@ -673,6 +673,11 @@ class Engine:
         it can be told."""
         process = self.early.pop(argv, None) or self.start(argv, feed=data is not None, err="keep")
         out, err = self.finish(process, timeout, data.encode() if data is not None else None)
+        for _ in range(5):  # podman trips over an image that somebody removes while it lists them
+            if not (process.returncode and self.podman and argv[:2] == ("image", "ls") and b"image not known" in err):
+                break
+            process = self.start(argv, err="keep")
+            out, err = self.finish(process, timeout)
         if process.returncode:
             self.diagnose()
             raise EngineError("%s %s failed: %s" % (self.program[-1], " ".join(argv[:2]), last_line(err)), code=process.returncode, output=last_line(err))

@@ -587,6 +587,29 @@ class CommandLines(unittest.TestCase):
 HAS_MARKERS = subprocess.run([sys.executable, "-Ic", "import pip._vendor.packaging.markers"], stderr=subprocess.DEVNULL).returncode == 0
 
 
+class WhatPodmanTripsOver(Folder):
+    """That `podman image ls` fails where another process removes an image meanwhile."""
+
+    def podman(self, text: str) -> pydock.Engine:
+        program = self.tmp / "podman"
+        program.write_text("#!/bin/sh\ncd %s\n%s\n" % (self.tmp, text), encoding="utf-8")
+        program.chmod(0o755)
+        return pydock.Engine([str(program)])
+
+    def test_it_is_asked_again(self) -> None:
+        engine = self.podman("echo x >>calls; [ $(wc -l <calls) -gt 2 ] || { echo 'Error: locating image: image not known' >&2; exit 125; }; echo fine")
+        self.assertEqual(engine.query("image", "ls"), "fine\n")
+
+    def test_but_not_for_ever_and_for_nothing_else(self) -> None:
+        for cause, calls in (("image not known", 6), ("no space left", 1)):
+            with self.subTest(cause):
+                (self.tmp / "calls").write_text("", encoding="utf-8")
+                engine = self.podman("echo x >>calls; echo 'Error: %s' >&2; exit 125" % cause)
+                with mock.patch.object(engine, "diagnose"), self.assertRaisesRegex(pydock.EngineError, cause):
+                    engine.query("image", "ls")
+                self.assertEqual((self.tmp / "calls").read_text(encoding="utf-8").count("x"), calls)
+
+
 class TheFreeze(Folder):
     """requirements.txt after a change: what is installed, in the words and the order of whoever wrote it."""
 
