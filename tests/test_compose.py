@@ -1100,7 +1100,7 @@ class Programs(ComposeCase):
         self.no_runs()
 
     def test_a_terminal_is_a_terminal_and_ctrl_c_is_the_programs(self) -> None:
-        terminal = self.terminal("run", "e", "sh", "-c", "trap 'echo caught' INT; stty size; echo go; sleep 100; exit 9")
+        terminal = self.terminal("run", "e", "sh", "-c", "trap 'echo caught; touch caught' INT; stty size; echo go; while [ ! -e caught ]; do sleep 1; done; exit 9")
         terminal.expect("go")
         self.assertIn("24 80", terminal.shown)
         terminal.type("\x03")
