@@ -1637,16 +1637,18 @@ class Session:
         self.settings = Settings(place)
         self.engine = self.settings.engine()
 
-    def env(self, name: str) -> Env:
-        """The environment of this name; an error that helps where there is none."""
+    def env(self, name: str, other: bool = False) -> Env:
+        """The environment of this name, perhaps of the `other` mode; an error that helps where there is none."""
         place = self.place
         env = Env(place, name, self.settings["prefix"])
+        elsewhere: Optional[Place] = global_place() if place.mode == "local" else local_place()
+        if other and elsewhere and not env.exists() and name in elsewhere.names():
+            return Env(elsewhere, name, self.settings["prefix"])
         no_link(env.folder)
         if os.path.isdir(env.folder):
             return env
-        other: Optional[Place] = global_place() if place.mode == "local" else local_place()
-        if other and name in other.names():
-            hint = "there is a %s one: pydock --%s %s" % (other.mode, other.mode, shell_join(self.line))
+        if elsewhere and name in elsewhere.names():
+            hint = "there is a %s one: pydock --%s %s" % (elsewhere.mode, elsewhere.mode, shell_join(self.line))
         else:
             names = ", ".join(place.names()[:8])
             hint = nearest(name, place.names()) or (names and "there are: %s; a new one: " % names) + "pydock create %s" % env.title
@@ -1750,6 +1752,9 @@ def recover(engine: Engine, env: Env) -> Dict[str, Image]:
         newest = [images[str(number)] for number in numbers[:1] if not latest or images[str(number)].id != latest.id]
         started = [image for tag, image in images.items() if re.fullmatch("tmp-[0-9a-f]{8}", tag)]
         for image in newest + started:
+            if latest and image.of(env) and (image.labels.get("pydock.dockerfile"), latest.labels.get("pydock.requirements")) == hashes:
+                restore_requirements(engine, env, image)  # a rollback that died between its two files
+                hashes = env.hashes()
             if image.of(env) and image.made_of(hashes):
                 promote(engine, env, images, image)
                 images = images_of(engine, env)
@@ -1769,8 +1774,8 @@ def promote(engine: Engine, env: Env, images: Dict[str, Image], image: Optional[
 
 
 def drop_old_states(session: Session, env: Env) -> None:
-    """Kept are the first state, the newest `history` that the present one stands on, and the newest that it does not
-    stand on; those with a name other than a number are the user's."""
+    """Kept are the first state, those with a label, the newest `history` that the present one stands on, and the newest that it
+    does not stand on."""
     if talk.dry_run:
         return
     try:
@@ -1781,7 +1786,8 @@ def drop_old_states(session: Session, env: Env) -> None:
     numbers = sorted((int(tag) for tag in images if tag.isdigit()), reverse=True)
     below = [n for n in numbers if images[str(n)].layers == present[:len(images[str(n)].layers)]]
     beside = [n for n in numbers if n not in below]
-    keep = set(numbers[-1:] + below[:int(session.settings["history"]) + 1] + beside[:1])
+    named = {images[tag].id for tag in images if is_label(tag)}
+    keep = set(numbers[-1:] + below[:int(session.settings["history"]) + 1] + beside[:1] + [n for n in numbers if images[str(n)].id in named])
     for number in numbers:
         if number not in keep:
             session.engine.drop("rmi", "%s:%d" % (env.repo, number))
@@ -2000,7 +2006,8 @@ def renew(session: Session, env: Env, images: Dict[str, Image], command: Sequenc
     try:
         same = None if fresh or no_cache or pull else find_same(session, env)
         if same:
-            take_over(engine, env, same, command)
+            talk.say("%s: there is an image of the same files already" % env.name)
+            take_over(engine, env, same, env.hashes(), command)
         else:
             build_image(session, env, env.temporary_tag, command, no_cache, pull)
         made = find_image(engine, env.temporary_tag)
@@ -2014,13 +2021,12 @@ def renew(session: Session, env: Env, images: Dict[str, Image], command: Sequenc
         raise
 
 
-def take_over(engine: Engine, env: Env, image: str, command: Sequence[str]) -> None:
-    """An image of the same files gets this environment's labels: no bytes."""
-    talk.say("%s: there is an image of the same files already" % env.name)
+def take_over(engine: Engine, env: Env, image: str, hashes: Tuple[str, str], command: Sequence[str]) -> None:
+    """An image of other files, or of the same for another name, gets this environment's labels: no bytes."""
     config = image_config(engine, image)
     kept = {key: (config.get("Labels") or {}).get(key, "") for key in ("pydock.python", "pydock.packages")}
     engine.change("create", "--name", env.temporary, "--pull", "never", image)
-    engine.change(*commit_argv(env.temporary, env.temporary_tag, config, {**labels_for(env, env.hashes(), command), **kept}))
+    engine.change(*commit_argv(env.temporary, env.temporary_tag, config, {**labels_for(env, hashes, command), **kept}))
     engine.drop("rm", "-f", env.temporary)
 
 
@@ -2047,9 +2053,85 @@ def ready_image(session: Session, env: Env) -> Dict[str, Any]:
     return {"Id": id_, "User": user, "WorkingDir": home}
 
 
+def is_frozen(env: Env) -> bool:
+    """By the mode bits of the files: access(2) would let root write."""
+    try:
+        return not any(os.stat(env.path(file)).st_mode & 0o222 for file in ("dockerfile", "requirements.txt"))
+    except OSError:
+        return False
+
+
+def check_frozen(env: Env) -> None:
+    if is_frozen(env):
+        raise PydockError("%s is frozen" % env.name, "pydock unfreeze %s" % env.title)
+
+
+def is_label(tag: str) -> bool:
+    """Whether a tag is one that `snapshot` gave."""
+    return not tag.isdigit() and tag != "latest" and not tag.startswith("tmp-")
+
+
+def state_numbers(images: Dict[str, Image]) -> List[int]:
+    """The numbers of the states, newest first."""
+    return sorted((int(tag) for tag in images if tag.isdigit()), reverse=True)
+
+
+def restore(session: Session, env: Env, images: Dict[str, Image], image: Image, command: Sequence[str]) -> None:
+    """Makes an older state the present one, as a new one: image and files, nothing rebuilt. The image is there before the first
+    file is written, and the tag moves when both are."""
+    engine, latest, before = session.engine, images["latest"], env.hashes()
+    hashes = (image.labels["pydock.dockerfile"], image.labels["pydock.requirements"])
+    try:
+        engine.change("create", "--name", env.temporary, "--pull", "never", "%s:%s" % (env.repo, image.tag))
+        texts, wheels = fetch_files(engine, env, wheels=True, dockerfile=True)
+        if not talk.dry_run and tuple(sha256(texts.get(file, "").encode(errors="surrogateescape")) for file in ("dockerfile", "requirements.txt")) != hashes:
+            raise PydockError("state %s of %s does not hold the files that it was made of" % (image.tag, env.name),
+                              "its dockerfile lacks COPY dockerfile /opt/pydock/" if "dockerfile" not in texts else "pydock history %s" % env.title)
+        kept = {key: image.labels.get(key, "") for key in ("pydock.python", "pydock.packages")}
+        engine.change(*commit_argv(env.temporary, env.temporary_tag, image.config, {**labels_for(env, hashes, command), **kept}))
+        keep_edits(env, latest, texts)
+        if texts and texts["dockerfile"] != env.read("dockerfile"):
+            env.write("dockerfile", texts["dockerfile"])
+        if texts:
+            keep_files(env, texts["requirements.txt"], wheels)
+        promote(engine, env, images)
+    except BaseException:
+        remove_half_written(env)
+        if env.hashes() == before:  # else the next command finishes it
+            engine.drop("rmi", env.temporary_tag)
+        raise
+    finally:
+        engine.drop("rm", "-f", env.temporary)
+
+
+def restore_requirements(engine: Engine, env: Env, image: Image) -> None:
+    try:
+        engine.change("create", "--name", env.temporary, "--pull", "never", "%s:%s" % (env.repo, image.tag))
+        texts, wheels = fetch_files(engine, env, wheels=True)
+        keep_files(env, texts["requirements.txt"], wheels)
+    finally:
+        engine.drop("rm", "-f", env.temporary)
+
+
+def keep_edits(env: Env, latest: Image, texts: Dict[str, str]) -> None:
+    """Copies of what a person wrote and no state holds, beside the files that are about to be replaced."""
+    for file, text in texts.items():
+        present = env.read(file)
+        if present == text or sha256(present.encode(errors="surrogateescape")) == latest.labels.get("pydock." + file.split(".")[0]):
+            continue
+        copy = number = file + ".orig"
+        count = 1
+        while os.path.exists(env.path(copy)) and env.read(copy) != present:
+            count += 1
+            copy = "%s%d" % (number, count)
+        env.write(copy, present)
+        talk.say("%s was edited and not built; it is kept as %s" % (file, env.path(copy)))
+
+
 def change_packages(session: Session, env: Env, change: Change, command: Sequence[str]) -> Dict[str, str]:
     """install, uninstall, update (design: changing). Returns what became different, name to version ('' for removed)."""
     engine = session.engine
+    check_frozen(env)
     with Lock(env.folder, env.name):
         images = recover(engine, env)
         latest = images.get("latest")
@@ -2121,7 +2203,8 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
     except EngineError as error:
         error.show()
         raise change_error(env, change, error) from None
-    text, wheels = fetch_files(engine, env, bool(change.mounts))
+    texts, wheels = fetch_files(engine, env, bool(change.mounts))
+    text = texts.get("requirements.txt")
     blank = extra_variables(engine, env.temporary, config)
     requirements = sha256(text.encode(errors="surrogateescape")) if text is not None else Shell(
         "$(sha256sum < %s | cut -c1-64)" % shell_join([env.path("requirements.txt")]))
@@ -2161,32 +2244,34 @@ def change_error(env: Env, change: Change, error: EngineError) -> PydockError:
     return PydockError("cannot %s %s in %s: what failed is above" % (change.verb, " ".join(change.asked or change.gone) or "that", env.name))
 
 
-def fetch_files(engine: Engine, env: Env, mounts: bool) -> Tuple[Optional[str], List[str]]:
-    """The container's requirements.txt, as text, and the names of its wheels, which lie as `wheels/.NAME` then. One
-    stream, one call."""
+def fetch_files(engine: Engine, env: Env, wheels: bool, dockerfile: bool = False) -> Tuple[Dict[str, str], List[str]]:
+    """What lies in the container's /opt/pydock: the texts of its files by name (none under --dry-run), and the names of its
+    wheels, which lie as `wheels/.NAME` then. One stream, one call."""
     import shutil
     import tarfile
 
     argv = ["cp", env.temporary + ":/opt/pydock/.", "-"]
     if talk.dry_run:
-        talk.script(shell_join(engine.command(["cp", env.temporary + ":/opt/pydock/requirements.txt", env.path("requirements.txt")])))
-        if mounts:
+        for file in ["requirements.txt"] + ["dockerfile"] * dockerfile:
+            talk.script(shell_join(engine.command(["cp", "%s:/opt/pydock/%s" % (env.temporary, file), env.path(file)])))
+        if wheels:
             make_folder(env.path("wheels"))
             talk.script("%s | tar -x -C %s --wildcards '*.whl'" % (shell_join(engine.command(argv)), shell_join([env.path("wheels")])))
-        return None, []
+        return {}, []
     process = engine.start(argv)
-    text, wheels = None, []
+    texts: Dict[str, str] = {}
+    found = []
     try:
         with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
             for member in archive:
                 name, stream = os.path.basename(member.name), archive.extractfile(member) if member.isfile() else None
-                if stream and name == "requirements.txt":
-                    text = stream.read().decode(errors="surrogateescape")
+                if stream and name in ("dockerfile", "requirements.txt"):
+                    texts[name] = stream.read().decode(errors="surrogateescape")
                 elif stream and name.endswith(".whl"):
                     make_folder(env.path("wheels"))
                     with open(env.path("wheels/." + name), "wb") as wheel:
                         shutil.copyfileobj(stream, wheel)
-                    wheels.append(name)
+                    found.append(name)
         engine.finish(process)
     except (tarfile.TarError, OSError) as error:
         engine.end(process)
@@ -2194,10 +2279,10 @@ def fetch_files(engine: Engine, env: Env, mounts: bool) -> Tuple[Optional[str], 
     except BaseException:
         engine.end(process)
         raise
-    if process.returncode or text is None:
+    if process.returncode or "requirements.txt" not in texts:
         engine.diagnose()
         raise EngineError("%s cp failed" % engine.program[-1])
-    return text, wheels
+    return texts, found
 
 
 def extra_variables(engine: Engine, container: str, config: Dict[str, Any]) -> List[str]:
@@ -2769,7 +2854,12 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
     image = args.image or session.settings["image"]
     text = render_dockerfile(checked("image", image, "--image"), version, [checked_apt(p) for p in args.apt], checked_user(args.user))
     compose = compose_of(session, env, args)
-    create(session, env, {"dockerfile": text, "requirements.txt": "", **compose}, change, args)
+    packages = change if change.words or change.mounts else None
+    if args.no_build and packages:
+        raise PydockError("packages are installed into an image, which --no-build leaves out", "write them into requirements.txt")
+    old = {} if args.no_build else before_create(session, env, text)
+    create(session, env, {"dockerfile": text, "requirements.txt": "", **compose}, "",
+           None if args.no_build else lambda: build_new(session, env, packages, args.line), old)
     python = "Python " + base_of(text)[1] if base_of(text)[1] else base_of(text)[0]
     report(env, "created %s (%s)%s" % (env.name, python, " in " + env.folder if env.place.mode == "local" else ""),
            "pydock %s %s" % ("build" if args.no_build else "shell", env.title))
@@ -2810,10 +2900,12 @@ def before_create(session: Session, env: Env, dockerfile: str) -> Dict[str, Imag
     return images
 
 
-def create(session: Session, env: Env, files: Dict[str, str], change: Change, args: argparse.Namespace) -> None:
-    """Everything is made in a hidden folder beside the final one, which it becomes by one rename."""
-    engine, no_build = session.engine, args.no_build
-    old = {} if no_build else before_create(session, env, files["dockerfile"])
+def create(session: Session, env: Env, files: Dict[str, str], wheels: str, make: Optional[Callable[[], object]], old: Dict[str, Image]) -> None:
+    """Everything is made in a hidden folder beside the final one, which it becomes by one rename. `make` makes the image as the
+    temporary tag; `wheels` is a folder to copy; `old` are the images of an environment of this name whose folder is gone."""
+    import shutil
+
+    engine = session.engine
     made = make_folder(env.place.envs)
     if not talk.dry_run:
         env.folder = os.path.join(os.path.realpath(env.place.envs), env.name)
@@ -2823,20 +2915,21 @@ def create(session: Session, env: Env, files: Dict[str, str], change: Change, ar
         with Lock(env.work, env.name):
             for file, text in files.items():
                 env.write(file, text)
-            packages = bool(change.words or change.mounts)
-            if not no_build:
-                build_new(session, env, change if packages else None, args.line)
-            elif packages:
-                raise PydockError("packages are installed into an image, which --no-build leaves out", "write them into requirements.txt")
+            if os.path.isdir(wheels) and talk.dry_run:
+                talk.script(shell_join(["cp", "-R", wheels, env.path("wheels")]))
+            elif os.path.isdir(wheels):
+                shutil.copytree(wheels, env.path("wheels"))
+            if make:
+                make()
             rename_new(env)
             env.work = env.folder
-            if not no_build:
+            if make:
                 for tag in old:
                     engine.drop("rmi", "%s:%s" % (env.repo, tag))
                 promote(engine, env, {})
     except BaseException:
         if not talk.dry_run:
-            undo_create(engine, env, made, no_build)
+            undo_create(engine, env, made, not make)
         raise
 
 
@@ -2974,13 +3067,14 @@ def list_row(env: Env, image: Optional[Image]) -> Dict[str, Any]:
         image = None
     row = image_row(image, env.name, env.place.mode, env.folder, "missing" if not image else "ready" if image.made_of(hashes) else "stale")
     row["python"] = row["python"] or version
+    row["frozen"] = is_frozen(env)
     return row
 
 
 def image_row(image: Optional[Image], name: str, mode: str, path: str, state: str) -> Dict[str, Any]:
     return {"name": name, "mode": mode, "path": path, "python": image.labels.get("pydock.python", "") if image else "",
             "image": image.tag if image else None, "id": image.id.split(":")[-1][:12] if image else None,
-            "size": image.size if image else None, "created": image.created if image else None, "state": state}
+            "size": image.size if image else None, "created": image.created if image else None, "state": state, "frozen": False}
 
 
 def print_table(rows: Sequence[Dict[str, Any]]) -> None:
@@ -2991,7 +3085,7 @@ def print_table(rows: Sequence[Dict[str, Any]]) -> None:
     for row in rows:
         path = "~" + row["path"][len(home):] if row["path"].startswith(home + "/") else row["path"]
         running = " ".join([human_age(age_of(row["running"])), *row["ports"]]) if row["running"] else ""
-        lines.append([row["name"] + (" *" if row["active"] else ""), row["mode"], row["python"] or "?", row["state"], row["id"] or "-",
+        lines.append([row["name"] + (" *" if row["active"] else ""), row["mode"], row["python"] or "?", row["state"] + (", frozen" if row["frozen"] else ""), row["id"] or "-",
                       human_size(row["size"]) if row["size"] is not None else "-", human_age(age_of(row["created"])) if row["created"] else "-", running, path])
     widths = [max(len(line[i]) for line in lines) for i in range(9)]
     columns = [i for i in range(9) if i != 7 or any(row["running"] for row in rows)]
@@ -3010,6 +3104,7 @@ def print_table(rows: Sequence[Dict[str, Any]]) -> None:
 def cmd_build(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     env.hashes()
+    check_frozen(env)
     sweep(session)
     with Lock(env.folder, env.name):
         images = recover(session.engine, env)
@@ -3020,10 +3115,32 @@ def cmd_build(session: Session, args: argparse.Namespace) -> int:
     return 0
 
 
+def cmd_clone(session: Session, args: argparse.Namespace) -> int:
+    """A copy of an environment, here or from the other mode: its files, and its image under labels of its own."""
+    env = Env(session.place, args.new, session.settings["prefix"])
+    if env.exists():
+        raise PydockError("the environment '%s' is there already, in %s" % (env.name, env.folder), "another name, or: pydock delete %s" % env.title)
+    source = session.env(args.name, other=True)
+    config = ready_image(session, source)
+    files = {file: source.read(file) for file in ("dockerfile", "requirements.txt")}
+    if has_compose(source):
+        files[COMPOSE] = re.sub(r"(?m)^( +)%s:( *)$" % re.escape(source.name), r"\1%s:\2" % env.name, source.read(COMPOSE))
+    image = find_image(session.engine, config["Id"])
+    if not image:
+        raise PydockError("the image %s has vanished" % source.latest)
+    old = images_of(session.engine, env)
+    check_owner(env, old)
+    hashes = (image.labels.get("pydock.dockerfile", ""), image.labels.get("pydock.requirements", ""))
+    create(session, env, files, source.path("wheels"), lambda: take_over(session.engine, env, config["Id"], hashes, args.line), old)
+    report(env, "cloned %s to %s" % (source.name, env.name), "pydock shell %s" % env.title)
+    return 0
+
+
 def cmd_delete(session: Session, args: argparse.Namespace) -> int:
     envs = [session.env(name) for name in dict.fromkeys(args.names)]
     engine = session.engine
     for env in envs:
+        check_frozen(env)
         check_owner(env, {tag: image for tag, image in images_of(engine, env).items() if image.labels.get("pydock.folder")})
         in_use(engine, env, args.force)
     if not args.yes and not talk.dry_run:
@@ -3582,6 +3699,120 @@ def finish_change(session: Session, env: Env, change: Change, command: Sequence[
     return 0
 
 
+def cmd_history(session: Session, args: argparse.Namespace) -> int:
+    import json
+
+    env = session.env(args.name)
+    images = images_of(session.engine, env)
+    rows = state_rows(images)
+    if args.json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    lines = [["STATE", "WHEN", "SIZE", "COMMAND", "PACKAGES"]]
+    for row in rows:
+        names = " ".join([str(row["state"]), *row["labels"]]) + (" *" if row["present"] else "")
+        packages = ["+%s %s" % pair for pair in row["added"].items()] + ["-" + name for name in row["removed"]]
+        packages += ["%s %s→%s" % (name, *versions) for name, versions in row["changed"].items()]
+        shown = ", ".join(packages[:6]) + (" and %d more" % (len(packages) - 6) if len(packages) > 6 else "")
+        lines.append([names, human_age(age_of(row["time"])) + " ago" if row["time"] else "-", "+" + human_size(row["bytes"]), "pydock " + row["command"], shown])
+    widths = [max(len(line[i]) for line in lines) for i in range(5)]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+    if "latest" in images and not images["latest"].made_of(env.hashes()):
+        talk.say("%s was edited since; next: pydock build %s" % (env.name, env.title))
+    return 0
+
+
+def state_rows(images: Dict[str, Image]) -> List[Dict[str, Any]]:
+    """What `history` shows, oldest first: each state against the one before; its bytes against what it stands on."""
+    rows: List[Dict[str, Any]] = []
+    before: Dict[str, str] = {}
+    numbers = state_numbers(images)[::-1]
+    for at, number in enumerate(numbers):
+        image = images[str(number)]
+        packages = image.packages()
+        below = [images[str(n)] for n in numbers[:at] if images[str(n)].layers == image.layers[:len(images[str(n)].layers)]]
+        rows.append({
+            "state": number, "labels": sorted(tag for tag in images if is_label(tag) and images[tag].id == image.id),
+            "present": "latest" in images and images["latest"].id == image.id, "time": image.labels.get("pydock.time", ""),
+            "command": unquote(image.labels.get("pydock.command", "")), "id": image.id.split(":")[-1][:12],
+            "bytes": image.size - max([other.size for other in below] + [0]),
+            "added": {name: version for name, version in packages.items() if name not in before},
+            "removed": {name: version for name, version in before.items() if name not in packages},
+            "changed": {name: [before[name], version] for name, version in packages.items() if before.get(name, version) != version}})
+        before = packages
+    return rows
+
+
+def present_state(session: Session, env: Env) -> Dict[str, Image]:
+    """The images of an environment that has been built, finished or undone what died. Only under the environment's lock."""
+    images = recover(session.engine, env)
+    if "latest" not in images or not images["latest"].of(env):
+        raise PydockError("%s is not built yet" % env.name, "pydock build %s" % env.title)
+    return images
+
+
+def cmd_snapshot(session: Session, args: argparse.Namespace) -> int:
+    import time
+
+    env = session.env(args.name)
+    label = args.label or time.strftime("%Y-%m-%d-%H%M%S")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", label) or not is_label(label):
+        raise PydockError("%r is not a label" % label, "letters, digits and _ . -, not only digits, not latest")
+    with Lock(env.folder, env.name):
+        images = present_state(session, env)
+        if label in images and images[label].id != images["latest"].id:
+            raise PydockError("another state of %s has the label %s" % (env.name, label), "another label, or: docker rmi %s:%s" % (env.repo, label))
+        session.engine.change("tag", env.latest, "%s:%s" % (env.repo, label))
+        if not images["latest"].made_of(env.hashes()):
+            talk.warn("the files of %s were edited since, which is not in this state" % env.name, "pydock build %s" % env.title)
+    report(env, "%s: this state is %s" % (env.name, label), "pydock rollback %s %s" % (env.title, label))
+    return 0
+
+
+def cmd_rollback(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    check_frozen(env)
+    with Lock(env.folder, env.name):
+        images = present_state(session, env)
+        numbers = state_numbers(images)
+        if not args.state and len(numbers) < 2:
+            raise PydockError("%s has no state before this one" % env.name, "pydock history %s" % env.title)
+        state = args.state or str(numbers[1])
+        if state not in images or not (state.isdigit() or is_label(state)):
+            raise PydockError("%s has no state %s" % (env.name, state), "pydock history %s" % env.title)
+        image = images[state]
+        if image.layers == images["latest"].layers and image.made_of(env.hashes()):
+            report(env, "%s is as it was in state %s" % (env.name, state), "pydock history %s" % env.title)
+            return 0
+        restore(session, env, images, image, args.line)
+        drop_old_states(session, env)
+    follow(session, env)
+    report(env, "%s is as it was in state %s" % (env.name, state), "pydock shell %s; back again: pydock rollback %s" % (env.title, env.title))
+    return 0
+
+
+def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
+    """freeze and unfreeze."""
+    env = session.env(args.name)
+    with Lock(env.folder, env.name):
+        env.hashes()
+        umask = os.umask(0)
+        os.umask(umask)
+        for file in ("dockerfile", "requirements.txt"):
+            mode = os.stat(env.path(file)).st_mode & 0o7777
+            mode = mode & ~0o222 if args.line[0] == "freeze" else mode | 0o222 & ~umask
+            if talk.dry_run:
+                talk.script(shell_join(["chmod", "%o" % mode, env.path(file)]))
+            else:
+                os.chmod(env.path(file), mode)
+    if args.line[0] == "freeze":
+        report(env, "froze %s; its packages (pip's freeze) are in %s" % (env.name, env.path("requirements.txt")), "pydock unfreeze %s" % env.title)
+    else:
+        report(env, "%s may change again" % env.name, "pydock install %s PKG" % env.title)
+    return 0
+
+
 # ------------------------------------------------------------------------------------------------------------
 # Parser
 
@@ -3637,6 +3868,12 @@ def args_build(p: argparse.ArgumentParser) -> None:
     p.add_argument("--no-cache", action="store_true", help="as docker's")
     p.add_argument("--pull", action="store_true", help="as docker's: look for a newer base image")
     p.set_defaults(func=cmd_build)
+
+
+def args_clone(p: argparse.ArgumentParser) -> None:
+    p.add_argument("name", metavar="NAME")
+    p.add_argument("new", metavar="NEW")
+    p.set_defaults(func=cmd_clone)
 
 
 def args_delete(p: argparse.ArgumentParser) -> None:
@@ -3723,10 +3960,34 @@ def args_update(p: argparse.ArgumentParser) -> None:
     p.set_defaults(func=cmd_update)
 
 
+def args_history(p: argparse.ArgumentParser) -> None:
+    p.add_argument("name", metavar="NAME")
+    p.add_argument("--json", action="store_true", help="for programs")
+    p.set_defaults(func=cmd_history)
+
+
+def args_snapshot(p: argparse.ArgumentParser) -> None:
+    p.add_argument("name", metavar="NAME")
+    p.add_argument("label", metavar="LABEL", nargs="?", help="a docker tag; none: the time")
+    p.set_defaults(func=cmd_snapshot)
+
+
+def args_rollback(p: argparse.ArgumentParser) -> None:
+    p.add_argument("name", metavar="NAME")
+    p.add_argument("state", metavar="STATE", nargs="?", help="a number or label of `history`; none: the one before; 1: as created")
+    p.set_defaults(func=cmd_rollback)
+
+
+def args_freeze(p: argparse.ArgumentParser) -> None:
+    p.add_argument("name", metavar="NAME")
+    p.set_defaults(func=cmd_freeze)
+
+
 COMMANDS: Dict[str, Tuple[str, str, Callable[[argparse.ArgumentParser], None], str]] = {
     "create": ("environments", "NAME [VERSION] [PKG…]", args_create, "make an environment"),
     "list": ("environments", "", args_list, "show the environments"),
     "build": ("environments", "NAME", args_build, "make the image anew from its files"),
+    "clone": ("environments", "NAME NEW", args_clone, "copy one, in no time and no space"),
     "delete": ("environments", "NAME…", args_delete, "remove folder, images and containers"),
     "config": ("environments", "[KEY [VALUE]]", args_config, "show what is set and found; set one"),
     "shell": ("run", "NAME", args_shell, "open a shell"),
@@ -3739,10 +4000,15 @@ COMMANDS: Dict[str, Tuple[str, str, Callable[[argparse.ArgumentParser], None], s
     "install": ("packages", "NAME PKG…", args_install, "add packages"),
     "uninstall": ("packages", "NAME PKG…", args_uninstall, "remove packages"),
     "update": ("packages", "NAME [PKG…]", args_update, "newest versions of some or all packages"),
+    "history": ("time", "NAME", args_history, "show its states"),
+    "snapshot": ("time", "NAME [LABEL]", args_snapshot, "give the present state a label"),
+    "rollback": ("time", "NAME [STATE]", args_rollback, "go back to a state; itself a new one"),
+    "freeze": ("time", "NAME", args_freeze, "refuse every change"),
+    "unfreeze": ("time", "NAME", args_freeze, "allow changes again"),
 }
 ALIASES = {"ls": "list", "envs": "list", "rm": "delete"}
 OTHER_WORDS = {"exec": "run", "add": "install", "remove": "uninstall", "env": "list", "upgrade": "update", "sync": "build", "info": "config",
-               "new": "create", "init": "create", "enter": "shell", "destroy": "delete", "freeze": "list"}
+               "new": "create", "init": "create", "enter": "shell", "destroy": "delete", "copy": "clone", "undo": "rollback", "log": "history"}
 EVERYWHERE = {"-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global"}
 TAKE_VALUE = ("-p", "--publish", "-v", "--volume", "-e", "--env", "--env-file", "--gpus", "--network", "--platform", "-o", "--option")
 
