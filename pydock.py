@@ -486,6 +486,25 @@ if set -q _PYDOCK_LEAVE; and test $_PYDOCK_LEAVE != @LEAVE@; sh $_PYDOCK_LEAVE $
 set -e _PYDOCK_LEAVE; or true
 """
 
+# What a shell evaluates to have words completed; all of them ask `pydock completion --words`.
+COMPLETION = {"bash": r"""_pydock() {
+    local IFS=$'\n'
+    COMPREPLY=($(pydock completion --words "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+}
+complete -o default -F _pydock pydock
+""", "zsh": r"""_pydock() {
+    local -a found
+    found=("${(@f)$(pydock completion --words "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    if [[ -n $found ]]; then compadd -a found; else _files; fi
+}
+compdef _pydock pydock
+""", "fish": r"""function _pydock
+    set -l tokens (commandline -opc) (commandline -ct)
+    set -l found (pydock completion --words $tokens[2..] 2>/dev/null)
+    if set -q found[1]; printf '%s\n' $found; else; __fish_complete_path (commandline -ct); end
+end
+complete -c pydock -f -a '(_pydock)'
+"""}
 SHELLS = ("bash", "zsh", "fish", "sh")
 SHELL = ["sh", "-c", "if command -v bash >/dev/null; then exec bash; fi; exec sh"]
 
@@ -3813,6 +3832,46 @@ def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
     return 0
 
 
+def cmd_completion(session: Session, args: argparse.Namespace) -> int:
+    print(COMPLETION[args.shell], end="")
+    return 0
+
+
+def complete(words: Sequence[str]) -> List[str]:
+    """What may stand for the last of the words, which is begun; nothing where it is a file, or anything."""
+    *before, last = words or [""]
+    at = next((i for i, word in enumerate(before) if not word.startswith("-")), None)
+    if at is None:
+        return [word for word in [*COMMANDS, *(sorted(EVERYWHERE) if last.startswith("-") else [])] if word.startswith(last)]
+    name = ALIASES.get(before[at], before[at])
+    if name not in COMMANDS or name == "run" and len([word for word in before[at + 1:] if not word.startswith("-")]) and "--" not in last:
+        return []
+    actions = make_parser(name)._actions
+    known = {option: action for action in actions for option in action.option_strings}
+    if before[-1] in known and known[before[-1]].nargs != 0:
+        found = list(known[before[-1]].choices or [])
+    elif last.startswith("-"):
+        found = [option for option in known if option.startswith("--")]
+    else:
+        values = [word for i, word in enumerate(before[at + 1:], at + 1) if not word.startswith("-") and not (before[i - 1] in known and known[before[i - 1]].nargs != 0)]
+        found = complete_value(name, values, "local" if "--local" in before else "global" if "--global" in before else None)
+    return [word for word in found if word.startswith(last)]
+
+
+def complete_value(name: str, values: Sequence[str], mode: Optional[str]) -> List[str]:
+    """What may stand at an argument of a command, after these."""
+    kinds = COMMANDS[name][1].replace("[", "").replace("]", "").split()
+    kind = kinds[min(len(values), len(kinds) - 1)] if kinds and (len(values) < len(kinds) or kinds[-1].endswith("…")) else ""
+    place = find_place(mode)
+    if kind in ("NAME", "NAME…") and name != "create":
+        return place.names()
+    if kind == "STATE":
+        env = Env(place, values[0], Settings(place)["prefix"])
+        tags = Settings(place).engine().ask("image", "ls", "--format", "{{.Tag}}", env.repo) or ""
+        return [tag for tag in tags.split() if tag.isdigit() or is_label(tag)]
+    return {"KEY": list(SETTINGS), "SHELL": list(COMPLETION)}.get(kind, [])
+
+
 # ------------------------------------------------------------------------------------------------------------
 # Parser
 
@@ -3983,6 +4042,11 @@ def args_freeze(p: argparse.ArgumentParser) -> None:
     p.set_defaults(func=cmd_freeze)
 
 
+def args_completion(p: argparse.ArgumentParser) -> None:
+    p.add_argument("shell", metavar="SHELL", choices=tuple(COMPLETION), help="bash, zsh or fish")
+    p.set_defaults(func=cmd_completion)
+
+
 COMMANDS: Dict[str, Tuple[str, str, Callable[[argparse.ArgumentParser], None], str]] = {
     "create": ("environments", "NAME [VERSION] [PKG…]", args_create, "make an environment"),
     "list": ("environments", "", args_list, "show the environments"),
@@ -4005,6 +4069,7 @@ COMMANDS: Dict[str, Tuple[str, str, Callable[[argparse.ArgumentParser], None], s
     "rollback": ("time", "NAME [STATE]", args_rollback, "go back to a state; itself a new one"),
     "freeze": ("time", "NAME", args_freeze, "refuse every change"),
     "unfreeze": ("time", "NAME", args_freeze, "allow changes again"),
+    "completion": ("share, care", "SHELL", args_completion, "print what completes pydock's words in a shell"),
 }
 ALIASES = {"ls": "list", "envs": "list", "rm": "delete"}
 OTHER_WORDS = {"exec": "run", "add": "install", "remove": "uninstall", "env": "list", "upgrade": "update", "sync": "build", "info": "config",
@@ -4197,6 +4262,9 @@ def main(argv: Optional[List[str]] = None) -> int:
         return flushed(0)
     prepare()
     try:
+        if argv[:2] == ["completion", "--words"]:
+            print("\n".join(complete(argv[2:])))
+            return flushed(0)
         args = parse(argv)
         talk.quiet, talk.verbose, talk.dry_run = args.quiet, args.verbose, args.dry_run
         session = Session(find_place(args.mode), args.line)
