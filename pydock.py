@@ -1469,10 +1469,10 @@ def settings_sh() -> str:
 
 
 def build_argv(builder: str, tag: str, context: str, labels: Dict[str, str], args: Dict[str, str], proxies: Sequence[str],
-               secret: str, no_cache: bool, pull: bool) -> List[str]:
-    """`docker build`; the classic builder reads its dockerfile from stdin. Proxies are named without a value, which the
+               secret: str, no_cache: bool, pull: bool, stdin: bool) -> List[str]:
+    """`docker build`; with the dockerfile of the context, or another text from stdin. Proxies are named without a value, which the
     engine's client takes from its own environment and the engine keeps out of the history."""
-    argv = ["build", "-t", tag, "-f", "-" if builder == "classic" else os.path.join(context, "dockerfile")]
+    argv = ["build", "-t", tag, "-f", "-" if stdin else os.path.join(context, "dockerfile")]
     argv += ["--load"] if builder == "buildx" else ["--force-rm"] if builder == "classic" else []
     argv += ["--no-cache"] if no_cache else []
     argv += ["--pull"] if pull else []
@@ -1921,23 +1921,26 @@ class Secret:
             os.unlink(self.file)
 
 
-def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_cache: bool, pull: bool) -> None:
-    """`docker build` of the environment's folder, by whatever builder there is."""
+def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_cache: bool, pull: bool, again: bool = False) -> None:
+    """`docker build` of the environment's folder, by whatever builder there is. `again`: every step anew, but with the cache of
+    downloads, which --no-cache would empty: an ARG that no step has seen yet."""
     engine, dockerfile = session.engine, env.read("dockerfile")
     builder = engine.builder()
     args = build_args(dockerfile, session.settings, session.engine.root_is_caller())
     proxies = [name for name in PROXIES if os.environ.get(name)]
     environ = ["DOCKER_BUILDKIT=1"] if builder == "buildkit" else ["DOCKER_BUILDKIT=0"] if builder == "classic" else []
     text = None
+    if again:
+        text = re.sub(r"(?mi)^(FROM\s.*)$", r"\1\nARG PYDOCK_AGAIN=%s" % env.id, dockerfile)
     if builder == "classic":
-        text, labels = classic_dockerfile(dockerfile, labels), {}
+        text, labels = classic_dockerfile(text or dockerfile, labels), {}
         refuse_credentials(env.read("requirements.txt"))
     with Secret(engine) as secret, BuildLock(alone=False):
-        argv = build_argv(builder, tag, env.work, labels, args, proxies, "" if builder == "classic" else secret.path, no_cache, pull)
+        argv = build_argv(builder, tag, env.work, labels, args, proxies, "" if builder == "classic" else secret.path, no_cache, pull, text is not None)
         talk.say("building the image of %s" % env.name)
         for attempt in range(6):
             try:
-                engine.change(*argv, data=text, show=True, see=talk.verbose or not text and sys.stderr.isatty(), environ=environ)
+                engine.change(*argv, data=text, show=True, see=talk.verbose or builder != "classic" and sys.stderr.isatty(), environ=environ)
                 break
             except EngineError as error:
                 # The old builder stumbles where somebody removes the last image of steps that it was about to reuse: its last
@@ -2849,6 +2852,62 @@ def linked(folder: str) -> List[str]:
 def is_program(path: str) -> bool:
     """Whether a file is a program that pydock wrote."""
     return host_file(path).startswith("#!/bin/sh\n# pydock: ")
+
+
+def tree_of(engine: Engine, env: Env, image: str) -> Dict[str, str]:
+    """The environment as it lies in an image: a line for each path of /opt/venv, by path: type, mode, owner (`user` for the
+    image's own), and link target or SHA-256. Without byte code, times, and what installers note of their caches. Streamed."""
+    import tarfile
+
+    found: Dict[str, str] = {}
+    container = "%s--tmp-%s" % (env.repo, os.urandom(4).hex())
+    user = (image_config(engine, image).get("User") or "0").split(":")[0]
+    engine.change("create", "--name", container, "--pull", "never", image)
+    try:
+        process = engine.start(["cp", container + ":/opt/venv", "-"])
+        try:
+            with tarfile.open(fileobj=process.stdout, mode="r|", bufsize=1 << 20) as archive:
+                for member in archive:
+                    path = member.name.partition("/")[2]
+                    if not path.endswith(".pyc") and os.path.basename(path) not in ("__pycache__", "uv_cache.json"):
+                        owner = "user" if str(member.uid) == user else str(member.uid)
+                        found[path] = "%s %o %s %s" % (member.type.decode(), member.mode & 0o7777, owner, content_of(archive, member, found))
+            engine.finish(process)
+        except (tarfile.TarError, OSError) as error:
+            engine.end(process)
+            raise PydockError("cannot read the image %s: %s" % (image, error)) from None
+        except BaseException:
+            engine.end(process)
+            raise
+        if process.returncode:
+            raise EngineError("%s cp failed" % engine.program[-1])
+    finally:
+        engine.drop("rm", "-f", container)
+    return found
+
+
+def content_of(archive: Any, member: Any, found: Dict[str, str]) -> str:
+    """What tells a file's content: a digest, the target of a link."""
+    import hashlib
+
+    if member.issym():
+        return str(member.linkname)
+    if member.islnk():
+        return found.get(member.linkname.partition("/")[2], "").rpartition(" ")[2]
+    stream = archive.extractfile(member)
+    if not stream:
+        return "-"
+    data = stream.read()
+    if member.name.endswith(".dist-info/RECORD"):
+        data = b"".join(line for line in data.splitlines(True) if b"uv_cache.json," not in line and b".pyc," not in line)
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_of(tree: Dict[str, str]) -> str:
+    import hashlib
+
+    lines = "".join("%s %s\n" % (quote(path), tree[path]) for path in sorted(tree))
+    return "sha256:" + hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -3832,6 +3891,39 @@ def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
     return 0
 
 
+def cmd_digest(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    print(digest_of(tree_of(session.engine, env, ready_image(session, env)["Id"])))
+    return 0
+
+
+def cmd_verify(session: Session, args: argparse.Namespace) -> int:
+    """Builds the environment again beside the present one, and compares."""
+    env = session.env(args.name)
+    against, expected = "its present image", None
+    digest = args.against if re.fullmatch("sha256:[0-9a-f]{64}", args.against or "") else ""
+    if not digest:
+        other = session.env(args.against) if args.against else env
+        against = "the image of %s" % other.name if args.against else against
+        expected = tree_of(session.engine, other, ready_image(session, other)["Id"])
+    try:
+        run_build(session, env, env.temporary_tag, {}, False, False, again=True)
+        tree = tree_of(session.engine, env, env.temporary_tag)
+    except EngineError as error:
+        error.show()
+        raise PydockError("cannot build %s again: what failed is above" % env.name, build_hint(env)) from None
+    finally:
+        session.engine.drop("rmi", env.temporary_tag)
+    if digest_of(tree) == (digest or digest_of(expected or {})):
+        talk.say("%s, built again, is %s" % (env.name, digest or "equal to " + against))
+        return 0
+    for path in sorted(set(tree) | set(expected or tree)):
+        if expected is not None and tree.get(path) != expected.get(path):
+            print("%s %s" % ("-" if path not in tree else "+" if path not in expected else "~", path))
+    raise PydockError("%s, built again, is not %s" % (env.name, digest or "equal to " + against),
+                      "only a locked environment comes out the same: pydock lock %s" % env.title if "--hash" not in env.read("requirements.txt") else "")
+
+
 def cmd_completion(session: Session, args: argparse.Namespace) -> int:
     print(COMPLETION[args.shell], end="")
     return 0
@@ -4042,6 +4134,17 @@ def args_freeze(p: argparse.ArgumentParser) -> None:
     p.set_defaults(func=cmd_freeze)
 
 
+def args_digest(p: argparse.ArgumentParser) -> None:
+    p.add_argument("name", metavar="NAME")
+    p.set_defaults(func=cmd_digest)
+
+
+def args_verify(p: argparse.ArgumentParser) -> None:
+    p.add_argument("name", metavar="NAME")
+    p.add_argument("--against", metavar="DIGEST|NAME", help="instead of its present image")
+    p.set_defaults(func=cmd_verify)
+
+
 def args_completion(p: argparse.ArgumentParser) -> None:
     p.add_argument("shell", metavar="SHELL", choices=tuple(COMPLETION), help="bash, zsh or fish")
     p.set_defaults(func=cmd_completion)
@@ -4069,6 +4172,8 @@ COMMANDS: Dict[str, Tuple[str, str, Callable[[argparse.ArgumentParser], None], s
     "rollback": ("time", "NAME [STATE]", args_rollback, "go back to a state; itself a new one"),
     "freeze": ("time", "NAME", args_freeze, "refuse every change"),
     "unfreeze": ("time", "NAME", args_freeze, "allow changes again"),
+    "digest": ("trust", "NAME", args_digest, "print a digest of what is installed, the same wherever that is the same"),
+    "verify": ("trust", "NAME", args_verify, "build it again from its files, and compare"),
     "completion": ("share, care", "SHELL", args_completion, "print what completes pydock's words in a shell"),
 }
 ALIASES = {"ls": "list", "envs": "list", "rm": "delete"}
