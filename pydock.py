@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     import subprocess
-    from typing import IO, Any, Callable, Dict, Iterator, List, NoReturn, Optional, Sequence, Tuple
+    from typing import IO, Any, Callable, Dict, Iterator, List, NoReturn, Optional, Sequence, Tuple, Union
 
 __version__ = "0.1.0"
 
@@ -47,6 +47,7 @@ READY = "\n".join(["{{.Id}}", "{{.Config.User}}", "{{.Config.WorkingDir}}", *('{
                                                               ("folder", "dockerfile", "requirements"))])  # what `run` asks of an image
 DETACH_KEYS = ("--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_")  # the default takes Ctrl-P away
 COMPOSE = "docker-compose.yml"
+STANDARD = ("dockerfile", "requirements.txt", COMPOSE)
 CACHE = "pydock-cache"  # the volume of downloads, one for all: packages are installed by root, whoever asks
 
 # One line of shell for each thing that an installer must be told, shared by the dockerfile and `install`.
@@ -114,7 +115,7 @@ services:
 TEMPLATE_ARGS = {"REPOSITORY": "", "USERNAME": "user", "USER_UID": "1000", "USER_GID": "1000", "INSTALLER": "uv"}
 
 # What runs in the container of install, uninstall and update; the arguments come as "$@", the settings before it.
-# 41 tells that the packages do not fit together. Options are those of requirements.txt, without --require-hashes.
+# 41 tells that the packages do not fit together, 42 that one cannot be locked. Options are those of requirements.txt, without --require-hashes.
 CHANGE_SH = r"""set -e; umask 022; cd /opt/pydock
 """ + FETCH_SH + r"""
 verb=$1; again=; shift
@@ -138,16 +139,26 @@ for source in /dev/shm/src/*/*; do  # what is no wheel is made one, from a copy:
     for wheel in /tmp/pydock/wheels/*.whl; do cp "$wheel" .; set -- "$@" "/opt/pydock/wheels/${wheel##*/}$extras"; again="$again ./${wheel##*/}"; done
     rm -rf /tmp/pydock
 done
-$pip "$verb" "$@" </dev/null >&2
+if [ $verb != lock ]; then $pip "$verb" "$@" </dev/null >&2; fi
 if [ -n "$again" ] && [ "$pip" = pip ]; then pip install -q --force-reinstall --no-deps $again </dev/null >&2; fi  # of the same version, perhaps
 if [ $fits = yes ] && ! $pip check </dev/null >/dev/shm/check 2>&1; then cat /dev/shm/check >&2; exit 41; fi
 """ + FINISH_SH
 
+# Makes an image's user OLD another one, as the dockerfile does it.
+USER_SH = r"""set -e
+sed -i -e "1i $USERNAME:x:$USER_UID:$USER_GID::/home/$USERNAME:/bin/sh" -e "/^$USERNAME:/d" -e "/^$OLD:/d" /etc/passwd
+sed -i -e "1i $USERNAME:x:$USER_GID:" -e "/^$USERNAME:/d" -e "/^$OLD:/d" /etc/group
+if [ $OLD != $USERNAME ] && [ -d /home/$OLD ]; then rm -rf /home/$USERNAME; mv /home/$OLD /home/$USERNAME; fi
+mkdir -p /home/$USERNAME
+find /home/$USERNAME /opt/venv \( ! -user $USER_UID -o ! -group $USER_GID \) -exec chown -h $USER_UID:$USER_GID {} +
+"""
+
 # The freeze, by the environment's own Python: merges what is installed into /opt/pydock/requirements.txt and
 # prints the version and the packages for the labels. argv: a JSON object with `folder`, `gone` (names uninstalled), `asked` (names installed),
-# `options` (lines to add) and `write`.
+# `options` (lines to add), `write` and `lock` (give each line the hashes of all files of its version, as its index lists them; those
+# that pip would take, where there is no uv: pip lists none). Then argv has uv, or nothing.
 FREEZE_PY = r'''
-import json, os, re, sys
+import hashlib, json, os, re, subprocess, sys, tempfile
 from importlib import metadata
 from urllib.parse import quote, unquote
 job = json.loads(sys.argv[1])
@@ -193,9 +204,74 @@ def merged(line, name, pin):
         return line
     return pin + ("; " + marker if marker else "") + (" " + comment if comment else "") + "\n"
 
+def joined(text):  # lines, where a backslash ends none
+    return re.findall(r"(?:[^\n]*\\\n)*[^\n]*\n|[^\n]+$", text)
+
+def sha256(path):
+    with open(path, "rb") as f:
+        return "--hash=sha256:" + hashlib.sha256(f.read()).hexdigest()
+
+def call(*argv):
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    if done.returncode:
+        sys.exit(1)
+    return done.stdout.decode()
+
+def hashes(specs, options):  # by name, one spec for each
+    folder = tempfile.mkdtemp()
+    source = os.path.join(folder, "requirements.in")
+    if sys.argv[2]:
+        with open(source, "w", **exact) as f:
+            f.write("".join(options) + "".join(spec + "\n" for spec in specs.values()))
+        text = call(sys.argv[2], "pip", "compile", "-q", "--universal", "--no-deps", "--no-header", "--no-annotate", "--generate-hashes", source)
+        return {name_of(line): sorted(set(re.findall(r"--hash=\S+", line))) for line in joined(text)}
+    found = {}
+    for name, spec in specs.items():
+        with open(source, "w", **exact) as f:
+            f.write("".join(options) + spec + "\n")
+        files = os.path.join(folder, name)
+        call("pip", "download", "-q", "--no-deps", "-d", files, "-r", source)
+        found[name] = [sha256(os.path.join(files, file)) for file in os.listdir(files)]
+    return found
+
+def locked(kept):
+    options = [line for name, line in kept if line.lstrip().startswith("-") and not line.lstrip().startswith("--require-hashes")]
+    todo, lines = [], []
+    for at, (name, line) in enumerate(kept):
+        spec, marker, comment = split(line)
+        lines.append(line)
+        if not name_of(line) or "--hash" in line:
+            continue
+        if re.search(r"@\s*[a-z]+\+", spec):
+            print("pydock: there is no hash of what comes from a repository: " + spec, file=sys.stderr)
+            sys.exit(42)
+        if spec.startswith("./wheels/"):
+            lines[at] = render(spec, marker, comment, [sha256(spec[len("./wheels/"):])])
+        elif "==" in spec or "@" in spec:
+            todo.append((at, name_of(line), spec, marker, comment))
+        else:
+            print("pydock: no version of it is known here, and so no hash: " + line.strip(), file=sys.stderr)
+    few = []
+    while todo:
+        batch = {name: (at, spec, marker, comment) for at, name, spec, marker, comment in reversed(todo)}
+        todo = [item for item in todo if batch[item[1]][0] != item[0]]
+        found = hashes({name: item[1] for name, item in batch.items()}, options)
+        for name, (at, spec, marker, comment) in batch.items():
+            if not found.get(name):
+                sys.exit("pydock: the index gives no hash of " + spec)
+            few += [spec] * (len(found[name]) == 1)
+            lines[at] = render(spec, marker, comment, found[name])
+    if few:
+        print("pydock: only one file is known of these, which has to fit wherever the lock is to hold: " + ", ".join(few), file=sys.stderr)
+    return ["" if line.strip() == "--require-hashes" else line for line in lines]
+
+def render(spec, marker, comment, hashes):
+    text = " \\\n    ".join([spec + ("; " + marker if marker else "")] + hashes)
+    return text + (" " + comment if comment else "") + "\n"
+
 exact = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 with open(path, **exact) as f:
-    lines = re.findall(r"(?:[^\n]*\\\n)*[^\n]*\n|[^\n]+$", f.read())
+    lines = joined(f.read())
 packages = {}
 for dist in metadata.distributions():
     if dist.metadata["Name"]:
@@ -221,8 +297,10 @@ if job["write"]:
     add = [option + "\n" for option in job["options"] if option + "\n" not in lines]
     if any(option.startswith("--index-url") for option in add):  # there is one, and the last would win
         kept = [(name, line) for name, line in kept if not re.match(r"\s*(-i\b|--index-url\b)", line)]
+    kept[:0] = [("", line) for line in add]
+    texts = ["--require-hashes\n"] + locked(kept) if job["lock"] else [line for _, line in kept]
     with open(path, "w", **exact) as f:
-        f.write("".join(add + [line for _, line in kept]))
+        f.write("".join(texts))
 listing = ",".join("%s==%s" % (name, packages[name].version) for name in sorted(set(packages) - hidden))
 print("%d.%d.%d" % sys.version_info[:3], quote(listing, safe="=,"))
 '''
@@ -636,12 +714,12 @@ class Engine:
         """`environ` holds 'K=V' that the engine must see; sudo passes on only what stands on its own command line."""
         return self.program[:1] + list(environ) + self.program[1:] + list(argv) if self.sudo else self.program + list(argv)
 
-    def start(self, argv: Sequence[str], environ: Sequence[str] = (), feed: bool = False, out: str = "keep", err: str = "drop") -> subprocess.Popen[bytes]:
-        """`out` and `err` say what becomes of stdout and stderr: keep, drop, merge into stdout, or show on our stderr;
+    def start(self, argv: Sequence[str], environ: Sequence[str] = (), feed: bool = False, out: Union[str, IO[bytes]] = "keep", err: str = "drop") -> subprocess.Popen[bytes]:
+        """`out` and `err` say what becomes of stdout and stderr: keep, drop, merge into stdout, show on our stderr, or a file;
         `feed`, that there will be a stdin."""
         import subprocess
 
-        to = {"keep": subprocess.PIPE, "drop": subprocess.DEVNULL, "merge": subprocess.STDOUT, "show": 2}
+        to: Dict[Any, Any] = {"keep": subprocess.PIPE, "drop": subprocess.DEVNULL, "merge": subprocess.STDOUT, "show": 2}
         command = self.command(argv, environ)
         if talk.verbose:
             talk.say("+ " + shell_join(list(environ) + command if not self.sudo else command))
@@ -649,7 +727,7 @@ class Engine:
         sys.stderr.flush()
         pairs = [pair.partition("=")[::2] for pair in environ]
         try:
-            return subprocess.Popen(command, env={**os.environ, **dict(pairs)}, stdin=to["keep" if feed else "drop"], stdout=to[out], stderr=to[err])
+            return subprocess.Popen(command, env={**os.environ, **dict(pairs)}, stdin=to["keep" if feed else "drop"], stdout=to.get(out, out), stderr=to[err])
         except FileNotFoundError:
             raise missing_engine(self.program[0]) from None
         except OSError as error:
@@ -806,6 +884,21 @@ class Engine:
             raise missing_engine(command[0]) from None
         except OSError as error:
             raise PydockError("cannot start %s: %s" % (command[0], error.strerror), status=127) from None
+
+    def elsewhere(self) -> str:
+        """The address of an engine on another machine, or else empty. Asks a client only where its settings name a context."""
+        address = os.environ.get("CONTAINER_HOST" if self.podman else "DOCKER_HOST", "")
+        context = os.environ.get("DOCKER_CONTEXT", "")
+        if not (address or context or self.podman):
+            try:
+                with open(os.path.join(os.environ.get("DOCKER_CONFIG") or os.path.join(home_folder(), ".docker"), "config.json"), encoding="utf-8") as file:
+                    context = (re.findall(r'"currentContext"\s*:\s*"([^"]+)"', file.read()) + [""])[0]
+            except (OSError, UnicodeDecodeError):
+                pass
+        if context and not address and context != "default":
+            address = (self.ask("context", "inspect", "--format", "{{.Endpoints.docker.Host}}", context) or "").strip()
+        here = re.match(r"(unix|npipe|fd):|\w+://([^/@]*@)?(localhost|127\.[\d.]+|\[::1\])(:|/|$)", address)
+        return "" if here else address
 
     def diagnose(self) -> None:
         """Raises the reason why no engine answers, where it is none of the command's: found by connecting to its socket,
@@ -1072,6 +1165,15 @@ def check_name(name: str) -> str:
                       + "(small letters, digits, and single . _ - between them; 64 at most)")
 
 
+def sha256_of(path: str) -> str:
+    """The SHA-256 of a file's content; empty where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return sha256(file.read())
+    except OSError:
+        return ""
+
+
 def sha256(data: bytes) -> str:
     """Hexadecimal digest. By the module below hashlib, where it is: hashlib loads OpenSSL, a quarter of the time of `run`."""
     for name in ("_sha2", "_sha256", "hashlib"):
@@ -1334,6 +1436,11 @@ def render_compose(name: str, ports: Sequence[str], volumes: Sequence[str], vari
     return text + ("volumes:\n" + "".join("  %s:\n" % key(volume) for volume in named) if named else "")
 
 
+def renamed_service(text: str, old: str, new: str) -> str:
+    """A docker-compose.yml with the environment's own service under another name."""
+    return re.sub(r"(?m)^( +)%s:( *)$" % re.escape(old), r"\1%s:\2" % new, text)
+
+
 def open_args(dockerfile: str) -> List[str]:
     """The ARGs that pydock fills in: those whose default is still the template's."""
     return [key for key, value in TEMPLATE_ARGS.items() if re.search(r"(?m)^ARG %s=%s\s*$" % (key, value), dockerfile)]
@@ -1366,6 +1473,21 @@ def base_of(dockerfile: str) -> Tuple[str, str]:
     image = found.group(1) if found else ""
     version = re.search(r"python:(\d+\.\d+(?:\.\d+)?)", image)
     return image, version.group(1) if version else ""
+
+
+def pinned(dockerfile: str, digest: str) -> str:
+    """The dockerfile with its first FROM at this digest."""
+    return re.sub(r"(?mi)^(FROM\s+(?:--\S+\s+)*[^\s@]+)(?:@\S+)?", lambda found: found.group(1) + "@" + digest, dockerfile, count=1)
+
+
+def requirement_lines(text: str) -> List[str]:
+    """The lines of a requirements.txt that ask for a package, each on one line."""
+    lines = [line.strip() for line in re.sub(r"\\\n", " ", text).splitlines()]
+    return [line for line in lines if line and line[0] not in "#-"]
+
+
+def is_locked(requirements: str) -> bool:
+    return requirements.split("\n")[0].strip() == "--require-hashes"
 
 
 def canonical(name: str) -> str:
@@ -1630,6 +1752,13 @@ class Image:
         self.layers: List[str] = (data.get("RootFS") or {}).get("Layers") or []
         self.size: int = data.get("Size") or 0
         self.created: str = data.get("Created") or ""
+        self.digests: List[str] = data.get("RepoDigests") or []
+
+    def digest_of(self, reference: str) -> str:
+        """The digest under which a registry knows the image, by the name that it was pulled by; or else empty."""
+        name = re.sub(r":[^/:]*$", "", reference)
+        names = (name, "docker.io/" + name, "docker.io/library/" + name)
+        return next((digest.partition("@")[2] for digest in self.digests if digest.partition("@")[0] in names), "")
 
     def of(self, env: Env) -> bool:
         return self.labels.get("pydock.folder") == quote(env.folder)
@@ -1801,15 +1930,19 @@ def drop_old_states(session: Session, env: Env) -> None:
         images = images_of(session.engine, env)
     except PydockError:  # what was asked for is done; the next change tidies up
         return
+    for number in old_states(images, session.settings):
+        session.engine.drop("rmi", "%s:%d" % (env.repo, number))
+
+
+def old_states(images: Dict[str, Image], settings: Settings) -> List[int]:
+    """The numbers of the states of an environment that are not to be kept."""
     present = images["latest"].layers if "latest" in images else []
-    numbers = sorted((int(tag) for tag in images if tag.isdigit()), reverse=True)
+    numbers = state_numbers(images)
     below = [n for n in numbers if images[str(n)].layers == present[:len(images[str(n)].layers)]]
     beside = [n for n in numbers if n not in below]
     named = {images[tag].id for tag in images if is_label(tag)}
-    keep = set(numbers[-1:] + below[:int(session.settings["history"]) + 1] + beside[:1] + [n for n in numbers if images[str(n)].id in named])
-    for number in numbers:
-        if number not in keep:
-            session.engine.drop("rmi", "%s:%d" % (env.repo, number))
+    keep = set(numbers[-1:] + below[:int(settings["history"]) + 1] + beside[:1] + [n for n in numbers if images[str(n)].id in named])
+    return [number for number in numbers if number not in keep]
 
 
 class BuildLock:
@@ -1980,7 +2113,7 @@ def build_image(session: Session, env: Env, tag: str, command: Sequence[str], no
             sweep_classic(engine)
         raise PydockError("cannot build %s: what failed is above" % env.name if error.code != 130 else str(error), build_hint(env)) from None
     config = image_config(engine, built)
-    command_line = ["python3", "-BIc", FREEZE_PY, json.dumps({"folder": "/opt/pydock", "gone": [], "asked": [], "options": [], "write": False})]
+    command_line = ["python3", "-BIc", FREEZE_PY, json.dumps({"folder": "/opt/pydock", "gone": [], "asked": [], "options": [], "write": False, "lock": False}), ""]
     found = engine.change(*work_argv(env.temporary, built, config, [], command_line), capture="found")
     engine.change(*commit_argv(env.temporary, tag, config, {**labels, **found_labels(found)}))
     engine.drop("rm", "-f", env.temporary)
@@ -2150,6 +2283,186 @@ def keep_edits(env: Env, latest: Image, texts: Dict[str, str]) -> None:
         talk.say("%s was edited and not built; it is kept as %s" % (file, env.path(copy)))
 
 
+def take_bundle(session: Session, env: Env, path: str, command: Sequence[str]) -> None:
+    """The files of a bundle, in a new environment; and its image, or one that is built from them."""
+    engine = session.engine
+    try:
+        texts, more = read_bundle(env, path)
+        for file, text in texts.items():
+            env.write(file, text)
+        if not more:
+            base_image(session, base_of(env.read("dockerfile"))[0].replace("${REPOSITORY}", session.settings["repository"]))
+            build_image(session, env, env.temporary_tag, command)
+            return
+        there = engine.query("image", "ls", "-aq", "--no-trunc").split()
+        ids = load_image(engine, path)
+    except (tarfile_error(), OSError, ValueError, EOFError, KeyError) as error:
+        raise PydockError("cannot read %s: %s" % (path, getattr(error, "strerror", None) or error), "a file made by: pydock export NAME FILE.tar") from None
+    image = next((id_ for id_ in ids if talk.dry_run or find_image(engine, id_)), None)
+    if not image:
+        raise PydockError("%s does not hold the image that it names" % path)
+    try:
+        adopt(session, env, image, texts, command)
+    finally:
+        if image not in there:
+            engine.drop("rmi", image)
+
+
+def tarfile_error() -> Any:
+    import tarfile
+
+    return tarfile.TarError
+
+
+def read_bundle(env: Env, path: str) -> Tuple[Dict[str, str], bool]:
+    """Reads the first part of a file of `export`, of which nobody knows what it holds: the texts of the standard files, by name, and
+    whether there is more: an image. Wheels go to the environment's folder."""
+    import shutil
+    import tarfile
+
+    texts: Dict[str, str] = {}
+    name = ""
+    more = False
+    with tarfile.open(path, "r:") as archive:
+        for count, member in enumerate(archive):
+            top, _, file = check_member(member, count).partition("/")
+            stream = archive.extractfile(member) if member.isfile() else None
+            more = not stream or not (file in STANDARD or re.fullmatch(r"wheels/[\w.+!-]+\.whl", file)) or bool(name) and top != name
+            if more or not stream:
+                break
+            name = top
+            if file in STANDARD:
+                texts[file] = stream.read().decode(errors="surrogateescape")
+            elif not talk.dry_run:
+                make_folder(env.path("wheels"))
+                with open(env.path(file), "xb") as wheel:
+                    shutil.copyfileobj(stream, wheel)
+    if not {"dockerfile", "requirements.txt"} <= set(texts):
+        raise ValueError("it does not begin with a dockerfile and requirements.txt")
+    if COMPOSE in texts:
+        texts[COMPOSE] = renamed_service(texts[COMPOSE], name, env.name)
+        talk.say("it brings a %s; read it before you start anything" % COMPOSE)
+    return texts, more
+
+
+def load_image(engine: Engine, path: str) -> List[str]:
+    """Hands the image in a bundle to the engine, without any name: that might be somebody else's. The ids that it may have."""
+    import tarfile
+
+    if talk.dry_run:
+        talk.script(shell_join(engine.command(["load", "-i", path])))
+        return [Shell("$image")]
+    ids: List[str] = []
+    process = engine.start(["load", "-q"], feed=True, out="drop", err="keep")
+    try:
+        try:
+            with tarfile.open(path, "r:") as archive, tarfile.open(fileobj=process.stdin, mode="w|") as forward:
+                for count, member in enumerate(archive):
+                    check_member(member, count)
+                    if os.path.basename(member.name) not in (*STANDARD, "repositories") and not member.name.endswith(".whl"):
+                        ids += forward_member(archive, member, forward)
+        except BrokenPipeError:  # the engine has said why
+            pass
+        _, err = engine.finish(process)
+    except BaseException:
+        engine.end(process)
+        raise
+    if process.returncode:
+        raise EngineError("%s load failed: %s" % (engine.program[-1], last_line(err)))
+    return ids
+
+
+def check_member(member: Any, count: int) -> str:
+    """The name of an archive's member. ValueError where that could reach out of its folder, or blow up."""
+    parts = member.name.split("/")
+    if member.issym():
+        parts = os.path.normpath(os.path.join(os.path.dirname(member.name), member.linkname)).split("/") + ["" if member.linkname.startswith("/") else "."]
+    if ".." in parts or "" in parts or not (member.isfile() or member.isdir() or member.issym()) or member.issparse():
+        raise ValueError("%r is nothing that belongs there" % member.name)
+    if count > 100000 or member.size > 1 << 24 and os.path.basename(member.name) in (*STANDARD, "manifest.json", "index.json"):
+        raise ValueError("%r is too much" % member.name)
+    return str(member.name)
+
+
+def forward_member(archive: Any, member: Any, forward: Any) -> List[str]:
+    """Hands a member of `docker save` on to `docker load`, where it would name an image without the name. The ids that it tells."""
+    import io
+    import json
+
+    stream, ids = archive.extractfile(member) if member.isfile() else None, []
+    if stream and member.name in ("manifest.json", "index.json"):
+        data = json.load(stream)
+        for image in data if member.name == "manifest.json" else data["manifests"]:
+            image["RepoTags" if member.name == "manifest.json" else "annotations"] = None
+            ids.append("sha256:" + re.sub(r"\.json$", "", os.path.basename(image["Config"])) if "Config" in image else image["digest"])
+        text = json.dumps(data).encode()
+        stream, member.size = io.BytesIO(text), len(text)
+    forward.addfile(member, stream)
+    return [id_ for id_ in ids if re.fullmatch("sha256:[0-9a-f]{64}", id_)]
+
+
+def adopt(session: Session, env: Env, reference: str, texts: Dict[str, str], command: Sequence[str]) -> None:
+    """Makes an image that somebody handed over the new environment's: what it claims, by labels and in a bundle's `texts`, is
+    compared with what it holds; its user becomes the caller, where the dockerfile leaves that open."""
+    engine = session.engine
+    image = find_image(engine, reference)
+    if not image and talk.dry_run:
+        image = Image(reference, {"Id": reference, "Config": image_config(engine, reference)})
+    if not image:
+        raise PydockError("the image %s has vanished" % reference)
+    if not talk.dry_run and not {"pydock.name", "pydock.dockerfile", "pydock.requirements", "pydock.packages"} <= set(image.labels):
+        raise PydockError("%s is not the image of an environment of pydock's" % reference, "to build on it: pydock create %s --image %s" % (env.title, reference))
+    try:
+        engine.change("create", "--name", env.temporary, "--pull", "never", image.id)
+        found, wheels = fetch_files(engine, env, wheels=True, dockerfile=True)
+        engine.drop("rm", "-f", env.temporary)
+        if not talk.dry_run:
+            check_claims(engine, env, image, found, texts)
+        for file, text in found.items():
+            env.write(file, text)
+        keep_files(env, env.read("requirements.txt"), wheels)
+        config = hand_over(session, env, image)
+        hashes = (image.labels.get("pydock.dockerfile", ""), image.labels.get("pydock.requirements", ""))
+        kept = {key: image.labels.get(key, "") for key in ("pydock.python", "pydock.packages")}
+        engine.change(*commit_argv(env.temporary, env.temporary_tag, config, {**labels_for(env, hashes, command), **kept}))
+    finally:
+        engine.drop("rm", "-f", env.temporary)
+
+
+def check_claims(engine: Engine, env: Env, image: Image, found: Dict[str, str], texts: Dict[str, str]) -> None:
+    """PydockError where an image does not hold what its labels, or the files beside it, say."""
+    for file, key in (("dockerfile", "pydock.dockerfile"), ("requirements.txt", "pydock.requirements")):
+        if sha256(found.get(file, "").encode(errors="surrogateescape")) != image.labels[key] or file in texts and texts[file] != found.get(file):
+            raise PydockError("the image was not made of the %s that is handed over with it" % file)
+    tree = tree_of(engine, env, image.id)
+    dists = [re.fullmatch(r"lib/python([\d.]+)/site-packages/([^/]+?)-([^/-]+)\.(?:dist-info/METADATA|egg-info(?:/PKG-INFO)?)", path) for path in tree]
+    packages = {canonical(dist.group(2)): re.sub("[_-]", ".", dist.group(3)) for dist in dists if dist}
+    claimed = {canonical(name): re.sub("[_-]", ".", version) for name, version in image.packages().items()}
+    for name in sorted(set(packages) | set(claimed)):
+        if packages.get(name) != claimed.get(name) and not (name in ("pip", "setuptools", "wheel", "distribute") and name not in claimed):
+            raise PydockError("the image claims to have %s %s, and has %s" % (name, claimed.get(name, "not at all"), packages.get(name, "none")))
+    python = image.labels.get("pydock.python", "")
+    if dists and not any(path.startswith("lib/python%s/" % ".".join(python.split(".")[:2])) for path in tree):
+        raise PydockError("the image claims to have Python %s, and has not" % python)
+
+
+def hand_over(session: Session, env: Env, image: Image) -> Dict[str, Any]:
+    """A temporary container of the image, in which its user is whom a build would make. The config that its commit is to have."""
+    engine, config = session.engine, image.config
+    wanted = build_args(env.read("dockerfile"), session.settings, engine.root_is_caller())
+    uid, _, gid = (config.get("User") or "0:0").partition(":")
+    home = config.get("WorkingDir") or "/root"
+    uid, gid, name = wanted.get("USER_UID", uid), wanted.get("USER_GID", gid or uid), wanted.get("USERNAME", os.path.basename(home))
+    if (uid + ":" + gid, name) == (config.get("User"), os.path.basename(home)):
+        engine.change("create", "--name", env.temporary, "--pull", "never", image.id)
+        return config
+    if uid != (config.get("User") or "").partition(":")[0]:
+        talk.say("the packages belong to another user (uid %s); handing them over to you copies them" % (config.get("User") or "0").partition(":")[0])
+    script = "OLD=%s USERNAME=%s USER_UID=%s USER_GID=%s\n%s" % (*(shell_join([word]) for word in (os.path.basename(home), name, uid, gid)), USER_SH)
+    engine.change(*work_argv(env.temporary, image.id, config, [], ["sh", "-s"]), data=script, capture="ignored")
+    return {**config, "User": uid + ":" + gid, "WorkingDir": "/home/" + name}
+
+
 def change_packages(session: Session, env: Env, change: Change, command: Sequence[str]) -> Dict[str, str]:
     """install, uninstall, update (design: changing). Returns what became different, name to version ('' for removed)."""
     engine = session.engine
@@ -2163,6 +2476,8 @@ def change_packages(session: Session, env: Env, change: Change, command: Sequenc
             latest = images.get("latest")
         before, latest_hashes = latest.packages() if latest else {}, env.hashes()
         change.check(env, before)
+        if change.verb == "lock":
+            change.files["/opt/pydock/dockerfile"] = pin_base(session, env, latest)
         try:
             made = commit_change(session, env, change, command, env.latest)
             after = made.packages() if made else {}
@@ -2207,9 +2522,10 @@ class Change:
         import shlex
 
         uid, _, gid = (config.get("User") or "0:0").partition(":")
-        job = {"folder": "/opt/pydock", "gone": self.gone, "asked": self.asked, "options": self.options, "write": True}
+        lock = self.verb == "lock" or is_locked(env.read("requirements.txt"))
+        job = {"folder": "/opt/pydock", "gone": self.gone, "asked": self.asked, "options": self.options, "write": True, "lock": lock}
         known = "INSTALLER=%s USER_UID=%s USER_GID=%s\n" % (settings["installer"], uid, gid or uid)
-        freeze = "python -BIc %s %s\n" % (shlex.quote(FREEZE_PY), shlex.quote(json.dumps(job)))
+        freeze = 'if [ "$pip" = pip ]; then uv=; fi\npython -BIc %s %s "$uv"\n' % (shlex.quote(FREEZE_PY), shlex.quote(json.dumps(job)))
         files = ["mkdir -p %s\n%s\n" % (shell_join([os.path.dirname(path)]), heredoc(["cat"], text, path)) for path, text in self.files.items()]
         return ("" if talk.dry_run else settings_sh()) + known + "".join(files) + CHANGE_SH + freeze
 
@@ -2225,15 +2541,18 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
     except EngineError as error:
         error.show()
         raise change_error(env, change, error) from None
-    texts, wheels = fetch_files(engine, env, bool(change.mounts))
+    texts, wheels = fetch_files(engine, env, bool(change.mounts), change.verb == "lock")
     text = texts.get("requirements.txt")
+    dockerfile = texts.get("dockerfile", env.read("dockerfile"))
     blank = extra_variables(engine, env.temporary, config)
     requirements = sha256(text.encode(errors="surrogateescape")) if text is not None else Shell(
         "$(sha256sum < %s | cut -c1-64)" % shell_join([env.path("requirements.txt")]))
-    labels = labels_for(env, (env.hashes()[0], requirements), command)
+    labels = labels_for(env, (sha256(dockerfile.encode(errors="surrogateescape")), requirements), command)
     engine.change(*commit_argv(env.temporary, env.temporary_tag, config, {**labels, **found_labels(found)}, blank))
     if text is None:
         return None
+    if dockerfile != env.read("dockerfile"):
+        env.write("dockerfile", dockerfile)
     keep_files(env, text, wheels)
     return find_image(engine, env.temporary_tag)
 
@@ -2253,11 +2572,28 @@ def keep_files(env: Env, text: str, wheels: Sequence[str]) -> None:
             pass
 
 
+def pin_base(session: Session, env: Env, latest: Optional[Image]) -> str:
+    """The dockerfile with the base image named by its digest, where the engine knows one."""
+    dockerfile = env.read("dockerfile")
+    reference = base_of(dockerfile)[0].replace("${REPOSITORY}", session.settings["repository"])
+    base = find_image(session.engine, reference)
+    if "@" in reference:
+        return dockerfile
+    if base and latest and latest.layers[:len(base.layers)] != base.layers:
+        raise PydockError("the base image %s is another one now than %s was made of" % (reference, env.name), "pydock build %s" % env.title)
+    digest = base.digest_of(reference) if base else ""
+    if not digest:
+        talk.say("the base image %s has no digest (it comes from no registry), so %s cannot name it by one" % (reference, env.name))
+    return pinned(dockerfile, digest) if digest else dockerfile
+
+
 def change_error(env: Env, change: Change, error: EngineError) -> PydockError:
     """The error behind a failed installer. What it said decides nothing, it only helps to find a fitting hint."""
     if error.code == 41:
         return PydockError("these packages do not fit together (see above)", "uninstall what needs them, too" if change.gone else
                            "name all of them in one command, with versions that fit")
+    if error.code == 42:
+        return PydockError("%s cannot be locked (see above)" % env.name, "make a wheel of it and install that: pip wheel --no-deps …, pydock install %s ./FILE.whl" % env.title)
     for pattern, tool, what in ((r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'", "git", "has no git"),
                                 (r"gcc|g\+\+|\bcc\b.*(not found|No such file)|[Cc]ompiler", "gcc", "may lack the compiler that a package needs")):
         if re.search(pattern, error.output):
@@ -2318,7 +2654,7 @@ def extra_variables(engine: Engine, container: str, config: Dict[str, Any]) -> L
     return sorted({item.split("=")[0] for item in found} - {item.split("=")[0] for item in config.get("Env") or []} - {"PATH", "HOME", "HOSTNAME", "TERM", "container"})
 
 
-def run_folder(env: Env) -> Tuple[str, str]:
+def run_folder(session: Session, env: Env) -> Tuple[str, str]:
     """(folder to mount, folder to start in): the current one; in local mode the project around it is mounted."""
     folder = current = current_folder()
     if env.place.mode == "local":
@@ -2329,6 +2665,10 @@ def run_folder(env: Env) -> Tuple[str, str]:
         raise PydockError("the folder %s cannot be mounted into an environment" % folder, "cd to a folder of your own")
     if not is_utf8(folder):
         raise PydockError("the folder %r cannot be mounted: its name is not UTF-8" % folder)
+    address = session.engine.elsewhere()
+    if address:
+        raise PydockError("the engine is on another machine (%s), which has no folder %s to mount" % (address, folder),
+                          "run it there: docker push, or pydock export --image, and pydock create --from hand it over")
     return folder, current
 
 
@@ -2667,7 +3007,7 @@ def start_again(session: Session, env: Env, config: Dict[str, Any]) -> Warm:
     warm = find_warm(session.engine, env)
     if not warm:
         folder, options, _ = read_started(host_file(started_file(env)))
-        start_warm(session, env, config, folder or run_folder(env)[0], options, is_kept(env))
+        start_warm(session, env, config, folder or run_folder(session, env)[0], options, is_kept(env))
         warm = find_warm(session.engine, env)
     if not warm:
         raise PydockError("the container of %s ended as soon as it was started" % env.name)
@@ -2856,20 +3196,25 @@ def is_program(path: str) -> bool:
 
 def tree_of(engine: Engine, env: Env, image: str) -> Dict[str, str]:
     """The environment as it lies in an image: a line for each path of /opt/venv, by path: type, mode, owner (`user` for the
-    image's own), and link target or SHA-256. Without byte code, times, and what installers note of their caches. Streamed."""
+    image's own), and link target or SHA-256. Without byte code, times, and what installers note of their caches and of who
+    asked for a package. Streamed. Only under the environment's lock, which keeps its container from being swept."""
     import tarfile
 
     found: Dict[str, str] = {}
     container = "%s--tmp-%s" % (env.repo, os.urandom(4).hex())
     user = (image_config(engine, image).get("User") or "0").split(":")[0]
     engine.change("create", "--name", container, "--pull", "never", image)
+    if talk.dry_run:
+        talk.script(shell_join(engine.command(["cp", container + ":/opt/venv", "-"])) + " | tar -t")
+        engine.drop("rm", "-f", container)
+        return {}
     try:
         process = engine.start(["cp", container + ":/opt/venv", "-"])
         try:
             with tarfile.open(fileobj=process.stdout, mode="r|", bufsize=1 << 20) as archive:
                 for member in archive:
                     path = member.name.partition("/")[2]
-                    if not path.endswith(".pyc") and os.path.basename(path) not in ("__pycache__", "uv_cache.json"):
+                    if not path.endswith(".pyc") and os.path.basename(path) not in ("__pycache__", "uv_cache.json", "REQUESTED"):
                         owner = "user" if str(member.uid) == user else str(member.uid)
                         found[path] = "%s %o %s %s" % (member.type.decode(), member.mode & 0o7777, owner, content_of(archive, member, found))
             engine.finish(process)
@@ -2899,7 +3244,7 @@ def content_of(archive: Any, member: Any, found: Dict[str, str]) -> str:
         return "-"
     data = stream.read()
     if member.name.endswith(".dist-info/RECORD"):
-        data = b"".join(line for line in data.splitlines(True) if b"uv_cache.json," not in line and b".pyc," not in line)
+        data = b"".join(line for line in data.splitlines(True) if not re.search(rb"(uv_cache\.json|/REQUESTED|\.pyc),", line))
     return hashlib.sha256(data).hexdigest()
 
 
@@ -2918,11 +3263,12 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
     if re.fullmatch(VERSION, args.name):
         raise PydockError("%s is a version; the name comes first" % args.name, "pydock create NAME %s" % args.name)
     env = Env(session.place, args.name, session.settings["prefix"])
+    if args.source:
+        return create_from(session, env, args)
     words = list(args.packages)
     given = words.pop(0) if words and re.fullmatch(VERSION, words[0]) else ""
     change = package_change(["install"], words, args)
-    if env.exists():
-        raise PydockError("the environment '%s' is there already, in %s" % (env.name, env.folder), "another name, or: pydock delete %s" % env.title)
+    check_new(env)
     version = given or python_version_file() or session.settings["python"]
     if not re.match(r"3(\.|$)", version):
         raise PydockError("there is no Python %s for environments" % version, "pydock create %s %s" % (env.title, session.settings["python"]))
@@ -2941,6 +3287,34 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
     python = "Python " + base_of(text)[1] if base_of(text)[1] else base_of(text)[0]
     report(env, "created %s (%s)%s" % (env.name, python, " in " + env.folder if env.place.mode == "local" else ""),
            "pydock %s %s" % ("build" if args.no_build else "shell", env.title))
+    return 0
+
+
+def check_new(env: Env) -> None:
+    if env.exists():
+        raise PydockError("the environment '%s' is there already, in %s" % (env.name, env.folder), "another name, or: pydock delete %s" % env.title)
+
+
+def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
+    """An environment of what somebody handed over: a file of `export`, or an image of pydock's, which may be in a registry."""
+    if args.packages or args.image or args.apt or args.user or args.no_build or args.publish or args.volume or args.env or args.gpus or args.requirement:
+        raise PydockError("--from brings all that belongs to the environment", "pydock create %s --from %s, then install, or edit its files" % (env.title, args.source), 2)
+    check_new(env)
+    bundle = os.path.isfile(args.source)
+    if not bundle and (re.search(r"\.tar$|^[./~]", args.source) or not re.fullmatch(r"[\w][\w.:/@-]*", args.source)):
+        raise PydockError("there is no file %s" % args.source, "a file made by pydock export, or an image")
+    sweep(session)
+    old = images_of(session.engine, env)
+    check_owner(env, old)
+    pulled = not bundle and session.engine.ask("image", "inspect", args.source) is None
+    try:
+        if pulled:
+            base_image(session, args.source)
+        create(session, env, {}, "", lambda: take_bundle(session, env, args.source, args.line) if bundle else adopt(session, env, args.source, {}, args.line), old)
+    finally:
+        if pulled:
+            session.engine.drop("rmi", args.source)
+    report(env, "created %s from %s" % (env.name, args.source), "pydock shell %s" % env.title)
     return 0
 
 
@@ -3056,7 +3430,7 @@ def base_image(session: Session, image: str) -> None:
     except EngineError as error:
         error.show()
         here = sorted({tag for tag in session.engine.query("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split() if re.search(r"(^|/)python:", tag)})
-        raise PydockError("there is no base image %s here, and it cannot be pulled" % image,
+        raise PydockError("there is no image %s here, and it cannot be pulled" % image,
                           "another version%s, or --image" % (" (here: %s)" % ", ".join(here) if here else "")) from None
 
 
@@ -3196,13 +3570,12 @@ def cmd_build(session: Session, args: argparse.Namespace) -> int:
 def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     """A copy of an environment, here or from the other mode: its files, and its image under labels of its own."""
     env = Env(session.place, args.new, session.settings["prefix"])
-    if env.exists():
-        raise PydockError("the environment '%s' is there already, in %s" % (env.name, env.folder), "another name, or: pydock delete %s" % env.title)
+    check_new(env)
     source = session.env(args.name, other=True)
     config = ready_image(session, source)
     files = {file: source.read(file) for file in ("dockerfile", "requirements.txt")}
     if has_compose(source):
-        files[COMPOSE] = re.sub(r"(?m)^( +)%s:( *)$" % re.escape(source.name), r"\1%s:\2" % env.name, source.read(COMPOSE))
+        files[COMPOSE] = renamed_service(source.read(COMPOSE), source.name, env.name)
     image = find_image(session.engine, config["Id"])
     if not image:
         raise PydockError("the image %s has vanished" % source.latest)
@@ -3221,13 +3594,8 @@ def cmd_delete(session: Session, args: argparse.Namespace) -> int:
         check_frozen(env)
         check_owner(env, {tag: image for tag, image in images_of(engine, env).items() if image.labels.get("pydock.folder")})
         in_use(engine, env, args.force)
-    if not args.yes and not talk.dry_run:
-        if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
-            raise PydockError("nobody here can be asked whether to delete %s" % ", ".join(env.name for env in envs), "add -y")
-        print("delete %s, with folder, images and containers? [y/N] " % ", ".join(env.folder for env in envs), end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            talk.say("nothing was deleted")
-            return 1
+    if not confirmed(args, "delete %s, with folder, images and containers" % ", ".join(env.folder for env in envs), "whether to delete %s" % ", ".join(args.names)):
+        return 1
     sweep(session)
     for env in envs:
         with Lock(env.folder, env.name):
@@ -3235,6 +3603,19 @@ def cmd_delete(session: Session, args: argparse.Namespace) -> int:
         if not talk.dry_run:
             talk.say("deleted %s" % env.name)
     return 0
+
+
+def confirmed(args: argparse.Namespace, what: str, short: str) -> bool:
+    """Asks whether to do it; an error where there is nobody to be asked."""
+    if args.yes or talk.dry_run:
+        return True
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        raise PydockError("nobody here can be asked %s" % short, "add -y")
+    print("%s? [y/N] " % what, end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return True
+    talk.say("nothing was removed")
+    return False
 
 
 def in_use(engine: Engine, env: Env, force: bool) -> List[str]:
@@ -3371,7 +3752,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     if not fresh:
         session.engine.ahead(*inspect_warm(env))
     options = run_options(session.engine, args)
-    folder, current = run_folder(env)
+    folder, current = run_folder(session, env)
     config = ready_image(session, env)
     user = "0:0" if args.root else caller(session.engine, env, config)
     command = args.command or SHELL
@@ -3402,7 +3783,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
 def cmd_start(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     options = start_options(session, env, args)
-    folder, current = run_folder(env)
+    folder, current = run_folder(session, env)
     config = ready_image(session, env)
     with Lock(env.folder, env.name):
         warm = find_warm(session.engine, env)
@@ -3452,7 +3833,7 @@ def check_idle(engine: Engine, env: Env, warm: Warm, force: bool, command: str) 
 def cmd_reset(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     options = start_options(session, env, args)
-    folder, current = run_folder(env)
+    folder, current = run_folder(session, env)
     config = ready_image(session, env)
     with Lock(env.folder, env.name):
         warm = find_warm(session.engine, env)
@@ -3490,7 +3871,7 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
         line = "%s activate %s" % (shell_join([os.path.basename(sys.argv[0]) if "/bin/" in sys.argv[0] else sys.argv[0]]), typed(args, env))
         print("%s | source" % line if shell == "fish" else 'eval "$(%s)"' % line)
         return 0
-    folder, current = run_folder(env)
+    folder, current = run_folder(session, env)
     config = ready_image(session, env)
     made = not os.path.isdir(os.path.join(programs_folder(env), "bin"))
     with Lock(env.folder, env.name):
@@ -3891,29 +4272,79 @@ def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
     return 0
 
 
+def cmd_lock(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    if not args.check:
+        return finish_change(session, env, Change("lock"), args.line, "%s is locked" % env.name)
+    faults = lock_faults(session, env)
+    for fault in faults:
+        print(fault)
+    if faults:
+        raise PydockError("the lock of %s does not hold" % env.name, "pydock lock %s" % env.title)
+    report(env, "the lock of %s holds" % env.name, "pydock verify %s" % env.title)
+    return 0
+
+
+def lock_faults(session: Session, env: Env) -> List[str]:
+    """What is not pinned in the files, or is not what the image holds; a line each."""
+    dockerfile, text = env.read("dockerfile"), env.read("requirements.txt")
+    image, faults = find_image(session.engine, env.latest), []
+    reference = base_of(dockerfile)[0].replace("${REPOSITORY}", session.settings["repository"])
+    base = find_image(session.engine, reference) if "@" not in reference else None
+    if base and base.digest_of(reference):
+        faults.append("dockerfile: FROM %s without its digest" % reference)
+    if not is_locked(text):
+        faults.append("requirements.txt: --require-hashes is not its first line")
+    pins = {}
+    for line in requirement_lines(text):
+        spec = re.split(r"\s;|;\s|\s--", line)[0].strip()
+        wheel = re.match(r"\./wheels/(\S+\.whl)", line)
+        if "--hash=" not in line:
+            faults.append("requirements.txt: no hash of %s" % spec)
+        elif wheel and sha256_of(env.path("wheels/" + wheel.group(1))) not in re.findall(r"--hash=sha256:(\w+)", line):
+            faults.append("wheels/%s: not what its hash says" % wheel.group(1))
+        found = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[.*\])?\s*==\s*(\S+)", spec)
+        if found:
+            pins[canonical(found.group(1))] = found.group(2)
+        elif not wheel and " @ " not in spec:
+            faults.append("requirements.txt: no version of %s" % spec)
+    if not image or not image.of(env) or not image.made_of(env.hashes()):
+        return faults + ["the image is not made of these files: pydock build %s" % env.title]
+    packages = image.packages()
+    faults += ["%s: %s in requirements.txt, %s in the image" % (name, version, packages[name]) for name, version in pins.items() if packages.get(name, version) != version]
+    names = {requirement_name(line) for line in requirement_lines(text)} | {canonical(name) for name in re.findall(r"(?m)^\./wheels/([A-Za-z0-9_.]+)-", text)}
+    return faults + ["%s: in the image, and not in requirements.txt" % name for name in sorted(set(packages) - names - {"setuptools", "wheel", "distribute"})]
+
+
 def cmd_digest(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
-    print(digest_of(tree_of(session.engine, env, ready_image(session, env)["Id"])))
+    image = ready_image(session, env)["Id"]
+    with Lock(env.folder, env.name):
+        tree = tree_of(session.engine, env, image)
+    if not talk.dry_run:
+        print(digest_of(tree))
     return 0
 
 
 def cmd_verify(session: Session, args: argparse.Namespace) -> int:
     """Builds the environment again beside the present one, and compares."""
     env = session.env(args.name)
-    against, expected = "its present image", None
     digest = args.against if re.fullmatch("sha256:[0-9a-f]{64}", args.against or "") else ""
-    if not digest:
-        other = session.env(args.against) if args.against else env
-        against = "the image of %s" % other.name if args.against else against
-        expected = tree_of(session.engine, other, ready_image(session, other)["Id"])
-    try:
-        run_build(session, env, env.temporary_tag, {}, False, False, again=True)
-        tree = tree_of(session.engine, env, env.temporary_tag)
-    except EngineError as error:
-        error.show()
-        raise PydockError("cannot build %s again: what failed is above" % env.name, build_hint(env)) from None
-    finally:
-        session.engine.drop("rmi", env.temporary_tag)
+    other = session.env(args.against, other=True) if args.against and not digest else env
+    against = "its present image" if other is env else "the image of %s" % other.name
+    image = ready_image(session, other)["Id"] if not digest else ""
+    with Lock(env.folder, env.name):
+        expected = tree_of(session.engine, env, image) if image else None
+        try:
+            run_build(session, env, env.temporary_tag, {}, False, False, again=True)
+            tree = tree_of(session.engine, env, env.temporary_tag)
+        except EngineError as error:
+            error.show()
+            raise PydockError("cannot build %s again: what failed is above" % env.name, build_hint(env)) from None
+        finally:
+            session.engine.drop("rmi", env.temporary_tag)
+    if talk.dry_run:
+        return 0
     if digest_of(tree) == (digest or digest_of(expected or {})):
         talk.say("%s, built again, is %s" % (env.name, digest or "equal to " + against))
         return 0
@@ -3922,6 +4353,131 @@ def cmd_verify(session: Session, args: argparse.Namespace) -> int:
             print("%s %s" % ("-" if path not in tree else "+" if path not in expected else "~", path))
     raise PydockError("%s, built again, is not %s" % (env.name, digest or "equal to " + against),
                       "only a locked environment comes out the same: pydock lock %s" % env.title if "--hash" not in env.read("requirements.txt") else "")
+
+
+def cmd_export(session: Session, args: argparse.Namespace) -> int:
+    """One file with what another machine needs: the standard files, and the image as `docker save` gives it, in one tar."""
+    import tarfile
+    import tempfile
+
+    env, path = session.env(args.name), os.path.abspath(args.file)
+    if os.path.lexists(path):
+        raise PydockError("%s is there already" % path, "another name, or remove it")
+    image = ready_image(session, env)["Id"] if args.image else ""
+    files = [file for file in STANDARD if os.path.isfile(env.path(file))]
+    wheels = ["wheels/" + wheel for wheel in sorted(os.listdir(env.path("wheels"))) if wheel.endswith(".whl")] if os.path.isdir(env.path("wheels")) else []
+    left = [file for file in sorted(os.listdir(env.folder)) if file not in files and file != "wheels" and not file.startswith(".")]
+    if left:
+        talk.say("left out, as it is no standard file: %s" % ", ".join(left))
+    if talk.dry_run:
+        talk.script(shell_join(["tar", "-C", os.path.dirname(env.folder), "-cf", path, *("%s/%s" % (env.name, file) for file in files + wheels)]))
+        if image:
+            talk.script("%s >%s" % (shell_join(session.engine.command(["save", image])), shell_join([path + ".image.tar"])))
+        return 0
+    try:
+        fd, new = tempfile.mkstemp(prefix=".%s.new-" % os.path.basename(path), dir=os.path.dirname(path))
+    except OSError as error:
+        raise PydockError("cannot write to %s: %s" % (os.path.dirname(path), error.strerror)) from None
+    try:
+        with open(fd, "wb") as out:
+            with Lock(env.folder, env.name):
+                if image and not (find_image(session.engine, image) or Image("", {"Id": ""})).made_of(env.hashes()):
+                    raise PydockError("the image of %s is not made of its files" % env.name, "pydock build %s" % env.title)
+                archive = tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT)
+                for file in files + wheels:
+                    archive.add(env.path(file), "%s/%s" % (env.name, file), recursive=False, filter=anonymous)
+                if not image:
+                    archive.close()
+            if image:  # goes on in the same tar, whose end the engine writes
+                save_image(session.engine, image, out)
+            out.flush()
+            os.fsync(out.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(new, 0o666 & ~umask)
+        os.link(new, path)  # never over a file that somebody made meanwhile
+    except OSError as error:
+        raise PydockError("cannot write %s: %s" % (path, error.strerror)) from None
+    finally:
+        os.unlink(new)
+    report(env, "exported %s to %s (%s)" % (env.name, path, human_size(os.path.getsize(path))), "pydock create NAME --from %s" % shell_join([os.path.basename(path)]))
+    return 0
+
+
+def anonymous(member: Any) -> Any:
+    """A tar member of nobody: whose uid it was is no business of those who get it."""
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = member.mode & 0o555 | 0o644
+    return member
+
+
+def save_image(engine: Engine, image: str, out: IO[bytes]) -> None:
+    """`docker save` to the end of a file, by id, so that no tag goes along. How far it is, on a terminal."""
+    import time
+
+    total = (find_image(engine, image) or Image("", {"Id": ""})).size
+    out.flush()
+    process = engine.start(["save", image], out=out, err="keep")
+    try:
+        while sys.stderr.isatty() and not talk.quiet and process.poll() is None:
+            print("\r%s of about %s " % (human_size(os.fstat(out.fileno()).st_size), human_size(total)), end="", file=sys.stderr, flush=True)
+            time.sleep(0.2)
+    except BaseException:
+        engine.end(process)
+        raise
+    _, err = engine.finish(process)
+    if sys.stderr.isatty() and not talk.quiet:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+    if process.returncode:
+        raise EngineError("%s save failed: %s" % (engine.program[-1], last_line(err)))
+
+
+def cmd_prune(session: Session, args: argparse.Namespace) -> int:
+    """Removes what pydock made and nothing needs: states beyond those that are kept, images of folders that are gone,
+    temporary things of commands that died; with --cache the downloads."""
+    engine = session.engine
+    sweep(session)
+    listing = engine.query("image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").replace("localhost/", "")
+    everything = inspect(engine, dict(line.split() for line in listing.splitlines() if "<none>" not in line))
+    images = {tag: image for tag, image in everything.items() if tag.startswith(session.settings["prefix"] + "-") and "pydock.folder" in image.labels}
+    why = {tag: "its folder is gone" for tag, image in images.items() if is_gone(engine, unquote(image.labels["pydock.folder"]))}
+    for repo in sorted({tag.rpartition(":")[0] for tag in images if tag not in why}):
+        states = {tag.rpartition(":")[2]: image for tag, image in images.items() if tag.startswith(repo + ":")}
+        why.update(("%s:%d" % (repo, number), "an old state") for number in old_states(states, session.settings))
+    staying = [image for tag, image in everything.items() if tag not in why]
+    lines = []
+    for tag in sorted(why, key=lambda tag: images[tag].size):
+        own = own_size(images[tag], staying)
+        staying.append(images[tag])
+        lines.append((tag, why[tag], own, images[tag].size - own))
+    volume = bool(args.cache and engine.ask("volume", "inspect", CACHE))
+    for tag, cause, own, shared in lines:
+        print("%-40s  %-20s  %10s own  %10s shared" % (tag, cause, human_size(own), human_size(shared)))
+    if volume:
+        print("%-40s  %-20s" % (CACHE, "downloads"))
+    if not lines and not volume:
+        talk.say("there is nothing to remove")
+        return 0
+    if not confirmed(args, "remove them", "whether to remove them"):
+        return 1
+    for tag, *_ in lines:
+        engine.drop("rmi", tag)
+    if volume:
+        engine.change("volume", "rm", CACHE)
+    if not talk.dry_run:
+        talk.say("removed %d, about %s" % (len(lines) + volume, human_size(sum(own for _, _, own, _ in lines))))
+    return 0
+
+
+def is_gone(engine: Engine, folder: str) -> bool:
+    """Whether the folder of an environment is not there any more; of another machine's nobody knows."""
+    return bool(folder) and not engine.elsewhere() and not may_exist(folder) and os.path.isdir(os.path.dirname(os.path.dirname(folder)) or "/")
+
+
+def own_size(image: Image, others: Sequence[Image]) -> int:
+    """Bytes of the image that no other one has; at most, since only what is another whole image is known to be shared."""
+    return image.size - max([other.size for other in others if other.layers == image.layers[:len(other.layers)]] + [0])
 
 
 def cmd_completion(session: Session, args: argparse.Namespace) -> int:
@@ -4003,6 +4559,7 @@ def args_create(p: argparse.ArgumentParser) -> None:
     p.add_argument("--apt", action="append", default=[], metavar="PKG", help="system package")
     p.add_argument("--user", default="", metavar="[ID:]NAME", help="user inside, if not you")
     p.add_argument("--no-build", action="store_true", help="write the files only")
+    p.add_argument("--from", default="", dest="source", metavar="IMAGE|FILE", help="what somebody handed over: an image of pydock's, or a file of `pydock export`")
     add_kept_options(p)
     add_package_options(p)
     p.set_defaults(func=cmd_create)
@@ -4134,6 +4691,12 @@ def args_freeze(p: argparse.ArgumentParser) -> None:
     p.set_defaults(func=cmd_freeze)
 
 
+def args_lock(p: argparse.ArgumentParser) -> None:
+    p.add_argument("name", metavar="NAME")
+    p.add_argument("--check", action="store_true", help="change nothing; fail where files, lock and image disagree")
+    p.set_defaults(func=cmd_lock)
+
+
 def args_digest(p: argparse.ArgumentParser) -> None:
     p.add_argument("name", metavar="NAME")
     p.set_defaults(func=cmd_digest)
@@ -4143,6 +4706,19 @@ def args_verify(p: argparse.ArgumentParser) -> None:
     p.add_argument("name", metavar="NAME")
     p.add_argument("--against", metavar="DIGEST|NAME", help="instead of its present image")
     p.set_defaults(func=cmd_verify)
+
+
+def args_export(p: argparse.ArgumentParser) -> None:
+    p.add_argument("name", metavar="NAME")
+    p.add_argument("file", metavar="FILE.tar")
+    p.add_argument("--image", action="store_true", help="with the image: it runs where there is no network")
+    p.set_defaults(func=cmd_export)
+
+
+def args_prune(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--cache", action="store_true", help="the downloads, too")
+    p.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    p.set_defaults(func=cmd_prune)
 
 
 def args_completion(p: argparse.ArgumentParser) -> None:
@@ -4172,8 +4748,11 @@ COMMANDS: Dict[str, Tuple[str, str, Callable[[argparse.ArgumentParser], None], s
     "rollback": ("time", "NAME [STATE]", args_rollback, "go back to a state; itself a new one"),
     "freeze": ("time", "NAME", args_freeze, "refuse every change"),
     "unfreeze": ("time", "NAME", args_freeze, "allow changes again"),
+    "lock": ("trust", "NAME", args_lock, "pin the base image and every package by version and hash"),
     "digest": ("trust", "NAME", args_digest, "print a digest of what is installed, the same wherever that is the same"),
     "verify": ("trust", "NAME", args_verify, "build it again from its files, and compare"),
+    "export": ("share, care", "NAME FILE.tar", args_export, "write it to one file, for others"),
+    "prune": ("share, care", "", args_prune, "remove what nothing needs any more"),
     "completion": ("share, care", "SHELL", args_completion, "print what completes pydock's words in a shell"),
 }
 ALIASES = {"ls": "list", "envs": "list", "rm": "delete"}
