@@ -1174,6 +1174,10 @@ def sha256_of(path: str) -> str:
         return ""
 
 
+def text_hash(text: str) -> str:
+    return sha256(text.encode(errors="surrogateescape"))
+
+
 def sha256(data: bytes) -> str:
     """Hexadecimal digest. By the module below hashlib, where it is: hashlib loads OpenSSL, a quarter of the time of `run`."""
     for name in ("_sha2", "_sha256", "hashlib"):
@@ -1227,8 +1231,7 @@ class Env:
 
     def hashes(self) -> Tuple[str, str]:
         """SHA-256 of the dockerfile and of requirements.txt, as they are on disk now."""
-        return (sha256(self.read("dockerfile").encode(errors="surrogateescape")),
-                sha256(self.read("requirements.txt").encode(errors="surrogateescape")))
+        return text_hash(self.read("dockerfile")), text_hash(self.read("requirements.txt"))
 
     def write(self, file: str, text: str) -> None:
         """Replaces a file at once, and durably: a crash leaves the old one or the new one."""
@@ -2239,7 +2242,7 @@ def restore(session: Session, env: Env, images: Dict[str, Image], image: Image, 
     try:
         engine.change("create", "--name", env.temporary, "--pull", "never", "%s:%s" % (env.repo, image.tag))
         texts, wheels = fetch_files(engine, env, wheels=True, dockerfile=True)
-        if not talk.dry_run and tuple(sha256(texts.get(file, "").encode(errors="surrogateescape")) for file in ("dockerfile", "requirements.txt")) != hashes:
+        if not talk.dry_run and tuple(text_hash(texts.get(file, "")) for file in ("dockerfile", "requirements.txt")) != hashes:
             raise PydockError("state %s of %s does not hold the files that it was made of" % (image.tag, env.name),
                               "its dockerfile lacks COPY dockerfile /opt/pydock/" if "dockerfile" not in texts else "pydock history %s" % env.title)
         kept = {key: image.labels.get(key, "") for key in ("pydock.python", "pydock.packages")}
@@ -2272,7 +2275,7 @@ def keep_edits(env: Env, latest: Image, texts: Dict[str, str]) -> None:
     """Copies of what a person wrote and no state holds, beside the files that are about to be replaced."""
     for file, text in texts.items():
         present = env.read(file)
-        if present == text or sha256(present.encode(errors="surrogateescape")) == latest.labels.get("pydock." + file.split(".")[0]):
+        if present == text or text_hash(present) == latest.labels.get("pydock." + file.split(".")[0]):
             continue
         copy = number = file + ".orig"
         count = 1
@@ -2432,7 +2435,7 @@ def adopt(session: Session, env: Env, reference: str, texts: Dict[str, str], com
 def check_claims(engine: Engine, env: Env, image: Image, found: Dict[str, str], texts: Dict[str, str]) -> None:
     """PydockError where an image does not hold what its labels, or the files beside it, say."""
     for file, key in (("dockerfile", "pydock.dockerfile"), ("requirements.txt", "pydock.requirements")):
-        if sha256(found.get(file, "").encode(errors="surrogateescape")) != image.labels[key] or file in texts and texts[file] != found.get(file):
+        if text_hash(found.get(file, "")) != image.labels[key] or file in texts and texts[file] != found.get(file):
             raise PydockError("the image was not made of the %s that is handed over with it" % file)
     tree = tree_of(engine, env, image.id)
     dists = [re.fullmatch(r"lib/python([\d.]+)/site-packages/([^/]+?)-([^/-]+)\.(?:dist-info/METADATA|egg-info(?:/PKG-INFO)?)", path) for path in tree]
@@ -2545,9 +2548,9 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
     text = texts.get("requirements.txt")
     dockerfile = texts.get("dockerfile", env.read("dockerfile"))
     blank = extra_variables(engine, env.temporary, config)
-    requirements = sha256(text.encode(errors="surrogateescape")) if text is not None else Shell(
+    requirements = text_hash(text) if text is not None else Shell(
         "$(sha256sum < %s | cut -c1-64)" % shell_join([env.path("requirements.txt")]))
-    labels = labels_for(env, (sha256(dockerfile.encode(errors="surrogateescape")), requirements), command)
+    labels = labels_for(env, (text_hash(dockerfile), requirements), command)
     engine.change(*commit_argv(env.temporary, env.temporary_tag, config, {**labels, **found_labels(found)}, blank))
     if text is None:
         return None
@@ -3249,10 +3252,7 @@ def content_of(archive: Any, member: Any, found: Dict[str, str]) -> str:
 
 
 def digest_of(tree: Dict[str, str]) -> str:
-    import hashlib
-
-    lines = "".join("%s %s\n" % (quote(path), tree[path]) for path in sorted(tree))
-    return "sha256:" + hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
+    return "sha256:" + text_hash("".join("%s %s\n" % (quote(path), tree[path]) for path in sorted(tree)))
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -3288,6 +3288,22 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
     report(env, "created %s (%s)%s" % (env.name, python, " in " + env.folder if env.place.mode == "local" else ""),
            "pydock %s %s" % ("build" if args.no_build else "shell", env.title))
     return 0
+
+
+def settled(session: Session, env: Env) -> Tuple[Image, Dict[str, str]]:
+    """Image and files that belong together, of an environment that somebody may be changing: between its files and its tag there is a
+    moment. An edit that was not built stays what it is."""
+    import time
+
+    while True:
+        files = {file: env.read(file) for file in ("dockerfile", "requirements.txt")}
+        image = find_image(session.engine, env.latest) or Image("", {"Id": "", "Config": image_config(session.engine, env.latest)})
+        if image.made_of((text_hash(files["dockerfile"]), text_hash(files["requirements.txt"]))):
+            return image, files
+        with Lock(env.folder, env.name, wait=False) as lock:
+            if lock.held():
+                return image, files
+        time.sleep(0.1)
 
 
 def check_new(env: Env) -> None:
@@ -3572,17 +3588,14 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     env = Env(session.place, args.new, session.settings["prefix"])
     check_new(env)
     source = session.env(args.name, other=True)
-    config = ready_image(session, source)
-    files = {file: source.read(file) for file in ("dockerfile", "requirements.txt")}
+    ready_image(session, source)
+    image, files = settled(session, source)
     if has_compose(source):
         files[COMPOSE] = renamed_service(source.read(COMPOSE), source.name, env.name)
-    image = find_image(session.engine, config["Id"])
-    if not image:
-        raise PydockError("the image %s has vanished" % source.latest)
     old = images_of(session.engine, env)
     check_owner(env, old)
     hashes = (image.labels.get("pydock.dockerfile", ""), image.labels.get("pydock.requirements", ""))
-    create(session, env, files, source.path("wheels"), lambda: take_over(session.engine, env, config["Id"], hashes, args.line), old)
+    create(session, env, files, source.path("wheels"), lambda: take_over(session.engine, env, image.id, hashes, args.line), old)
     report(env, "cloned %s to %s" % (source.name, env.name), "pydock shell %s" % env.title)
     return 0
 
@@ -4472,7 +4485,7 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
 
 def is_gone(engine: Engine, folder: str) -> bool:
     """Whether the folder of an environment is not there any more; of another machine's nobody knows."""
-    return bool(folder) and not engine.elsewhere() and not may_exist(folder) and os.path.isdir(os.path.dirname(os.path.dirname(folder)) or "/")
+    return bool(folder) and not engine.elsewhere() and not may_exist(folder)
 
 
 def own_size(image: Image, others: Sequence[Image]) -> int:
