@@ -161,7 +161,7 @@ FREEZE_PY = r'''
 import hashlib, json, os, re, subprocess, sys, tempfile
 from importlib import metadata
 from urllib.parse import quote, unquote
-job = json.loads(sys.argv[1])
+job, uv = json.loads(sys.argv[1]), sys.argv[2]
 path = os.path.join(job["folder"], "requirements.txt")
 
 def canonical(name):
@@ -220,10 +220,10 @@ def call(*argv):
 def hashes(specs, options):  # by name, one spec for each
     folder = tempfile.mkdtemp()
     source = os.path.join(folder, "requirements.in")
-    if sys.argv[2]:
+    if uv:
         with open(source, "w", **exact) as f:
             f.write("".join(options) + "".join(spec + "\n" for spec in specs.values()))
-        text = call(sys.argv[2], "pip", "compile", "-q", "--universal", "--no-deps", "--no-header", "--no-annotate", "--generate-hashes", source)
+        text = call(uv, "pip", "compile", "-q", "--universal", "--no-deps", "--no-header", "--no-annotate", "--generate-hashes", source)
         return {name_of(line): sorted(set(re.findall(r"--hash=\S+", line))) for line in joined(text)}
     found = {}
     for name, spec in specs.items():
@@ -891,7 +891,7 @@ class Engine:
         context = os.environ.get("DOCKER_CONTEXT", "")
         if not (address or context or self.podman):
             try:
-                with open(os.path.join(os.environ.get("DOCKER_CONFIG") or os.path.join(home_folder(), ".docker"), "config.json"), encoding="utf-8") as file:
+                with open(os.path.join(os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"), "config.json"), encoding="utf-8") as file:
                     context = (re.findall(r'"currentContext"\s*:\s*"([^"]+)"', file.read()) + [""])[0]
             except (OSError, UnicodeDecodeError):
                 pass
@@ -2286,6 +2286,19 @@ def keep_edits(env: Env, latest: Image, texts: Dict[str, str]) -> None:
         talk.say("%s was edited and not built; it is kept as %s" % (file, env.path(copy)))
 
 
+def base_image(session: Session, image: str) -> None:
+    """Gets the base image where it is not here yet, so that an unknown version is told from a broken build."""
+    if "$" in image or session.engine.ask("image", "inspect", image) is not None:
+        return
+    try:
+        session.engine.change("pull", image, show=True)
+    except EngineError as error:
+        error.show()
+        here = sorted({tag for tag in session.engine.query("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split() if re.search(r"(^|/)python:", tag)})
+        raise PydockError("there is no image %s here, and it cannot be pulled" % image,
+                          "another version%s, or --image" % (" (here: %s)" % ", ".join(here) if here else "")) from None
+
+
 def take_bundle(session: Session, env: Env, path: str, command: Sequence[str]) -> None:
     """The files of a bundle, in a new environment; and its image, or one that is built from them."""
     engine = session.engine
@@ -3437,19 +3450,6 @@ def rename_new(env: Env) -> None:
         raise PydockError("the environment '%s' was created by somebody else meanwhile" % env.name, "pydock list") from None
 
 
-def base_image(session: Session, image: str) -> None:
-    """Gets the base image where it is not here yet, so that an unknown version is told from a broken build."""
-    if "$" in image or session.engine.ask("image", "inspect", image) is not None:
-        return
-    try:
-        session.engine.change("pull", image, show=True)
-    except EngineError as error:
-        error.show()
-        here = sorted({tag for tag in session.engine.query("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split() if re.search(r"(^|/)python:", tag)})
-        raise PydockError("there is no image %s here, and it cannot be pulled" % image,
-                          "another version%s, or --image" % (" (here: %s)" % ", ".join(here) if here else "")) from None
-
-
 def python_version_file() -> str:
     try:
         with open(".python-version", encoding="utf-8") as file:
@@ -4498,41 +4498,6 @@ def cmd_completion(session: Session, args: argparse.Namespace) -> int:
     return 0
 
 
-def complete(words: Sequence[str]) -> List[str]:
-    """What may stand for the last of the words, which is begun; nothing where it is a file, or anything."""
-    *before, last = words or [""]
-    at = next((i for i, word in enumerate(before) if not word.startswith("-")), None)
-    if at is None:
-        return [word for word in [*COMMANDS, *(sorted(EVERYWHERE) if last.startswith("-") else [])] if word.startswith(last)]
-    name = ALIASES.get(before[at], before[at])
-    if name not in COMMANDS or name == "run" and len([word for word in before[at + 1:] if not word.startswith("-")]) and "--" not in last:
-        return []
-    actions = make_parser(name)._actions
-    known = {option: action for action in actions for option in action.option_strings}
-    if before[-1] in known and known[before[-1]].nargs != 0:
-        found = list(known[before[-1]].choices or [])
-    elif last.startswith("-"):
-        found = [option for option in known if option.startswith("--")]
-    else:
-        values = [word for i, word in enumerate(before[at + 1:], at + 1) if not word.startswith("-") and not (before[i - 1] in known and known[before[i - 1]].nargs != 0)]
-        found = complete_value(name, values, "local" if "--local" in before else "global" if "--global" in before else None)
-    return [word for word in found if word.startswith(last)]
-
-
-def complete_value(name: str, values: Sequence[str], mode: Optional[str]) -> List[str]:
-    """What may stand at an argument of a command, after these."""
-    kinds = COMMANDS[name][1].replace("[", "").replace("]", "").split()
-    kind = kinds[min(len(values), len(kinds) - 1)] if kinds and (len(values) < len(kinds) or kinds[-1].endswith("…")) else ""
-    place = find_place(mode)
-    if kind in ("NAME", "NAME…") and name != "create":
-        return place.names()
-    if kind == "STATE":
-        env = Env(place, values[0], Settings(place)["prefix"])
-        tags = Settings(place).engine().ask("image", "ls", "--format", "{{.Tag}}", env.repo) or ""
-        return [tag for tag in tags.split() if tag.isdigit() or is_label(tag)]
-    return {"KEY": list(SETTINGS), "SHELL": list(COMPLETION)}.get(kind, [])
-
-
 # ------------------------------------------------------------------------------------------------------------
 # Parser
 
@@ -4867,6 +4832,41 @@ def parse(argv: List[str]) -> argparse.Namespace:
     args.installer_args = rest
     args.line = [name] + [word for word in own if word not in EVERYWHERE] + (["--"] if rest and name != "run" else []) + rest
     return args
+
+
+def complete(words: Sequence[str]) -> List[str]:
+    """What may stand for the last of the words, which is begun; nothing where it is a file, or anything."""
+    *before, last = words or [""]
+    at = next((i for i, word in enumerate(before) if not word.startswith("-")), None)
+    if at is None:
+        return [word for word in [*COMMANDS, *(sorted(EVERYWHERE) if last.startswith("-") else [])] if word.startswith(last)]
+    name = ALIASES.get(before[at], before[at])
+    if name not in COMMANDS or name == "run" and len([word for word in before[at + 1:] if not word.startswith("-")]) and "--" not in last:
+        return []
+    actions = make_parser(name)._actions
+    known = {option: action for action in actions for option in action.option_strings}
+    if before[-1] in known and known[before[-1]].nargs != 0:
+        found = list(known[before[-1]].choices or [])
+    elif last.startswith("-"):
+        found = [option for option in known if option.startswith("--")]
+    else:
+        values = [word for i, word in enumerate(before[at + 1:], at + 1) if not word.startswith("-") and not (before[i - 1] in known and known[before[i - 1]].nargs != 0)]
+        found = complete_value(name, values, "local" if "--local" in before else "global" if "--global" in before else None)
+    return [word for word in found if word.startswith(last)]
+
+
+def complete_value(name: str, values: Sequence[str], mode: Optional[str]) -> List[str]:
+    """What may stand at an argument of a command, after these."""
+    kinds = COMMANDS[name][1].replace("[", "").replace("]", "").split()
+    kind = kinds[min(len(values), len(kinds) - 1)] if kinds and (len(values) < len(kinds) or kinds[-1].endswith("…")) else ""
+    place = find_place(mode)
+    if kind in ("NAME", "NAME…") and name != "create":
+        return place.names()
+    if kind == "STATE":
+        env = Env(place, values[0], Settings(place)["prefix"])
+        tags = Settings(place).engine().ask("image", "ls", "--format", "{{.Tag}}", env.repo) or ""
+        return [tag for tag in tags.split() if tag.isdigit() or is_label(tag)]
+    return {"KEY": list(SETTINGS), "SHELL": list(COMPLETION)}.get(kind, [])
 
 
 class NeedsArguments(Exception):

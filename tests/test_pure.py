@@ -69,7 +69,7 @@ def sh(script: str, **options: Any) -> bytes:
 
 class WhatDockerGets(unittest.TestCase):
     def build(self, builder: str, **changes: Any) -> List[str]:
-        given: Dict[str, Any] = {"tag": "pydock-ds:tmp", "context": "/h/ds", "labels": {}, "args": {}, "proxies": [], "secret": "", "no_cache": False, "pull": False}
+        given: Dict[str, Any] = {"tag": "pydock-ds:tmp", "context": "/h/ds", "labels": {}, "args": {}, "proxies": [], "secret": "", "no_cache": False, "pull": False, "stdin": False}
         return pydock.build_argv(builder, **{**given, **changes})
 
     def test_each_builder_gets_the_dockerfile_in_its_way(self) -> None:
@@ -77,7 +77,7 @@ class WhatDockerGets(unittest.TestCase):
         self.assertEqual(self.build("buildkit"), named + ["/h/ds"])
         self.assertEqual(self.build("podman"), named + ["/h/ds"])
         self.assertEqual(self.build("buildx"), named + ["--load", "/h/ds"])
-        self.assertEqual(self.build("classic"), ["build", "-t", "pydock-ds:tmp", "-f", "-", "--force-rm", "/h/ds"])
+        self.assertEqual(self.build("classic", stdin=True), ["build", "-t", "pydock-ds:tmp", "-f", "-", "--force-rm", "/h/ds"])
 
     def test_build_options_stand_before_the_folder(self) -> None:
         got = self.build("buildkit", labels={"pydock.name": "ds"}, args={"USER_UID": "7"}, proxies=["HTTP_PROXY"], secret="/proc/1/fd/3", no_cache=True, pull=True)
@@ -625,10 +625,10 @@ class TheFreeze(Folder):
                 (info / "direct_url.json").write_text(json.dumps(direct), encoding="utf-8")
         file = folder / "requirements.txt"
         file.write_text(text, encoding="utf-8")
-        given = {"folder": str(folder), "gone": [], "asked": [], "options": [], "write": True, **job}
+        given = {"folder": str(folder), "gone": [], "asked": [], "options": [], "write": True, "lock": False, **job}
         start = ("import sys\nfrom importlib import metadata\nreal = metadata.distributions\n"
                  "metadata.distributions = lambda: real(path=[%r])\nsys.version_info = %r\n" % (str(folder / "site"), python))
-        done = subprocess.run([sys.executable, "-IBc", start + pydock.FREEZE_PY, json.dumps(given)], stdout=subprocess.PIPE, check=True)
+        done = subprocess.run([sys.executable, "-IBc", start + pydock.FREEZE_PY, json.dumps(given), ""], stdout=subprocess.PIPE, check=True)
         self.python, _, listing = done.stdout.decode().strip().partition(" ")
         self.listing = pydock.unquote(listing)
         return file.read_text(encoding="utf-8")
