@@ -240,14 +240,14 @@ def locked(kept):
     for at, (name, line) in enumerate(kept):
         spec, marker, comment = split(line)
         lines.append(line)
-        if not name_of(line) or "--hash" in line:
+        if spec.startswith("./wheels/"):  # perhaps another one of the same name
+            lines[at] = render(spec, marker, comment, [sha256(spec[len("./wheels/"):])])
+        if not name_of(line) or "--hash" in line or spec.startswith("./"):
             continue
         if re.search(r"@\s*[a-z]+\+", spec):
             print("pydock: there is no hash of what comes from a repository: " + spec, file=sys.stderr)
             sys.exit(42)
-        if spec.startswith("./wheels/"):
-            lines[at] = render(spec, marker, comment, [sha256(spec[len("./wheels/"):])])
-        elif "==" in spec or "@" in spec:
+        if "==" in spec or "@" in spec:
             todo.append((at, name_of(line), spec, marker, comment))
         else:
             print("pydock: no version of it is known here, and so no hash: " + line.strip(), file=sys.stderr)
@@ -2059,7 +2059,7 @@ class Secret:
 
 def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_cache: bool, pull: bool, again: bool = False) -> None:
     """`docker build` of the environment's folder, by whatever builder there is. `again`: every step anew, but with the cache of
-    downloads, which --no-cache would empty: an ARG that no step has seen yet."""
+    downloads, which --no-cache would empty: an ARG that no step has seen yet. PydockError where it fails."""
     engine, dockerfile = session.engine, env.read("dockerfile")
     builder = engine.builder()
     args = build_args(dockerfile, session.settings, session.engine.root_is_caller())
@@ -2067,22 +2067,28 @@ def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_c
     environ = ["DOCKER_BUILDKIT=1"] if builder == "buildkit" else ["DOCKER_BUILDKIT=0"] if builder == "classic" else []
     text = None
     if again:
-        text = re.sub(r"(?mi)^(FROM\s.*)$", r"\1\nARG PYDOCK_AGAIN=%s" % env.id, dockerfile)
+        text = re.sub(r"(?m)^(FROM\s.*)$", r"\1\nARG PYDOCK_AGAIN=%s" % env.id, dockerfile)
     if builder == "classic":
         text, labels = classic_dockerfile(text or dockerfile, labels), {}
         refuse_credentials(env.read("requirements.txt"))
-    with Secret(engine) as secret, BuildLock(alone=False):
-        argv = build_argv(builder, tag, env.work, labels, args, proxies, "" if builder == "classic" else secret.path, no_cache, pull, text is not None)
-        talk.say("building the image of %s" % env.name)
-        for attempt in range(6):
-            try:
-                engine.change(*argv, data=text, show=True, see=talk.verbose or builder != "classic" and sys.stderr.isatty(), environ=environ)
-                break
-            except EngineError as error:
-                # The old builder stumbles where somebody removes the last image of steps that it was about to reuse: its last
-                # word names an image then, and not a command that failed.
-                if attempt == 5 or builder != "classic" or not re.search("sha256:[0-9a-f]{64}", last_line(error.output.encode())):
-                    raise
+    try:
+        with Secret(engine) as secret, BuildLock(alone=False):
+            argv = build_argv(builder, tag, env.work, labels, args, proxies, "" if builder == "classic" else secret.path, no_cache, pull, text is not None)
+            talk.say("building the image of %s" % env.name)
+            for attempt in range(6):
+                try:
+                    engine.change(*argv, data=text, show=True, see=talk.verbose or builder != "classic" and sys.stderr.isatty(), environ=environ)
+                    break
+                except EngineError as error:
+                    # The old builder stumbles where somebody removes the last image of steps that it was about to reuse: its last
+                    # word names an image then, and not a command that failed.
+                    if attempt == 5 or builder != "classic" or not re.search("sha256:[0-9a-f]{64}", last_line(error.output.encode())):
+                        raise
+    except EngineError as error:
+        error.show()
+        if not engine.podman:
+            sweep_classic(engine)
+        raise PydockError("cannot build %s: what failed is above" % env.name if error.code != 130 else str(error), build_hint(env)) from None
 
 
 def refuse_credentials(requirements: str) -> None:
@@ -2104,17 +2110,11 @@ def build_image(session: Session, env: Env, tag: str, command: Sequence[str], no
     engine, hashes = session.engine, env.hashes()
     version = base_of(env.read("dockerfile"))[1]
     labels = labels_for(env, hashes, command)
-    try:
-        if version and not re.search(r"(?m)^\s*[^#\s]", env.read("requirements.txt")):
-            run_build(session, env, tag, {**labels, "pydock.python": version, "pydock.packages": ""}, no_cache, pull)
-            return
-        built = env.temporary_tag + "-build"
-        run_build(session, env, built, {}, no_cache, pull)
-    except EngineError as error:
-        error.show()
-        if not engine.podman:
-            sweep_classic(engine)
-        raise PydockError("cannot build %s: what failed is above" % env.name if error.code != 130 else str(error), build_hint(env)) from None
+    if version and not re.search(r"(?m)^\s*[^#\s]", env.read("requirements.txt")):
+        run_build(session, env, tag, {**labels, "pydock.python": version, "pydock.packages": ""}, no_cache, pull)
+        return
+    built = env.temporary_tag + "-build"
+    run_build(session, env, built, {}, no_cache, pull)
     config = image_config(engine, built)
     command_line = ["python3", "-BIc", FREEZE_PY, json.dumps({"folder": "/opt/pydock", "gone": [], "asked": [], "options": [], "write": False, "lock": False}), ""]
     found = engine.change(*work_argv(env.temporary, built, config, [], command_line), capture="found")
@@ -4308,7 +4308,7 @@ def lock_faults(session: Session, env: Env) -> List[str]:
         faults.append("dockerfile: FROM %s without its digest" % reference)
     if not is_locked(text):
         faults.append("requirements.txt: --require-hashes is not its first line")
-    pins = {}
+    pins: Dict[str, List[str]] = {}
     for line in requirement_lines(text):
         spec = re.split(r"\s;|;\s|\s--", line)[0].strip()
         wheel = re.match(r"\./wheels/(\S+\.whl)", line)
@@ -4318,13 +4318,14 @@ def lock_faults(session: Session, env: Env) -> List[str]:
             faults.append("wheels/%s: not what its hash says" % wheel.group(1))
         found = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[.*\])?\s*==\s*(\S+)", spec)
         if found:
-            pins[canonical(found.group(1))] = found.group(2)
+            pins.setdefault(canonical(found.group(1)), []).append(found.group(2))
         elif not wheel and " @ " not in spec:
             faults.append("requirements.txt: no version of %s" % spec)
     if not image or not image.of(env) or not image.made_of(env.hashes()):
         return faults + ["the image is not made of these files: pydock build %s" % env.title]
     packages = image.packages()
-    faults += ["%s: %s in requirements.txt, %s in the image" % (name, version, packages[name]) for name, version in pins.items() if packages.get(name, version) != version]
+    faults += ["%s: %s in requirements.txt, %s in the image" % (name, " and ".join(versions), packages[name])
+               for name, versions in pins.items() if packages.get(name, versions[0]) not in versions]
     names = {requirement_name(line) for line in requirement_lines(text)} | {canonical(name) for name in re.findall(r"(?m)^\./wheels/([A-Za-z0-9_.]+)-", text)}
     return faults + ["%s: in the image, and not in requirements.txt" % name for name in sorted(set(packages) - names - {"setuptools", "wheel", "distribute"})]
 
@@ -4351,9 +4352,6 @@ def cmd_verify(session: Session, args: argparse.Namespace) -> int:
         try:
             run_build(session, env, env.temporary_tag, {}, False, False, again=True)
             tree = tree_of(session.engine, env, env.temporary_tag)
-        except EngineError as error:
-            error.show()
-            raise PydockError("cannot build %s again: what failed is above" % env.name, build_hint(env)) from None
         finally:
             session.engine.drop("rmi", env.temporary_tag)
     if talk.dry_run:
@@ -4447,49 +4445,73 @@ def save_image(engine: Engine, image: str, out: IO[bytes]) -> None:
 
 
 def cmd_prune(session: Session, args: argparse.Namespace) -> int:
-    """Removes what pydock made and nothing needs: states beyond those that are kept, images of folders that are gone,
-    temporary things of commands that died; with --cache the downloads."""
+    """Removes what pydock made and nothing needs: states of the environments here beyond those that are kept, images of folders that
+    are gone; with --cache the downloads."""
     engine = session.engine
     sweep(session)
     listing = engine.query("image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").replace("localhost/", "")
-    everything = inspect(engine, dict(line.split() for line in listing.splitlines() if "<none>" not in line))
-    images = {tag: image for tag, image in everything.items() if tag.startswith(session.settings["prefix"] + "-") and "pydock.folder" in image.labels}
-    why = {tag: "its folder is gone" for tag, image in images.items() if is_gone(engine, unquote(image.labels["pydock.folder"]))}
-    for repo in sorted({tag.rpartition(":")[0] for tag in images if tag not in why}):
-        states = {tag.rpartition(":")[2]: image for tag, image in images.items() if tag.startswith(repo + ":")}
-        why.update(("%s:%d" % (repo, number), "an old state") for number in old_states(states, session.settings))
-    staying = [image for tag, image in everything.items() if tag not in why]
-    lines = []
-    for tag in sorted(why, key=lambda tag: images[tag].size):
-        own = own_size(images[tag], staying)
+    images = inspect(engine, dict(line.split() for line in listing.splitlines() if "<none>" not in line))
+    gone = {tag: "its folder is gone" for tag, image in images.items() if is_gone(session, tag, image)}
+    envs = [Env(place, name, session.settings["prefix"]) for place in (global_place(), local_place()) if place for name in place.names()]
+    old = {"%s:%d" % (env.repo, number): "an old state" for env in envs for number in old_states(
+        {tag.rpartition(":")[2]: image for tag, image in images.items() if tag.startswith(env.repo + ":") and image.of(env)}, session.settings)}
+    why = {**gone, **old, **({CACHE: "downloads"} if args.cache and engine.ask("volume", "inspect", CACHE) else {})}
+    staying, own = [image for tag, image in images.items() if tag not in why], {}
+    for tag in sorted(set(why) - {CACHE}, key=lambda tag: images[tag].size):
+        own[tag] = own_size(images[tag], staying)
         staying.append(images[tag])
-        lines.append((tag, why[tag], own, images[tag].size - own))
-    volume = bool(args.cache and engine.ask("volume", "inspect", CACHE))
-    for tag, cause, own, shared in lines:
-        print("%-40s  %-20s  %10s own  %10s shared" % (tag, cause, human_size(own), human_size(shared)))
-    if volume:
-        print("%-40s  %-20s" % (CACHE, "downloads"))
-    if not lines and not volume:
+    show: Callable[[str], None] = talk.say if talk.dry_run else print
+    for tag, cause in why.items():
+        sizes = "%10s own  %10s shared" % (human_size(own[tag]), human_size(images[tag].size - own[tag])) if tag in own else ""
+        show(("%-40s  %-20s  %s" % (tag, cause, sizes)).rstrip())
+    if not why:
         talk.say("there is nothing to remove")
         return 0
     if not confirmed(args, "remove them", "whether to remove them"):
         return 1
-    for tag, *_ in lines:
-        engine.drop("rmi", tag)
-    if volume:
+    for tag in gone:  # whoever was asked may have taken a while
+        image = find_image(engine, tag)
+        if image and image.id == images[tag].id and is_gone(session, tag, image):
+            remove_gone(engine, tag, image)
+    for env in envs:
+        if any(tag.startswith(env.repo + ":") for tag in old) and os.path.isdir(env.folder):
+            with Lock(env.folder, env.name):
+                drop_old_states(session, env)
+    if CACHE in why:
         engine.change("volume", "rm", CACHE)
+    left = [tag for tag in {**gone, **old} if not talk.dry_run and engine.ask("image", "inspect", tag)]
+    if left:
+        talk.warn("some are still in use: %s" % ", ".join(left))
     if not talk.dry_run:
-        talk.say("removed %d, about %s" % (len(lines) + volume, human_size(sum(own for _, _, own, _ in lines))))
+        talk.say("removed %d, about %s" % (len(why) - len(left), human_size(sum(size for tag, size in own.items() if tag not in left))))
     return 0
 
 
-def is_gone(engine: Engine, folder: str) -> bool:
-    """Whether the folder of an environment is not there any more; of another machine's nobody knows."""
-    return bool(folder) and not engine.elsewhere() and not may_exist(folder)
+def is_gone(session: Session, tag: str, image: Image) -> bool:
+    """Whether it is an image of an environment of this prefix whose folder is not there any more, nor about to be. Nobody knows of the
+    folders of another machine."""
+    folder, name = unquote(image.labels.get("pydock.folder", "")), image.labels.get("pydock.name", "")
+    repo, _, tag = tag.rpartition(":")
+    if not folder or repo not in ("%s-%s" % (session.settings["prefix"], name), "%s-%s__%s" % (session.settings["prefix"], name, sha256(os.fsencode(folder))[:8])):
+        return False  # somebody made it from one of pydock's
+    new = os.path.join(os.path.dirname(folder), ".%s.new-%s" % (name, tag[4:12]))
+    return not (may_exist(folder) or tag.startswith("tmp-") and may_exist(new) or session.engine.elsewhere())
+
+
+def remove_gone(engine: Engine, tag: str, image: Image) -> None:
+    """Removes an image whose folder is gone, and what containers wait or lie there of it."""
+    repo = tag.rpartition(":")[0]
+    rows = engine.query("ps", "-a", "--format", "{{.Names}} {{.State}}", "--filter", "label=pydock.folder=" + image.labels["pydock.folder"]).splitlines()
+    for name, _, state in (row.partition(" ") for row in rows):
+        if name == repo + "--warm" or name.startswith(repo + "--") and state.split()[0].lower() in ("created", "exited"):
+            engine.drop("rm", "-f", name)
+    engine.drop("rmi", tag)
 
 
 def own_size(image: Image, others: Sequence[Image]) -> int:
     """Bytes of the image that no other one has; at most, since only what is another whole image is known to be shared."""
+    if any(other.layers[:len(image.layers)] == image.layers for other in others):
+        return 0
     return image.size - max([other.size for other in others if other.layers == image.layers[:len(other.layers)]] + [0])
 
 
@@ -4841,16 +4863,17 @@ def complete(words: Sequence[str]) -> List[str]:
     if at is None:
         return [word for word in [*COMMANDS, *(sorted(EVERYWHERE) if last.startswith("-") else [])] if word.startswith(last)]
     name = ALIASES.get(before[at], before[at])
-    if name not in COMMANDS or name == "run" and len([word for word in before[at + 1:] if not word.startswith("-")]) and "--" not in last:
+    if name not in COMMANDS:
         return []
-    actions = make_parser(name)._actions
-    known = {option: action for action in actions for option in action.option_strings}
+    known = {option: action for action in make_parser(name)._actions if action.help != argparse.SUPPRESS for option in action.option_strings}
+    values = [word for i, word in enumerate(before[at + 1:], at + 1) if not word.startswith("-") and not (before[i - 1] in known and known[before[i - 1]].nargs != 0)]
+    if name == "run" and values:
+        return []
     if before[-1] in known and known[before[-1]].nargs != 0:
         found = list(known[before[-1]].choices or [])
     elif last.startswith("-"):
         found = [option for option in known if option.startswith("--")]
     else:
-        values = [word for i, word in enumerate(before[at + 1:], at + 1) if not word.startswith("-") and not (before[i - 1] in known and known[before[i - 1]].nargs != 0)]
         found = complete_value(name, values, "local" if "--local" in before else "global" if "--global" in before else None)
     return [word for word in found if word.startswith(last)]
 
@@ -4864,7 +4887,7 @@ def complete_value(name: str, values: Sequence[str], mode: Optional[str]) -> Lis
         return place.names()
     if kind == "STATE":
         env = Env(place, values[0], Settings(place)["prefix"])
-        tags = Settings(place).engine().ask("image", "ls", "--format", "{{.Tag}}", env.repo) or ""
+        tags = Settings(place).engine().query("image", "ls", "--format", "{{.Tag}}", env.repo, timeout=2)
         return [tag for tag in tags.split() if tag.isdigit() or is_label(tag)]
     return {"KEY": list(SETTINGS), "SHELL": list(COMPLETION)}.get(kind, [])
 
@@ -4960,7 +4983,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     prepare()
     try:
         if argv[:2] == ["completion", "--words"]:
-            print("\n".join(complete(argv[2:])))
+            try:
+                print("".join(word + "\n" for word in complete(argv[2:])), end="")
+            except PydockError:  # nobody wants to read of it while typing
+                pass
             return flushed(0)
         args = parse(argv)
         talk.quiet, talk.verbose, talk.dry_run = args.quiet, args.verbose, args.dry_run

@@ -128,9 +128,9 @@ class Disturbed(Case):
         return result
 
     def every_call(self, argv: Sequence[str], restore: Callable[[], None], look: Callable[[str, str, Result], None],
-                   turn: int, ways: int = 1) -> None:
+                   turn: int = 0, ways: int = 1, chosen: Sequence[str] = ()) -> None:
         """Does a command once undisturbed, to count its calls of the engine, and then with each call disturbed in so many
-        of the four ways, by turns that begin with `turn`. `look` judges what came of it, by (way, call, result); `restore`
+        of the four ways, by turns that begin with `turn`, or in those chosen. `look` judges what came of it, by (way, call, result); `restore`
         puts back what was."""
         self.fake()
         self.ok(*argv)
@@ -138,7 +138,7 @@ class Disturbed(Case):
         self.no_fake()
         restore()
         for number, call in enumerate(calls, 1):
-            for way in [WAYS[(turn + number + i) % 4] for i in range(4 if SLOW else ways)]:
+            for way in WAYS if SLOW else chosen or [WAYS[(turn + number + i) % 4] for i in range(ways)]:
                 by = (signal.SIGINT, signal.SIGTERM)[number // 4 % 2]
                 with self.subTest(command=argv[0], way=way, call="%d of %d: %s" % (number, len(calls), call)):
                     result = self.disturb(way, number, *argv, by=by)
@@ -146,6 +146,27 @@ class Disturbed(Case):
                         look(way, call, result)
                 restore()
         self.assert_nothing_else_touched()
+
+    def user(self) -> Dict[str, Any]:
+        """The options of Popen for an ordinary user of this engine, to whom home and work belong; skips where there is none."""
+        if os.geteuid():
+            return {}
+        engine_here = pydock.Engine(ENGINE)
+        if engine_here.podman or engine_here.sudo:
+            self.skipTest("this engine has one user at a time")
+        self.give_to(STRANGER)
+        become = as_user(STRANGER, STRANGER, docker_groups())
+        if subprocess.run([*ENGINE, "version"], preexec_fn=become, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("an ordinary user cannot use this engine")
+        return {"preexec_fn": become}
+
+    def as_they(self, options: Dict[str, Any], *argv: str, status: int = 0, cwd: Any = None) -> Result:
+        process = self.start(*argv, cwd=cwd, **options)
+        out, err = process.communicate(timeout=120)
+        result = Result(list(argv), process.returncode, out, err)
+        self.assertEqual(result.status, status, result)
+        self.assertNotIn("Traceback", err, result)
+        return result
 
     def restorer(self, name: str) -> Callable[[], None]:
         """What puts an environment back as it is now, files and tags, without pydock."""
@@ -687,27 +708,6 @@ class OtherPeople(Disturbed):
         self.ok("delete", "-y", "e", environ={**environ, "PYDOCK_PREFIX": other})
         self.assertEqual((self.state("e"), self.snapshot()), (before, mine))
         self.assert_nothing_else_touched()
-
-    def user(self) -> Dict[str, Any]:
-        """The options of Popen for an ordinary user of this engine, to whom home and work belong; skips where there is none."""
-        if os.geteuid():
-            return {}
-        engine_here = pydock.Engine(ENGINE)
-        if engine_here.podman or engine_here.sudo:
-            self.skipTest("this engine has one user at a time")
-        self.give_to(STRANGER)
-        become = as_user(STRANGER, STRANGER, docker_groups())
-        if subprocess.run([*ENGINE, "version"], preexec_fn=become, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
-            self.skipTest("an ordinary user cannot use this engine")
-        return {"preexec_fn": become}
-
-    def as_they(self, options: Dict[str, Any], *argv: str, status: int = 0, cwd: Any = None) -> Result:
-        process = self.start(*argv, cwd=cwd, **options)
-        out, err = process.communicate(timeout=120)
-        result = Result(list(argv), process.returncode, out, err)
-        self.assertEqual(result.status, status, result)
-        self.assertNotIn("Traceback", err, result)
-        return result
 
     def test_a_read_only_home(self) -> None:
         user = self.user()
