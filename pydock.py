@@ -241,7 +241,7 @@ def locked(kept):
         spec, marker, comment = split(line)
         lines.append(line)
         if spec.startswith("./wheels/"):  # perhaps another one of the same name
-            lines[at] = render(spec, marker, comment, [sha256(spec[len("./wheels/"):])])
+            lines[at] = render(spec, marker, comment, [sha256(os.path.join(job["folder"], spec[len("./wheels/"):]))])
         if not name_of(line) or "--hash" in line or spec.startswith("./"):
             continue
         if re.search(r"@\s*[a-z]+\+", spec):
@@ -1266,6 +1266,58 @@ def write_file(path: str, text: str, mode: Optional[int] = None) -> None:
         raise PydockError("cannot write %s: %s" % (path, error.strerror)) from None
 
 
+class NewFile:
+    """A file that is there once it is whole, under a name that must be free. Where the system has files without a name, nothing
+    stays of it even if pydock is killed."""
+
+    def __init__(self, path: str) -> None:
+        import tempfile
+
+        self.path, self.folder = path, os.path.dirname(path)
+        try:
+            try:
+                fd, self.new = os.open(self.folder, os.O_TMPFILE | os.O_WRONLY, 0o666), ""
+            except (OSError, AttributeError):
+                fd, self.new = tempfile.mkstemp(prefix=".%s.new-" % os.path.basename(path), dir=self.folder)
+        except OSError as error:
+            raise PydockError("cannot write to %s: %s" % (self.folder, error.strerror)) from None
+        self.file = open(fd, "wb")
+
+    def __enter__(self) -> IO[bytes]:
+        return self.file
+
+    def __exit__(self, kind: object, error: object, *_: object) -> None:
+        try:
+            if not kind:
+                self.file.flush()
+                os.fsync(self.file.fileno())
+                self.give_name()
+        except OSError as problem:
+            raise PydockError("cannot write %s: %s" % (self.path, problem.strerror)) from None
+        finally:
+            self.file.close()
+            if self.new:
+                remove_file(self.new)
+        if isinstance(error, OSError):
+            raise PydockError("cannot write %s: %s" % (self.path, error.strerror)) from None
+
+    def give_name(self) -> None:
+        if not self.new:
+            root = os.open("/", os.O_RDONLY)  # without it, Python takes a call that does not follow the link
+            try:
+                os.link("/proc/self/fd/%d" % self.file.fileno(), self.path, src_dir_fd=root, follow_symlinks=True)
+            finally:
+                os.close(root)
+            return
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(self.new, 0o666 & ~umask)
+        if os.path.lexists(self.path):
+            raise FileExistsError(17, os.strerror(17))
+        os.rename(self.new, self.path)
+        self.new = ""
+
+
 def remove_half_written(env: Env) -> None:
     """Files that a writer which was killed has left; only under the environment's lock."""
     for folder, ending in ((env.work, ".new"), (env.path("wheels"), ".whl")):
@@ -1423,25 +1475,34 @@ def render_compose(name: str, ports: Sequence[str], volumes: Sequence[str], vari
     """What `create` writes for options that are to hold always; JSON's strings are YAML's."""
     import json
 
-    def key(text: str) -> str:  # 1e3 and null are no strings to YAML
-        return text if re.fullmatch(r"[a-z][a-z0-9._-]+", text) and text not in ("true", "false", "null", "yes", "no", "on", "off") else json.dumps(text)
-
     def lines(title: str, values: Sequence[str]) -> str:
         texts = [json.dumps(value.replace("$", "$$"), ensure_ascii=False) for value in values]
         texts = [re.sub("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]", lambda found: "\\u%04x" % ord(found.group()), text) for text in texts]
         return "".join(["    %s:\n" % title] + ["      - %s\n" % text for text in texts]) if values else ""
 
     named = sorted({volume.split(":")[0] for volume in volumes if "/" not in volume.split(":")[0]})
-    text = COMPOSE_FILE.replace("@NAME@", key(name)) + lines("ports", ports) + lines("volumes", volumes) + lines("environment", variables)
+    text = COMPOSE_FILE.replace("@NAME@", yaml_key(name)) + lines("ports", ports) + lines("volumes", volumes) + lines("environment", variables)
     if gpus:
         which = "count: " + gpus if not gpus.startswith("device=") else "device_ids: " + json.dumps(gpus[len("device="):].split(","))
         text += "    deploy:\n      resources:\n        reservations:\n          devices:\n            - {driver: nvidia, %s, capabilities: [gpu]}\n" % which
-    return text + ("volumes:\n" + "".join("  %s:\n" % key(volume) for volume in named) if named else "")
+    return text + ("volumes:\n" + "".join("  %s:\n" % yaml_key(volume) for volume in named) if named else "")
+
+
+def yaml_key(text: str) -> str:
+    """1e3 and null are no strings to YAML."""
+    return text if re.fullmatch(r"[a-z][a-z0-9._-]+", text) and text not in ("true", "false", "null", "yes", "no", "on", "off") else '"%s"' % text
 
 
 def renamed_service(text: str, old: str, new: str) -> str:
     """A docker-compose.yml with the environment's own service under another name."""
-    return re.sub(r"(?m)^( +)%s:( *)$" % re.escape(old), r"\1%s:\2" % new, text)
+    lines, indent = text.split("\n"), None
+    for at, line in enumerate(lines):
+        if re.match(r"[^\s#]", line):
+            indent = "" if line.startswith("services:") else None
+        elif indent is not None and re.match(r" *[^\s#]", line):
+            indent = indent or line[:len(line) - len(line.lstrip())]
+            lines[at] = re.sub(r"^%s(['\"]?)%s\1:(?=\s*(#.*)?$)" % (indent, re.escape(old)), "%s%s:" % (indent, yaml_key(new)), line)
+    return "\n".join(lines)
 
 
 def open_args(dockerfile: str) -> List[str]:
@@ -1903,7 +1964,8 @@ def recover(engine: Engine, env: Env) -> Dict[str, Image]:
         newest = [images[str(number)] for number in numbers[:1] if not latest or images[str(number)].id != latest.id]
         started = [image for tag, image in images.items() if re.fullmatch("tmp-[0-9a-f]{8}", tag)]
         for image in newest + started:
-            if latest and image.of(env) and (image.labels.get("pydock.dockerfile"), latest.labels.get("pydock.requirements")) == hashes:
+            kept = text_hash(read_copy(env)) == hashes[1] or latest and latest.labels.get("pydock.requirements") == hashes[1]
+            if latest and image.of(env) and image.labels.get("pydock.dockerfile") == hashes[0] and kept and not image.made_of(hashes):
                 restore_requirements(engine, env, image)  # a rollback that died between its two files
                 hashes = env.hashes()
             if image.of(env) and image.made_of(hashes):
@@ -2118,9 +2180,22 @@ def build_image(session: Session, env: Env, tag: str, command: Sequence[str], no
     config = image_config(engine, built)
     command_line = ["python3", "-BIc", FREEZE_PY, json.dumps({"folder": "/opt/pydock", "gone": [], "asked": [], "options": [], "write": False, "lock": False}), ""]
     found = engine.change(*work_argv(env.temporary, built, config, [], command_line), capture="found")
-    engine.change(*commit_argv(env.temporary, tag, config, {**labels, **found_labels(found)}))
+    commit(engine, env, tag, config, {**labels, **found_labels(found)})
     engine.drop("rm", "-f", env.temporary)
     engine.drop("rmi", built)
+
+
+def commit(engine: Engine, env: Env, tag: str, config: Dict[str, Any], labels: Dict[str, str]) -> None:
+    """Makes an image of the temporary container, without the variables that the engine's client added to it of its own accord (the
+    proxies of its configuration file, which may have passwords)."""
+    import json
+
+    blank: List[str] = []
+    if not talk.dry_run:
+        found = json.loads(engine.query("container", "inspect", "--format", "{{json .Config.Env}}", env.temporary)) or []
+        usual = {item.split("=")[0] for item in config.get("Env") or []} | {"PATH", "HOME", "HOSTNAME", "TERM", "container"}
+        blank = sorted({item.split("=")[0] for item in found} - usual)
+    engine.change(*commit_argv(env.temporary, tag, config, labels, blank))
 
 
 def build_hint(env: Env) -> str:
@@ -2184,7 +2259,7 @@ def take_over(engine: Engine, env: Env, image: str, hashes: Tuple[str, str], com
     config = image_config(engine, image)
     kept = {key: (config.get("Labels") or {}).get(key, "") for key in ("pydock.python", "pydock.packages")}
     engine.change("create", "--name", env.temporary, "--pull", "never", image)
-    engine.change(*commit_argv(env.temporary, env.temporary_tag, config, {**labels_for(env, hashes, command), **kept}))
+    commit(engine, env, env.temporary_tag, config, {**labels_for(env, hashes, command), **kept})
     engine.drop("rm", "-f", env.temporary)
 
 
@@ -2231,7 +2306,7 @@ def is_label(tag: str) -> bool:
 
 def state_numbers(images: Dict[str, Image]) -> List[int]:
     """The numbers of the states, newest first."""
-    return sorted((int(tag) for tag in images if tag.isdigit()), reverse=True)
+    return sorted((int(tag) for tag in images if tag.isdigit() and "pydock.folder" in images[tag].labels), reverse=True)
 
 
 def restore(session: Session, env: Env, images: Dict[str, Image], image: Image, command: Sequence[str]) -> None:
@@ -2246,17 +2321,19 @@ def restore(session: Session, env: Env, images: Dict[str, Image], image: Image, 
             raise PydockError("state %s of %s does not hold the files that it was made of" % (image.tag, env.name),
                               "its dockerfile lacks COPY dockerfile /opt/pydock/" if "dockerfile" not in texts else "pydock history %s" % env.title)
         kept = {key: image.labels.get(key, "") for key in ("pydock.python", "pydock.packages")}
-        engine.change(*commit_argv(env.temporary, env.temporary_tag, image.config, {**labels_for(env, hashes, command), **kept}))
+        commit(engine, env, env.temporary_tag, image.config, {**labels_for(env, hashes, command), **kept})
         keep_edits(env, latest, texts)
         if texts and texts["dockerfile"] != env.read("dockerfile"):
             env.write("dockerfile", texts["dockerfile"])
         if texts:
-            keep_files(env, texts["requirements.txt"], wheels)
+            keep_files(env, texts["requirements.txt"], wheels, before[1] == latest.labels.get("pydock.requirements"))
         promote(engine, env, images)
     except BaseException:
         remove_half_written(env)
-        if env.hashes() == before:  # else the next command finishes it
+        if env.hashes() == before:
             engine.drop("rmi", env.temporary_tag)
+        else:  # the next command finishes what may be left to do
+            talk.say("%s was changed already" % env.name)
         raise
     finally:
         engine.drop("rm", "-f", env.temporary)
@@ -2266,9 +2343,15 @@ def restore_requirements(engine: Engine, env: Env, image: Image) -> None:
     try:
         engine.change("create", "--name", env.temporary, "--pull", "never", "%s:%s" % (env.repo, image.tag))
         texts, wheels = fetch_files(engine, env, wheels=True)
-        keep_files(env, texts["requirements.txt"], wheels)
+        keep_files(env, texts["requirements.txt"], wheels, False)
     finally:
         engine.drop("rm", "-f", env.temporary)
+
+
+def read_copy(env: Env) -> str:
+    """The newest copy of an edited requirements.txt that a rollback has kept."""
+    copies = [file for file in os.listdir(env.work) if re.fullmatch(r"requirements\.txt\.orig\d*", file)]
+    return env.read(max(copies, key=lambda file: os.stat(env.path(file)).st_mtime)) if copies else ""
 
 
 def keep_edits(env: Env, latest: Image, texts: Dict[str, str]) -> None:
@@ -2286,7 +2369,7 @@ def keep_edits(env: Env, latest: Image, texts: Dict[str, str]) -> None:
         talk.say("%s was edited and not built; it is kept as %s" % (file, env.path(copy)))
 
 
-def base_image(session: Session, image: str) -> None:
+def base_image(session: Session, image: str, hint: str = "") -> None:
     """Gets the base image where it is not here yet, so that an unknown version is told from a broken build."""
     if "$" in image or session.engine.ask("image", "inspect", image) is not None:
         return
@@ -2296,38 +2379,28 @@ def base_image(session: Session, image: str) -> None:
         error.show()
         here = sorted({tag for tag in session.engine.query("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split() if re.search(r"(^|/)python:", tag)})
         raise PydockError("there is no image %s here, and it cannot be pulled" % image,
-                          "another version%s, or --image" % (" (here: %s)" % ", ".join(here) if here else "")) from None
+                          hint or "another version%s, or --image" % (" (here: %s)" % ", ".join(here) if here else "")) from None
 
 
 def take_bundle(session: Session, env: Env, path: str, command: Sequence[str]) -> None:
     """The files of a bundle, in a new environment; and its image, or one that is built from them."""
-    engine = session.engine
-    try:
-        texts, more = read_bundle(env, path)
-        for file, text in texts.items():
-            env.write(file, text)
-        if not more:
-            base_image(session, base_of(env.read("dockerfile"))[0].replace("${REPOSITORY}", session.settings["repository"]))
-            build_image(session, env, env.temporary_tag, command)
-            return
-        there = engine.query("image", "ls", "-aq", "--no-trunc").split()
-        ids = load_image(engine, path)
-    except (tarfile_error(), OSError, ValueError, EOFError, KeyError) as error:
-        raise PydockError("cannot read %s: %s" % (path, getattr(error, "strerror", None) or error), "a file made by: pydock export NAME FILE.tar") from None
-    image = next((id_ for id_ in ids if talk.dry_run or find_image(engine, id_)), None)
-    if not image:
-        raise PydockError("%s does not hold the image that it names" % path)
-    try:
-        adopt(session, env, image, texts, command)
-    finally:
-        if image not in there:
-            engine.drop("rmi", image)
-
-
-def tarfile_error() -> Any:
     import tarfile
 
-    return tarfile.TarError
+    engine, image = session.engine, env.temporary_tag + "-base"
+    try:
+        texts, more = read_bundle(env, path)
+        if more:
+            load_image(engine, path, image)
+    except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
+        raise PydockError("cannot read %s: %s" % (path, getattr(error, "strerror", None) or error), "a file made by: pydock export NAME FILE.tar") from None
+    for file, text in texts.items():
+        env.write(file, text)
+    if more:
+        adopt(session, env, image, texts, command)
+        engine.drop("rmi", image)
+    else:
+        base_image(session, base_of(env.read("dockerfile"))[0].replace("${REPOSITORY}", session.settings["repository"]))
+        build_image(session, env, env.temporary_tag, command)
 
 
 def read_bundle(env: Env, path: str) -> Tuple[Dict[str, str], bool]:
@@ -2353,6 +2426,8 @@ def read_bundle(env: Env, path: str) -> Tuple[Dict[str, str], bool]:
                 make_folder(env.path("wheels"))
                 with open(env.path(file), "xb") as wheel:
                     shutil.copyfileobj(stream, wheel)
+        if not more:
+            check_end(archive)
     if not {"dockerfile", "requirements.txt"} <= set(texts):
         raise ValueError("it does not begin with a dockerfile and requirements.txt")
     if COMPOSE in texts:
@@ -2361,23 +2436,22 @@ def read_bundle(env: Env, path: str) -> Tuple[Dict[str, str], bool]:
     return texts, more
 
 
-def load_image(engine: Engine, path: str) -> List[str]:
-    """Hands the image in a bundle to the engine, without any name: that might be somebody else's. The ids that it may have."""
+def load_image(engine: Engine, path: str, tag: str) -> None:
+    """Hands the image in a bundle to the engine, by this name only: its own might be somebody else's here."""
     import tarfile
 
     if talk.dry_run:
         talk.script(shell_join(engine.command(["load", "-i", path])))
-        return [Shell("$image")]
-    ids: List[str] = []
+        return
     process = engine.start(["load", "-q"], feed=True, out="drop", err="keep")
     try:
         try:
             with tarfile.open(path, "r:") as archive, tarfile.open(fileobj=process.stdin, mode="w|") as forward:
                 for count, member in enumerate(archive):
-                    check_member(member, count)
-                    if os.path.basename(member.name) not in (*STANDARD, "repositories") and not member.name.endswith(".whl"):
-                        ids += forward_member(archive, member, forward)
-        except BrokenPipeError:  # the engine has said why
+                    if os.path.basename(check_member(member, count)) not in (*STANDARD, "repositories") and not member.name.endswith(".whl"):
+                        forward_member(archive, member, forward, "localhost/" + tag if engine.podman else tag)
+                check_end(archive)
+        except BrokenPipeError:  # the engine will say why
             pass
         _, err = engine.finish(process)
     except BaseException:
@@ -2385,36 +2459,46 @@ def load_image(engine: Engine, path: str) -> List[str]:
         raise
     if process.returncode:
         raise EngineError("%s load failed: %s" % (engine.program[-1], last_line(err)))
-    return ids
+    if engine.ask("image", "inspect", tag) is None:
+        raise ValueError("the image in it is none that this engine understands")
 
 
 def check_member(member: Any, count: int) -> str:
-    """The name of an archive's member. ValueError where that could reach out of its folder, or blow up."""
-    parts = member.name.split("/")
-    if member.issym():
-        parts = os.path.normpath(os.path.join(os.path.dirname(member.name), member.linkname)).split("/") + ["" if member.linkname.startswith("/") else "."]
-    if ".." in parts or "" in parts or not (member.isfile() or member.isdir() or member.issym()) or member.issparse():
+    """The name of an archive's member. ValueError where that could reach out of its folder, or blow up. Of links only those are
+    let in that `docker save` makes, from one layer to an equal one."""
+    link = member.issym() and re.fullmatch(r"\w+/layer\.tar", member.name) and re.fullmatch(r"\.\./\w+(/layer)?\.tar", member.linkname)
+    if {"", ".", ".."} & set(member.name.split("/")) or not (member.isfile() or member.isdir() or link) or member.issparse():
         raise ValueError("%r is nothing that belongs there" % member.name)
     if count > 100000 or member.size > 1 << 24 and os.path.basename(member.name) in (*STANDARD, "manifest.json", "index.json"):
         raise ValueError("%r is too much" % member.name)
     return str(member.name)
 
 
-def forward_member(archive: Any, member: Any, forward: Any) -> List[str]:
-    """Hands a member of `docker save` on to `docker load`, where it would name an image without the name. The ids that it tells."""
+def check_end(archive: Any) -> None:
+    """ValueError where an archive that was read to its end lacks the mark of it."""
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(512) != bytes(512):
+        raise ValueError("it is not whole")
+
+
+def forward_member(archive: Any, member: Any, forward: Any, tag: str) -> None:
+    """Hands a member of `docker save` on to `docker load`; where it names the image, by this tag instead."""
     import io
     import json
+    import tarfile
 
-    stream, ids = archive.extractfile(member) if member.isfile() else None, []
+    stream, bare = archive.extractfile(member) if member.isfile() else None, tarfile.TarInfo(member.name)
+    bare.size, bare.type, bare.linkname, bare.mode = member.size, member.type, member.linkname, member.mode & 0o777
     if stream and member.name in ("manifest.json", "index.json"):
         data = json.load(stream)
-        for image in data if member.name == "manifest.json" else data["manifests"]:
-            image["RepoTags" if member.name == "manifest.json" else "annotations"] = None
-            ids.append("sha256:" + re.sub(r"\.json$", "", os.path.basename(image["Config"])) if "Config" in image else image["digest"])
+        images = data.get("manifests") if isinstance(data, dict) and member.name == "index.json" else data
+        if not isinstance(images, list) or len(images) != 1 or not isinstance(images[0], dict):
+            raise ValueError("%s does not name one image" % member.name)
+        names: Dict[str, Any] = {"RepoTags": [tag]} if member.name == "manifest.json" else {"annotations": {"io.containerd.image.name": "docker.io/library/" + tag}}
+        images[0].update(names)
         text = json.dumps(data).encode()
-        stream, member.size = io.BytesIO(text), len(text)
-    forward.addfile(member, stream)
-    return [id_ for id_ in ids if re.fullmatch("sha256:[0-9a-f]{64}", id_)]
+        stream, bare.size = io.BytesIO(text), len(text)
+    forward.addfile(bare, stream)
 
 
 def adopt(session: Session, env: Env, reference: str, texts: Dict[str, str], command: Sequence[str]) -> None:
@@ -2440,7 +2524,7 @@ def adopt(session: Session, env: Env, reference: str, texts: Dict[str, str], com
         config = hand_over(session, env, image)
         hashes = (image.labels.get("pydock.dockerfile", ""), image.labels.get("pydock.requirements", ""))
         kept = {key: image.labels.get(key, "") for key in ("pydock.python", "pydock.packages")}
-        engine.change(*commit_argv(env.temporary, env.temporary_tag, config, {**labels_for(env, hashes, command), **kept}))
+        commit(engine, env, env.temporary_tag, config, {**labels_for(env, hashes, command), **kept})
     finally:
         engine.drop("rm", "-f", env.temporary)
 
@@ -2458,6 +2542,8 @@ def check_claims(engine: Engine, env: Env, image: Image, found: Dict[str, str], 
         if packages.get(name) != claimed.get(name) and not (name in ("pip", "setuptools", "wheel", "distribute") and name not in claimed):
             raise PydockError("the image claims to have %s %s, and has %s" % (name, claimed.get(name, "not at all"), packages.get(name, "none")))
     python = image.labels.get("pydock.python", "")
+    if not re.fullmatch(r"[\w.+-]*", python) or not re.fullmatch(r"[\w.%=,!+-]*", image.labels["pydock.packages"]):
+        raise PydockError("the labels of the image are not pydock's")
     if dists and not any(path.startswith("lib/python%s/" % ".".join(python.split(".")[:2])) for path in tree):
         raise PydockError("the image claims to have Python %s, and has not" % python)
 
@@ -2482,8 +2568,8 @@ def hand_over(session: Session, env: Env, image: Image) -> Dict[str, Any]:
 def change_packages(session: Session, env: Env, change: Change, command: Sequence[str]) -> Dict[str, str]:
     """install, uninstall, update (design: changing). Returns what became different, name to version ('' for removed)."""
     engine = session.engine
-    check_frozen(env)
     with Lock(env.folder, env.name):
+        check_frozen(env)
         images = recover(engine, env)
         latest = images.get("latest")
         if not latest or not latest.of(env) or not latest.made_of(env.hashes()) or len(latest.layers) >= MAX_LAYERS:
@@ -2560,11 +2646,10 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
     texts, wheels = fetch_files(engine, env, bool(change.mounts), change.verb == "lock")
     text = texts.get("requirements.txt")
     dockerfile = texts.get("dockerfile", env.read("dockerfile"))
-    blank = extra_variables(engine, env.temporary, config)
     requirements = text_hash(text) if text is not None else Shell(
         "$(sha256sum < %s | cut -c1-64)" % shell_join([env.path("requirements.txt")]))
     labels = labels_for(env, (text_hash(dockerfile), requirements), command)
-    engine.change(*commit_argv(env.temporary, env.temporary_tag, config, {**labels, **found_labels(found)}, blank))
+    commit(engine, env, env.temporary_tag, config, {**labels, **found_labels(found)})
     if text is None:
         return None
     if dockerfile != env.read("dockerfile"):
@@ -2573,15 +2658,15 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
     return find_image(engine, env.temporary_tag)
 
 
-def keep_files(env: Env, text: str, wheels: Sequence[str]) -> None:
+def keep_files(env: Env, text: str, wheels: Sequence[str], held: bool = True) -> None:
     """Puts a change's files into the environment's folder: new wheels, requirements.txt, and only then away with the
-    wheels that it no longer names."""
+    wheels that it no longer names, if an image holds them."""
     pattern = r"(?m)^\./wheels/(\S+\.whl)"
     unused = set(re.findall(pattern, env.read("requirements.txt"))) - set(re.findall(pattern, text))
     for wheel in wheels:
         os.replace(env.path("wheels/." + wheel), env.path("wheels/" + wheel))
     env.write("requirements.txt", text)
-    for wheel in unused:
+    for wheel in unused if held else ():
         try:
             os.unlink(env.path("wheels/" + wheel))
         except OSError:
@@ -2657,17 +2742,6 @@ def fetch_files(engine: Engine, env: Env, wheels: bool, dockerfile: bool = False
         engine.diagnose()
         raise EngineError("%s cp failed" % engine.program[-1])
     return texts, found
-
-
-def extra_variables(engine: Engine, container: str, config: Dict[str, Any]) -> List[str]:
-    """Variables that the engine's client added to a container of its own accord (the proxies of its configuration file):
-    a commit would store them."""
-    import json
-
-    if talk.dry_run:
-        return []
-    found = json.loads(engine.query("container", "inspect", "--format", "{{json .Config.Env}}", container)) or []
-    return sorted({item.split("=")[0] for item in found} - {item.split("=")[0] for item in config.get("Env") or []} - {"PATH", "HOME", "HOSTNAME", "TERM", "container"})
 
 
 def run_folder(session: Session, env: Env) -> Tuple[str, str]:
@@ -3252,16 +3326,20 @@ def content_of(archive: Any, member: Any, found: Dict[str, str]) -> str:
     import hashlib
 
     if member.issym():
-        return str(member.linkname)
+        return quote(member.linkname)
     if member.islnk():
         return found.get(member.linkname.partition("/")[2], "").rpartition(" ")[2]
     stream = archive.extractfile(member)
     if not stream:
         return "-"
-    data = stream.read()
     if member.name.endswith(".dist-info/RECORD"):
-        data = b"".join(line for line in data.splitlines(True) if not re.search(rb"(uv_cache\.json|/REQUESTED|\.pyc),", line))
-    return hashlib.sha256(data).hexdigest()
+        return hashlib.sha256(b"".join(line for line in stream if not re.search(rb"(uv_cache\.json|/REQUESTED|\.pyc),", line))).hexdigest()
+    content = hashlib.sha256()
+    while True:
+        data = stream.read(1 << 24)
+        content.update(data)
+        if len(data) < 1 << 24:
+            return content.hexdigest()
 
 
 def digest_of(tree: Dict[str, str]) -> str:
@@ -3338,7 +3416,7 @@ def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
     pulled = not bundle and session.engine.ask("image", "inspect", args.source) is None
     try:
         if pulled:
-            base_image(session, args.source)
+            base_image(session, args.source, "docker pull %s says why; docker login, for a registry that wants it" % args.source)
         create(session, env, {}, "", lambda: take_bundle(session, env, args.source, args.line) if bundle else adopt(session, env, args.source, {}, args.line), old)
     finally:
         if pulled:
@@ -3399,7 +3477,7 @@ def create(session: Session, env: Env, files: Dict[str, str], wheels: str, make:
             if os.path.isdir(wheels) and talk.dry_run:
                 talk.script(shell_join(["cp", "-R", wheels, env.path("wheels")]))
             elif os.path.isdir(wheels):
-                shutil.copytree(wheels, env.path("wheels"))
+                shutil.copytree(wheels, env.path("wheels"), ignore=shutil.ignore_patterns(".*"))  # of an install that goes on
             if make:
                 make()
             rename_new(env)
@@ -3572,9 +3650,9 @@ def print_table(rows: Sequence[Dict[str, Any]]) -> None:
 def cmd_build(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     env.hashes()
-    check_frozen(env)
     sweep(session)
     with Lock(env.folder, env.name):
+        check_frozen(env)
         images = recover(session.engine, env)
         changed = renew(session, env, images, args.line, args.no_cache, args.pull)
         drop_old_states(session, env)
@@ -3588,6 +3666,7 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     env = Env(session.place, args.new, session.settings["prefix"])
     check_new(env)
     source = session.env(args.name, other=True)
+    no_link(source.path("wheels"))
     ready_image(session, source)
     image, files = settled(session, source)
     if has_compose(source):
@@ -4175,8 +4254,10 @@ def cmd_history(session: Session, args: argparse.Namespace) -> int:
     import json
 
     env = session.env(args.name)
+    base = base_of(env.read("dockerfile"))[0].replace("${REPOSITORY}", session.settings["repository"])
+    session.engine.ahead("image", "inspect", base)
     images = images_of(session.engine, env)
-    rows = state_rows(images)
+    rows = state_rows(images, find_image(session.engine, base))
     if args.json:
         print(json.dumps(rows, indent=2))
         return 0
@@ -4195,15 +4276,16 @@ def cmd_history(session: Session, args: argparse.Namespace) -> int:
     return 0
 
 
-def state_rows(images: Dict[str, Image]) -> List[Dict[str, Any]]:
-    """What `history` shows, oldest first: each state against the one before; its bytes against what it stands on."""
+def state_rows(images: Dict[str, Image], base: Optional[Image]) -> List[Dict[str, Any]]:
+    """What `history` shows, oldest first: each state against the one before; its bytes against what it stands on: another state, or the
+    base image."""
     rows: List[Dict[str, Any]] = []
     before: Dict[str, str] = {}
     numbers = state_numbers(images)[::-1]
     for at, number in enumerate(numbers):
         image = images[str(number)]
         packages = image.packages()
-        below = [images[str(n)] for n in numbers[:at] if images[str(n)].layers == image.layers[:len(images[str(n)].layers)]]
+        below = [other for other in [images[str(n)] for n in numbers[:at]] + ([base] if base else []) if other.layers == image.layers[:len(other.layers)]]
         rows.append({
             "state": number, "labels": sorted(tag for tag in images if is_label(tag) and images[tag].id == image.id),
             "present": "latest" in images and images["latest"].id == image.id, "time": image.labels.get("pydock.time", ""),
@@ -4228,9 +4310,9 @@ def cmd_snapshot(session: Session, args: argparse.Namespace) -> int:
     import time
 
     env = session.env(args.name)
-    label = args.label or time.strftime("%Y-%m-%d-%H%M%S")
+    label = time.strftime("%Y-%m-%d-%H%M%S") if args.label is None else args.label
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", label) or not is_label(label):
-        raise PydockError("%r is not a label" % label, "letters, digits and _ . -, not only digits, not latest")
+        raise PydockError("%r is not a label" % label, "letters, digits and _ . -, not only digits, not latest, not tmp-…")
     with Lock(env.folder, env.name):
         images = present_state(session, env)
         if label in images and images[label].id != images["latest"].id:
@@ -4244,14 +4326,14 @@ def cmd_snapshot(session: Session, args: argparse.Namespace) -> int:
 
 def cmd_rollback(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
-    check_frozen(env)
     with Lock(env.folder, env.name):
+        check_frozen(env)
         images = present_state(session, env)
-        numbers = state_numbers(images)
-        if not args.state and len(numbers) < 2:
+        before = next((str(number) for number in state_numbers(images) if images[str(number)].id != images["latest"].id), None)
+        state = before if args.state is None else args.state
+        if state is None:
             raise PydockError("%s has no state before this one" % env.name, "pydock history %s" % env.title)
-        state = args.state or str(numbers[1])
-        if state not in images or not (state.isdigit() or is_label(state)):
+        if not (state.isdigit() or is_label(state)) or state not in images or "pydock.requirements" not in images[state].labels:
             raise PydockError("%s has no state %s" % (env.name, state), "pydock history %s" % env.title)
         image = images[state]
         if image.layers == images["latest"].layers and image.made_of(env.hashes()):
@@ -4276,8 +4358,11 @@ def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
             mode = mode & ~0o222 if args.line[0] == "freeze" else mode | 0o222 & ~umask
             if talk.dry_run:
                 talk.script(shell_join(["chmod", "%o" % mode, env.path(file)]))
-            else:
+                continue
+            try:
                 os.chmod(env.path(file), mode)
+            except OSError as error:
+                raise PydockError("cannot %s %s: %s: %s" % (args.line[0], env.name, env.path(file), error.strerror)) from None
     if args.line[0] == "freeze":
         report(env, "froze %s; its packages (pip's freeze) are in %s" % (env.name, env.path("requirements.txt")), "pydock unfreeze %s" % env.title)
     else:
@@ -4369,9 +4454,9 @@ def cmd_verify(session: Session, args: argparse.Namespace) -> int:
 def cmd_export(session: Session, args: argparse.Namespace) -> int:
     """One file with what another machine needs: the standard files, and the image as `docker save` gives it, in one tar."""
     import tarfile
-    import tempfile
 
     env, path = session.env(args.name), os.path.abspath(args.file)
+    no_link(env.path("wheels"))
     if os.path.lexists(path):
         raise PydockError("%s is there already" % path, "another name, or remove it")
     image = ready_image(session, env)["Id"] if args.image else ""
@@ -4385,32 +4470,17 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
         if image:
             talk.script("%s >%s" % (shell_join(session.engine.command(["save", image])), shell_join([path + ".image.tar"])))
         return 0
-    try:
-        fd, new = tempfile.mkstemp(prefix=".%s.new-" % os.path.basename(path), dir=os.path.dirname(path))
-    except OSError as error:
-        raise PydockError("cannot write to %s: %s" % (os.path.dirname(path), error.strerror)) from None
-    try:
-        with open(fd, "wb") as out:
-            with Lock(env.folder, env.name):
-                if image and not (find_image(session.engine, image) or Image("", {"Id": ""})).made_of(env.hashes()):
-                    raise PydockError("the image of %s is not made of its files" % env.name, "pydock build %s" % env.title)
-                archive = tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT)
-                for file in files + wheels:
-                    archive.add(env.path(file), "%s/%s" % (env.name, file), recursive=False, filter=anonymous)
-                if not image:
-                    archive.close()
-            if image:  # goes on in the same tar, whose end the engine writes
-                save_image(session.engine, image, out)
-            out.flush()
-            os.fsync(out.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(new, 0o666 & ~umask)
-        os.link(new, path)  # never over a file that somebody made meanwhile
-    except OSError as error:
-        raise PydockError("cannot write %s: %s" % (path, error.strerror)) from None
-    finally:
-        os.unlink(new)
+    with NewFile(path) as out, Lock(env.folder, env.name) as lock:
+        if image and not (find_image(session.engine, image) or Image("", {"Id": ""})).made_of(env.hashes()):
+            raise PydockError("the image of %s is not made of its files" % env.name, "pydock build %s" % env.title)
+        archive = tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, dereference=True)
+        for file in files + wheels:
+            archive.add(env.path(file), "%s/%s" % (env.name, file), recursive=False, filter=anonymous)
+        lock.release()
+        if image:  # goes on in the same tar, whose end the engine writes
+            save_image(session.engine, image, out)
+        else:
+            archive.close()
     report(env, "exported %s to %s (%s)" % (env.name, path, human_size(os.path.getsize(path))), "pydock create NAME --from %s" % shell_join([os.path.basename(path)]))
     return 0
 
