@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     import subprocess
-    from typing import IO, Any, Callable, Dict, Iterator, List, NoReturn, Optional, Sequence, Tuple, Union
+    from typing import IO, Any, Callable, Dict, Iterable, Iterator, List, NoReturn, Optional, Sequence, Tuple, Union
 
 __version__ = "0.1.0"
 
@@ -218,15 +218,16 @@ def call(*argv):
     return done.stdout.decode()
 
 def hashes(specs, options):  # by name, one spec for each
-    folder = tempfile.mkdtemp()
+    folder, found = tempfile.mkdtemp(), {}
     source = os.path.join(folder, "requirements.in")
     if uv:
         with open(source, "w", **exact) as f:
             f.write("".join(options) + "".join(spec + "\n" for spec in specs.values()))
         text = call(uv, "pip", "compile", "-q", "--universal", "--no-deps", "--no-header", "--no-annotate", "--generate-hashes", source)
-        return {name_of(line): sorted(set(re.findall(r"--hash=\S+", line))) for line in joined(text)}
-    found = {}
+        found = {name_of(line): sorted(set(re.findall(r"--hash=\S+", line))) for line in joined(text)}
     for name, spec in specs.items():
+        if found.get(name):
+            continue
         with open(source, "w", **exact) as f:
             f.write("".join(options) + spec + "\n")
         files = os.path.join(folder, name)
@@ -241,7 +242,7 @@ def locked(kept):
         spec, marker, comment = split(line)
         lines.append(line)
         if spec.startswith("./wheels/"):  # perhaps another one of the same name
-            lines[at] = render(spec, marker, comment, [sha256(os.path.join(job["folder"], spec[len("./wheels/"):]))])
+            lines[at] = render(spec, marker, comment, [sha256(os.path.join(job["folder"], spec))])
         if not name_of(line) or "--hash" in line or spec.startswith("./"):
             continue
         if re.search(r"@\s*[a-z]+\+", spec):
@@ -277,6 +278,8 @@ for dist in metadata.distributions():
     if dist.metadata["Name"]:
         packages.setdefault(canonical(dist.metadata["Name"]), dist)
 named = set(map(name_of, lines)) | set(job["asked"])
+if job["lock"]:  # uv wants a hash of what another package needs, even if it is there
+    named |= {name_of(line) for dist in packages.values() for line in dist.requires or []}
 hidden = {"pip"} | ({"setuptools", "wheel", "distribute"} - named if sys.version_info < (3, 12) else set())
 kept, seen = [], set()
 for line in lines:
@@ -701,6 +704,29 @@ def human_age(seconds: float) -> str:
 # Engine: the only code that starts a process
 
 
+def client_config() -> str:
+    """The text of the docker client's own settings, which are JSON."""
+    try:
+        with open(os.path.join(os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"), "config.json"), encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def client_proxies() -> Dict[str, str]:
+    """The proxies in the docker client's settings, which it sets in each container that it makes; by variable."""
+    import json
+
+    text = client_config()
+    try:
+        proxies = json.loads(text)["proxies"] if '"proxies"' in text else {}
+        chosen = proxies.get(os.environ.get("DOCKER_HOST", ""), proxies.get("default", {}))
+        found = {key[:-len("Proxy")] + "_proxy": str(value) for key, value in chosen.items() if key.endswith("Proxy")}
+    except (ValueError, KeyError, AttributeError, TypeError):  # the client will say so
+        return {}
+    return {**found, **{key.upper(): value for key, value in found.items()}}
+
+
 class Engine:
     """A Docker-compatible command line, such as ['docker'], ['podman'] or ['sudo', 'docker']."""
 
@@ -850,11 +876,22 @@ class Engine:
             talk.script(shell_join(self.command(argv)))
             return True
         try:
-            process = self.start(argv, out="drop")
+            process = self.early.pop(argv, None) or self.start(argv, out="drop")
             self.finish(process, timeout=60)
             return process.returncode == 0
         except PydockError:
             return False
+
+    def away(self, *argv: str) -> None:
+        """Starts a `drop`, which `reap` waits for, while other calls go on."""
+        if talk.dry_run:
+            self.drop(*argv)
+        else:
+            self.ahead(*argv)
+
+    def reap(self) -> None:
+        for argv in [argv for argv in self.early if argv[0] == "rm"]:
+            self.drop(*argv)
 
     def become(self, argv: Sequence[str], container: str, mark: str = "", tty: bool = False, remove: bool = False) -> NoReturn:
         """Replaces this process by the client; by its small sh parent where the client alone would leave something running:
@@ -890,11 +927,7 @@ class Engine:
         address = os.environ.get("CONTAINER_HOST" if self.podman else "DOCKER_HOST", "")
         context = os.environ.get("DOCKER_CONTEXT", "")
         if not (address or context or self.podman):
-            try:
-                with open(os.path.join(os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"), "config.json"), encoding="utf-8") as file:
-                    context = (re.findall(r'"currentContext"\s*:\s*"([^"]+)"', file.read()) + [""])[0]
-            except (OSError, UnicodeDecodeError):
-                pass
+            context = (re.findall(r'"currentContext"\s*:\s*"([^"]+)"', client_config()) + [""])[0]
         if context and not address and context != "default":
             address = (self.ask("context", "inspect", "--format", "{{.Endpoints.docker.Host}}", context) or "").strip()
         here = re.match(r"(unix|npipe|fd):|\w+://([^/@]*@)?(localhost|127\.[\d.]+|\[::1\])(:|/|$)", address)
@@ -1604,7 +1637,7 @@ def pip_conf() -> Dict[str, str]:
 def host_settings() -> Dict[str, str]:
     """The host's settings for an installer, by variable: indexes, proxies, timeouts. What names a path of this host is
     left out, since no container has it."""
-    environ = {**pip_conf(), **os.environ}
+    environ = {**pip_conf(), **client_proxies(), **os.environ}
     found = {}
     for key, value in environ.items():
         if key in PROXIES or key.startswith(("PIP_", "UV_")) and not re.fullmatch(HOST_ONLY, key):
@@ -1672,10 +1705,15 @@ def build_argv(builder: str, tag: str, context: str, labels: Dict[str, str], arg
     return argv + [context]
 
 
-def work_argv(container: str, image: str, config: Dict[str, Any], options: Sequence[str], command: Sequence[str]) -> List[str]:
-    """`docker run` of a container whose result is committed: by root, and nothing by -e. --entrypoint only where the image
-    has one: a commit can put an entrypoint back, but not take one away."""
-    argv = ["run", "-i", "--name", container, "--pull", "never", "-u", "0:0", *options]
+def create_argv(container: str, unset: Iterable[str], image: str) -> List[str]:
+    """`docker create` of a container that is only committed or read; without the variables that the client would set there (proxies)."""
+    return ["create", "--name", container, "--pull", "never"] + [word for name in unset for word in ("-e", name + "=")] + [image]
+
+
+def work_argv(container: str, image: str, config: Dict[str, Any], unset: Iterable[str], options: Sequence[str], command: Sequence[str]) -> List[str]:
+    """`docker run` of a container whose result is committed: by root, and nothing by -e but to take away what the client would set.
+    --entrypoint only where the image has one: a commit can put an entrypoint back, but not take one away."""
+    argv = ["run", "-i", *create_argv(container, unset, image)[1:-1], "-u", "0:0", *options]
     if config.get("Entrypoint"):
         return argv + ["--entrypoint", command[0], image, *command[1:]]
     return argv + [image, *command]
@@ -1867,9 +1905,13 @@ class Session:
         raise PydockError("no %s environment '%s'" % (place.mode, name), hint)
 
 
+def tags_argv(env: Env) -> Tuple[str, ...]:
+    return "image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", env.repo
+
+
 def images_of(engine: Engine, env: Env) -> Dict[str, Image]:
     """All images under the environment's name, by tag: two calls."""
-    ids = dict(line.split() for line in engine.query("image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", env.repo).splitlines())
+    ids = dict(line.split() for line in engine.query(*tags_argv(env)).splitlines())
     ids.pop("<none>", None)
     return inspect(engine, ids)
 
@@ -1937,9 +1979,10 @@ def found_labels(found: str) -> Dict[str, str]:
 
 def remove_leftovers(engine: Engine, env: Env, images: Dict[str, Image]) -> None:
     """What a command that died has left: its temporary container and tags. Only under the environment's lock."""
-    names = engine.query("ps", "-a", "--format", "{{.Names}}", "--filter", "name=%s--" % env.repo, "--filter", "status=created").split()
-    names += engine.query("ps", "-a", "--format", "{{.Names}}", "--filter", "name=%s--tmp-" % env.repo).split()
-    for name in dict.fromkeys(name for name in names if name.startswith(env.repo + "--")):
+    rows = engine.query("ps", "-a", "--format", "{{.Names}} {{.State}}", "--filter", "name=%s--" % env.repo).splitlines()
+    for name, state in (row.lower().split()[:2] for row in rows):
+        if not (name.startswith(env.repo + "--tmp-") or name.startswith(env.repo + "--") and state == "created"):
+            continue
         created = engine.ask("container", "inspect", "--format", "{{json .Created}}", name) or ""
         # A client that was killed at once leaves a container of `run` that never starts; a new one may be about to.
         if "--tmp-" in name or created and age_of(created[1:]) > 60:
@@ -1986,13 +2029,13 @@ def promote(engine: Engine, env: Env, images: Dict[str, Image], image: Optional[
         engine.drop("rmi", source)
 
 
-def drop_old_states(session: Session, env: Env) -> None:
+def drop_old_states(session: Session, env: Env, images: Optional[Dict[str, Image]] = None) -> None:
     """Kept are the first state, those with a label, the newest `history` that the present one stands on, and the newest that it
     does not stand on."""
     if talk.dry_run:
         return
     try:
-        images = images_of(session.engine, env)
+        images = images or images_of(session.engine, env)
     except PydockError:  # what was asked for is done; the next change tidies up
         return
     for number in old_states(images, session.settings):
@@ -2179,10 +2222,14 @@ def build_image(session: Session, env: Env, tag: str, command: Sequence[str], no
     run_build(session, env, built, {}, no_cache, pull)
     config = image_config(engine, built)
     command_line = ["python3", "-BIc", FREEZE_PY, json.dumps({"folder": "/opt/pydock", "gone": [], "asked": [], "options": [], "write": False, "lock": False}), ""]
-    found = engine.change(*work_argv(env.temporary, built, config, [], command_line), capture="found")
+    found = engine.change(*work_argv(env.temporary, built, config, client_proxies(), [], command_line), capture="found")
     commit(engine, env, tag, config, {**labels, **found_labels(found)})
     engine.drop("rm", "-f", env.temporary)
     engine.drop("rmi", built)
+
+
+def variables_argv(container: str) -> Tuple[str, ...]:
+    return "container", "inspect", "--format", "{{json .Config.Env}}", container
 
 
 def commit(engine: Engine, env: Env, tag: str, config: Dict[str, Any], labels: Dict[str, str]) -> None:
@@ -2192,7 +2239,7 @@ def commit(engine: Engine, env: Env, tag: str, config: Dict[str, Any], labels: D
 
     blank: List[str] = []
     if not talk.dry_run:
-        found = json.loads(engine.query("container", "inspect", "--format", "{{json .Config.Env}}", env.temporary)) or []
+        found = json.loads(engine.query(*variables_argv(env.temporary))) or []
         usual = {item.split("=")[0] for item in config.get("Env") or []} | {"PATH", "HOME", "HOSTNAME", "TERM", "container"}
         blank = sorted({item.split("=")[0] for item in found} - usual)
     engine.change(*commit_argv(env.temporary, tag, config, labels, blank))
@@ -2240,7 +2287,7 @@ def renew(session: Session, env: Env, images: Dict[str, Image], command: Sequenc
         same = None if fresh or no_cache or pull else find_same(session, env)
         if same:
             talk.say("%s: there is an image of the same files already" % env.name)
-            take_over(engine, env, same, env.hashes(), command)
+            take_over(engine, env, same, image_config(engine, same), env.hashes(), command)
         else:
             build_image(session, env, env.temporary_tag, command, no_cache, pull)
         made = find_image(engine, env.temporary_tag)
@@ -2248,19 +2295,19 @@ def renew(session: Session, env: Env, images: Dict[str, Image], command: Sequenc
             engine.drop("rmi", env.temporary_tag)
             return False
         promote(engine, env, images)
+        engine.reap()
         return True
     except BaseException:
         remove_temporary(engine, env, env.id)
         raise
 
 
-def take_over(engine: Engine, env: Env, image: str, hashes: Tuple[str, str], command: Sequence[str]) -> None:
-    """An image of other files, or of the same for another name, gets this environment's labels: no bytes."""
-    config = image_config(engine, image)
+def take_over(engine: Engine, env: Env, image: str, config: Dict[str, Any], hashes: Tuple[str, str], command: Sequence[str]) -> None:
+    """An image of other files, or of the same for another name, gets this environment's labels: no bytes. Its container is on its way out."""
     kept = {key: (config.get("Labels") or {}).get(key, "") for key in ("pydock.python", "pydock.packages")}
-    engine.change("create", "--name", env.temporary, "--pull", "never", image)
+    engine.change(*create_argv(env.temporary, client_proxies(), image))
     commit(engine, env, env.temporary_tag, config, {**labels_for(env, hashes, command), **kept})
-    engine.drop("rm", "-f", env.temporary)
+    engine.away("rm", "-f", env.temporary)
 
 
 def ready_image(session: Session, env: Env) -> Dict[str, Any]:
@@ -2315,13 +2362,15 @@ def restore(session: Session, env: Env, images: Dict[str, Image], image: Image, 
     engine, latest, before = session.engine, images["latest"], env.hashes()
     hashes = (image.labels["pydock.dockerfile"], image.labels["pydock.requirements"])
     try:
-        engine.change("create", "--name", env.temporary, "--pull", "never", "%s:%s" % (env.repo, image.tag))
+        engine.change(*create_argv(env.temporary, client_proxies(), "%s:%s" % (env.repo, image.tag)))
+        engine.ahead(*variables_argv(env.temporary))
         texts, wheels = fetch_files(engine, env, wheels=True, dockerfile=True)
         if not talk.dry_run and tuple(text_hash(texts.get(file, "")) for file in ("dockerfile", "requirements.txt")) != hashes:
             raise PydockError("state %s of %s does not hold the files that it was made of" % (image.tag, env.name),
                               "its dockerfile lacks COPY dockerfile /opt/pydock/" if "dockerfile" not in texts else "pydock history %s" % env.title)
         kept = {key: image.labels.get(key, "") for key in ("pydock.python", "pydock.packages")}
         commit(engine, env, env.temporary_tag, image.config, {**labels_for(env, hashes, command), **kept})
+        engine.away("rm", "-f", env.temporary)
         keep_edits(env, latest, texts)
         if texts and texts["dockerfile"] != env.read("dockerfile"):
             env.write("dockerfile", texts["dockerfile"])
@@ -2334,14 +2383,14 @@ def restore(session: Session, env: Env, images: Dict[str, Image], image: Image, 
             engine.drop("rmi", env.temporary_tag)
         else:  # the next command finishes what may be left to do
             talk.say("%s was changed already" % env.name)
-        raise
-    finally:
         engine.drop("rm", "-f", env.temporary)
+        raise
+    engine.reap()
 
 
 def restore_requirements(engine: Engine, env: Env, image: Image) -> None:
     try:
-        engine.change("create", "--name", env.temporary, "--pull", "never", "%s:%s" % (env.repo, image.tag))
+        engine.change(*create_argv(env.temporary, client_proxies(), "%s:%s" % (env.repo, image.tag)))
         texts, wheels = fetch_files(engine, env, wheels=True)
         keep_files(env, texts["requirements.txt"], wheels, False)
     finally:
@@ -2513,7 +2562,7 @@ def adopt(session: Session, env: Env, reference: str, texts: Dict[str, str], com
     if not talk.dry_run and not {"pydock.name", "pydock.dockerfile", "pydock.requirements", "pydock.packages"} <= set(image.labels):
         raise PydockError("%s is not the image of an environment of pydock's" % reference, "to build on it: pydock create %s --image %s" % (env.title, reference))
     try:
-        engine.change("create", "--name", env.temporary, "--pull", "never", image.id)
+        engine.change(*create_argv(env.temporary, client_proxies(), image.id))
         found, wheels = fetch_files(engine, env, wheels=True, dockerfile=True)
         engine.drop("rm", "-f", env.temporary)
         if not talk.dry_run:
@@ -2556,12 +2605,12 @@ def hand_over(session: Session, env: Env, image: Image) -> Dict[str, Any]:
     home = config.get("WorkingDir") or "/root"
     uid, gid, name = wanted.get("USER_UID", uid), wanted.get("USER_GID", gid or uid), wanted.get("USERNAME", os.path.basename(home))
     if (uid + ":" + gid, name) == (config.get("User"), os.path.basename(home)):
-        engine.change("create", "--name", env.temporary, "--pull", "never", image.id)
+        engine.change(*create_argv(env.temporary, client_proxies(), image.id))
         return config
     if uid != (config.get("User") or "").partition(":")[0]:
         talk.say("the packages belong to another user (uid %s); handing them over to you copies them" % (config.get("User") or "0").partition(":")[0])
     script = "OLD=%s USERNAME=%s USER_UID=%s USER_GID=%s\n%s" % (*(shell_join([word]) for word in (os.path.basename(home), name, uid, gid)), USER_SH)
-    engine.change(*work_argv(env.temporary, image.id, config, [], ["sh", "-s"]), data=script, capture="ignored")
+    engine.change(*work_argv(env.temporary, image.id, config, client_proxies(), [], ["sh", "-s"]), data=script, capture="ignored")
     return {**config, "User": uid + ":" + gid, "WorkingDir": "/home/" + name}
 
 
@@ -2638,7 +2687,7 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
     config = image_config(engine, base)
     script = change.script(env, session.settings, config)
     try:
-        found = engine.change(*work_argv(env.temporary, base, config, install_options(CACHE, change.mounts), ["sh", "-s", "--", change.verb, *change.words]),
+        found = engine.change(*work_argv(env.temporary, base, config, client_proxies(), install_options(CACHE, change.mounts), ["sh", "-s", "--", change.verb, *change.words]),
                               data=script, capture="found", show=True)
     except EngineError as error:
         error.show()
@@ -2663,8 +2712,12 @@ def keep_files(env: Env, text: str, wheels: Sequence[str], held: bool = True) ->
     wheels that it no longer names, if an image holds them."""
     pattern = r"(?m)^\./wheels/(\S+\.whl)"
     unused = set(re.findall(pattern, env.read("requirements.txt"))) - set(re.findall(pattern, text))
-    for wheel in wheels:
-        os.replace(env.path("wheels/." + wheel), env.path("wheels/" + wheel))
+    named = re.findall(pattern, text)
+    for wheel in wheels:  # an image may still have one that was uninstalled
+        if wheel in named:
+            os.replace(env.path("wheels/." + wheel), env.path("wheels/" + wheel))
+        else:
+            os.unlink(env.path("wheels/." + wheel))
     env.write("requirements.txt", text)
     for wheel in unused if held else ():
         try:
@@ -2715,7 +2768,7 @@ def fetch_files(engine: Engine, env: Env, wheels: bool, dockerfile: bool = False
             talk.script(shell_join(engine.command(["cp", "%s:/opt/pydock/%s" % (env.temporary, file), env.path(file)])))
         if wheels:
             make_folder(env.path("wheels"))
-            talk.script("%s | tar -x -C %s --wildcards '*.whl'" % (shell_join(engine.command(argv)), shell_join([env.path("wheels")])))
+            talk.script("%s | tar -x -C %s --wildcards '*.whl' || true" % (shell_join(engine.command(argv)), shell_join([env.path("wheels")])))
         return {}, []
     process = engine.start(argv)
     texts: Dict[str, str] = {}
@@ -3293,7 +3346,7 @@ def tree_of(engine: Engine, env: Env, image: str) -> Dict[str, str]:
     found: Dict[str, str] = {}
     container = "%s--tmp-%s" % (env.repo, os.urandom(4).hex())
     user = (image_config(engine, image).get("User") or "0").split(":")[0]
-    engine.change("create", "--name", container, "--pull", "never", image)
+    engine.change(*create_argv(container, client_proxies(), image))
     if talk.dry_run:
         talk.script(shell_join(engine.command(["cp", container + ":/opt/venv", "-"])) + " | tar -t")
         engine.drop("rm", "-f", container)
@@ -3388,12 +3441,14 @@ def settled(session: Session, env: Env) -> Tuple[Image, Dict[str, str]]:
 
     while True:
         files = {file: env.read(file) for file in ("dockerfile", "requirements.txt")}
-        image = find_image(session.engine, env.latest) or Image("", {"Id": "", "Config": image_config(session.engine, env.latest)})
-        if image.made_of((text_hash(files["dockerfile"]), text_hash(files["requirements.txt"]))):
+        image = find_image(session.engine, env.latest)
+        if image and image.of(env) and image.made_of((text_hash(files["dockerfile"]), text_hash(files["requirements.txt"]))):
             return image, files
         with Lock(env.folder, env.name, wait=False) as lock:
-            if lock.held():
-                return image, files
+            idle = lock.held() or talk.dry_run
+        if idle:
+            config = ready_image(session, env)
+            return find_image(session.engine, env.latest) or Image("", {"Id": env.latest, "Config": config}), {file: env.read(file) for file in files}
         time.sleep(0.1)
 
 
@@ -3486,6 +3541,7 @@ def create(session: Session, env: Env, files: Dict[str, str], wheels: str, make:
                 for tag in old:
                     engine.drop("rmi", "%s:%s" % (env.repo, tag))
                 promote(engine, env, {})
+            engine.reap()
     except BaseException:
         if not talk.dry_run:
             undo_create(engine, env, made, not make)
@@ -3667,14 +3723,14 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     check_new(env)
     source = session.env(args.name, other=True)
     no_link(source.path("wheels"))
-    ready_image(session, source)
+    session.engine.ahead(*tags_argv(env))
     image, files = settled(session, source)
     if has_compose(source):
         files[COMPOSE] = renamed_service(source.read(COMPOSE), source.name, env.name)
     old = images_of(session.engine, env)
     check_owner(env, old)
     hashes = (image.labels.get("pydock.dockerfile", ""), image.labels.get("pydock.requirements", ""))
-    create(session, env, files, source.path("wheels"), lambda: take_over(session.engine, env, image.id, hashes, args.line), old)
+    create(session, env, files, source.path("wheels"), lambda: take_over(session.engine, env, image.id, image.config, hashes, args.line), old)
     report(env, "cloned %s to %s" % (source.name, env.name), "pydock shell %s" % env.title)
     return 0
 
@@ -4340,7 +4396,8 @@ def cmd_rollback(session: Session, args: argparse.Namespace) -> int:
             report(env, "%s is as it was in state %s" % (env.name, state), "pydock history %s" % env.title)
             return 0
         restore(session, env, images, image, args.line)
-        drop_old_states(session, env)
+        number = max(state_numbers(images)) + 1
+        drop_old_states(session, env, {**images, str(number): image, "latest": image})  # the new one has the layers of the old one
     follow(session, env)
     report(env, "%s is as it was in state %s" % (env.name, state), "pydock shell %s; back again: pydock rollback %s" % (env.title, env.title))
     return 0
@@ -4543,6 +4600,8 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
         image = find_image(engine, tag)
         if image and image.id == images[tag].id and is_gone(session, tag, image):
             remove_gone(engine, tag, image)
+    for tag in old if talk.dry_run else ():
+        engine.drop("rmi", tag)
     for env in envs:
         if any(tag.startswith(env.repo + ":") for tag in old) and os.path.isdir(env.folder):
             with Lock(env.folder, env.name):
@@ -4928,6 +4987,8 @@ def parse(argv: List[str]) -> argparse.Namespace:
 
 def complete(words: Sequence[str]) -> List[str]:
     """What may stand for the last of the words, which is begun; nothing where it is a file, or anything."""
+    import argparse
+
     *before, last = words or [""]
     at = next((i for i, word in enumerate(before) if not word.startswith("-")), None)
     if at is None:

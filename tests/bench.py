@@ -59,6 +59,7 @@ class Bench:
         self.counter = 0
         self.filled = 0
         self.started = ""
+        self.large = ""
 
     def choose_builder(self) -> str:
         """The builder that pydock will use: BuildKit, if any docker on PATH brings it."""
@@ -351,10 +352,115 @@ def row_import(b: Bench) -> Row:
                      lambda: b.engine(*line, b.image(name), "python3", "-c", code), lambda: b.engine(*line, by_hand + ":latest", "python3", "-c", code))
 
 
+def row_rollback(b: Bench) -> Row:
+    name = b.name()
+    b.do("create", name, VERSION)
+    b.do("install", name, "six")
+    return b.compare("`rollback NAME`", "half a second", 1, 5 * b.times, lambda: b.do("rollback", name), lambda: 0.5)
+
+
+def row_clone(b: Bench) -> Row:
+    name = b.name()
+    b.do("create", name, VERSION, "six")
+    return b.compare("`clone NAME NEW`", "0.3 seconds", 1, 5 * b.times, lambda: b.do("clone", name, b.name()), lambda: 0.3)
+
+
+def row_history(b: Bench) -> Row:
+    name = b.name()
+    b.do("create", name, VERSION)
+    container = "%s-%s--source" % (b.prefix, name)
+    b.engine("create", "--name", container, b.image(name))
+    for number in range(2, 51):  # by hand, as it is quicker
+        b.engine("commit", "--change", "LABEL pydock.command=install%%20%s%%20p%d" % (name, number), "--change", "LABEL pydock.packages=p==%d" % number,
+                 container, "%s-%s:%d" % (b.prefix, name, number))
+    b.engine("rm", container)
+    rows = json.loads(b.run([b.pydock, "history", name, "--json"], out=subprocess.PIPE))
+    assert len(rows) == 50, "the copies are not what pydock knows as states"
+    return b.compare("`history NAME`, 50 states", "`docker image ls` with as many", 4, 5 * b.times, lambda: b.do("history", name), lambda: b.engine("image", "ls"))
+
+
+def large(b: Bench) -> str:
+    """The name of an environment of some size."""
+    if not b.large:
+        b.large = b.name()
+        b.do("create", b.large, VERSION, *PACKAGES)
+    return b.large
+
+
+def row_digest(b: Bench) -> Row:
+    name = large(b)
+    size = int(b.engine("run", "--rm", "--network", "none", b.image(name), "du", "-sb", "/opt/venv").split()[0])
+    return b.compare("`digest NAME` of %d MB" % (size // 1000000), "100 MB/s", 1, b.times, lambda: b.do("digest", name), lambda: size / 100e6)
+
+
+def row_export(b: Bench) -> Row:
+    name, file = large(b), b.tmp / "export.tar"
+
+    def once(write: Callable[[], Any]) -> float:
+        took = seconds(write)
+        file.unlink()
+        return took
+
+    return b.compare("`export NAME FILE --image`", "`docker save`", 1.15, b.times, lambda: once(lambda: b.do("export", name, str(file), "--image")),
+                     lambda: once(lambda: b.run([*b.program, "save", "-o", str(file), b.image(name)])))
+
+
+def venv_sizes(b: Bench, packages: Sequence[str]) -> Tuple[int, int]:
+    """Bytes of a virtualenv, and of as many copies of it as there are packages, with one more of these in each."""
+    def size(folder: Path) -> int:
+        return int(b.run(["du", "-sb", str(folder)], out=subprocess.PIPE).split()[0])
+
+    def install(folder: Path, *names: str) -> None:
+        b.run([str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", *names])
+
+    first, total = b.tmp / "venv", 0
+    b.run([b.python, "-m", "venv", str(first)])
+    install(first, *PACKAGES)
+    for package in packages:  # one after the other: together they would fill the disk
+        copy = b.tmp / "venv-copy"
+        b.run(["cp", "-a", str(first), str(copy)])
+        install(copy, package)
+        total += size(copy)
+        shutil.rmtree(str(copy))
+    return size(first), total
+
+
+def row_clones(b: Bench) -> Row:
+    small = ("attrs blinker cachetools certifi click colorama decorator filelock idna iniconfig itsdangerous markupsafe mccabe packaging pluggy "
+             "pyflakes tabulate toml typing-extensions wcwidth").split()
+    name, names = large(b), [b.name() for _ in small]
+    for new, package in zip(names, small):
+        b.do("clone", name, new)
+        b.do("install", new, package)
+    ratio = archive_size(b, [b.image(new) for new in names]) / archive_size(b, [b.image(name)])
+    one, all_of_them = venv_sizes(b, small)
+    say("20 virtualenvs: %d MB, one: %d MB" % (all_of_them // 1000000, one // 1000000))
+    return "disk of 20 environments cloned from one, each with a small package more", "one (20 virtualenvs: %.1f)" % (all_of_them / one), ratio, (ratio, ratio), 1.3
+
+
+def completion(b: Bench, what: str, *words: str) -> Row:
+    b.fill()
+    ask = [b.pydock, "completion", "--words", *words]
+    assert len(b.run(ask, out=subprocess.PIPE).split()) > 1, "there is nothing to complete"
+    return b.compare("completion of " + what, "0.1 seconds", 1, 10 * b.times, lambda: b.run(ask), lambda: 0.1)
+
+
+def row_completion(b: Bench) -> Row:
+    return completion(b, "a name, 200 environments", "run", "many")
+
+
+def row_completion_state(b: Bench) -> Row:
+    name = b.name()
+    b.do("create", name, VERSION)
+    b.do("snapshot", name, "first")
+    return completion(b, "a state", "rollback", name, "")
+
+
 ROWS: Dict[str, Callable[[Bench], Row]] = {
     "run": row_run, "warm": row_warm, "activated": row_activated, "activated-run": row_activated_run, "activate": row_activate,
     "version": row_version, "list": row_list, "install": row_install, "build": row_build, "create": row_create, "disk": row_disk,
-    "memory": row_memory, "import": row_import}
+    "memory": row_memory, "import": row_import, "rollback": row_rollback, "clone": row_clone, "history": row_history, "digest": row_digest,
+    "export": row_export, "clones": row_clones, "completion": row_completion, "completion-state": row_completion_state}
 
 
 def show(row: Row) -> str:

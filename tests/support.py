@@ -34,7 +34,7 @@ sys.path.insert(0, str(ROOT))
 import pydock as pydock  # noqa: E402
 
 FAKE = """#!{python} -IS
-# Passes everything on to the real engine, but for the calls named by FAKE_AT (comma-separated numbers, from 1): there
+# Passes everything on to the real engine, but for the calls named by FAKE_AT (comma-separated numbers from 1, or first words): there
 # FAKE_DO says: fail, hang, hold (until the file `go` is there), kill (SIGKILL to pydock before the call), after (SIGKILL
 # after the call has done its work).
 import fcntl, os, signal, subprocess, sys, time
@@ -45,7 +45,7 @@ with open(folder + "/calls", "a+") as calls:
     number = len(calls.read().splitlines()) + 1
     calls.write(" ".join(sys.argv[1:3]).replace(chr(10), " ") + chr(10))
 at = open(folder + "/at").read().split() if os.path.exists(folder + "/at") else []
-do = at[0] if at[1:] and str(number) in at[1].split(",") else ""
+do = at[0] if at[1:] and {{str(number), *sys.argv[1:2]}} & set(at[1].split(",")) else ""
 if do == "fail":
     sys.exit("the fake engine fails at call %d" % number)
 if do == "hang":

@@ -26,9 +26,10 @@ LOGIN = "Basic " + base64.b64encode(("somebody:" + SECRET).encode()).decode()
 
 class Index:
     """A package index (PEP 503) over the wheels of a folder, on an address that containers reach; it may ask for a login,
-    speak TLS, or be a proxy for any address. `seen` holds the paths asked for."""
+    speak TLS, be a proxy for any address, or say that its files never change. `seen` holds the paths asked for."""
 
-    def __init__(self, address: str, folder: Path, login: bool = False, proxy: bool = False, tls: Optional[ssl.SSLContext] = None) -> None:
+    def __init__(self, address: str, folder: Path, login: bool = False, proxy: bool = False, tls: Optional[ssl.SSLContext] = None,
+                 immutable: bool = False) -> None:
         self.seen: List[str] = []
         index = self
 
@@ -51,6 +52,8 @@ class Index:
                     data = (folder / words[1]).read_bytes()
                 self.send_response(404 if data is None else 200)
                 self.send_header("Content-Type", "text/html" if words[0] == "simple" else "application/octet-stream")
+                if immutable and words[0] == "files":
+                    self.send_header("Cache-Control", "max-age=31536000, immutable, public")
                 self.send_header("Content-Length", str(len(data or b"")))
                 self.end_headers()
                 if self.command == "GET":

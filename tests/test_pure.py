@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import os
@@ -16,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import unittest
@@ -69,7 +71,8 @@ def sh(script: str, **options: Any) -> bytes:
 
 class WhatDockerGets(unittest.TestCase):
     def build(self, builder: str, **changes: Any) -> List[str]:
-        given: Dict[str, Any] = {"tag": "pydock-ds:tmp", "context": "/h/ds", "labels": {}, "args": {}, "proxies": [], "secret": "", "no_cache": False, "pull": False, "stdin": False}
+        given: Dict[str, Any] = {"tag": "pydock-ds:tmp", "context": "/h/ds", "labels": {}, "args": {},
+                                 "proxies": [], "secret": "", "no_cache": False, "pull": False, "stdin": False}
         return pydock.build_argv(builder, **{**given, **changes})
 
     def test_each_builder_gets_the_dockerfile_in_its_way(self) -> None:
@@ -89,13 +92,17 @@ class WhatDockerGets(unittest.TestCase):
             self.assertNotIn("secret", " ".join(self.build("classic", proxies=["HTTPS_PROXY"])))
 
     def test_a_change_is_made_by_root_with_no_variable_and_no_pull(self) -> None:
-        got = pydock.work_argv("c", "img", {"User": "1000:1000"}, ["-w", "/x"], ["sh", "-s"])
+        got = pydock.work_argv("c", "img", {"User": "1000:1000"}, [], ["-w", "/x"], ["sh", "-s"])
         self.assertEqual(got, ["run", "-i", "--name", "c", "--pull", "never", "-u", "0:0", "-w", "/x", "img", "sh", "-s"])
         self.assertFalse({"-e", "--env", "--rm"} & set(got))
 
+    def test_what_the_client_would_set_is_taken_away(self) -> None:
+        self.assertIn("-e HTTP_PROXY= -e no_proxy= ", " ".join(pydock.work_argv("c", "img", {}, ["HTTP_PROXY", "no_proxy"], [], ["sh"])))
+        self.assertEqual(pydock.create_argv("c", ["no_proxy"], "img"), ["create", "--name", "c", "--pull", "never", "-e", "no_proxy=", "img"])
+
     def test_an_entrypoint_is_set_aside_only_where_there_is_one(self) -> None:
-        self.assertEqual(pydock.work_argv("c", "img", {"Entrypoint": ["/tini", "--"]}, [], ["sh", "-s", "x"])[-5:], ["--entrypoint", "sh", "img", "-s", "x"])
-        self.assertNotIn("--entrypoint", pydock.work_argv("c", "img", {"Entrypoint": None}, [], ["sh"]))
+        self.assertEqual(pydock.work_argv("c", "img", {"Entrypoint": ["/tini", "--"]}, [], [], ["sh", "-s", "x"])[-5:], ["--entrypoint", "sh", "img", "-s", "x"])
+        self.assertNotIn("--entrypoint", pydock.work_argv("c", "img", {"Entrypoint": None}, [], [], ["sh"]))
 
     def test_what_an_installer_is_given_is_read_only(self) -> None:
         got = pydock.install_options("cache", [("/h/a b.whl", "/dev/shm/src/0/a b.whl")])
@@ -260,6 +267,62 @@ class TheDockerfile(Folder):
         self.assertEqual(pydock.base_of("# FROM x\nfrom --platform=linux/arm64 python:3.11.4\n"), ("python:3.11.4", "3.11.4"))
         self.assertEqual(pydock.base_of("FROM debian:12\n"), ("debian:12", ""))
         self.assertEqual(pydock.base_of(""), ("", ""))
+
+
+class WhatALockIsMadeOf(unittest.TestCase):
+    """The base image's digest in the dockerfile; lines and first line of requirements.txt."""
+
+    DIGEST = "sha256:" + "ab" * 32
+
+    def test_the_first_base_image_is_named_by_its_digest_and_nothing_else_changes(self) -> None:
+        for line, image in {"FROM python:3.12-slim": "python:3.12-slim", "FROM ${REPOSITORY}python:3.12-slim": "${REPOSITORY}python:3.12-slim",
+                            "from --platform=linux/arm64 localhost:5000/x": "localhost:5000/x", "FROM  python:3.12  AS base": "python:3.12"}.items():
+            with self.subTest(line=line):
+                text = "# FROM nowhere\nARG REPOSITORY=\n%s\nRUN echo FROM x\nFROM other AS last\nCOPY --from=base /a /a\n"
+                self.assertEqual(pydock.pinned(text % line, self.DIGEST), text % line.replace(image, image + "@" + self.DIGEST))
+
+    def test_a_digest_that_stands_there_is_replaced(self) -> None:
+        text = "FROM python:3.12-slim@sha256:%s AS x\n"
+        self.assertEqual(pydock.pinned(text % "old", self.DIGEST), text % self.DIGEST[len("sha256:"):])
+
+    def test_the_template_is_pinned_in_one_line(self) -> None:
+        text = pydock.render_dockerfile("python:{version}-slim", "3.12", [], "")
+        pinned = pydock.pinned(text, self.DIGEST)
+        self.assertEqual([line for line in pinned.splitlines() if line not in text.splitlines()], ["FROM ${REPOSITORY}python:3.12-slim@" + self.DIGEST])
+        self.assertEqual(pydock.base_of(pinned), ("${REPOSITORY}python:3.12-slim@" + self.DIGEST, "3.12"))
+
+    def test_lines_that_ask_for_a_package(self) -> None:
+        text = ("--require-hashes\n# why\n\n-r more.txt\nsix==1.16 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb  # old\n  attrs>=1 ; python_version > '3'\n"
+                "   # x\n./wheels/a-1-py3-none-any.whl\nb @ https://h/b.whl\n--pre\nlast")
+        self.assertEqual([line.split() for line in pydock.requirement_lines(text)],
+                         [["six==1.16", "--hash=sha256:aa", "--hash=sha256:bb", "#", "old"], ["attrs>=1", ";", "python_version", ">", "'3'"],
+                          ["./wheels/a-1-py3-none-any.whl"], ["b", "@", "https://h/b.whl"], ["last"]])
+        self.assertEqual(pydock.requirement_lines("\n# nothing\n--pre\n"), [])
+
+    def test_a_file_is_locked_by_its_first_line_as_pip_and_uv_read_it(self) -> None:
+        for text, locked in {"--require-hashes\nsix==1\n": True, "--require-hashes": True, "--require-hashes  \n": True, "": False, "six==1 --hash=sha256:aa\n": False,
+                             "# --require-hashes\n": False, "--require-hashes-not\n": False}.items():
+            self.assertEqual(pydock.is_locked(text), locked, text)
+
+
+class TheComposeFileOfACopy(unittest.TestCase):
+    """Its service has the name of the copy, or pydock would not find it."""
+
+    def test_it_is_what_create_would_have_written_for_that_name(self) -> None:
+        given = (["127.0.0.1:80:80"], ["data:/data", "./x:/x"], ["A=old", "B=$C"], "all")
+        for old, new in (("old", "new"), ("a.b", "c-d"), ("x", "y"), ("services", "image"), ("plain", "1e3"), ("plain", "null"), ("123", "plain"), ("no", "on")):
+            with self.subTest(old=old, new=new):
+                self.assertEqual(pydock.renamed_service(pydock.render_compose(old, *given), old, new), pydock.render_compose(new, *given))
+
+    def test_what_only_has_the_same_name_keeps_it(self) -> None:
+        given: Tuple[List[str], List[str], List[str], str] = ([], ["db:/data"], ["db=1"], "")
+        self.assertEqual(pydock.renamed_service(pydock.render_compose("db", *given), "db", "copy"), pydock.render_compose("copy", *given))
+        for text in ("services:\n  dbx:\n    image: x\n  my-db:\n    image: db\n", "services:\n  aXb:\n    image: x\n", "# db:\nservices: {}\n"):
+            self.assertEqual(pydock.renamed_service(text, "db" if "db" in text else "a.b", "copy"), text)
+
+    def test_services_and_comments_of_a_person_stay(self) -> None:
+        text = "# mine\nservices:\n  %s:   # the environment\n    build: .\n\n  redis:\n    image: redis:7\nvolumes:\n  data:\n"
+        self.assertEqual(pydock.renamed_service(text % "ds", "ds", "copy"), text % "copy")
 
 
 class TheOldBuilder(unittest.TestCase):
@@ -499,6 +562,212 @@ class WhereASettingComesFrom(Folder):
 # ------------------------------------------------------------------------------------------------------------
 
 
+class States(unittest.TestCase):
+    """The images of an environment by their tags. A state is given as its layers, a letter for each, of which each takes 10 bytes;
+    further tags as the number of their state."""
+
+    def images(self, *states: str, packages: Sequence[str] = (), **tags: str) -> Dict[str, pydock.Image]:
+        found = {}
+        for number, layers in enumerate(states, 1):
+            labels = {"pydock.folder": "/h/ds", "pydock.time": "2026-01-0%dT00:00:00Z" % number, "pydock.command": pydock.quote("install ds 'a b' %d" % number)}
+            labels.update({"pydock.packages": pydock.quote(packages[number - 1])} if packages else {})
+            data = {"Id": "sha256:%064x" % number, "Size": 10 * len(layers), "RootFS": {"Layers": list(layers)}, "Config": {"Labels": labels}}
+            for tag in [str(number), *(tag.replace("_", "-") for tag, state in tags.items() if state == str(number))]:
+                found[tag] = pydock.Image(tag, data)
+        return found
+
+    def old(self, history: int, *states: str, **tags: str) -> List[int]:
+        settings: Any = {"history": str(history)}
+        return sorted(pydock.old_states(self.images(*states, **tags), settings))
+
+    def test_kept_are_the_first_the_present_and_as_many_below_it_as_are_set(self) -> None:
+        line = ("a", "ab", "abc", "abcd", "abcde", "abcdef")
+        for history, old in {1: [2, 3, 4], 2: [2, 3], 3: [2], 4: [], 100: []}.items():
+            self.assertEqual(self.old(history, *line, latest="6"), old)
+
+    def test_a_state_with_a_label_is_kept(self) -> None:
+        self.assertEqual(self.old(1, "a", "ab", "abc", "abcd", "abcde", latest="5", paper="3"), [2])
+        self.assertEqual(self.old(1, "a", "ab", "abc", "abcd", "abcde", latest="5", paper="3", v1="2"), [])
+
+    def test_a_temporary_tag_is_no_label(self) -> None:
+        self.assertEqual(self.old(1, "a", "ab", "abc", "abcd", "abcde", latest="5", tmp_01234567="3"), [2, 3])
+
+    def test_of_those_that_the_present_one_does_not_stand_on_the_newest_is_kept(self) -> None:
+        self.assertEqual(self.old(10, "a", "ab", "ac", "ad", "ae", latest="5"), [2, 3])
+        self.assertEqual(self.old(10, "a", "b", "c", "d", latest="4"), [2])  # built anew each time: nothing in common
+
+    def test_after_a_rollback_the_state_from_before_it_is_kept(self) -> None:
+        self.assertEqual(self.old(1, "a", "ab", "abc", "ab", latest="4"), [])
+        self.assertEqual(self.old(1, "a", "ab", "abc", "ab", "abd", "ab", latest="6"), [2, 3])
+
+    def test_an_environment_of_one_state_or_none_loses_nothing(self) -> None:
+        self.assertEqual(self.old(1, "a", latest="1"), [])
+        self.assertEqual(self.old(1), [])
+        self.assertEqual(self.old(1, "a", "ab"), [])  # not yet tagged
+
+    def test_history_shows_each_state_against_the_one_before(self) -> None:
+        rows = pydock.state_rows(self.images("a", "abc", "abd", latest="3", paper="2", b="2", tmp_01234567="2",
+                                             packages=["", "six==1.16,attrs==23", "six==1.17,x==1"]), None)
+        self.assertEqual([row["state"] for row in rows], [1, 2, 3])
+        self.assertEqual([row["added"] for row in rows], [{}, {"six": "1.16", "attrs": "23"}, {"x": "1"}])
+        self.assertEqual([row["removed"] for row in rows], [{}, {}, {"attrs": "23"}])
+        self.assertEqual([row["changed"] for row in rows], [{}, {}, {"six": ["1.16", "1.17"]}])
+        self.assertEqual([row["labels"] for row in rows], [[], ["b", "paper"], []])
+        self.assertEqual([row["present"] for row in rows], [False, False, True])
+        self.assertEqual([row["command"] for row in rows], ["install ds 'a b' %d" % number for number in (1, 2, 3)])
+        self.assertEqual([row["time"] for row in rows], ["2026-01-0%dT00:00:00Z" % number for number in (1, 2, 3)])
+        self.assertEqual([row["id"] for row in rows], [("%064x" % number)[:12] for number in (1, 2, 3)])
+
+    def test_the_bytes_of_a_state_are_what_it_added_to_what_it_stands_on(self) -> None:
+        images = self.images("ba", "bac", "bacde", "bac", "bacf", "bz", "y", latest="7")
+        base = self.images("b")["1"]
+        self.assertEqual([row["bytes"] for row in pydock.state_rows(images, base)], [10, 10, 20, 0, 10, 10, 10])
+        self.assertEqual([row["bytes"] for row in pydock.state_rows(images, None)], [20, 10, 20, 0, 10, 20, 10])
+
+    def test_numbers_are_no_text(self) -> None:
+        images = self.images(*["a"] * 11, latest="11")
+        self.assertEqual(pydock.state_numbers(images), list(range(11, 0, -1)))
+        self.assertEqual([row["state"] for row in pydock.state_rows(images, None)], list(range(1, 12)))
+
+    def test_a_number_that_somebody_gave_to_an_image_of_his_own_is_no_state(self) -> None:
+        images = {**self.images("a", "ab", latest="2"), "3": pydock.Image("3", {"Id": "sha256:3"})}
+        self.assertEqual(pydock.state_numbers(images), [2, 1])
+        self.assertEqual([row["state"] for row in pydock.state_rows(images, None)], [1, 2])
+
+    def own(self, layers: str, *others: str) -> int:
+        images = self.images(layers, *others)
+        return pydock.own_size(images["1"], [image for tag, image in images.items() if tag != "1"])
+
+    def test_own_is_what_goes_with_an_image(self) -> None:
+        self.assertEqual(self.own("abc"), 30)
+        self.assertEqual(self.own("abc", "xyz"), 30)
+        self.assertEqual(self.own("abc", "a", "ab"), 10)
+        self.assertEqual(self.own("abc", "abc"), 0)
+
+    def test_what_another_image_stands_on_is_not_its_own(self) -> None:
+        self.assertEqual(self.own("ab", "abc"), 0)
+        self.assertEqual(self.own("ab", "a", "abcdef"), 0)
+
+
+class Digests(unittest.TestCase):
+    TREE = {"lib": "5 755 user -", "lib/x.py": "0 644 user 11", "bin/python": "2 777 user /usr/bin/python3"}
+
+    def test_it_is_that_of_the_sorted_lines(self) -> None:
+        lines = "bin/python 2 777 user /usr/bin/python3\nlib 5 755 user -\nlib/x.py 0 644 user 11\n"
+        self.assertEqual(pydock.digest_of(self.TREE), "sha256:" + hashlib.sha256(lines.encode()).hexdigest())
+        self.assertEqual(pydock.digest_of(dict(reversed(list(self.TREE.items())))), pydock.digest_of(self.TREE))
+
+    def test_every_difference_is_another_one(self) -> None:
+        changes: List[Dict[str, str]] = [{}, {"lib/x.py": "0 644 user 12"}, {"lib/x.py": "0 644 0 11"}, {"lib/x.py": "0 600 user 11"}, {"lib/y.py": "0 644 user 11"},
+                                         {"a b": ""}, {"a": "b"}, {"\udcff": "b"}]
+        trees = [{**self.TREE, **change} for change in changes] + [{}, {path: line for path, line in self.TREE.items() if path != "lib"}]
+        self.assertEqual(len({pydock.digest_of(tree) for tree in trees}), len(trees))
+
+    def test_no_name_and_no_link_can_look_like_another_path(self) -> None:
+        self.assertNotEqual(pydock.digest_of({"a": "x", "b": "y"}), pydock.digest_of({"a x\nb": "y"}))
+        link = tarfile.TarInfo("venv/a")
+        link.type, link.linkname = tarfile.SYMTYPE, "x\nlib/y.py 0 644 user 11"
+        self.assertNotIn("\n", pydock.content_of(None, link, {}))
+
+    def image(self, *digests: str) -> pydock.Image:
+        return pydock.Image("x", {"Id": "sha256:00", "RepoDigests": list(digests)})
+
+    def test_a_base_image_has_the_digest_of_the_name_that_it_was_pulled_by(self) -> None:
+        for reference, digest in {"python:3.12-slim": "python@sha256:aa", "python": "python@sha256:aa", "library/python:3": "docker.io/library/python@sha256:aa",
+                                  "docker.io/library/python:3": "docker.io/library/python@sha256:aa", "ana/python:3": "docker.io/ana/python@sha256:aa",
+                                  "localhost:5000/x:1": "localhost:5000/x@sha256:aa", "localhost:5000/x": "localhost:5000/x@sha256:aa"}.items():
+            self.assertEqual(self.image("other@sha256:bb", digest).digest_of(reference), "sha256:aa", reference)
+        self.assertEqual(self.image("docker.io/library/python@sha256:aa").digest_of("python:3.12-slim"), "sha256:aa")  # as podman says it
+
+    def test_an_image_that_came_from_no_registry_or_by_another_name_has_none(self) -> None:
+        self.assertEqual(self.image().digest_of("python:3.12-slim"), "")
+        self.assertEqual(self.image("mirror.example/python@sha256:aa", "python-x@sha256:bb", "x/python@sha256:cc").digest_of("python:3.12-slim"), "")
+
+
+class Archives(unittest.TestCase):
+    """What may stand in a bundle that somebody handed over."""
+
+    def member(self, name: str, kind: bytes = tarfile.REGTYPE, **more: Any) -> tarfile.TarInfo:
+        member = tarfile.TarInfo(name)
+        member.type = kind
+        for key, value in more.items():
+            setattr(member, key, value)
+        return member
+
+    def test_what_export_and_docker_save_write_is_let_through(self) -> None:
+        for member in (self.member("ds/dockerfile"), self.member("ds/wheels/a-1-py3-none-any.whl"), self.member("manifest.json"), self.member("blobs", tarfile.DIRTYPE),
+                       self.member("0a1b/layer.tar", size=1 << 33), self.member("0a1b/layer.tar", tarfile.SYMTYPE, linkname="../2c3d/layer.tar"),
+                       self.member("a..b/..c")):
+            self.assertEqual(pydock.check_member(member, 0), member.name)
+
+    def test_what_could_reach_out_or_is_no_file_is_refused(self) -> None:
+        for member in (self.member("/etc/passwd"), self.member("../x"), self.member("a/../../x"), self.member("a//b"), self.member(""), self.member(".."),
+                       self.member("a/x", tarfile.SYMTYPE, linkname="../../x"), self.member("x", tarfile.SYMTYPE, linkname=".."),
+                       self.member("a/x", tarfile.SYMTYPE, linkname="/etc/passwd"), self.member("/x", tarfile.SYMTYPE, linkname="y"),
+                       self.member("x", tarfile.LNKTYPE, linkname="y"), self.member("x", tarfile.CHRTYPE), self.member("x", tarfile.BLKTYPE),
+                       self.member("x", tarfile.FIFOTYPE), self.member("x", sparse=[(0, 1)])):
+            with self.subTest(name=member.name, type=member.type, link=member.linkname), self.assertRaises(ValueError) as raised:
+                pydock.check_member(member, 0)
+            self.assertNotIn("\n", str(raised.exception))
+
+    def test_what_would_fill_the_memory_is_refused(self) -> None:
+        for name in ("ds/dockerfile", "ds/requirements.txt", "ds/docker-compose.yml", "manifest.json", "index.json"):
+            pydock.check_member(self.member(name, size=1 << 20), 0)
+            with self.subTest(name=name), self.assertRaises(ValueError):
+                pydock.check_member(self.member(name, size=1 << 40), 0)
+        with self.assertRaises(ValueError):
+            pydock.check_member(self.member("x"), 10**9)
+
+
+class WhereTheEngineIs(Folder):
+    """An engine on another machine cannot mount the current folder; one behind a local address can."""
+
+    def elsewhere(self, program: str = "docker", answer: Optional[str] = None, **variables: str) -> Tuple[str, int]:
+        """What it says, and how often it asked the client, whose answer to that would be `answer`."""
+        self.environ(variables)
+        engine = pydock.Engine([program])
+        with mock.patch.object(engine, "ask", return_value=answer) as asked:
+            return engine.elsewhere(), asked.call_count
+
+    def test_a_local_address_is_here(self) -> None:
+        for address in ("", "unix:///var/run/docker.sock", "fd://", "npipe:////./pipe/docker_engine", "tcp://localhost:2375", "tcp://127.0.0.1:2376", "tcp://127.1.2.3",
+                        "tcp://[::1]:2375", "ssh://me@localhost", "ssh://me@localhost:22/run/docker.sock", "http://localhost/"):
+            self.assertEqual(self.elsewhere(DOCKER_HOST=address), ("", 0), address)
+
+    def test_any_other_address_is_elsewhere_and_said(self) -> None:
+        for address in ("tcp://10.0.0.5:2376", "ssh://me@far.example", "tcp://localhost.example.org:2375", "tcp://127.0.0.1.example.org", "ssh://localhost@far.example",
+                        "tcp://[fe80::1]:2375", "https://far.example"):
+            self.assertEqual(self.elsewhere(DOCKER_HOST=address), (address, 0), address)
+
+    def test_the_client_is_asked_only_for_a_context_that_its_settings_name(self) -> None:
+        self.assertEqual(self.elsewhere(), ("", 0))
+        self.assertEqual(self.elsewhere(DOCKER_CONTEXT="default", answer="tcp://10.0.0.5:1\n"), ("", 0))
+        self.assertEqual(self.elsewhere(DOCKER_CONTEXT="far", answer="tcp://10.0.0.5:1\n"), ("tcp://10.0.0.5:1", 1))
+        self.assertEqual(self.elsewhere(DOCKER_CONTEXT="near", answer="unix:///run/user/7/docker.sock\n"), ("", 1))
+        self.assertEqual(self.elsewhere(DOCKER_CONTEXT="gone"), ("", 1))
+        self.assertEqual(self.elsewhere(DOCKER_CONTEXT="far", DOCKER_HOST="unix:///x", answer="tcp://10.0.0.5:1\n"), ("", 0))  # which wins, as with docker
+
+    def test_a_context_that_docker_context_use_has_set(self) -> None:
+        file = self.write(".docker/config.json", '{"auths": {}, "currentContext" : "far"}')
+        self.assertEqual(self.elsewhere(answer="ssh://me@far\n"), ("ssh://me@far", 1))
+        self.assertEqual(self.elsewhere("podman", answer="ssh://me@far\n"), ("", 0))
+        self.assertEqual(self.elsewhere(DOCKER_CONFIG=str(self.tmp / "other"), answer="ssh://me@far\n"), ("", 0))
+        self.assertEqual(self.elsewhere(DOCKER_CONFIG=str(file.parent), HOME="/nowhere", answer="ssh://me@far\n"), ("ssh://me@far", 1))
+        for text in ("", "no json", '{"currentContext": ""}', '{"currentContext": "default"}'):
+            self.write(".docker/config.json", text)
+            self.assertEqual(self.elsewhere(answer="ssh://me@far\n"), ("", 0), text)
+        file.write_bytes(b"\xff\xfe")
+        self.assertEqual(self.elsewhere(), ("", 0))
+
+    def test_podman_has_a_variable_of_its_own(self) -> None:
+        self.assertEqual(self.elsewhere("podman", CONTAINER_HOST="ssh://me@far/run/podman.sock"), ("ssh://me@far/run/podman.sock", 0))
+        self.assertEqual(self.elsewhere("podman", CONTAINER_HOST="unix:///run/podman.sock"), ("", 0))
+        self.assertEqual(self.elsewhere("podman", DOCKER_HOST="tcp://10.0.0.5:2376"), ("", 0))
+
+
+# ------------------------------------------------------------------------------------------------------------
+
+
 class CommandLines(unittest.TestCase):
     def split(self, line: str) -> Tuple[List[str], List[str]]:
         return pydock.split_command(line.split())
@@ -610,11 +879,13 @@ class WhatPodmanTripsOver(Folder):
                 self.assertEqual((self.tmp / "calls").read_text(encoding="utf-8").count("x"), calls)
 
 
-class TheFreeze(Folder):
-    """requirements.txt after a change: what is installed, in the words and the order of whoever wrote it."""
+class FreezeCase(Folder):
+    """FREEZE_PY, run over a file with packages that seem to be installed."""
 
-    def freeze(self, text: str, packages: Dict[str, Any], python: Tuple[int, int, int] = (3, 12, 1), **job: Any) -> str:
-        """Runs the freeze over `text` with packages installed (name: version, or (version, direct_url)); the new text."""
+    def freeze(self, text: str, packages: Dict[str, Any], python: Tuple[int, int, int] = (3, 12, 1), uv: str = "", status: int = 0,
+               files: Optional[Dict[str, bytes]] = None, **job: Any) -> str:
+        """Runs the freeze over `text` with packages installed (name: version, or (version, direct_url)), and `files` beside it;
+        the new text."""
         folder = Path(tempfile.mkdtemp(dir=str(self.tmp)))
         for name, what in packages.items():
             version, direct = what if isinstance(what, tuple) else (what, None)
@@ -623,12 +894,18 @@ class TheFreeze(Folder):
             (info / "METADATA").write_text("Metadata-Version: 2.1\nName: %s\nVersion: %s\n" % (name, version), encoding="utf-8")
             if direct:
                 (info / "direct_url.json").write_text(json.dumps(direct), encoding="utf-8")
+        (folder / "wheels").symlink_to(".")  # as in an image
+        for path, data in (files or {}).items():
+            (folder / path).write_bytes(data)
         file = folder / "requirements.txt"
         file.write_text(text, encoding="utf-8")
         given = {"folder": str(folder), "gone": [], "asked": [], "options": [], "write": True, "lock": False, **job}
         start = ("import sys\nfrom importlib import metadata\nreal = metadata.distributions\n"
                  "metadata.distributions = lambda: real(path=[%r])\nsys.version_info = %r\n" % (str(folder / "site"), python))
-        done = subprocess.run([sys.executable, "-IBc", start + pydock.FREEZE_PY, json.dumps(given), ""], stdout=subprocess.PIPE, check=True)
+        done = subprocess.run([sys.executable, "-IBc", start + pydock.FREEZE_PY, json.dumps(given), uv], cwd=str(folder),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.said = done.stderr.decode()
+        self.assertEqual(done.returncode, status, self.said)
         self.python, _, listing = done.stdout.decode().strip().partition(" ")
         self.listing = pydock.unquote(listing)
         return file.read_text(encoding="utf-8")
@@ -637,6 +914,10 @@ class TheFreeze(Folder):
         """The freeze gives `expected`, and a second one changes nothing more."""
         self.assertEqual(self.freeze(text, packages, **job), expected)
         self.assertEqual(self.freeze(expected, packages, **{**job, "gone": []}), expected)
+
+
+class TheFreeze(FreezeCase):
+    """requirements.txt after a change: what is installed, in the words and the order of whoever wrote it."""
 
     def test_what_is_installed_by_canonical_name_in_order(self) -> None:
         self.check("", {"Six": "1.16", "zope.interface": "6.0", "attrs": "23.1", "pip": "23"}, "attrs==23.1\nsix==1.16\nzope-interface==6.0\n")
@@ -720,6 +1001,121 @@ class TheFreeze(Folder):
 
     def test_any_letters_in_comments(self) -> None:
         self.check("# größer ✓\nsix==1 # naïve\n", {"six": "1"}, "# größer ✓\nsix==1 # naïve\n")
+
+
+class TheLock(FreezeCase):
+    """The freeze of a locked environment: each line has the hashes of its version. In the place of uv and pip stand programs that
+    make them up from what they are asked for; the real ones have their turn where environments are locked for real."""
+
+    UV = """#!{python} -IS
+import hashlib, sys
+assert sys.argv[1:3] == ["pip", "compile"] and {{"--generate-hashes", "--no-deps", "--universal"}} <= set(sys.argv), sys.argv
+text = open(sys.argv[-1]).read()
+open({seen!r}, "a").write(text + "---\\n")
+for line in text.splitlines():
+    if not line.startswith("-"):
+        digests = [hashlib.sha256((line + end).encode()).hexdigest() for end in ("", "again")][:1 if line.startswith("single") else 2]
+        print(line + "".join(" \\\\\\n    --hash=sha256:" + digest for digest in digests if not line.startswith("none")))
+"""
+    PIP = """#!{python} -IS
+import os, sys
+assert sys.argv[1] == "download" and "--no-deps" in sys.argv, sys.argv
+folder = sys.argv[sys.argv.index("-d") + 1]
+lines = [line for line in open(sys.argv[sys.argv.index("-r") + 1]).read().splitlines() if not line.startswith("-")]
+os.mkdir(folder)
+for line in lines:
+    open(os.path.join(folder, "x.whl"), "w").write(line)
+"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.seen = self.tmp / "seen"
+        self.uv = str(self.tmp / "bin" / "uv")
+        for name, text in (("uv", self.UV), ("pip", self.PIP)):
+            self.write("bin/" + name, text.format(python=sys.executable, seen=str(self.seen))).chmod(0o755)
+        self.environ({"PATH": str(self.tmp / "bin") + os.pathsep + os.environ["PATH"]})
+
+    def lock(self, text: str, packages: Dict[str, Any], **more: Any) -> str:
+        return self.freeze(text, packages, **{"lock": True, "uv": self.uv, **more})
+
+    @staticmethod
+    def hashes(spec: str) -> str:
+        """What the program in uv's place gives for it, as it stands in the file."""
+        digests = [hashlib.sha256((spec + end).encode()).hexdigest() for end in ("", "again")]
+        return "".join(" \\\n    --hash=sha256:" + digest for digest in sorted(digests))
+
+    def asked(self) -> List[str]:
+        """The texts that uv was asked about, since the last time."""
+        texts = self.seen.read_text(encoding="utf-8").split("---\n")[:-1] if self.seen.exists() else []
+        self.seen.write_text("", encoding="utf-8")
+        return texts
+
+    def test_every_line_gets_the_hashes_of_its_version_and_the_first_line_demands_them(self) -> None:
+        text = "# mine\nsix  # why\n\n--index-url https://i/\nuvicorn[standard]==1.0\n"
+        packages = {"six": "1.16", "uvicorn": "1.0", "attrs": "23"}
+        expected = "--require-hashes\n# mine\nsix==1.16%s  # why\n\n--index-url https://i/\nuvicorn[standard]==1.0%s\nattrs==23%s\n" % (
+            self.hashes("six==1.16"), self.hashes("uvicorn[standard]==1.0"), self.hashes("attrs==23"))
+        self.assertEqual(self.lock(text, packages), expected)
+        self.assertEqual([sorted(text.splitlines()) for text in self.asked()], [["--index-url https://i/", "attrs==23", "six==1.16", "uvicorn[standard]==1.0"]])
+        self.assertEqual(self.lock(expected, packages), expected)
+        self.assertEqual(self.asked(), [], "what is locked was asked for again")
+
+    def test_another_version_gets_other_hashes_and_the_rest_stays_byte_for_byte(self) -> None:
+        mine = "attrs == 23 --hash=sha256:%s  # by hand\n" % ("0" * 64)
+        text = "--require-hashes\nsix==1.16%s\n" % self.hashes("six==1.16") + mine
+        self.assertEqual(self.lock(text, {"six": "1.17", "attrs": "23"}), "--require-hashes\nsix==1.17%s\n" % self.hashes("six==1.17") + mine)
+        self.assertEqual(self.asked(), ["six==1.17\n"])
+
+    def test_the_demand_is_made_once_and_first_wherever_it_stood(self) -> None:
+        for text in ("--require-hashes\n# a\n", "# a\n--require-hashes\n", "  --require-hashes\n# a\n--require-hashes\n"):
+            self.assertEqual(self.lock(text, {}), "--require-hashes\n# a\n")
+        self.assertEqual(self.lock("--require-hashes\nsix==1%s\n" % self.hashes("six==1"), {"six": "1"}, options=["--pre"]).splitlines()[0], "--require-hashes")
+
+    def test_a_line_for_another_system_is_locked_too(self) -> None:
+        self.assertEqual(self.lock("pywin32==300; sys_platform == 'win32'  # x\n", {}),
+                         "--require-hashes\npywin32==300; sys_platform == 'win32'%s  # x\n" % self.hashes("pywin32==300"))
+
+    @unittest.skipUnless(HAS_MARKERS, "this Python has no pip, which reads markers")
+    def test_two_lines_of_one_package_for_two_systems_get_their_own(self) -> None:
+        text = "six==1.15; sys_platform == 'win32'%s\nsix==1.16; sys_platform != 'win32'%s\n"
+        self.assertEqual(self.lock(text % ("", ""), {"six": "1.16"}), "--require-hashes\n" + text % (self.hashes("six==1.15"), self.hashes("six==1.16")))
+
+    def test_a_url_is_locked_as_it_stands(self) -> None:
+        url = {"url": "https://h/x-1-py3-none-any.whl", "archive_info": {}}
+        line = "x @ https://h/x-1-py3-none-any.whl"
+        self.assertEqual(self.lock("", {"x": ("1", url)}), "--require-hashes\n%s%s\n" % (line, self.hashes(line)))
+
+    def test_a_local_wheel_is_locked_by_its_content(self) -> None:
+        wheel = {"url": "file:///opt/pydock/wheels/a-1-py3-none-any.whl", "archive_info": {}}
+        text = ""
+        for content in (b"content", b"content", b"built anew"):
+            text = self.lock(text, {"a": ("1", wheel)}, files={"a-1-py3-none-any.whl": content})
+            self.assertEqual(text, "--require-hashes\n./wheels/a-1-py3-none-any.whl \\\n    --hash=sha256:%s\n" % hashlib.sha256(content).hexdigest())
+        self.assertEqual(self.asked(), [])
+
+    def test_what_comes_from_a_repository_cannot_be_locked_and_nothing_is_written(self) -> None:
+        git = {"url": "https://h/y.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}
+        self.assertEqual(self.lock("six\n", {"y": ("2", git), "six": "1"}, status=42), "six\n")
+        self.assertIn("y @ git+https://h/y.git@abc", self.said)
+
+    def test_a_package_without_a_hash_is_an_error_and_nothing_is_written(self) -> None:
+        self.assertEqual(self.lock("nonesuch\n", {"nonesuch": "1"}, status=1), "nonesuch\n")
+        self.assertIn("nonesuch==1", self.said)
+
+    def test_what_is_not_installed_and_has_no_version_is_said_and_stays(self) -> None:
+        self.assertEqual(self.lock("later>=2  # soon\n", {}), "--require-hashes\nlater>=2  # soon\n")
+        self.assertIn("later>=2", self.said)
+
+    def test_where_the_index_gives_only_one_file_it_is_said(self) -> None:
+        self.assertIn("--hash=sha256:", self.lock("single\nsix\n", {"single": "1", "six": "1"}))
+        self.assertIn("single==1", self.said)
+        self.assertNotIn("six==1", self.said)
+
+    def test_without_uv_the_hashes_are_those_of_the_files_that_pip_takes_and_that_is_said(self) -> None:
+        text = "--index-url https://i/\nsix==1.16 \\\n    --hash=sha256:%s\n" % hashlib.sha256(b"six==1.16").hexdigest()
+        self.assertEqual(self.lock("--index-url https://i/\nsix\n", {"six": "1.16"}, uv=""), "--require-hashes\n" + text)
+        self.assertIn("six==1.16", self.said)
+        self.assertEqual(self.asked(), [])
 
 
 # ------------------------------------------------------------------------------------------------------------
