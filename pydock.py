@@ -4653,236 +4653,114 @@ def cmd_completion(session: Session, args: argparse.Namespace) -> int:
 # Parser
 
 
-def add_kept_options(p: argparse.ArgumentParser) -> None:
-    p.add_argument("-p", "--publish", action="append", default=[], metavar="PORT", help="open a port on 127.0.0.1: 8888, or HOST:INSIDE, or ADDRESS:HOST:INSIDE")
-    p.add_argument("-v", "--volume", action="append", default=[], metavar="SRC:DST", help="mount a folder or volume")
-    p.add_argument("-e", "--env", action="append", default=[], metavar="K=V", help="set a variable")
-    p.add_argument("--gpus", action="append", default=[], metavar="X", help="as docker's")
+def arg(*names: str, **options: Any) -> Tuple[Sequence[str], Dict[str, Any]]:
+    """What `add_argument` gets."""
+    return names, options
 
 
-def add_run_options(p: argparse.ArgumentParser) -> None:
-    add_kept_options(p)
-    for option in ("--env-file", "--network", "--platform"):
-        p.add_argument(option, action="append", default=[], metavar="X", help="as docker's")
-    p.add_argument("-o", "--option", action="append", default=[], metavar="OPTION", help="anything else for docker run, such as -o --shm-size=1g")
+def flag(*names: str, help: str) -> Tuple[Sequence[str], Dict[str, Any]]:
+    return arg(*names, action="store_true", help=help)
 
 
-def add_fresh_options(p: argparse.ArgumentParser) -> None:
-    add_run_options(p)
-    p.add_argument("--root", action="store_true", help="be root inside")
-    p.add_argument("--fresh", action="store_true", help="in a container of its own, also where the environment is started")
-    p.add_argument("name", metavar="NAME")
+def many(*names: str, metavar: str, help: str) -> Tuple[Sequence[str], Dict[str, Any]]:
+    return arg(*names, action="append", default=[], metavar=metavar, help=help)
 
 
-def add_package_options(p: argparse.ArgumentParser) -> None:
-    p.add_argument("-r", "--requirement", action="append", default=[], metavar="FILE", help="requirements.txt, pyproject.toml or pylock.toml")
-    p.add_argument("--pre", action="store_true", help="allow pre-releases")
-    p.add_argument("--index-url", metavar="URL", help="index instead of PyPI; kept in requirements.txt")
-    p.add_argument("--extra-index-url", action="append", default=[], metavar="URL", help="one more index; kept in requirements.txt")
-
-
-def args_create(p: argparse.ArgumentParser) -> None:
-    p.add_argument("name", metavar="NAME")
-    p.add_argument("packages", metavar="[VERSION] PKG", nargs="*", help="Python version, such as 3.12, and packages to install")
-    p.add_argument("--image", default="", help="base image; {version} in it is replaced")
-    p.add_argument("--apt", action="append", default=[], metavar="PKG", help="system package")
-    p.add_argument("--user", default="", metavar="[ID:]NAME", help="user inside, if not you")
-    p.add_argument("--no-build", action="store_true", help="write the files only")
-    p.add_argument("--from", default="", dest="source", metavar="IMAGE|FILE", help="what somebody handed over: an image of pydock's, or a file of `pydock export`")
-    add_kept_options(p)
-    add_package_options(p)
-    p.set_defaults(func=cmd_create)
-
-
-def args_list(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--all", action="store_true", help="also of every other folder on this engine")
-    p.add_argument("--json", action="store_true", help="for programs")
-    p.set_defaults(func=cmd_list)
-
-
-def args_build(p: argparse.ArgumentParser) -> None:
-    p.add_argument("name", metavar="NAME")
-    p.add_argument("--no-cache", action="store_true", help="as docker's")
-    p.add_argument("--pull", action="store_true", help="as docker's: look for a newer base image")
-    p.set_defaults(func=cmd_build)
-
-
-def args_clone(p: argparse.ArgumentParser) -> None:
-    p.add_argument("name", metavar="NAME")
-    p.add_argument("new", metavar="NEW")
-    p.set_defaults(func=cmd_clone)
-
-
-def args_delete(p: argparse.ArgumentParser) -> None:
-    p.add_argument("names", metavar="NAME", nargs="+")
-    p.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    p.add_argument("--force", action="store_true", help="stop programs that run in it")
-    p.set_defaults(func=cmd_delete)
-
-
-def args_config(p: argparse.ArgumentParser) -> None:
-    p.add_argument("key", metavar="KEY", nargs="?", help=", ".join(SETTINGS))
-    p.add_argument("value", metavar="VALUE", nargs="?")
-    p.add_argument("--json", action="store_true", help="for programs")
-    p.set_defaults(func=cmd_config)
-
-
-def args_shell(p: argparse.ArgumentParser) -> None:
-    add_fresh_options(p)
-    p.set_defaults(func=cmd_run, command=[])
-
-
-def args_run(p: argparse.ArgumentParser) -> None:
-    add_fresh_options(p)
-    p.add_argument("command", metavar="CMD", nargs="*", help="the program and its arguments, as they are")
-    p.set_defaults(func=cmd_run)
-
-
-def args_start(p: argparse.ArgumentParser) -> None:
-    add_run_options(p)
-    p.add_argument("name", metavar="NAME")
-    p.set_defaults(func=cmd_start)
-
-
-def args_stop(p: argparse.ArgumentParser) -> None:
-    p.add_argument("names", metavar="NAME", nargs="+")
-    p.add_argument("--force", action="store_true", help="end the programs in it")
-    p.add_argument("--unused", action="store_true", help="only what was started by activate, and is activated in no shell any more")
-    p.set_defaults(func=cmd_stop)
-
-
-def args_reset(p: argparse.ArgumentParser) -> None:
-    add_run_options(p)
-    p.add_argument("name", metavar="NAME")
-    p.add_argument("--force", action="store_true", help="end the programs in it")
-    p.set_defaults(func=cmd_reset)
-
-
-def args_activate(p: argparse.ArgumentParser) -> None:
-    p.add_argument("name", metavar="NAME")
-    p.add_argument("--shell", choices=SHELLS, help="if it is not the one that called")
-    p.add_argument("--persistent", action="store_true", help="go on when the last activated shell has left")
-    p.set_defaults(func=cmd_activate)
-
-
-def args_link(p: argparse.ArgumentParser) -> None:
-    p.add_argument("words", metavar="NAME PROGRAM", nargs="*", help="an environment and its programs; none: show the links")
-    p.add_argument("--to", metavar="DIR", default="", help="instead of ~/.local/bin")
-    p.add_argument("--remove", action="store_true", help="remove the links of these PROGRAMs")
-    p.set_defaults(func=cmd_link)
-
-
-def args_install(p: argparse.ArgumentParser) -> None:
-    import argparse
-
-    p.add_argument("name", metavar="NAME")
-    p.add_argument("packages", metavar="PKG", nargs="*", help="any requirement, URL, or a local wheel or folder (with a / in it)")
-    p.add_argument("-e", "--editable", metavar="FOLDER", help=argparse.SUPPRESS)
-    p.add_argument("-U", "--upgrade", action="store_true", help="newest versions of these, as `update`")
-    add_package_options(p)
-    p.set_defaults(func=cmd_install)
-
-
-def args_uninstall(p: argparse.ArgumentParser) -> None:
-    p.add_argument("name", metavar="NAME")
-    p.add_argument("packages", metavar="PKG", nargs="+")
-    p.add_argument("-y", "--yes", action="store_true", help="for the habit: nothing is asked")
-    p.set_defaults(func=cmd_uninstall)
-
-
-def args_update(p: argparse.ArgumentParser) -> None:
-    p.add_argument("name", metavar="NAME")
-    p.add_argument("packages", metavar="PKG", nargs="*", help="none: all of them")
-    add_package_options(p)
-    p.set_defaults(func=cmd_update)
-
-
-def args_history(p: argparse.ArgumentParser) -> None:
-    p.add_argument("name", metavar="NAME")
-    p.add_argument("--json", action="store_true", help="for programs")
-    p.set_defaults(func=cmd_history)
-
-
-def args_snapshot(p: argparse.ArgumentParser) -> None:
-    p.add_argument("name", metavar="NAME")
-    p.add_argument("label", metavar="LABEL", nargs="?", help="a docker tag; none: the time")
-    p.set_defaults(func=cmd_snapshot)
-
-
-def args_rollback(p: argparse.ArgumentParser) -> None:
-    p.add_argument("name", metavar="NAME")
-    p.add_argument("state", metavar="STATE", nargs="?", help="a number or label of `history`; none: the one before; 1: as created")
-    p.set_defaults(func=cmd_rollback)
-
-
-def args_freeze(p: argparse.ArgumentParser) -> None:
-    p.add_argument("name", metavar="NAME")
-    p.set_defaults(func=cmd_freeze)
-
-
-def args_lock(p: argparse.ArgumentParser) -> None:
-    p.add_argument("name", metavar="NAME")
-    p.add_argument("--check", action="store_true", help="change nothing; fail where files, lock and image disagree")
-    p.set_defaults(func=cmd_lock)
-
-
-def args_digest(p: argparse.ArgumentParser) -> None:
-    p.add_argument("name", metavar="NAME")
-    p.set_defaults(func=cmd_digest)
-
-
-def args_verify(p: argparse.ArgumentParser) -> None:
-    p.add_argument("name", metavar="NAME")
-    p.add_argument("--against", metavar="DIGEST|NAME", help="instead of its present image")
-    p.set_defaults(func=cmd_verify)
-
-
-def args_export(p: argparse.ArgumentParser) -> None:
-    p.add_argument("name", metavar="NAME")
-    p.add_argument("file", metavar="FILE.tar")
-    p.add_argument("--image", action="store_true", help="with the image: it runs where there is no network")
-    p.set_defaults(func=cmd_export)
-
-
-def args_prune(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--cache", action="store_true", help="the downloads, too")
-    p.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    p.set_defaults(func=cmd_prune)
-
-
-def args_completion(p: argparse.ArgumentParser) -> None:
-    p.add_argument("shell", metavar="SHELL", choices=tuple(COMPLETION), help="bash, zsh or fish")
-    p.set_defaults(func=cmd_completion)
-
-
-COMMANDS: Dict[str, Tuple[str, str, Callable[[argparse.ArgumentParser], None], str]] = {
-    "create": ("environments", "NAME [VERSION] [PKG…]", args_create, "make an environment"),
-    "list": ("environments", "", args_list, "show the environments"),
-    "build": ("environments", "NAME", args_build, "make the image anew from its files"),
-    "clone": ("environments", "NAME NEW", args_clone, "copy one, in no time and no space"),
-    "delete": ("environments", "NAME…", args_delete, "remove folder, images and containers"),
-    "config": ("environments", "[KEY [VALUE]]", args_config, "show what is set and found; set one"),
-    "shell": ("run", "NAME", args_shell, "open a shell"),
-    "run": ("run", "NAME CMD…", args_run, "run a program"),
-    "start": ("run", "NAME", args_start, "keep a container in the background, for a quick run"),
-    "stop": ("run", "NAME…", args_stop, "end that container"),
-    "reset": ("run", "NAME", args_reset, "end it, and start a new one from the image"),
-    "activate": ("run", "NAME", args_activate, "put its programs first on this shell's PATH"),
-    "link": ("run", "[NAME PROGRAM…]", args_link, "put single programs on the PATH"),
-    "install": ("packages", "NAME PKG…", args_install, "add packages"),
-    "uninstall": ("packages", "NAME PKG…", args_uninstall, "remove packages"),
-    "update": ("packages", "NAME [PKG…]", args_update, "newest versions of some or all packages"),
-    "history": ("time", "NAME", args_history, "show its states"),
-    "snapshot": ("time", "NAME [LABEL]", args_snapshot, "give the present state a label"),
-    "rollback": ("time", "NAME [STATE]", args_rollback, "go back to a state; itself a new one"),
-    "freeze": ("time", "NAME", args_freeze, "refuse every change"),
-    "unfreeze": ("time", "NAME", args_freeze, "allow changes again"),
-    "lock": ("trust", "NAME", args_lock, "pin the base image and every package by version and hash"),
-    "digest": ("trust", "NAME", args_digest, "print a digest of what is installed, the same wherever that is the same"),
-    "verify": ("trust", "NAME", args_verify, "build it again from its files, and compare"),
-    "export": ("share, care", "NAME FILE.tar", args_export, "write it to one file, for others"),
-    "prune": ("share, care", "", args_prune, "remove what nothing needs any more"),
-    "completion": ("share, care", "SHELL", args_completion, "print what completes pydock's words in a shell"),
+ONE = arg("name", metavar="NAME")
+SOME = arg("names", metavar="NAME", nargs="+")
+AS_JSON = flag("--json", help="for programs")
+SURE = flag("-y", "--yes", help="do not ask")
+END = flag("--force", help="end the programs in it")
+KEPT_OPTIONS = [
+    many("-p", "--publish", metavar="PORT", help="open a port on 127.0.0.1: 8888, or HOST:INSIDE, or ADDRESS:HOST:INSIDE"),
+    many("-v", "--volume", metavar="SRC:DST", help="mount a folder or volume"),
+    many("-e", "--env", metavar="K=V", help="set a variable"),
+    many("--gpus", metavar="X", help="as docker's"),
+]
+RUN_OPTIONS = KEPT_OPTIONS + [
+    *(many(option, metavar="X", help="as docker's") for option in ("--env-file", "--network", "--platform")),
+    many("-o", "--option", metavar="OPTION", help="anything else for docker run, such as -o --shm-size=1g"),
+]
+FRESH_OPTIONS = RUN_OPTIONS + [
+    flag("--root", help="be root inside"),
+    flag("--fresh", help="in a container of its own, also where the environment is started"),
+    ONE,
+]
+PACKAGE_OPTIONS = [
+    many("-r", "--requirement", metavar="FILE", help="requirements.txt, pyproject.toml or pylock.toml"),
+    flag("--pre", help="allow pre-releases"),
+    arg("--index-url", metavar="URL", help="index instead of PyPI; kept in requirements.txt"),
+    many("--extra-index-url", metavar="URL", help="one more index; kept in requirements.txt"),
+]
+ARGUMENTS: Dict[str, Sequence[Tuple[Sequence[str], Dict[str, Any]]]] = {  # by command; one that is not here has NAME alone
+    "create": [
+        ONE,
+        arg("packages", metavar="[VERSION] PKG", nargs="*", help="Python version, such as 3.12, and packages to install"),
+        arg("--image", default="", help="base image; {version} in it is replaced"),
+        many("--apt", metavar="PKG", help="system package"),
+        arg("--user", default="", metavar="[ID:]NAME", help="user inside, if not you"),
+        flag("--no-build", help="write the files only"),
+        arg("--from", default="", dest="source", metavar="IMAGE|FILE", help="what somebody handed over: an image of pydock's, or a file of `pydock export`"),
+        *KEPT_OPTIONS, *PACKAGE_OPTIONS],
+    "list": [flag("--all", help="also of every other folder on this engine"), AS_JSON],
+    "build": [ONE, flag("--no-cache", help="as docker's"), flag("--pull", help="as docker's: look for a newer base image")],
+    "clone": [ONE, arg("new", metavar="NEW")],
+    "delete": [SOME, SURE, flag("--force", help="stop programs that run in it")],
+    "config": [arg("key", metavar="KEY", nargs="?", help=", ".join(SETTINGS)), arg("value", metavar="VALUE", nargs="?"), AS_JSON],
+    "shell": FRESH_OPTIONS,
+    "run": [*FRESH_OPTIONS, arg("command", metavar="CMD", nargs="*", help="the program and its arguments, as they are")],
+    "start": [*RUN_OPTIONS, ONE],
+    "stop": [SOME, END, flag("--unused", help="only what was started by activate, and is activated in no shell any more")],
+    "reset": [*RUN_OPTIONS, ONE, END],
+    "activate": [ONE, arg("--shell", choices=SHELLS, help="if it is not the one that called"),
+                 flag("--persistent", help="go on when the last activated shell has left")],
+    "link": [arg("words", metavar="NAME PROGRAM", nargs="*", help="an environment and its programs; none: show the links"),
+             arg("--to", metavar="DIR", default="", help="instead of ~/.local/bin"), flag("--remove", help="remove the links of these PROGRAMs")],
+    "install": [
+        ONE,
+        arg("packages", metavar="PKG", nargs="*", help="any requirement, URL, or a local wheel or folder (with a / in it)"),
+        arg("-e", "--editable", metavar="FOLDER", help="==SUPPRESS=="),  # argparse's word for: not shown
+        flag("-U", "--upgrade", help="newest versions of these, as `update`"),
+        *PACKAGE_OPTIONS],
+    "uninstall": [ONE, arg("packages", metavar="PKG", nargs="+"), flag("-y", "--yes", help="for the habit: nothing is asked")],
+    "update": [ONE, arg("packages", metavar="PKG", nargs="*", help="none: all of them"), *PACKAGE_OPTIONS],
+    "history": [ONE, AS_JSON],
+    "snapshot": [ONE, arg("label", metavar="LABEL", nargs="?", help="a docker tag; none: the time")],
+    "rollback": [ONE, arg("state", metavar="STATE", nargs="?", help="a number or label of `history`; none: the one before; 1: as created")],
+    "lock": [ONE, flag("--check", help="change nothing; fail where files, lock and image disagree")],
+    "verify": [ONE, arg("--against", metavar="DIGEST|NAME", help="instead of its present image")],
+    "export": [ONE, arg("file", metavar="FILE.tar"), flag("--image", help="with the image: it runs where there is no network")],
+    "prune": [flag("--cache", help="the downloads, too"), SURE],
+    "completion": [arg("shell", metavar="SHELL", choices=tuple(COMPLETION), help="bash, zsh or fish")],
+}
+COMMANDS: Dict[str, Tuple[str, str, Callable[[Session, argparse.Namespace], int], str]] = {
+    "create": ("environments", "NAME [VERSION] [PKG…]", cmd_create, "make an environment"),
+    "list": ("environments", "", cmd_list, "show the environments"),
+    "build": ("environments", "NAME", cmd_build, "make the image anew from its files"),
+    "clone": ("environments", "NAME NEW", cmd_clone, "copy one, in no time and no space"),
+    "delete": ("environments", "NAME…", cmd_delete, "remove folder, images and containers"),
+    "config": ("environments", "[KEY [VALUE]]", cmd_config, "show what is set and found; set one"),
+    "shell": ("run", "NAME", cmd_run, "open a shell"),
+    "run": ("run", "NAME CMD…", cmd_run, "run a program"),
+    "start": ("run", "NAME", cmd_start, "keep a container in the background, for a quick run"),
+    "stop": ("run", "NAME…", cmd_stop, "end that container"),
+    "reset": ("run", "NAME", cmd_reset, "end it, and start a new one from the image"),
+    "activate": ("run", "NAME", cmd_activate, "put its programs first on this shell's PATH"),
+    "link": ("run", "[NAME PROGRAM…]", cmd_link, "put single programs on the PATH"),
+    "install": ("packages", "NAME PKG…", cmd_install, "add packages"),
+    "uninstall": ("packages", "NAME PKG…", cmd_uninstall, "remove packages"),
+    "update": ("packages", "NAME [PKG…]", cmd_update, "newest versions of some or all packages"),
+    "history": ("time", "NAME", cmd_history, "show its states"),
+    "snapshot": ("time", "NAME [LABEL]", cmd_snapshot, "give the present state a label"),
+    "rollback": ("time", "NAME [STATE]", cmd_rollback, "go back to a state; itself a new one"),
+    "freeze": ("time", "NAME", cmd_freeze, "refuse every change"),
+    "unfreeze": ("time", "NAME", cmd_freeze, "allow changes again"),
+    "lock": ("trust", "NAME", cmd_lock, "pin the base image and every package by version and hash"),
+    "digest": ("trust", "NAME", cmd_digest, "print a digest of what is installed, the same wherever that is the same"),
+    "verify": ("trust", "NAME", cmd_verify, "build it again from its files, and compare"),
+    "export": ("share, care", "NAME FILE.tar", cmd_export, "write it to one file, for others"),
+    "prune": ("share, care", "", cmd_prune, "remove what nothing needs any more"),
+    "completion": ("share, care", "SHELL", cmd_completion, "print what completes pydock's words in a shell"),
 }
 ALIASES = {"ls": "list", "envs": "list", "rm": "delete"}
 OTHER_WORDS = {"exec": "run", "add": "install", "remove": "uninstall", "env": "list", "upgrade": "update", "sync": "build", "info": "config",
@@ -4907,9 +4785,11 @@ def new_parser(prog: str, **options: Any) -> argparse.ArgumentParser:
 
 def make_parser(name: str) -> argparse.ArgumentParser:
     """The parser of one command: to build all of them would cost each start more than the command's own work."""
-    group, usage, add, summary = COMMANDS[name]
+    _, usage, func, summary = COMMANDS[name]
     p = new_parser("pydock " + name, usage=("pydock %s [OPTIONS] %s" % (name, usage)).rstrip(), description=summary.capitalize() + ".")
-    add(p)
+    p.set_defaults(func=func, command=[])
+    for names, options in ARGUMENTS.get(name, [ONE]):
+        p.add_argument(*names, **options)
     add_global_options(p)
     return p
 
