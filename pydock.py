@@ -213,31 +213,30 @@ def sha256(path):
 
 def call(*argv):
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    if done.returncode:
-        sys.exit(1)
-    return done.stdout.decode()
+    return done.stdout.decode() if done.returncode == 0 else None
 
-def hashes(specs, options):  # by name, one spec for each
+def hashes(specs, options):  # by name, of one (spec, marker) for each; what cannot be had is left out
     folder, found = tempfile.mkdtemp(), {}
     source = os.path.join(folder, "requirements.in")
-    if uv:
+    def write(lines):
         with open(source, "w", **exact) as f:
-            f.write("".join(options) + "".join(spec + "\n" for spec in specs.values()))
-        text = call(uv, "pip", "compile", "-q", "--universal", "--no-deps", "--no-header", "--no-annotate", "--generate-hashes", source)
-        found = {name_of(line): sorted(set(re.findall(r"--hash=\S+", line))) for line in joined(text)}
-    for name, spec in specs.items():
-        if found.get(name):
-            continue
-        with open(source, "w", **exact) as f:
-            f.write("".join(options) + spec + "\n")
-        files = os.path.join(folder, name)
-        call("pip", "download", "-q", "--no-deps", "-d", files, "-r", source)
-        found[name] = [sha256(os.path.join(files, file)) for file in os.listdir(files)]
+            f.write("".join(options) + "".join(line + "\n" for line in lines))
+    for marked in (True, False) if uv else ():  # of a Python that is older than this one, uv wants to hear nothing
+        todo = {name: spec + ("; " + marker if marked and marker else "") for name, (spec, marker) in specs.items() if not found.get(name)}
+        write(todo.values())
+        text = todo and call(uv, "pip", "compile", "-q", "--universal", "--no-deps", "--no-header", "--no-annotate", "--generate-hashes", source)
+        found.update((name_of(line), sorted(set(re.findall(r"--hash=\S+", line)))) for line in joined(text or ""))
+    for name, (spec, _) in specs.items():
+        if not found.get(name):
+            write([spec])
+            files = os.path.join(folder, name)
+            if call("pip", "download", "-q", "--no-deps", "-d", files, "-r", source) is not None:
+                found[name] = [sha256(os.path.join(files, file)) for file in os.listdir(files)]
     return found
 
 def locked(kept):
     options = [line for name, line in kept if line.lstrip().startswith("-") and not line.lstrip().startswith("--require-hashes")]
-    todo, lines = [], []
+    todo, lines, none, few = [], [], [], []
     for at, (name, line) in enumerate(kept):
         spec, marker, comment = split(line)
         lines.append(line)
@@ -251,19 +250,22 @@ def locked(kept):
         if "==" in spec or "@" in spec:
             todo.append((at, name_of(line), spec, marker, comment))
         else:
-            print("pydock: no version of it is known here, and so no hash: " + line.strip(), file=sys.stderr)
-    few = []
+            none.append(line.strip())
     while todo:
-        batch = {name: (at, spec, marker, comment) for at, name, spec, marker, comment in reversed(todo)}
-        todo = [item for item in todo if batch[item[1]][0] != item[0]]
-        found = hashes({name: item[1] for name, item in batch.items()}, options)
-        for name, (at, spec, marker, comment) in batch.items():
-            if not found.get(name):
-                sys.exit("pydock: the index gives no hash of " + spec)
-            few += [spec] * (len(found[name]) == 1)
-            lines[at] = render(spec, marker, comment, found[name])
-    if few:
-        print("pydock: only one file is known of these, which has to fit wherever the lock is to hold: " + ", ".join(few), file=sys.stderr)
+        batch = {item[1]: item for item in reversed(todo)}
+        todo = [item for item in todo if batch[item[1]] is not item]
+        found = hashes({name: item[2:4] for name, item in batch.items()}, options)
+        for name, (at, _, spec, marker, comment) in batch.items():
+            if found.get(name):
+                few += [spec] * (len(found[name]) == 1)
+                lines[at] = render(spec, marker, comment, found[name])
+            elif applies(marker):
+                sys.exit("pydock: no hash can be had of " + spec)
+            else:
+                none.append(lines[at].strip())
+    for what, specs in (("only one file is known, which has to fit wherever the lock is to hold", few), ("no hash is known, as they are for other systems", none)):
+        if specs:
+            print("pydock: %s: %s" % (what, ", ".join(specs)), file=sys.stderr)
     return ["" if line.strip() == "--require-hashes" else line for line in lines]
 
 def render(spec, marker, comment, hashes):
@@ -2492,14 +2494,18 @@ def load_image(engine: Engine, path: str, tag: str) -> None:
     if talk.dry_run:
         talk.script(shell_join(engine.command(["load", "-i", path])))
         return
+    with tarfile.open(path, "r:") as archive:  # before the engine hears of it: of some it would take the first half
+        names = [check_member(member, count) for count, member in enumerate(archive)]
+        check_end(archive)
+    if names.count("manifest.json") != 1 or len(set(names)) != len(names):
+        raise ValueError("it has no image that `docker save` wrote")
     process = engine.start(["load", "-q"], feed=True, out="drop", err="keep")
     try:
         try:
             with tarfile.open(path, "r:") as archive, tarfile.open(fileobj=process.stdin, mode="w|") as forward:
-                for count, member in enumerate(archive):
-                    if os.path.basename(check_member(member, count)) not in (*STANDARD, "repositories") and not member.name.endswith(".whl"):
+                for member in archive:
+                    if os.path.basename(member.name) not in (*STANDARD, "repositories") and not member.name.endswith(".whl"):
                         forward_member(archive, member, forward, "localhost/" + tag if engine.podman else tag)
-                check_end(archive)
         except BrokenPipeError:  # the engine will say why
             pass
         _, err = engine.finish(process)
@@ -2717,12 +2723,13 @@ def keep_files(env: Env, text: str, wheels: Sequence[str], held: bool = True) ->
         if wheel in named:
             os.replace(env.path("wheels/." + wheel), env.path("wheels/" + wheel))
         else:
-            os.unlink(env.path("wheels/." + wheel))
+            remove_file(env.path("wheels/." + wheel))
     env.write("requirements.txt", text)
     for wheel in unused if held else ():
         try:
             os.unlink(env.path("wheels/" + wheel))
-        except OSError:
+            os.rmdir(env.path("wheels"))
+        except OSError:  # gone already; or others are in there
             pass
 
 
@@ -4283,13 +4290,12 @@ def cmd_update(session: Session, args: argparse.Namespace) -> int:
     env.hashes()
     change = package_change(["install", "--upgrade"], args.packages, args)
     if not args.packages and not args.requirement:
-        names = [requirement_name(line) for line in env.read("requirements.txt").splitlines()
-                 if requirement_name(line) and " @ " not in line and not line.startswith("./")]
-        if not names:
+        lines = [re.split(r"\s--|\s#", line)[0] for line in requirement_lines(env.read("requirements.txt")) if " @ " not in line and not line.startswith("./")]
+        if not lines:
             talk.say("%s has no packages to update" % env.name)
             return 0
-        change.words += names
-        change.asked += names
+        change.words += ["; ".join([requirement_name(line)] + [marker.strip() for marker in line.split(";")[1:]]) for line in lines]
+        change.asked += [requirement_name(line) for line in lines]
     return finish_change(session, env, change, args.line, "%s is up to date" % env.name)
 
 

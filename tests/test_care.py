@@ -365,13 +365,13 @@ class PruneDisturbed(PruneCase):
 
     def test_it_fails_hangs_or_dies_at_any_call_and_the_next_one_finishes(self) -> None:
         self.bystanders()
-        self.environment("e", 0, 1, 2, 3, 4)
-        self.states("gone", 0, 1)
+        self.environment("e", 0, 1, 2, 3)
+        self.states("gone", 0)
         before = self.tags()
         kept = {tag: "%skeep:%d" % (self.prefix, number) for number, tag in enumerate(before)}
         for tag, other in kept.items():
             engine("tag", tag, other)
-        expected = {tag: id_ for tag, id_ in before.items() if tag not in self.tagged("gone", 1, 2, "latest") | self.tagged("e", 2, 3)}
+        expected = {tag: id_ for tag, id_ in before.items() if tag not in self.tagged("gone", 1, "latest") | self.tagged("e", 2)}
 
         def now() -> Dict[str, str]:
             return {tag: id_ for tag, id_ in self.tags().items() if tag not in kept.values()}
@@ -389,7 +389,6 @@ class PruneDisturbed(PruneCase):
                 self.assertEqual(len(left), len(expected) + 1, result)  # it went on with the others
             self.ok("prune", "-y")
             self.assertEqual(now(), expected, result)
-            self.assertEqual([row["state"] for row in json.loads(self.ok("history", "e", "--json"))], [1, 4, 5])
 
         self.every_call(["prune", "-y"], restore, look, turn=0)
 

@@ -1012,10 +1012,10 @@ import hashlib, sys
 assert sys.argv[1:3] == ["pip", "compile"] and {{"--generate-hashes", "--no-deps", "--universal"}} <= set(sys.argv), sys.argv
 text = open(sys.argv[-1]).read()
 open({seen!r}, "a").write(text + "---\\n")
-for line in text.splitlines():
+for line in [line.split(";")[0].strip() for line in text.splitlines()]:
     if not line.startswith("-"):
         digests = [hashlib.sha256((line + end).encode()).hexdigest() for end in ("", "again")][:1 if line.startswith("single") else 2]
-        print(line + "".join(" \\\\\\n    --hash=sha256:" + digest for digest in digests if not line.startswith("none")))
+        print(line + "".join(" \\\\\\n    --hash=sha256:" + digest for digest in digests if not line.startswith(("none", "linked"))))
 """
     PIP = """#!{python} -IS
 import os, sys
@@ -1024,7 +1024,8 @@ folder = sys.argv[sys.argv.index("-d") + 1]
 lines = [line for line in open(sys.argv[sys.argv.index("-r") + 1]).read().splitlines() if not line.startswith("-")]
 os.mkdir(folder)
 for line in lines:
-    open(os.path.join(folder, "x.whl"), "w").write(line)
+    if not line.startswith("none"):
+        open(os.path.join(folder, "x.whl"), "w").write(line)
 """
 
     def setUp(self) -> None:
@@ -1110,6 +1111,12 @@ for line in lines:
         self.assertIn("--hash=sha256:", self.lock("single\nsix\n", {"single": "1", "six": "1"}))
         self.assertIn("single==1", self.said)
         self.assertNotIn("six==1", self.said)
+
+    def test_what_uv_knows_no_hash_of_gets_that_of_the_file_that_pip_takes(self) -> None:
+        text = self.lock("linked\nsix\n", {"linked": "1", "six": "1.16"})
+        self.assertEqual(text, "--require-hashes\nlinked==1 \\\n    --hash=sha256:%s\nsix==1.16%s\n" % (hashlib.sha256(b"linked==1").hexdigest(), self.hashes("six==1.16")))
+        self.assertIn("linked==1", self.said)
+        self.assertNotIn("six", self.said)
 
     def test_without_uv_the_hashes_are_those_of_the_files_that_pip_takes_and_that_is_said(self) -> None:
         text = "--index-url https://i/\nsix==1.16 \\\n    --hash=sha256:%s\n" % hashlib.sha256(b"six==1.16").hexdigest()

@@ -257,12 +257,10 @@ class Kept(Prepared):
         self.assertNotIn(2, self.numbers())
 
     def test_ten_where_nothing_else_is_set(self) -> None:
-        gone: Set[int] = set()
-        for turn in range(12):
-            gone |= self.go("paper" if turn % 2 else "1", 10, {2})
+        for turn in range(11):
+            self.ok("rollback", "e", "paper" if turn % 2 else "1")
+        self.assertTrue(self.go("paper", 10, {2}))
         self.assertEqual(max(self.numbers()), 17, "a number is never given twice")
-        self.assertGreaterEqual(len(self.numbers()), 10)
-        self.assertLessEqual({3, 4}, gone)
 
 
 class Snapshot(Prepared):
@@ -697,14 +695,15 @@ class BadEnds(Prepared):
         def look(way: str, call: str, result: Result) -> None:
             if way == "fail" and call.split()[0] not in ("rm", "rmi") and self.files() == self.written[5]:
                 self.assert_clean("e")  # what can still be undone is undone at once
+            new = False
             if self.state("e") != before:
                 self.settle()
-            new = self.files() == self.written[2]
-            if result.status == 0:
-                self.assertTrue(new, result)
-            if not new:
+                new = self.files() == self.written[2]
+            if new:
+                self.assert_whole(2)
+            else:
                 self.assertEqual(self.state("e"), before, result)
-            self.assert_whole(2 if new else 5)
+                self.assertNotEqual(result.status, 0, result)
             seen.add((way, new))
 
         self.every_call(["rollback", "e", "paper"], self.restore, look, chosen=("fail", "kill"))
@@ -717,7 +716,7 @@ class BadEnds(Prepared):
         calls = self.calls()
         self.no_fake()
         self.restore()
-        for call in ("create", "cp", "commit", "tag", "rmi"):
+        for call in ("cp", "commit", "tag"):
             number = next(i for i, line in enumerate(calls, 1) if line.startswith(call))
             with self.subTest(call):
                 self.disturb("hang", number, "rollback", "e", "paper", by=signal.SIGTERM if call == "cp" else signal.SIGINT)
@@ -746,12 +745,11 @@ class BadEnds(Prepared):
         self.ok("rollback", "e", "paper")
         calls = self.calls()
         self.no_fake()
-        for number, call in enumerate(calls, 1):
-            if call.split()[0] in ("image", "ps", "container"):
-                continue
+        for call in ("commit", "tag", "rmi"):  # before the files are written, after, and after the tags
+            number = next(i for i, line in enumerate(calls, 1) if line.startswith(call))
             self.restore()
             self.edit("requirements.txt", "toml==0.10.2\n")
-            with self.subTest("%d of %d: %s" % (number, len(calls), call)):
+            with self.subTest(call):
                 self.disturb("kill", number, "rollback", "e", "paper")
                 self.ok("run", "e", "python", "-c", "pass")
                 if self.files()["requirements.txt"] == edited:

@@ -346,6 +346,18 @@ class Keeping(TrustCase):
         self.assert_locked("e")
         self.assert_clean("e")
 
+    def test_lines_for_other_systems_and_pythons_are_locked_too_and_no_update_installs_them(self) -> None:
+        lines = ['audioop-lts==0.2.1; python_version >= "3.13"', 'colorama==0.4.5; sys_platform == "win32"', 'tomli==2.0.1; python_version < "3.11"']
+        self.ok("create", "--no-build", "e", "3.11")
+        self.file("e", "requirements.txt").write_text("\n".join(lines) + "\niniconfig==2.0.0\n", encoding="utf-8")
+        self.ok("lock", "e")
+        for changed in ([], ["update", "e"]):
+            with self.subTest(changed):
+                self.ok(*changed or ["lock", "e"])
+                self.assert_locked("e")
+                self.assertEqual([re.sub(r"( --hash=\S+)+", "", line) for line in joined(self.requirements("e"))[1:4]], lines)
+        self.assertEqual(self.ok("run", "e", "pip", "freeze", "--exclude", "setuptools").split("==")[0], "iniconfig")
+
     def test_what_needs_the_setuptools_of_the_virtual_environment_builds_from_clean(self) -> None:
         wheel = make_wheel(self.base / "made", "pydockneeds", requires=["setuptools", "six"])
         self.ok("create", "e", "3.11", str(wheel), "six==1.16.0")
