@@ -2,6 +2,7 @@
 # install, dev and uninstall work in $(PREFIX)/bin.
 PREFIX ?= /usr/local
 JOBS ?= 2
+TESTS ?=
 
 .PHONY: help demo test bench lint install dev uninstall
 
@@ -14,7 +15,7 @@ demo: ## an environment, scikit-learn, a real analysis; in a throw-away home, in
 test: ## all tests, on a real engine
 	@install/engine.sh 3.11 3.13
 	@tests/engines.sh tools
-	python3 tests/run.py --jobs $(JOBS)
+	python3 tests/run.py --jobs $(JOBS) $(TESTS)
 
 bench: ## what pydock costs against the same by hand, as a table
 	@install/engine.sh 3.11

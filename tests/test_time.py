@@ -257,10 +257,12 @@ class Kept(Prepared):
         self.assertNotIn(2, self.numbers())
 
     def test_ten_where_nothing_else_is_set(self) -> None:
-        for turn in range(11):
-            self.ok("rollback", "e", "paper" if turn % 2 else "1")
+        for _ in range(11):
+            self.edit("requirements.txt", "toml==0.10.2\n")
+            self.ok("rollback", "e", "paper")
+        self.edit("requirements.txt", "toml==0.10.2\n")
         self.assertTrue(self.go("paper", 10, {2}))
-        self.assertEqual(max(self.numbers()), 17, "a number is never given twice")
+        self.assertEqual(max(self.numbers()), 17)
 
 
 class Snapshot(Prepared):
