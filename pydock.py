@@ -2692,6 +2692,8 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
     engine = session.engine
     config = image_config(engine, base)
     script = change.script(env, session.settings, config)
+    for path, _ in change.mounts:
+        check_near(engine, path, "put it on an index, or a web server, that the engine can reach")
     try:
         found = engine.change(*work_argv(env.temporary, base, config, client_proxies(), install_options(CACHE, change.mounts), ["sh", "-s", "--", change.verb, *change.words]),
                               data=script, capture="found", show=True)
@@ -2815,11 +2817,15 @@ def run_folder(session: Session, env: Env) -> Tuple[str, str]:
         raise PydockError("the folder %s cannot be mounted into an environment" % folder, "cd to a folder of your own")
     if not is_utf8(folder):
         raise PydockError("the folder %r cannot be mounted: its name is not UTF-8" % folder)
-    address = session.engine.elsewhere()
-    if address:
-        raise PydockError("the engine is on another machine (%s), which has no folder %s to mount" % (address, folder),
-                          "run it there: docker push, or pydock export --image, and pydock create --from hand it over")
+    check_near(session.engine, folder, "run it there: docker push, or pydock export --image, and pydock create --from hand it over")
     return folder, current
+
+
+def check_near(engine: Engine, path: str, hint: str) -> None:
+    """An error where the engine is on another machine, and so cannot mount this path."""
+    address = engine.elsewhere()
+    if address:
+        raise PydockError("the engine is on another machine (%s), which has no %s to mount" % (address, path), hint)
 
 
 def fresh_argv(session: Session, env: Env, container: str, config: Dict[str, Any], user: str, folder: str, current: str, options: Sequence[str]) -> List[str]:
