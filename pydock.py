@@ -2492,7 +2492,7 @@ def load_image(engine: Engine, path: str, tag: str) -> None:
     import tarfile
 
     if talk.dry_run:
-        talk.script(shell_join(engine.command(["load", "-i", path])))
+        talk.script("%s $(%s | grep -o 'sha256:.*') %s" % (shell_join(engine.command(["tag"])), shell_join(engine.command(["load", "-q", "-i", path])), tag))
         return
     with tarfile.open(path, "r:") as archive:  # before the engine hears of it: of some it would take the first half
         names = [check_member(member, count) for count, member in enumerate(archive)]
@@ -2575,9 +2575,12 @@ def adopt(session: Session, env: Env, reference: str, texts: Dict[str, str], com
             check_claims(engine, env, image, found, texts)
         for file, text in found.items():
             env.write(file, text)
-        keep_files(env, env.read("requirements.txt"), wheels)
+        if talk.dry_run:
+            env.planned = {"dockerfile": "", "requirements.txt": "", **texts}
+        else:
+            keep_files(env, found["requirements.txt"], wheels)
         config = hand_over(session, env, image)
-        hashes = (image.labels.get("pydock.dockerfile", ""), image.labels.get("pydock.requirements", ""))
+        hashes = (image.labels.get("pydock.dockerfile", ""), image.labels.get("pydock.requirements", "")) if image.labels else env.hashes()
         kept = {key: image.labels.get(key, "") for key in ("pydock.python", "pydock.packages")}
         commit(engine, env, env.temporary_tag, config, {**labels_for(env, hashes, command), **kept})
     finally:
@@ -3402,9 +3405,9 @@ def content_of(archive: Any, member: Any, found: Dict[str, str]) -> str:
         return hashlib.sha256(b"".join(line for line in stream if not re.search(rb"(uv_cache\.json|/REQUESTED|\.pyc),", line))).hexdigest()
     content = hashlib.sha256()
     while True:
-        data = stream.read(1 << 24)
+        data = stream.read(1 << 20)
         content.update(data)
-        if len(data) < 1 << 24:
+        if len(data) < 1 << 20:
             return content.hexdigest()
 
 
@@ -3452,17 +3455,17 @@ def settled(session: Session, env: Env) -> Tuple[Image, Dict[str, str]]:
     moment. An edit that was not built stays what it is."""
     import time
 
-    while True:
+    for _ in range(20):
         files = {file: env.read(file) for file in ("dockerfile", "requirements.txt")}
         image = find_image(session.engine, env.latest)
         if image and image.of(env) and image.made_of((text_hash(files["dockerfile"]), text_hash(files["requirements.txt"]))):
             return image, files
         with Lock(env.folder, env.name, wait=False) as lock:
-            idle = lock.held() or talk.dry_run
-        if idle:
-            config = ready_image(session, env)
-            return find_image(session.engine, env.latest) or Image("", {"Id": env.latest, "Config": config}), {file: env.read(file) for file in files}
+            if lock.held() or talk.dry_run:
+                break
         time.sleep(0.1)
+    config = ready_image(session, env)
+    return find_image(session.engine, env.latest) or Image("", {"Id": env.latest, "Config": config}), {file: env.read(file) for file in files}
 
 
 def check_new(env: Env) -> None:
@@ -4530,7 +4533,7 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
         raise PydockError("%s is there already" % path, "another name, or remove it")
     image = ready_image(session, env)["Id"] if args.image else ""
     files = [file for file in STANDARD if os.path.isfile(env.path(file))]
-    wheels = ["wheels/" + wheel for wheel in sorted(os.listdir(env.path("wheels"))) if wheel.endswith(".whl")] if os.path.isdir(env.path("wheels")) else []
+    wheels = ["wheels/" + wheel for wheel in sorted(os.listdir(env.path("wheels"))) if re.fullmatch(r"[^.].*\.whl", wheel)] if os.path.isdir(env.path("wheels")) else []
     left = [file for file in sorted(os.listdir(env.folder)) if file not in files and file != "wheels" and not file.startswith(".")]
     if left:
         talk.say("left out, as it is no standard file: %s" % ", ".join(left))

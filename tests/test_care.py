@@ -261,6 +261,17 @@ class Pruned(PruneCase):
         self.addCleanup(engine, "rmi", "-f", tag, check=False)
         return tag
 
+    def test_another_name_of_the_same_image_is_no_state(self) -> None:
+        """As after `docker tag`, which the README shows for registries; podman lists all names of what it finds by one of them."""
+        self.environment("e", 0, 1, 2, 3)
+        for number in (1, 2, 4):
+            engine("tag", "%s-e:%d" % (self.prefix, number), "%smirror:%d" % (self.prefix, number + 5))
+        mirrors = {tag: id_ for tag, id_ in self.tags().items() if "mirror:" in tag}
+        self.assertEqual([row["state"] for row in json.loads(self.ok("history", "e", "--json"))], [1, 2, 3, 4])
+        self.ok("prune", "-y")
+        self.assertEqual(set(self.tags("e")), self.tagged("e", 1, 3, 4, "latest"))
+        self.assertEqual({tag: id_ for tag, id_ in self.tags().items() if "mirror:" in tag}, mirrors)
+
     def test_what_a_container_uses_stays_and_is_not_said_to_have_gone(self) -> None:
         self.states("gone", 0)
         self.states("other", 0)
@@ -448,6 +459,7 @@ class WordsCase(SharedCase):
         engine("import", "--change", "LABEL pydock.folder=" + pydock.quote(str(case.folder("beta"))), str(archive), repo + "1")
         for tag in ("2", "latest", "paper", "v1.0", "tmp-01234567"):
             engine("tag", repo + "1", repo + tag)
+        engine("tag", repo + "1", case.prefix + "mirror:77")
         (case.work / "notes.txt").write_text("")
         (cls.project / "notes.txt").write_text("")
         folder = case.base / "bin"
