@@ -1908,14 +1908,13 @@ class Session:
 
 
 def tags_argv(env: Env) -> Tuple[str, ...]:
-    return "image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", env.repo
+    return "image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", env.repo
 
 
 def images_of(engine: Engine, env: Env) -> Dict[str, Image]:
     """All images under the environment's name, by tag: two calls."""
-    ids = dict(line.split() for line in engine.query(*tags_argv(env)).splitlines())
-    ids.pop("<none>", None)
-    return inspect(engine, ids)
+    rows = [re.fullmatch(r"(?:localhost/)?%s:(\S+) (\S+)" % re.escape(env.repo), row) for row in engine.query(*tags_argv(env)).splitlines()]
+    return inspect(engine, {row.group(1): row.group(2) for row in rows if row and row.group(1) != "<none>"})  # podman lists all names of an image
 
 
 def inspect(engine: Engine, ids: Dict[str, str]) -> Dict[str, Image]:
@@ -2120,7 +2119,8 @@ def sweep_classic(engine: Engine) -> None:
 
 
 def remove_temporary(engine: Engine, env: Env, mark: str) -> None:
-    engine.drop("rm", "-f", "%s--tmp-%s" % (env.repo, mark))
+    container = "%s--tmp-%s" % (env.repo, mark)
+    engine.drop("rm", "-f", container, container + "-tree")
     for end in ("", "-base", "-build"):
         engine.drop("rmi", "%s:tmp-%s%s" % (env.repo, mark, end))
 
@@ -2705,7 +2705,7 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
         raise change_error(env, change, error) from None
     texts, wheels = fetch_files(engine, env, bool(change.mounts), change.verb == "lock")
     text = texts.get("requirements.txt")
-    dockerfile = texts.get("dockerfile", env.read("dockerfile"))
+    dockerfile = texts.get("dockerfile") or change.files.get("/opt/pydock/dockerfile") or env.read("dockerfile")
     requirements = text_hash(text) if text is not None else Shell(
         "$(sha256sum < %s | cut -c1-64)" % shell_join([env.path("requirements.txt")]))
     labels = labels_for(env, (text_hash(dockerfile), requirements), command)
@@ -3360,7 +3360,7 @@ def tree_of(engine: Engine, env: Env, image: str) -> Dict[str, str]:
     import tarfile
 
     found: Dict[str, str] = {}
-    container = "%s--tmp-%s" % (env.repo, os.urandom(4).hex())
+    container = env.temporary + "-tree"
     user = (image_config(engine, image).get("User") or "0").split(":")[0]
     engine.change(*create_argv(container, client_proxies(), image))
     if talk.dry_run:
@@ -3373,7 +3373,7 @@ def tree_of(engine: Engine, env: Env, image: str) -> Dict[str, str]:
             with tarfile.open(fileobj=process.stdout, mode="r|", bufsize=1 << 20) as archive:
                 for member in archive:
                     path = member.name.partition("/")[2]
-                    if not path.endswith(".pyc") and os.path.basename(path) not in ("__pycache__", "uv_cache.json", "REQUESTED"):
+                    if "__pycache__" not in path.split("/") and os.path.basename(path) not in ("uv_cache.json", "REQUESTED"):
                         owner = "user" if str(member.uid) == user else str(member.uid)
                         found[path] = "%s %o %s %s" % (member.type.decode(), member.mode & 0o7777, owner, content_of(archive, member, found))
             engine.finish(process)
@@ -3402,7 +3402,7 @@ def content_of(archive: Any, member: Any, found: Dict[str, str]) -> str:
     if not stream:
         return "-"
     if member.name.endswith(".dist-info/RECORD"):
-        return hashlib.sha256(b"".join(line for line in stream if not re.search(rb"(uv_cache\.json|/REQUESTED|\.pyc),", line))).hexdigest()
+        return hashlib.sha256(b"".join(line for line in stream if not re.search(rb"(uv_cache\.json|/REQUESTED|__pycache__/[^,/]*),", line))).hexdigest()
     content = hashlib.sha256()
     while True:
         data = stream.read(1 << 20)
@@ -4518,7 +4518,7 @@ def cmd_verify(session: Session, args: argparse.Namespace) -> int:
         return 0
     for path in sorted(set(tree) | set(expected or tree)):
         if expected is not None and tree.get(path) != expected.get(path):
-            print("%s %s" % ("-" if path not in tree else "+" if path not in expected else "~", path))
+            print("%s %s" % ("-" if path not in tree else "+" if path not in expected else "~", quote(path)))
     raise PydockError("%s, built again, is not %s" % (env.name, digest or "equal to " + against),
                       "only a locked environment comes out the same: pydock lock %s" % env.title if "--hash" not in env.read("requirements.txt") else "")
 
@@ -4913,8 +4913,8 @@ def complete_value(name: str, values: Sequence[str], mode: Optional[str]) -> Lis
         return place.names()
     if kind == "STATE":
         env = Env(place, values[0], Settings(place)["prefix"])
-        tags = Settings(place).engine().query("image", "ls", "--format", "{{.Tag}}", env.repo, timeout=2)
-        return [tag for tag in tags.split() if tag.isdigit() or is_label(tag)]
+        tags = re.findall(r"(?m)^(?:localhost/)?%s:(\S+)" % re.escape(env.repo), Settings(place).engine().query(*tags_argv(env), timeout=2))
+        return [tag for tag in tags if tag.isdigit() or is_label(tag)]
     return {"KEY": list(SETTINGS), "SHELL": list(COMPLETION)}.get(kind, [])
 
 

@@ -127,8 +127,10 @@ class Prepared(SharedCase, Disturbed):
         """What `assert_whole` looks at, what is installed, and how the image runs."""
         self.assert_whole(number)
         self.assertEqual(self.installed(), self.packages[number])
-        for key in ("Cmd", "User", "WorkingDir", "Env", "Entrypoint"):
-            self.assertEqual(self.inspect()["Config"].get(key) or None, self.inspect(number)["Config"].get(key) or None, key)
+        now, then = [self.inspect(tag)["Config"] for tag in ("latest", number)]
+        for key in ("Cmd", "User", "WorkingDir", "Entrypoint"):
+            self.assertEqual(now.get(key) or None, then.get(key) or None, key)
+        self.assertEqual(sorted(now["Env"]), sorted(then["Env"]))
 
     def held(self, call: str, *argv: str) -> subprocess.Popen[str]:
         """A pydock that is held at this call of the engine, until `let_go`; the fake engine is then off again."""

@@ -522,7 +522,7 @@ class Twice(TrustCase):
         self.give_to(SOMEBODY)
         subprocess.run(["chown", "-R", "%d:%d" % (SOMEBODY, SOMEBODY), str(home)], check=True)
         home.chmod(0o700)
-        they: Dict[str, Any] = {"preexec_fn": as_user(SOMEBODY, SOMEBODY, docker_groups()), "cwd": home, "environ": {"HOME": str(home)}}
+        they: Dict[str, Any] = {"preexec_fn": as_user(SOMEBODY, SOMEBODY, docker_groups()), "cwd": home, "environ": {"HOME": str(home), "BUILDX_CONFIG": str(home / "buildx")}}
         if self.run_pydock("list", **they).status == 127:
             self.skipTest("an ordinary user cannot use this engine")
         self.ok("build", "theirs", **they)
