@@ -2119,6 +2119,7 @@ def sweep_classic(engine: Engine) -> None:
 
 
 def remove_temporary(engine: Engine, env: Env, mark: str) -> None:
+    engine.reap()
     container = "%s--tmp-%s" % (env.repo, mark)
     engine.drop("rm", "-f", container, container + "-tree")
     for end in ("", "-base", "-build"):
@@ -2314,10 +2315,10 @@ def take_over(engine: Engine, env: Env, image: str, config: Dict[str, Any], hash
 
 def ready_image(session: Session, env: Env) -> Dict[str, Any]:
     """Config, and Id, of the image to run: the present one; made first, and said so, where there is none (design: running)."""
-    process = session.engine.start(["image", "inspect", "--format", READY, env.latest])
+    question = ("image", "inspect", "--format", READY, env.latest)
+    session.engine.ahead(*question)
     hashes = env.hashes()  # while the engine looks
-    out, _ = session.engine.finish(process)
-    id_, user, home, folder, *made_of = (out.decode() + "\n" * 5).split("\n")[:6]
+    id_, user, home, folder, *made_of = ((session.engine.ask(*question) or "") + "\n" * 5).split("\n")[:6]
     image: Optional[Image] = None
     if folder != quote(env.folder):
         with Lock(env.folder, env.name):
