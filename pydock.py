@@ -39,6 +39,7 @@ VERSION = r"\d+(?:\.\d+){0,2}(?:-rc|(?:a|b|rc)\d+)?"
 USERNAME = r"[a-z_][a-z0-9_.-]{0,31}"
 REQUIREMENT = r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?=$|[\[<>=!~;@(\s])"
 MAX_LAYERS = 110  # the engine stops at 125
+EMPTY_LAYER = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"  # podman makes one at each commit: 1024 zeros
 BUILDX = ("buildx", "version")
 SECURITY = ("info", "--format", "{{json .SecurityOptions}}")
 CLIENT = ("version", "--format", "{{.Client.Version}}")
@@ -1853,7 +1854,9 @@ class Image:
         self.id: str = data["Id"]
         self.config: Dict[str, Any] = data.get("Config") or {}
         self.labels: Dict[str, str] = self.config.get("Labels") or {}
-        self.layers: List[str] = (data.get("RootFS") or {}).get("Layers") or []
+        layers: List[str] = (data.get("RootFS") or {}).get("Layers") or []
+        self.depth = len(layers)
+        self.layers = [layer for layer in layers if layer != EMPTY_LAYER]
         self.size: int = data.get("Size") or 0
         self.created: str = data.get("Created") or ""
         self.digests: List[str] = data.get("RepoDigests") or []
@@ -2421,12 +2424,13 @@ def keep_edits(env: Env, latest: Image, texts: Dict[str, str]) -> None:
         talk.say("%s was edited and not built; it is kept as %s" % (file, env.path(copy)))
 
 
-def base_image(session: Session, image: str, hint: str = "") -> None:
-    """Gets the base image where it is not here yet, so that an unknown version is told from a broken build."""
+def base_image(session: Session, image: str, hint: str = "") -> bool:
+    """Gets the base image where it is not here yet, so that an unknown version is told from a broken build. Whether it was pulled."""
     if "$" in image or session.engine.ask("image", "inspect", image) is not None:
-        return
+        return False
     try:
         session.engine.change("pull", image, show=True)
+        return True
     except EngineError as error:
         error.show()
         here = sorted({tag for tag in session.engine.query("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split() if re.search(r"(^|/)python:", tag)})
@@ -2631,7 +2635,7 @@ def change_packages(session: Session, env: Env, change: Change, command: Sequenc
         check_frozen(env)
         images = recover(engine, env)
         latest = images.get("latest")
-        if not latest or not latest.of(env) or not latest.made_of(env.hashes()) or len(latest.layers) >= MAX_LAYERS:
+        if not latest or not latest.of(env) or not latest.made_of(env.hashes()) or latest.depth >= MAX_LAYERS:
             renew(session, env, images, ["build", env.name])
             images = images_of(engine, env)
             latest = images.get("latest")
@@ -3485,10 +3489,8 @@ def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
     sweep(session)
     old = images_of(session.engine, env)
     check_owner(env, old)
-    pulled = not bundle and session.engine.ask("image", "inspect", args.source) is None
+    pulled = not bundle and base_image(session, args.source, "docker pull %s says why; docker login, for a registry that wants it" % args.source)
     try:
-        if pulled:
-            base_image(session, args.source, "docker pull %s says why; docker login, for a registry that wants it" % args.source)
         create(session, env, {}, "", lambda: take_bundle(session, env, args.source, args.line) if bundle else adopt(session, env, args.source, {}, args.line), old)
     finally:
         if pulled:

@@ -35,9 +35,9 @@ RUN if [ -n "$PYDOCK_AGAIN" ]; then @AGAIN@; fi
 
 
 def registry_address() -> str:
-    """Of the real registry, which is started where nobody did that; '' where only root could."""
+    """Of the real registry, which is started where nobody did that; '' where that cannot be."""
     if "PYDOCK_TEST_REGISTRY" not in os.environ and os.geteuid() == 0:
-        done = subprocess.run([str(ROOT / "tests" / "engines.sh"), "registry"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run([str(ROOT / "tests" / "engines.sh"), "registry"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         os.environ["PYDOCK_TEST_REGISTRY"] = "".join(re.findall("PYDOCK_TEST_REGISTRY='(.*)'", done.stdout))
     return os.environ.get("PYDOCK_TEST_REGISTRY", "")
 
@@ -281,15 +281,23 @@ class Lock(SharedTrustCase):
         for name, changed in (("good", text), ("wrong", spoiled(text, "six==1.16")), ("wheel", spoiled(text, "pydocklocal")), ("none", bare(text, "markupsafe"))):
             self.assertEqual(changed == text, name == "good")
             (folder / (name + ".txt")).write_text(changed, encoding="utf-8")
-        script = ("export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MODE=copy; ca=/etc/ssl/certs/ca-certificates.crt; "
-                  "[ ! -f $ca ] || export SSL_CERT_FILE=$ca; cd /plain; for name in good wrong wheel none; do "
-                  "$0 --target /tmp/$name -r $name.txt </dev/null >/tmp/said 2>&1; status=$?; echo $name $((status > 0)) $(grep -qi hash /tmp/said && echo hash); "
-                  "[ $name != good ] || [ $status = 0 ] || cat /tmp/said; done")
+        script = """export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MODE=copy
+ca=/etc/ssl/certs/ca-certificates.crt; [ ! -f $ca ] || export SSL_CERT_FILE=$ca
+cd /plain
+for name in good wrong wheel none; do
+    for attempt in 1 2 3; do  # an index may not answer at once
+        @TOOL@ --target /tmp/$name -r $name.txt </dev/null >/tmp/said 2>&1 && status=0 || status=1
+        if [ $status = 0 ] || grep -qi hash /tmp/said; then break; fi
+    done
+    echo $name $status $(grep -qi hash /tmp/said && echo hash)
+    [ $name != good ] || [ $status = 0 ] || cat /tmp/said
+done
+"""
         for tool in ("pip install", "/cache/bin/uv pip install"):
             with self.subTest(tool):
                 # Plain, but for where this engine's containers find certificates, and keep downloads.
                 said = engine("run", "--rm", "-i", "--pull", "never", "-u", "0:0", "-v", pydock.CACHE + ":/cache", "-v", "%s:/plain:ro" % folder,
-                              self.image(), "sh", "-s", input=script.replace("$0", tool))
+                              self.image(), "sh", "-s", input=script.replace("@TOOL@", tool))
                 self.assertEqual(said.splitlines(), ["good 0", "wrong 1 hash", "wheel 1 hash", "none 1 hash"])
 
     def test_build_fails_where_a_file_is_not_what_its_hash_says(self) -> None:
@@ -552,12 +560,12 @@ class Verify(SharedTrustCase):
         self.assert_clean("e")
 
     def test_whatever_was_changed_in_the_image_is_found_and_named(self) -> None:
-        script = ("printf x >>{0}/six.py; chmod 600 bin/activate; rm {0}/six-1.16.0.dist-info/top_level.txt; echo import evil >{0}/evil.pth; "
+        script = ("printf x >>{0}/six.py; touch $(printf 'bin/a\\033b'); chmod 600 bin/activate; rm {0}/six-1.16.0.dist-info/top_level.txt; echo import evil >{0}/evil.pth; "
                   "ln -sfn /tmp/python bin/python3; chown -h $(stat -c %u:%g .) bin/python3").format(SITE)
         with self.forged(script):
             before = self.state()
             result = self.fails("verify", "e", says="e, built again, is not equal to its present image", environ=buildkit_environ())
-            self.assertEqual(result.out.splitlines(), ["~ bin/activate", "~ bin/python3", "- %s/evil.pth" % SITE,
+            self.assertEqual(result.out.splitlines(), ["- bin/a%1Bb", "~ bin/activate", "~ bin/python3", "- %s/evil.pth" % SITE,
                                                        "+ %s/six-1.16.0.dist-info/top_level.txt" % SITE, "~ %s/six.py" % SITE])
             self.assertEqual(self.state(), before)
         self.assert_clean("e")
