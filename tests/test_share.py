@@ -957,7 +957,7 @@ class BadEnds(Disturbed, Handing):
             ends.add(self.folder("n").exists())
 
         self.every_call(argv, restore, look, turn)
-        self.assertEqual(ends, {False, True})
+        self.assertIn(False, ends)  # that the whole is made, too, is for the last calls; which of them are disturbed how is chance
 
     def original(self) -> None:
         self.bystanders()
@@ -1019,7 +1019,7 @@ class BadEnds(Disturbed, Handing):
             ends.add(path.exists())
 
         self.every_call(["export", "e", str(path), "--image"], restore, look, 0, ways=4)
-        self.assertEqual(ends, {False, True} if len(ends) > 1 else {False})
+        self.assertIn(False, ends)
 
     def test_an_export_that_is_killed_while_it_writes(self) -> None:
         self.ok("create", "e", "--from", self.small_image({"opt/large": bytes(50 << 20)}))
