@@ -15,7 +15,7 @@ demo: ## an environment, scikit-learn, a real analysis; in a throw-away home, in
 test: ## all tests, on a real engine
 	@install/engine.sh 3.11 3.13
 	@tests/engines.sh tools
-	python3 tests/run.py --jobs $(JOBS) $(TESTS)
+	@registry=$$(tests/engines.sh registry) && eval "$$registry" && set -x && python3 tests/run.py --jobs $(JOBS) $(TESTS)
 
 bench: ## what pydock costs against the same by hand, as a table
 	@install/engine.sh 3.11
