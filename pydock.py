@@ -1326,7 +1326,6 @@ class NewFile:
         try:
             if not kind:
                 self.file.flush()
-                os.fsync(self.file.fileno())
                 self.give_name()
         except OSError as problem:
             raise PydockError("cannot write %s: %s" % (self.path, problem.strerror)) from None
