@@ -149,6 +149,8 @@ if [ $fits = yes ] && ! $pip check </dev/null >/dev/shm/check 2>&1; then cat /de
 USER_SH = r"""set -e
 sed -i -e "1i $USERNAME:x:$USER_UID:$USER_GID::/home/$USERNAME:/bin/sh" -e "/^$USERNAME:/d" -e "/^$OLD:/d" /etc/passwd
 sed -i -e "1i $USERNAME:x:$USER_GID:" -e "/^$USERNAME:/d" -e "/^$OLD:/d" /etc/group
+grep -q ^root: /etc/passwd || echo root:x:0:0:root:/root:/bin/sh >>/etc/passwd
+grep -q ^root: /etc/group || echo root:x:0: >>/etc/group
 if [ $OLD != $USERNAME ] && [ -d /home/$OLD ]; then rm -rf /home/$USERNAME; mv /home/$OLD /home/$USERNAME; fi
 mkdir -p /home/$USERNAME
 find /home/$USERNAME /opt/venv \( ! -user $USER_UID -o ! -group $USER_GID \) -exec chown -h $USER_UID:$USER_GID {} +
@@ -581,6 +583,7 @@ complete -o default -F _pydock pydock
     found=("${(@f)$(pydock completion --words "${(@)words[2,CURRENT]}" 2>/dev/null)}")
     if [[ -n $found ]]; then compadd -a found; else _files; fi
 }
+(( $+functions[compdef] )) || { autoload -Uz compinit; compinit; }
 compdef _pydock pydock
 """, "fish": r"""function _pydock
     set -l tokens (commandline -opc) (commandline -ct)
@@ -1330,9 +1333,9 @@ class NewFile:
         except OSError as problem:
             raise PydockError("cannot write %s: %s" % (self.path, problem.strerror)) from None
         finally:
-            self.file.close()
             if self.new:
                 remove_file(self.new)
+            self.file.close()
         if isinstance(error, OSError):
             raise PydockError("cannot write %s: %s" % (self.path, error.strerror)) from None
 
@@ -1538,6 +1541,11 @@ def renamed_service(text: str, old: str, new: str) -> str:
             indent = indent or line[:len(line) - len(line.lstrip())]
             lines[at] = re.sub(r"^%s(['\"]?)%s\1:(?=\s*(#.*)?$)" % (indent, re.escape(old)), "%s%s:" % (indent, yaml_key(new)), line)
     return "\n".join(lines)
+
+
+def base_reference(dockerfile: str, settings: Settings) -> str:
+    """The base image as the engine is to be asked for it."""
+    return base_of(dockerfile)[0].replace("${REPOSITORY}", settings["repository"])
 
 
 def open_args(dockerfile: str) -> List[str]:
@@ -1862,15 +1870,26 @@ class Image:
 
     def digest_of(self, reference: str) -> str:
         """The digest under which a registry knows the image, by the name that it was pulled by; or else empty."""
-        name = re.sub(r":[^/:]*$", "", reference)
-        names = (name, "docker.io/" + name, "docker.io/library/" + name)
-        return next((digest.partition("@")[2] for digest in self.digests if digest.partition("@")[0] in names), "")
+        def short(name: str) -> str:
+            return re.sub("^(docker.io/)?(library/)?", "", name)
+
+        name = short(re.sub(r":[^/:]*$", "", reference))
+        return next((digest.partition("@")[2] for digest in self.digests if short(digest.partition("@")[0]) == name), "")
 
     def of(self, env: Env) -> bool:
         return self.labels.get("pydock.folder") == quote(env.folder)
 
     def made_of(self, hashes: Tuple[str, str]) -> bool:
         return (self.labels.get("pydock.dockerfile"), self.labels.get("pydock.requirements")) == hashes
+
+    def is_ours(self, tag: str, prefix: str) -> bool:
+        """Whether it lies under the name that its labels make. What somebody built from it, or pulled, does not."""
+        folder, name = unquote(self.labels.get("pydock.folder", "")), self.labels.get("pydock.name", "")
+        return bool(folder) and tag.rpartition(":")[0] in ("%s-%s" % (prefix, name), "%s-%s__%s" % (prefix, name, sha256(os.fsencode(folder))[:8]))
+
+    def found(self) -> Dict[str, str]:
+        """The labels that tell what is in it, for an image that is made from it; nothing of them that pydock would not write."""
+        return {key: value for key in ("pydock.python", "pydock.packages") for value in [self.labels.get(key, "")] if re.fullmatch(r"[\w.%=,!+~-]*", value)}
 
     def packages(self) -> Dict[str, str]:
         listing = unquote(self.labels.get("pydock.packages", ""))
@@ -1943,11 +1962,11 @@ def find_image(engine: Engine, reference: str) -> Optional[Image]:
     return Image(reference, json.loads(text)[0]) if text else None
 
 
-def check_owner(env: Env, images: Dict[str, Image]) -> None:
-    """No tag is moved or removed that names another folder which exists: two homes, or two users, on one engine."""
+def check_owner(engine: Engine, env: Env, images: Dict[str, Image]) -> None:
+    """No tag is moved or removed that names another folder which exists: two homes, two users, or two machines, on one engine."""
     for image in images.values():
         folder = unquote(image.labels.get("pydock.folder", ""))
-        if folder and folder != env.folder and may_exist(folder):
+        if folder and folder != env.folder and (may_exist(folder) or engine.elsewhere()):
             mine = login_name() if re.fullmatch(NAME, login_name()) else "mine"
             raise PydockError("the image %s belongs to the environment in %s" % (env.repo, folder),
                               "give your images another name: pydock config --global prefix %s" % mine)
@@ -1969,8 +1988,14 @@ def labels_for(env: Env, hashes: Tuple[str, str], command: Sequence[str]) -> Dic
     import time
 
     return {"pydock": "1", "pydock.name": env.name, "pydock.folder": quote(env.folder), "pydock.dockerfile": hashes[0],
-            "pydock.requirements": hashes[1], "pydock.command": quote(shell_join(command)),
+            "pydock.requirements": hashes[1], "pydock.command": quote(shell_join(without_values(command))),
             "pydock.time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+
+
+def without_values(command: Sequence[str]) -> List[str]:
+    """A command line without the values of the variables that it sets: an image is handed on."""
+    words = [word.partition("=")[0] if before in ("-e", "--env") else word for before, word in zip(["", *command], command)]
+    return [re.sub(r"^(-e|--env=)([^=]*)=.*", r"\1\2", word, flags=re.S) for word in words]
 
 
 def found_labels(found: str) -> Dict[str, str]:
@@ -2002,7 +2027,7 @@ def recover(engine: Engine, env: Env) -> Dict[str, Image]:
     images = images_of(engine, env)
     if talk.dry_run:
         return images
-    check_owner(env, images)
+    check_owner(engine, env, images)
     hashes = env.hashes()
     latest = images.get("latest")
     if not latest or not latest.made_of(hashes):
@@ -2010,7 +2035,8 @@ def recover(engine: Engine, env: Env) -> Dict[str, Image]:
         newest = [images[str(number)] for number in numbers[:1] if not latest or images[str(number)].id != latest.id]
         started = [image for tag, image in images.items() if re.fullmatch("tmp-[0-9a-f]{8}", tag)]
         for image in newest + started:
-            kept = text_hash(read_copy(env)) == hashes[1] or latest and latest.labels.get("pydock.requirements") == hashes[1]
+            copy = read_copy(env)
+            kept = copy and text_hash(copy) == hashes[1] or latest and latest.labels.get("pydock.requirements") == hashes[1]
             if latest and image.of(env) and image.labels.get("pydock.dockerfile") == hashes[0] and kept and not image.made_of(hashes):
                 restore_requirements(engine, env, image)  # a rollback that died between its two files
                 hashes = env.hashes()
@@ -2270,18 +2296,25 @@ def image_config(engine: Engine, reference: str) -> Dict[str, Any]:
 
 
 def find_same(session: Session, env: Env) -> Optional[str]:
-    """An image made of the same files for the same user under another name, as after a project was moved or cloned."""
+    """An image of pydock's own making, of the same files for the same user, under another name, as after a project was moved or cloned."""
     hashes, dockerfile = env.hashes(), env.read("dockerfile")
     if "wheels/" in env.read("requirements.txt"):
         return None
-    ids = session.engine.query("image", "ls", "-q", "--no-trunc", "--filter", "label=pydock.requirements=" + hashes[1]).split()
+    listing = session.engine.query("image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", "--filter", "label=pydock.requirements=" + hashes[1])
     args = build_args(dockerfile, session.settings, session.engine.root_is_caller())
-    for image in inspect(session.engine, {id_: id_ for id_ in dict.fromkeys(ids)}).values():
+    for tag, image in inspect(session.engine, tagged(session.engine, listing)).items():
         user, home = image.config.get("User", ""), image.config.get("WorkingDir", "")
-        if (image.made_of(hashes) and args.get("USER_UID", user.split(":")[0]) + ":" + args.get("USER_GID", user.split(":")[-1]) == user
+        if (image.is_ours(tag, session.settings["prefix"]) and image.made_of(hashes)
+                and args.get("USER_UID", user.split(":")[0]) + ":" + args.get("USER_GID", user.split(":")[-1]) == user
                 and os.path.basename(home) == args.get("USERNAME", os.path.basename(home))):
             return image.id
     return None
+
+
+def tagged(engine: Engine, listing: str) -> Dict[str, str]:
+    """The ids in a listing of images, by `repository:tag`; podman's word for what comes from no registry is left out."""
+    rows = [line.split() for line in listing.splitlines() if "<none>" not in line]
+    return {re.sub("^localhost/", "", tag) if engine.podman else tag: id_ for tag, id_ in rows}
 
 
 def renew(session: Session, env: Env, images: Dict[str, Image], command: Sequence[str], no_cache: bool = False, pull: bool = False) -> bool:
@@ -2309,9 +2342,8 @@ def renew(session: Session, env: Env, images: Dict[str, Image], command: Sequenc
 
 def take_over(engine: Engine, env: Env, image: str, config: Dict[str, Any], hashes: Tuple[str, str], command: Sequence[str]) -> None:
     """An image of other files, or of the same for another name, gets this environment's labels: no bytes. Its container is on its way out."""
-    kept = {key: (config.get("Labels") or {}).get(key, "") for key in ("pydock.python", "pydock.packages")}
     engine.change(*create_argv(env.temporary, client_proxies(), image))
-    commit(engine, env, env.temporary_tag, config, {**labels_for(env, hashes, command), **kept})
+    commit(engine, env, env.temporary_tag, config, {**labels_for(env, hashes, command), **Image("", {"Id": image, "Config": config}).found()})
     engine.away("rm", "-f", env.temporary)
 
 
@@ -2373,8 +2405,7 @@ def restore(session: Session, env: Env, images: Dict[str, Image], image: Image, 
         if not talk.dry_run and tuple(text_hash(texts.get(file, "")) for file in ("dockerfile", "requirements.txt")) != hashes:
             raise PydockError("state %s of %s does not hold the files that it was made of" % (image.tag, env.name),
                               "its dockerfile lacks COPY dockerfile /opt/pydock/" if "dockerfile" not in texts else "pydock history %s" % env.title)
-        kept = {key: image.labels.get(key, "") for key in ("pydock.python", "pydock.packages")}
-        commit(engine, env, env.temporary_tag, image.config, {**labels_for(env, hashes, command), **kept})
+        commit(engine, env, env.temporary_tag, image.config, {**labels_for(env, hashes, command), **image.found()})
         engine.away("rm", "-f", env.temporary)
         keep_edits(env, latest, texts)
         if texts and texts["dockerfile"] != env.read("dockerfile"):
@@ -2454,7 +2485,7 @@ def take_bundle(session: Session, env: Env, path: str, command: Sequence[str]) -
         adopt(session, env, image, texts, command)
         engine.drop("rmi", image)
     else:
-        base_image(session, base_of(env.read("dockerfile"))[0].replace("${REPOSITORY}", session.settings["repository"]))
+        base_image(session, base_reference(env.read("dockerfile"), session.settings))
         build_image(session, env, env.temporary_tag, command)
 
 
@@ -2585,8 +2616,7 @@ def adopt(session: Session, env: Env, reference: str, texts: Dict[str, str], com
             keep_files(env, found["requirements.txt"], wheels)
         config = hand_over(session, env, image)
         hashes = (image.labels.get("pydock.dockerfile", ""), image.labels.get("pydock.requirements", "")) if image.labels else env.hashes()
-        kept = {key: image.labels.get(key, "") for key in ("pydock.python", "pydock.packages")}
-        commit(engine, env, env.temporary_tag, config, {**labels_for(env, hashes, command), **kept})
+        commit(engine, env, env.temporary_tag, config, {**labels_for(env, hashes, command), **image.found()})
     finally:
         engine.drop("rm", "-f", env.temporary)
 
@@ -2602,9 +2632,9 @@ def check_claims(engine: Engine, env: Env, image: Image, found: Dict[str, str], 
     claimed = {canonical(name): re.sub("[_-]", ".", version) for name, version in image.packages().items()}
     for name in sorted(set(packages) | set(claimed)):
         if packages.get(name) != claimed.get(name) and not (name in ("pip", "setuptools", "wheel", "distribute") and name not in claimed):
-            raise PydockError("the image claims to have %s %s, and has %s" % (name, claimed.get(name, "not at all"), packages.get(name, "none")))
+            raise PydockError("the image claims to have %r %s, and has %r" % (name, claimed.get(name, "not at all"), packages.get(name, "none")))
     python = image.labels.get("pydock.python", "")
-    if not re.fullmatch(r"[\w.+-]*", python) or not re.fullmatch(r"[\w.%=,!+-]*", image.labels["pydock.packages"]):
+    if len(image.found()) < 2:
         raise PydockError("the labels of the image are not pydock's")
     if dists and not any(path.startswith("lib/python%s/" % ".".join(python.split(".")[:2])) for path in tree):
         raise PydockError("the image claims to have Python %s, and has not" % python)
@@ -2745,11 +2775,13 @@ def keep_files(env: Env, text: str, wheels: Sequence[str], held: bool = True) ->
 def pin_base(session: Session, env: Env, latest: Optional[Image]) -> str:
     """The dockerfile with the base image named by its digest, where the engine knows one."""
     dockerfile = env.read("dockerfile")
-    reference = base_of(dockerfile)[0].replace("${REPOSITORY}", session.settings["repository"])
-    base = find_image(session.engine, reference)
+    reference = base_reference(dockerfile, session.settings)
     if "@" in reference:
         return dockerfile
-    if base and latest and latest.layers[:len(base.layers)] != base.layers:
+    base_image(session, reference)
+    base = find_image(session.engine, reference)
+    stages = len(re.findall(r"(?mi)^FROM\s", dockerfile))  # of several, the first may leave no layer
+    if base and latest and stages == 1 and latest.layers[:len(base.layers)] != base.layers:
         raise PydockError("the base image %s is another one now than %s was made of" % (reference, env.name), "pydock build %s" % env.title)
     digest = base.digest_of(reference) if base else ""
     if not digest:
@@ -2793,7 +2825,7 @@ def fetch_files(engine: Engine, env: Env, wheels: bool, dockerfile: bool = False
         with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
             for member in archive:
                 name, stream = os.path.basename(member.name), archive.extractfile(member) if member.isfile() else None
-                if stream and name in ("dockerfile", "requirements.txt"):
+                if stream and name in ("dockerfile", "requirements.txt") and member.size < 1 << 24:
                     texts[name] = stream.read().decode(errors="surrogateescape")
                 elif stream and name.endswith(".whl"):
                     make_folder(env.path("wheels"))
@@ -3035,13 +3067,13 @@ def inspect_containers(engine: Engine, names: Sequence[str]) -> List[Dict[str, A
     return list(json.loads(engine.finish(engine.start(["container", "inspect", *names]))[0] or b"[]")) if names else []
 
 
-def inside_argv(env: Env, verb: str) -> List[str]:
-    return ["exec", "-w", "/", "-u", "0:0", env.warm, "sh", "-c", INSIDE_SH, "pydock-inside", verb, env.warm]
+def inside_argv(warm: str, verb: str) -> List[str]:
+    return ["exec", "-w", "/", "-u", "0:0", warm, "sh", "-c", INSIDE_SH, "pydock-inside", verb, warm]
 
 
 def programs(engine: Engine, env: Env) -> List[str]:
     """The command lines of what runs in the warm container. PydockError where that cannot be seen: nothing is ended unseen."""
-    out = engine.ask(*inside_argv(env, "list"))
+    out = engine.ask(*inside_argv(env.warm, "list"))
     if out is None:
         raise PydockError("cannot see what runs in the container %s" % env.warm, "--force ends it, whatever runs there")
     return [line.partition(" ")[2].strip()[:60] for line in out.splitlines()]
@@ -3052,7 +3084,7 @@ def remove_warm(engine: Engine, env: Env, services: str = "stop") -> None:
     what they hold; `services` is `rm` where they go too."""
     warm = find_warm(engine, env)
     if warm and warm.running:
-        engine.drop(*inside_argv(env, "END"))
+        engine.drop(*inside_argv(env.warm, "END"))
     if warm and not engine.drop("rm", "-f", env.warm) and find_warm(engine, env):
         raise PydockError("%s cannot remove the container %s" % (engine.program[-1], env.warm))
     if has_compose(env) or warm and warm.project or services == "rm":
@@ -3377,7 +3409,7 @@ def tree_of(engine: Engine, env: Env, image: str) -> Dict[str, str]:
             with tarfile.open(fileobj=process.stdout, mode="r|", bufsize=1 << 20) as archive:
                 for member in archive:
                     path = member.name.partition("/")[2]
-                    if "__pycache__" not in path.split("/") and os.path.basename(path) not in ("uv_cache.json", "REQUESTED"):
+                    if not re.search(r"(^|/)__pycache__(/[^/]*\.pyc)?$|\.dist-info/(uv_cache\.json|REQUESTED)$", path):
                         owner = "user" if str(member.uid) == user else str(member.uid)
                         found[path] = "%s %o %s %s" % (member.type.decode(), member.mode & 0o7777, owner, content_of(archive, member, found))
             engine.finish(process)
@@ -3406,7 +3438,7 @@ def content_of(archive: Any, member: Any, found: Dict[str, str]) -> str:
     if not stream:
         return "-"
     if member.name.endswith(".dist-info/RECORD"):
-        return hashlib.sha256(b"".join(line for line in stream if not re.search(rb"(uv_cache\.json|/REQUESTED|__pycache__/[^,/]*),", line))).hexdigest()
+        return hashlib.sha256(b"".join(line for line in stream if not re.search(rb"(\.dist-info/(uv_cache\.json|REQUESTED)|__pycache__/[^,/]*\.pyc),", line))).hexdigest()
     content = hashlib.sha256()
     while True:
         data = stream.read(1 << 20)
@@ -3427,7 +3459,7 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
     if re.fullmatch(VERSION, args.name):
         raise PydockError("%s is a version; the name comes first" % args.name, "pydock create NAME %s" % args.name)
     env = Env(session.place, args.name, session.settings["prefix"])
-    if args.source:
+    if args.source is not None:
         return create_from(session, env, args)
     words = list(args.packages)
     given = words.pop(0) if words and re.fullmatch(VERSION, words[0]) else ""
@@ -3487,7 +3519,7 @@ def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
         raise PydockError("there is no file %s" % args.source, "a file made by pydock export, or an image")
     sweep(session)
     old = images_of(session.engine, env)
-    check_owner(env, old)
+    check_owner(session.engine, env, old)
     pulled = not bundle and base_image(session, args.source, "docker pull %s says why; docker login, for a registry that wants it" % args.source)
     try:
         create(session, env, {}, "", lambda: take_bundle(session, env, args.source, args.line) if bundle else adopt(session, env, args.source, {}, args.line), old)
@@ -3522,12 +3554,12 @@ def compose_of(session: Session, env: Env, args: argparse.Namespace) -> Dict[str
 
 def before_create(session: Session, env: Env, dockerfile: str) -> Dict[str, Image]:
     """Whether the environment can be built at all. The images of one of this name whose folder is gone."""
-    base = base_of(dockerfile)[0].replace("${REPOSITORY}", session.settings["repository"])
+    base = base_reference(dockerfile, session.settings)
     for question in (BUILDX, CLIENT, ("image", "inspect", base), *([SECURITY] if os.getuid() else [])) if not session.engine.podman else ():
         session.engine.ahead(*question)
     sweep(session)
     images = images_of(session.engine, env)
-    check_owner(env, images)
+    check_owner(session.engine, env, images)
     base_image(session, base)
     return images
 
@@ -3556,7 +3588,7 @@ def create(session: Session, env: Env, files: Dict[str, str], wheels: str, make:
             rename_new(env)
             env.work = env.folder
             if make:
-                for tag in old:
+                for tag in [tag for tag, image in old.items() if "pydock.folder" in image.labels or tag.startswith("tmp-")]:
                     engine.drop("rmi", "%s:%s" % (env.repo, tag))
                 promote(engine, env, {})
             engine.reap()
@@ -3746,7 +3778,7 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     if has_compose(source):
         files[COMPOSE] = renamed_service(source.read(COMPOSE), source.name, env.name)
     old = images_of(session.engine, env)
-    check_owner(env, old)
+    check_owner(session.engine, env, old)
     hashes = (image.labels.get("pydock.dockerfile", ""), image.labels.get("pydock.requirements", ""))
     create(session, env, files, source.path("wheels"), lambda: take_over(session.engine, env, image.id, image.config, hashes, args.line), old)
     report(env, "cloned %s to %s" % (source.name, env.name), "pydock shell %s" % env.title)
@@ -3758,7 +3790,7 @@ def cmd_delete(session: Session, args: argparse.Namespace) -> int:
     engine = session.engine
     for env in envs:
         check_frozen(env)
-        check_owner(env, {tag: image for tag, image in images_of(engine, env).items() if image.labels.get("pydock.folder")})
+        check_owner(engine, env, {tag: image for tag, image in images_of(engine, env).items() if image.labels.get("pydock.folder")})
         in_use(engine, env, args.force)
     if not confirmed(args, "delete %s, with folder, images and containers" % ", ".join(env.folder for env in envs), "whether to delete %s" % ", ".join(args.names)):
         return 1
@@ -4327,7 +4359,7 @@ def cmd_history(session: Session, args: argparse.Namespace) -> int:
     import json
 
     env = session.env(args.name)
-    base = base_of(env.read("dockerfile"))[0].replace("${REPOSITORY}", session.settings["repository"])
+    base = base_reference(env.read("dockerfile"), session.settings)
     session.engine.ahead("image", "inspect", base)
     images = images_of(session.engine, env)
     rows = state_rows(images, find_image(session.engine, base))
@@ -4461,7 +4493,7 @@ def lock_faults(session: Session, env: Env) -> List[str]:
     """What is not pinned in the files, or is not what the image holds; a line each."""
     dockerfile, text = env.read("dockerfile"), env.read("requirements.txt")
     image, faults = find_image(session.engine, env.latest), []
-    reference = base_of(dockerfile)[0].replace("${REPOSITORY}", session.settings["repository"])
+    reference = base_reference(dockerfile, session.settings)
     base = find_image(session.engine, reference) if "@" not in reference else None
     if base and base.digest_of(reference):
         faults.append("dockerfile: FROM %s without its digest" % reference)
@@ -4480,7 +4512,9 @@ def lock_faults(session: Session, env: Env) -> List[str]:
             pins.setdefault(canonical(found.group(1)), []).append(found.group(2))
         elif not wheel and " @ " not in spec:
             faults.append("requirements.txt: no version of %s" % spec)
-    if not image or not image.of(env) or not image.made_of(env.hashes()):
+    if not image or not image.of(env):  # as where it was just checked out
+        return faults
+    if not image.made_of(env.hashes()):
         return faults + ["the image is not made of these files: pydock build %s" % env.title]
     packages = image.packages()
     faults += ["%s: %s in requirements.txt, %s in the image" % (name, " and ".join(versions), packages[name])
@@ -4503,7 +4537,7 @@ def cmd_verify(session: Session, args: argparse.Namespace) -> int:
     """Builds the environment again beside the present one, and compares."""
     env = session.env(args.name)
     digest = args.against if re.fullmatch("sha256:[0-9a-f]{64}", args.against or "") else ""
-    other = session.env(args.against, other=True) if args.against and not digest else env
+    other = session.env(args.against, other=True) if args.against is not None and not digest else env
     against = "its present image" if other is env else "the image of %s" % other.name
     image = ready_image(session, other)["Id"] if not digest else ""
     with Lock(env.folder, env.name):
@@ -4534,13 +4568,13 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
     if os.path.lexists(path):
         raise PydockError("%s is there already" % path, "another name, or remove it")
     image = ready_image(session, env)["Id"] if args.image else ""
-    files = [file for file in STANDARD if os.path.isfile(env.path(file))]
-    wheels = ["wheels/" + wheel for wheel in sorted(os.listdir(env.path("wheels"))) if re.fullmatch(r"[^.].*\.whl", wheel)] if os.path.isdir(env.path("wheels")) else []
-    left = [file for file in sorted(os.listdir(env.folder)) if file not in files and file != "wheels" and not file.startswith(".")]
+    left = [file for file in sorted(os.listdir(env.folder)) if file not in (*STANDARD, "wheels") and not file.startswith(".")]
     if left:
         talk.say("left out, as it is no standard file: %s" % ", ".join(left))
+    if has_compose(env):
+        talk.say("%s goes along, with the values of variables that are in it" % COMPOSE)
     if talk.dry_run:
-        talk.script(shell_join(["tar", "-C", os.path.dirname(env.folder), "-cf", path, *("%s/%s" % (env.name, file) for file in files + wheels)]))
+        talk.script(shell_join(["tar", "-C", os.path.dirname(env.folder), "-cf", path, *("%s/%s" % (env.name, file) for file in standard_files(env))]))
         if image:
             talk.script("%s >%s" % (shell_join(session.engine.command(["save", image])), shell_join([path + ".image.tar"])))
         return 0
@@ -4548,7 +4582,8 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
         if image and not (find_image(session.engine, image) or Image("", {"Id": ""})).made_of(env.hashes()):
             raise PydockError("the image of %s is not made of its files" % env.name, "pydock build %s" % env.title)
         archive = tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, dereference=True)
-        for file in files + wheels:
+        for file in standard_files(env):
+            no_link(env.path(file))
             archive.add(env.path(file), "%s/%s" % (env.name, file), recursive=False, filter=anonymous)
         lock.release()
         if image:  # goes on in the same tar, whose end the engine writes
@@ -4557,6 +4592,12 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
             archive.close()
     report(env, "exported %s to %s (%s)" % (env.name, path, human_size(os.path.getsize(path))), "pydock create NAME --from %s" % shell_join([os.path.basename(path)]))
     return 0
+
+
+def standard_files(env: Env) -> List[str]:
+    """What makes an environment, by paths in its folder."""
+    wheels = sorted(os.listdir(env.path("wheels"))) if os.path.isdir(env.path("wheels")) else []
+    return [file for file in STANDARD if os.path.isfile(env.path(file))] + ["wheels/" + wheel for wheel in wheels if re.fullmatch(r"[^.].*\.whl", wheel)]
 
 
 def anonymous(member: Any) -> Any:
@@ -4593,12 +4634,12 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     are gone; with --cache the downloads."""
     engine = session.engine
     sweep(session)
-    listing = engine.query("image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").replace("localhost/", "")
-    images = inspect(engine, dict(line.split() for line in listing.splitlines() if "<none>" not in line))
-    gone = {tag: "its folder is gone" for tag, image in images.items() if is_gone(session, tag, image)}
-    envs = [Env(place, name, session.settings["prefix"]) for place in (global_place(), local_place()) if place for name in place.names()]
-    old = {"%s:%d" % (env.repo, number): "an old state" for env in envs for number in old_states(
-        {tag.rpartition(":")[2]: image for tag, image in images.items() if tag.startswith(env.repo + ":") and image.of(env)}, session.settings)}
+    images = inspect(engine, tagged(engine, engine.query("image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")))
+    gone = {tag: "gone: " + unquote(image.labels["pydock.folder"]) for tag, image in images.items() if is_gone(session, tag, image)}
+    sessions = [Session(place) for place in (global_place(), local_place()) if place]  # each with its own settings
+    envs = [(its, Env(its.place, name, its.settings["prefix"])) for its in sessions for name in its.place.names()]
+    old = {"%s:%d" % (env.repo, number): "an old state" for its, env in envs for number in old_states(
+        {tag.rpartition(":")[2]: image for tag, image in images.items() if tag.startswith(env.repo + ":") and image.of(env)}, its.settings)}
     why = {**gone, **old, **({CACHE: "downloads"} if args.cache and engine.ask("volume", "inspect", CACHE) else {})}
     staying, own = [image for tag, image in images.items() if tag not in why], {}
     for tag in sorted(set(why) - {CACHE}, key=lambda tag: images[tag].size):
@@ -4619,13 +4660,12 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
             remove_gone(engine, tag, image)
     for tag in old if talk.dry_run else ():
         engine.drop("rmi", tag)
-    for env in envs:
+    for its, env in envs:
         if any(tag.startswith(env.repo + ":") for tag in old) and os.path.isdir(env.folder):
             with Lock(env.folder, env.name):
-                drop_old_states(session, env)
-    if CACHE in why:
-        engine.change("volume", "rm", CACHE)
-    left = [tag for tag in {**gone, **old} if not talk.dry_run and engine.ask("image", "inspect", tag)]
+                drop_old_states(its, env)
+    left = [CACHE] if CACHE in why and not engine.drop("volume", "rm", CACHE) else []
+    left += [tag for tag in {**gone, **old} if not talk.dry_run and engine.ask("image", "inspect", tag)]
     if left:
         talk.warn("some are still in use: %s" % ", ".join(left))
     if not talk.dry_run:
@@ -4636,10 +4676,9 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
 def is_gone(session: Session, tag: str, image: Image) -> bool:
     """Whether it is an image of an environment of this prefix whose folder is not there any more, nor about to be. Nobody knows of the
     folders of another machine."""
-    folder, name = unquote(image.labels.get("pydock.folder", "")), image.labels.get("pydock.name", "")
-    repo, _, tag = tag.rpartition(":")
-    if not folder or repo not in ("%s-%s" % (session.settings["prefix"], name), "%s-%s__%s" % (session.settings["prefix"], name, sha256(os.fsencode(folder))[:8])):
-        return False  # somebody made it from one of pydock's
+    if not image.is_ours(tag, session.settings["prefix"]):
+        return False
+    folder, name, tag = unquote(image.labels["pydock.folder"]), image.labels["pydock.name"], tag.rpartition(":")[2]
     new = os.path.join(os.path.dirname(folder), ".%s.new-%s" % (name, tag[4:12]))
     return not (may_exist(folder) or tag.startswith("tmp-") and may_exist(new) or session.engine.elsewhere())
 
@@ -4649,7 +4688,8 @@ def remove_gone(engine: Engine, tag: str, image: Image) -> None:
     repo = tag.rpartition(":")[0]
     rows = engine.query("ps", "-a", "--format", "{{.Names}} {{.State}}", "--filter", "label=pydock.folder=" + image.labels["pydock.folder"]).splitlines()
     for name, _, state in (row.partition(" ") for row in rows):
-        if name == repo + "--warm" or name.startswith(repo + "--") and state.split()[0].lower() in ("created", "exited"):
+        idle = state.split()[0].lower() in ("created", "exited") or name == repo + "--warm" and engine.ask(*inside_argv(name, "list")) == ""
+        if name.startswith(repo + "--") and idle:
             engine.drop("rm", "-f", name)
     engine.drop("rmi", tag)
 
@@ -4717,7 +4757,7 @@ ARGUMENTS: Dict[str, Sequence[Tuple[Sequence[str], Dict[str, Any]]]] = {  # by c
         many("--apt", metavar="PKG", help="system package"),
         arg("--user", default="", metavar="[ID:]NAME", help="user inside, if not you"),
         flag("--no-build", help="write the files only"),
-        arg("--from", default="", dest="source", metavar="IMAGE|FILE", help="what somebody handed over: an image of pydock's, or a file of `pydock export`"),
+        arg("--from", dest="source", metavar="IMAGE|FILE", help="what somebody handed over: an image of pydock's, or a file of `pydock export`"),
         *KEPT_OPTIONS, *PACKAGE_OPTIONS],
     "list": [flag("--all", help="also of every other folder on this engine"), AS_JSON],
     "build": [ONE, flag("--no-cache", help="as docker's"), flag("--pull", help="as docker's: look for a newer base image")],
@@ -4915,7 +4955,10 @@ def complete_value(name: str, values: Sequence[str], mode: Optional[str]) -> Lis
         return place.names()
     if kind == "STATE":
         env = Env(place, values[0], Settings(place)["prefix"])
-        tags = re.findall(r"(?m)^(?:localhost/)?%s:(\S+)" % re.escape(env.repo), Settings(place).engine().query(*tags_argv(env), timeout=2))
+        engine = Settings(place).engine()
+        if engine.sudo:  # would ask for a password, in the middle of a line
+            return []
+        tags = re.findall(r"(?m)^(?:localhost/)?%s:(\S+)" % re.escape(env.repo), engine.query(*tags_argv(env), timeout=2))
         return [tag for tag in tags if tag.isdigit() or is_label(tag)]
     return {"KEY": list(SETTINGS), "SHELL": list(COMPLETION)}.get(kind, [])
 

@@ -135,7 +135,7 @@ class Pruned(PruneCase):
         gone = self.tagged("gone", 1, "latest") | self.tagged("e", 3)
         self.assertEqual({tag: tags[tag] for tag in set(tags) - gone}, self.tags())
         self.assertEqual(set(self.rows(result.out)), gone, result)
-        self.assertEqual({why for tag, (why, _, _) in self.rows(result.out).items() if "-gone:" in tag}, {"its folder is gone"})
+        self.assertEqual({why for tag, (why, _, _) in self.rows(result.out).items() if "-gone:" in tag}, {"gone: %s" % self.folder("gone")})
         self.assertEqual(look(), before)
         self.assertEqual(self.snapshot(), files)
         self.assert_works("e", *("pydocktiny%d" % number for number in range(1, 6)))
