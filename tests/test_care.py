@@ -117,6 +117,21 @@ class Pruned(PruneCase):
         self.assertEqual(look()[1], built.split(":")[-1], "a build that changes nothing is no test of the cache")
         return look
 
+    def test_a_project_has_no_say_in_what_is_kept_of_others(self) -> None:
+        wheels = [str(make_wheel(self.base / "wheels", "pydocktiny%d" % number)) for number in range(1, 5)]
+        self.ok("create", "e", wheels[0])
+        for wheel in wheels[1:]:
+            self.ok("install", "e", wheel)
+        project = self.work / ".pydock"
+        project.mkdir()
+        (project / "pydock.conf").write_text("[pydock]\nhistory = 1\n", encoding="utf-8")
+        before = self.tags()
+        self.ok("prune", "-y")
+        self.assertEqual(self.tags(), before)
+        (self.home / ".pydock" / "pydock.conf").write_text("[pydock]\nhistory = 1\n", encoding="utf-8")
+        self.ok("prune", "-y")
+        self.assertEqual(set(before) - set(self.tags()), self.tagged("e", 2))
+
     def test_what_nothing_needs_goes_and_everything_else_on_the_engine_stays(self) -> None:
         look = self.others()
         wheels = [str(make_wheel(self.base / "wheels", "pydocktiny%d" % number)) for number in range(1, 6)]

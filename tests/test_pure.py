@@ -684,6 +684,38 @@ class Digests(unittest.TestCase):
         self.assertEqual(self.image("mirror.example/python@sha256:aa", "python-x@sha256:bb", "x/python@sha256:cc").digest_of("python:3.12-slim"), "")
 
 
+class WhatAnImageSays(Folder):
+    """Labels are somebody's word, as soon as an image comes from elsewhere."""
+
+    def image(self, **labels: str) -> pydock.Image:
+        return pydock.Image("x", {"Id": "sha256:1", "Config": {"Labels": {key.replace("_", "."): value for key, value in labels.items()}}})
+
+    def test_it_is_ours_under_the_name_that_its_labels_make_and_under_no_other(self) -> None:
+        image = self.image(pydock_folder="/h/.pydock/envs/ds", pydock_name="ds")
+        local = "pydock-ds__%s:1" % hashlib.sha256(b"/h/.pydock/envs/ds").hexdigest()[:8]
+        for tag, ours in {"pydock-ds:latest": True, "pydock-ds:7": True, local: True, "pydock-web:latest": False, "registry.example/ds:1": False,
+                          "other-ds:1": False, "pydock-ds__00000000:1": False}.items():
+            self.assertEqual(image.is_ours(tag, "pydock"), ours, tag)
+        self.assertFalse(self.image(pydock_name="ds").is_ours("pydock-ds:1", "pydock"))
+
+    def test_a_label_that_would_set_others_is_not_taken_over(self) -> None:
+        self.assertEqual(self.image(pydock_python="3.12.1", pydock_packages="a==1%2B2,b==1!2").found(), {"pydock.python": "3.12.1", "pydock.packages": "a==1%2B2,b==1!2"})
+        for value in ("3.12 pydock.folder=/x", "3.12\nUSER 0", '3.12"', "$HOME"):
+            self.assertEqual(self.image(pydock_python=value, pydock_packages="").found(), {"pydock.packages": ""}, value)
+
+    def test_the_values_of_variables_are_not_in_it(self) -> None:
+        for words, kept in ((["create", "x", "-e", "KEY=secret", "six"], ["create", "x", "-e", "KEY", "six"]), (["create", "x", "--env=KEY=a\nb"], ["create", "x", "--env=KEY"]),
+                            (["create", "x", "-eKEY=secret"], ["create", "x", "-eKEY"]), (["install", "x", "six==1.16"], ["install", "x", "six==1.16"])):
+            self.assertEqual(pydock.without_values(words), kept)
+
+    def test_a_folder_of_another_machine_may_exist(self) -> None:
+        env, engine = pydock.Env(pydock.Place("global", str(self.tmp / ".pydock"), ""), "ds", "pydock"), pydock.Engine(["docker"])
+        images = {"latest": self.image(pydock_folder="/no/such/.pydock/envs/ds", pydock_name="ds")}
+        pydock.check_owner(engine, env, images)
+        with mock.patch.object(engine, "elsewhere", return_value="ssh://big"), self.assertRaisesRegex(pydock.PydockError, "belongs to the environment in /no/such"):
+            pydock.check_owner(engine, env, images)
+
+
 class Archives(unittest.TestCase):
     """What may stand in a bundle that somebody handed over."""
 

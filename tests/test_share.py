@@ -728,6 +728,10 @@ class HostileTest(SharedCase, Handing):
                 engine("rmi", "-f", id_, check=False)
         engine("tag", self.before[-1], self.victim)
 
+    def test_a_word_that_came_out_empty_makes_nothing(self) -> None:
+        self.fails("create", "n", "--from", "")
+        self.assertFalse(self.folder("n").exists())
+
     def test_the_good_one_is_taken(self) -> None:
         self.ok("create", "n", "--from", self.written(packed(self.good)))
         self.assert_small("n", self.layers_of_good)

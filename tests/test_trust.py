@@ -604,6 +604,9 @@ class VerifyAgainst(SharedTrustCase):
             self.assertEqual([tag for tag in self.tags(name) if ":tmp-" in tag], [])
         self.assertEqual(self.containers(), [])
 
+    def test_a_word_that_came_out_empty_proves_nothing(self) -> None:
+        self.fails("verify", "e", "--against", "")
+
     def test_a_digest(self) -> None:
         before, digest = self.state(), self.ok("digest", "e").strip()
         self.assertIn("e, built again, is " + digest, self.run_pydock("verify", "e", "--against", digest).err)
