@@ -470,7 +470,12 @@ class OnATerminal(RunCase):
                 "until((33, 101)); del changed[:]\nuntil((20, 60))\nprint('told' if changed else 'not told', flush=True)")
         terminal = self.terminal("run", "e", "python", "-c", code, size=(33, 101))
         terminal.expect("size 101 33\n")
-        terminal.resize(20, 60)
+        end = time.monotonic() + 15
+        while "size 60 20\n" not in terminal.shown and time.monotonic() < end:  # docker's client may not watch for it yet
+            terminal.resize(20, 61)
+            terminal.resize(20, 60)
+            for _ in range(10):
+                terminal.pump()
         terminal.expect("size 60 20\n")
         terminal.expect("told\n")
         self.assertNotIn("not told", terminal.shown)
