@@ -466,8 +466,8 @@ class OnATerminal(RunCase):
     def test_the_window_size_passes_and_its_changes(self) -> None:
         code = ("import os, signal, time\nchanged = []\nsignal.signal(signal.SIGWINCH, lambda *_: changed.append(1))\nold = (33, 101)\n"
                 "def until(size):\n    end = time.time() + 20\n    while tuple(os.get_terminal_size())[::-1] != size and time.time() < end: time.sleep(0.05)\n"
-                "    print('size', *os.get_terminal_size(), flush=True)\n"
-                "until((33, 101)); del changed[:]\nuntil((20, 60))\nprint('told' if changed else 'not told', flush=True)")
+                "    told = len(changed)\n    del changed[:]\n    print('size', *os.get_terminal_size(), flush=True)\n    return told\n"
+                "until((33, 101))\ntold = until((20, 60))\nprint('told' if told else 'not told', flush=True)")
         terminal = self.terminal("run", "e", "python", "-c", code, size=(33, 101))
         terminal.expect("size 101 33\n")
         end = time.monotonic() + 15
