@@ -2632,7 +2632,7 @@ def check_claims(engine: Engine, env: Env, image: Image, found: Dict[str, str], 
     claimed = {canonical(name): re.sub("[_-]", ".", version) for name, version in image.packages().items()}
     for name in sorted(set(packages) | set(claimed)):
         if packages.get(name) != claimed.get(name) and not (name in ("pip", "setuptools", "wheel", "distribute") and name not in claimed):
-            raise PydockError("the image claims to have %r %s, and has %r" % (name, claimed.get(name, "not at all"), packages.get(name, "none")))
+            raise PydockError("the image claims to have %s %s, and has %s" % (quote(name), claimed.get(name, "not at all"), quote(packages.get(name, "none"))))
     python = image.labels.get("pydock.python", "")
     if len(image.found()) < 2:
         raise PydockError("the labels of the image are not pydock's")
