@@ -2780,6 +2780,8 @@ def pin_base(session: Session, env: Env, latest: Optional[Image]) -> str:
         return dockerfile
     base_image(session, reference)
     base = find_image(session.engine, reference)
+    if not base and "$" not in reference and not talk.dry_run:
+        raise PydockError("cannot see the base image %s" % reference)
     stages = len(re.findall(r"(?mi)^FROM\s", dockerfile))  # of several, the first may leave no layer
     if base and latest and stages == 1 and latest.layers[:len(base.layers)] != base.layers:
         raise PydockError("the base image %s is another one now than %s was made of" % (reference, env.name), "pydock build %s" % env.title)
@@ -4664,12 +4666,15 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
         if any(tag.startswith(env.repo + ":") for tag in old) and os.path.isdir(env.folder):
             with Lock(env.folder, env.name):
                 drop_old_states(its, env)
-    left = [CACHE] if CACHE in why and not engine.drop("volume", "rm", CACHE) else []
-    left += [tag for tag in {**gone, **old} if not talk.dry_run and engine.ask("image", "inspect", tag)]
+    left = [tag for tag in own if not talk.dry_run and engine.ask("image", "inspect", tag)]
     if left:
         talk.warn("some are still in use: %s" % ", ".join(left))
-    if not talk.dry_run:
-        talk.say("removed %d, about %s" % (len(why) - len(left), human_size(sum(size for tag, size in own.items() if tag not in left))))
+    if own and not talk.dry_run:
+        talk.say("removed %d, about %s" % (len(own) - len(left), human_size(sum(size for tag, size in own.items() if tag not in left))))
+    if CACHE in why:
+        engine.change("volume", "rm", CACHE)
+        if not talk.dry_run:
+            talk.say("removed %s" % CACHE)
     return 0
 
 

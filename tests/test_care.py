@@ -118,6 +118,7 @@ class Pruned(PruneCase):
         return look
 
     def test_a_project_has_no_say_in_what_is_kept_of_others(self) -> None:
+        del self.environ["PYDOCK_HISTORY"]
         wheels = [str(make_wheel(self.base / "wheels", "pydocktiny%d" % number)) for number in range(1, 5)]
         self.ok("create", "e", wheels[0])
         for wheel in wheels[1:]:
