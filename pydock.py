@@ -143,6 +143,10 @@ done
 if [ $verb != lock ]; then $pip "$verb" "$@" </dev/null >&2; fi
 if [ -n "$again" ] && [ "$pip" = pip ]; then pip install -q --force-reinstall --no-deps $again </dev/null >&2; fi  # of the same version, perhaps
 if [ $fits = yes ] && ! $pip check </dev/null >/dev/shm/check 2>&1; then cat /dev/shm/check >&2; exit 41; fi
+for source in /opt/venv/lib/python*/site-packages/*.py; do  # a module that uv replaces leaves its byte code, which fits if both are of one second
+    code=${source##*/}; code=${source%/*}/__pycache__/${code%.py}
+    for code in "$code".*.pyc; do if [ "$source" -nt "$code" ]; then rm -f "$code"; fi; done
+done
 """ + FINISH_SH
 
 # Makes an image's user OLD another one, as the dockerfile does it.
