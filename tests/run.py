@@ -2,11 +2,13 @@
 """Runs the tests: `tests/run.py [-k PATTERN] [--jobs N] [MODULE, its file, MODULE.Class.test, or a pattern of modules]…`
 
 Modules run side by side, each in a process of its own. A line for each test class; at the end failures in full, the ten
-slowest tests, skipped ones with their reasons, and as the last line the sum.
+slowest tests, skipped ones with their reasons, and as the last line the sum. A test that failed because the package index
+did not answer runs once more, which is said.
 """
 import argparse
 import itertools
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -34,6 +36,19 @@ class Timed(unittest.TestResult):
         self.times[test.id()] += time.monotonic()
 
 
+# Of a host name: the tests' own indexes are addresses.
+NO_ANSWER = r"Failed to fetch: `?https://[a-z](.|\n)*operation timed out|ReadTimeoutError\(.*https"
+
+
+def failures(result: unittest.TestResult) -> Dict[str, str]:
+    """What failed, in full, by the test's id."""
+    failed: Dict[str, str] = {}
+    for test, text in result.failures + result.errors + [(test, "unexpected success") for test in result.unexpectedSuccesses]:
+        key = getattr(test, "test_case", test).id()
+        failed[key] = failed.get(key, "") + "%s\n%s" % (test, text)
+    return failed
+
+
 def run_module(names: List[str], patterns: List[str], report: str) -> None:
     """In the process of one module: runs it and writes the file `report`. A test counts once, whatever its subtests do."""
     loader, result = unittest.TestLoader(), Timed()
@@ -41,10 +56,14 @@ def run_module(names: List[str], patterns: List[str], report: str) -> None:
     unittest.installHandler()  # Ctrl-C: the test at hand ends and cleans up, and no other one begins
     unittest.registerResult(result)
     loader.loadTestsFromNames(names).run(result)
-    failed: Dict[str, str] = {}
-    for test, text in result.failures + result.errors + [(test, "unexpected success") for test in result.unexpectedSuccesses]:
-        key = getattr(test, "test_case", test).id()
-        failed[key] = failed.get(key, "") + "%s\n%s" % (test, text)
+    failed = failures(result)
+    silent = [key for key, text in failed.items() if re.search(NO_ANSWER, text)]
+    if silent and not result.shouldStop:
+        print("once more, since the package index did not answer: " + ", ".join(silent), flush=True)
+        again = Timed()
+        loader.loadTestsFromNames([re.sub(r"^\w+ \((.*)\)$", r"\1", key) for key in silent]).run(again)  # `setUpClass (CLASS)`
+        failed = {**{key: text for key, text in failed.items() if key not in silent}, **failures(again)}
+        result.skipped += again.skipped
     skipped = {test.id(): reason for test, reason in result.skipped if test.id() not in failed}
     passed = [key for key in result.times if key not in failed and key not in skipped]
     for title, keys in itertools.groupby(result.times, lambda key: key.rpartition(".")[0]):
