@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import shlex
 import shutil
 import socket
@@ -235,6 +236,22 @@ class Case(unittest.TestCase):
     def no_fake(self) -> None:
         self.environ["PATH"] = os.environ["PATH"]
 
+    def let_go(self, process: subprocess.Popen[str]) -> Result:
+        """The end of a pydock that the fake engine holds."""
+        (self.base / "fake" / "go").write_text("")
+        return self.ended(process)
+
+    def ended(self, process: subprocess.Popen[str]) -> Result:
+        out, err = process.communicate(timeout=60)
+        return Result([], process.returncode, out, err)
+
+    def waiting(self, *argv: str) -> subprocess.Popen[str]:
+        """A pydock that says that it waits for another one."""
+        process = self.start(*argv)
+        assert process.stderr
+        self.assertIn("waiting for ", process.stderr.readline())
+        return process
+
     def terminal(self, *argv: str, answer: str = "", columns: int = 80, cwd: Optional[Path] = None) -> Result:
         """Runs pydock in a terminal of that width, and types the answer; all it shows is `out`."""
         master, slave = pty.openpty()
@@ -296,6 +313,12 @@ class SharedCase(Case):
     def setUp(self) -> None:
         self.__dict__.update({key: getattr(self.shared, key) for key in ("prefix", "base", "home", "work", "program")})
         self.environ = dict(self.shared.environ)
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal, by the kernel."""
+    mask = re.search(r"SigCgt:\s*(\w+)", Path("/proc/%d/status" % pid).read_text(encoding="utf-8"))
+    return bool(mask and int(mask.group(1), 16) >> (number - 1) & 1)
 
 
 def make_wheel(folder: Path, name: str, version: str = "1.0", requires: Sequence[str] = (), extras: Sequence[str] = (),

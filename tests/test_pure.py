@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 from unittest import mock
 
-from support import PYDOCK, pydock
+from support import PYDOCK, catches, pydock
 
 SOURCE = PYDOCK.read_text(encoding="utf-8")
 TREE = ast.parse(SOURCE)
@@ -1168,18 +1168,21 @@ def wait_for(condition: Any) -> None:
         time.sleep(0.01)
 
 
-def catches(pid: int, number: int) -> bool:
-    """Whether a process has a handler for a signal, by the kernel."""
-    mask = re.search(r"SigCgt:\s*(\w+)", Path("/proc/%d/status" % pid).read_text(encoding="utf-8"))
-    return bool(mask and int(mask.group(1), 16) >> (number - 1) & 1)
-
-
 def finish(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream:
             stream.close()
+
+
+def told_to_end(process: subprocess.Popen[bytes]) -> Tuple[bytes, int]:
+    """Output and exit status of a LOOP that got SIGTERM."""
+    assert process.stdout
+    said = process.stdout.readline()
+    wait_for(lambda: catches(process.pid, signal.SIGTERM))
+    process.terminate()
+    return said + process.communicate(timeout=20)[0], process.returncode
 
 
 LOOP = "trap 'echo got TERM; exit 42' TERM; echo ready; while :; do sleep 0.05; done"
@@ -1212,13 +1215,7 @@ class TheFirstProcess(Folder):
 
     @unittest.skipUnless(os.path.exists("/proc/self/status"), "needs Linux to see whether the handlers are in place")
     def test_signals_reach_the_program(self) -> None:
-        process = self.start("sh", "-c", LOOP)
-        assert process.stdout
-        self.assertEqual(process.stdout.readline(), b"ready\n")
-        wait_for(lambda: catches(process.pid, signal.SIGTERM))
-        process.terminate()
-        self.assertEqual(process.communicate(timeout=20)[0], b"got TERM\n")
-        self.assertEqual(process.returncode, 42)
+        self.assertEqual(told_to_end(self.start("sh", "-c", LOOP)), (b"ready\ngot TERM\n", 42))
 
 
 class TheParentOfAPipe(Folder):
@@ -1263,13 +1260,7 @@ class TheParentOfAPipe(Folder):
 
     @unittest.skipUnless(os.path.exists("/proc/self/status"), "needs Linux to see whether the handlers are in place")
     def test_signals_reach_the_client(self) -> None:
-        process = self.start("sh", "-c", LOOP)
-        assert process.stdout
-        self.assertEqual(process.stdout.readline(), b"ready\n")
-        wait_for(lambda: catches(process.pid, signal.SIGTERM))
-        process.terminate()
-        self.assertEqual(process.communicate(timeout=20)[0], b"got TERM\n")
-        self.assertEqual(process.returncode, 42)
+        self.assertEqual(told_to_end(self.start("sh", "-c", LOOP)), (b"ready\ngot TERM\n", 42))
 
 
 # ------------------------------------------------------------------------------------------------------------

@@ -167,12 +167,9 @@ class CopyTest(SharedCase, Handing):
         self.fake("hold", call)
         self.addCleanup(self.no_fake)
         process = self.start("install", name, "iniconfig")
-        self.addCleanup(self.let_go)
+        self.addCleanup(self.let_go, process)
         self.wait_for(lambda: [line for line in self.calls() if line.startswith(call + " ")], 60)
         return process
-
-    def let_go(self) -> None:
-        (self.base / "fake" / "go").write_text("")
 
     def test_a_clone_has_the_files_and_layers_of_the_original_and_labels_of_its_own(self) -> None:
         result = self.run_pydock("clone", "e", "n")
@@ -239,8 +236,8 @@ class CopyTest(SharedCase, Handing):
         self.assertEqual(content(self.folder("old")), content(self.folder("e")))
         self.assertEqual(self.listed()["old"]["state"], "ready")
         self.ok("run", "old", "python", "-c", "import six")
-        self.let_go()
-        self.assertEqual(process.communicate(timeout=120)[0:1] + (process.returncode,), ("", 0))
+        result = self.let_go(process)
+        self.assertEqual((result.out, result.status), ("", 0), result)
         self.assertIn("iniconfig", self.requirements("busy"))
         self.assertNotIn("iniconfig", self.requirements("old"))
         self.assert_agree("busy")
@@ -252,8 +249,7 @@ class CopyTest(SharedCase, Handing):
         before = len(self.calls())
         clone = self.start("clone", "turning", "whole")
         self.wait_for(lambda: clone.poll() is not None or len(self.calls()) > before + 3)  # it has seen the moment
-        self.let_go()
-        self.assertEqual(process.wait(120), 0)
+        self.assertEqual(self.let_go(process).status, 0)
         self.assertEqual(clone.communicate(timeout=120)[0:1] + (clone.returncode,), ("", 0))
         self.assert_agree("whole")
         self.assert_agree("turning")

@@ -144,11 +144,6 @@ class Prepared(SharedCase, Disturbed):
         self.wait_for(lambda: call in [line.split()[0] for line in self.calls()])
         return process
 
-    def let_go(self, process: subprocess.Popen[str]) -> Result:
-        (self.base / "fake" / "go").write_text("")
-        out, err = process.communicate(timeout=60)
-        return Result([], process.returncode, out, err)
-
     def unbuilt(self) -> None:
         """An environment `n` without an image."""
         self.ok("create", "n", "--no-build")
@@ -527,15 +522,13 @@ class Frozen(Prepared):
 
     def test_a_change_that_waits_while_it_is_frozen_is_refused(self) -> None:
         first = self.held("tag", "rollback", "e", "1")
-        second = self.start("install", "e", "toml==0.10.2")
-        assert second.stderr
-        self.assertIn("waiting for ", second.stderr.readline())
+        second = self.waiting("install", "e", "toml==0.10.2")
         for file in ("dockerfile", "requirements.txt"):
             (self.folder("e") / file).chmod(0o444)
         self.assertEqual(self.let_go(first).status, 0)
-        _, err = second.communicate(timeout=60)
-        self.assertEqual(second.returncode, 1, err)
-        self.assertIn("e is frozen", err)
+        refused = self.ended(second)
+        self.assertEqual(refused.status, 1, refused)
+        self.assertIn("e is frozen", refused.err)
         self.assert_whole(1)
 
     def test_it_still_runs_and_tells_of_itself(self) -> None:
@@ -632,12 +625,9 @@ class Flattened(Prepared):
 class AtOnce(Prepared):
     def test_of_two_rollbacks_the_second_waits_and_finds_it_done(self) -> None:
         first = self.held("commit", "rollback", "e", "1")
-        second = self.start("rollback", "e", "1")
-        assert second.stderr
-        self.assertIn("waiting for ", second.stderr.readline())
+        second = self.waiting("rollback", "e", "1")
         self.assertEqual(self.let_go(first).status, 0)
-        _, err = second.communicate(timeout=60)
-        self.assertEqual(second.returncode, 0, err)
+        self.assertEqual(self.ended(second).status, 0)
         self.assert_whole(1)
         self.assertEqual(max(self.numbers()), 6)
 
@@ -652,23 +642,17 @@ class AtOnce(Prepared):
 
     def test_a_rollback_during_an_install_waits_and_undoes_it(self) -> None:
         first = self.held("commit", "install", "e", "toml==0.10.2")
-        second = self.start("rollback", "e")
-        assert second.stderr
-        self.assertIn("waiting for ", second.stderr.readline())
+        second = self.waiting("rollback", "e")
         self.assertIn("toml", self.let_go(first).err)
-        _, err = second.communicate(timeout=60)
-        self.assertEqual(second.returncode, 0, err)
+        self.assertEqual(self.ended(second).status, 0)
         self.assertEqual([self.history()[number]["command"] for number in (6, 7)], ["install e toml==0.10.2", "rollback e"])
         self.assert_comes_back(5)
 
     def test_an_install_during_a_rollback_stands_on_what_came_back(self) -> None:
         first = self.held("tag", "rollback", "e", "1")
-        second = self.start("install", "e", "toml==0.10.2")
-        assert second.stderr
-        self.assertIn("waiting for ", second.stderr.readline())
+        second = self.waiting("install", "e", "toml==0.10.2")
         self.assertEqual(self.let_go(first).status, 0)
-        _, err = second.communicate(timeout=60)
-        self.assertEqual(second.returncode, 0, err)
+        self.assertEqual(self.ended(second).status, 0)
         self.assertEqual(self.requirements("e").split(), ["six==1.16.0", "toml==0.10.2"])
         self.assertTrue(self.stands_on("latest", 1))
         self.assertEqual(self.listed()["e"]["state"], "ready")
