@@ -1883,8 +1883,17 @@ class Image:
     def of(self, env: Env) -> bool:
         return self.labels.get("pydock.folder") == quote(env.folder)
 
-    def made_of(self, hashes: Tuple[str, str]) -> bool:
-        return (self.labels.get("pydock.dockerfile"), self.labels.get("pydock.requirements")) == hashes
+    @property
+    def hashes(self) -> Tuple[str, str]:
+        """SHA-256 of the dockerfile and of requirements.txt that it was made of, as its labels say."""
+        return self.labels.get("pydock.dockerfile", ""), self.labels.get("pydock.requirements", "")
+
+    def stands_on(self, other: Image) -> bool:
+        return self.layers[:len(other.layers)] == other.layers
+
+    def above(self, others: Iterable[Image]) -> int:
+        """Its bytes above the largest of these that it stands on."""
+        return self.size - max([other.size for other in others if self.stands_on(other)] + [0])
 
     def is_ours(self, tag: str, prefix: str) -> bool:
         """Whether it lies under the name that its labels make. What somebody built from it, or pulled, does not."""
@@ -1932,14 +1941,20 @@ class Session:
         raise PydockError("no %s environment '%s'" % (place.mode, name), hint)
 
 
-def tags_argv(env: Env) -> Tuple[str, ...]:
-    return "image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", env.repo
+def tags_argv(*which: str) -> Tuple[str, ...]:
+    return ("image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", *which)
+
+
+def tagged(engine: Engine, *which: str, timeout: Optional[float] = None) -> Dict[str, str]:
+    """The ids of images, all or those of a name or filter, by `repository:tag`; without podman's word for what comes from no registry."""
+    rows = [line.split() for line in engine.query(*tags_argv(*which), timeout=timeout).splitlines() if "<none>" not in line]
+    return {re.sub("^localhost/", "", tag) if engine.podman else tag: id_ for tag, id_ in rows}
 
 
 def images_of(engine: Engine, env: Env) -> Dict[str, Image]:
     """All images under the environment's name, by tag: two calls."""
-    rows = [re.fullmatch(r"(?:localhost/)?%s:(\S+) (\S+)" % re.escape(env.repo), row) for row in engine.query(*tags_argv(env)).splitlines()]
-    return inspect(engine, {row.group(1): row.group(2) for row in rows if row and row.group(1) != "<none>"})  # podman lists all names of an image
+    return inspect(engine, {tag[len(env.repo) + 1:]: id_ for tag, id_ in tagged(engine, env.repo).items()
+                            if tag.startswith(env.repo + ":")})  # podman lists all names of an image
 
 
 def inspect(engine: Engine, ids: Dict[str, str]) -> Dict[str, Image]:
@@ -2034,17 +2049,16 @@ def recover(engine: Engine, env: Env) -> Dict[str, Image]:
     check_owner(engine, env, images)
     hashes = env.hashes()
     latest = images.get("latest")
-    if not latest or not latest.made_of(hashes):
-        numbers = sorted((int(tag) for tag in images if tag.isdigit()), reverse=True)
-        newest = [images[str(number)] for number in numbers[:1] if not latest or images[str(number)].id != latest.id]
+    if not latest or latest.hashes != hashes:
+        newest = [images[str(number)] for number in state_numbers(images)[:1] if not latest or images[str(number)].id != latest.id]
         started = [image for tag, image in images.items() if re.fullmatch("tmp-[0-9a-f]{8}", tag)]
         for image in newest + started:
             copy = read_copy(env)
-            kept = copy and text_hash(copy) == hashes[1] or latest and latest.labels.get("pydock.requirements") == hashes[1]
-            if latest and image.of(env) and image.labels.get("pydock.dockerfile") == hashes[0] and kept and not image.made_of(hashes):
+            kept = copy and text_hash(copy) == hashes[1] or latest and latest.hashes[1] == hashes[1]
+            if latest and image.of(env) and image.hashes[0] == hashes[0] and kept and image.hashes != hashes:
                 restore_requirements(engine, env, image)  # a rollback that died between its two files
                 hashes = env.hashes()
-            if image.of(env) and image.made_of(hashes):
+            if image.of(env) and image.hashes == hashes:
                 promote(engine, env, images, image)
                 images = images_of(engine, env)
                 break
@@ -2077,9 +2091,8 @@ def drop_old_states(session: Session, env: Env, images: Optional[Dict[str, Image
 
 def old_states(images: Dict[str, Image], settings: Settings) -> List[int]:
     """The numbers of the states of an environment that are not to be kept."""
-    present = images["latest"].layers if "latest" in images else []
     numbers = state_numbers(images)
-    below = [n for n in numbers if images[str(n)].layers == present[:len(images[str(n)].layers)]]
+    below = [n for n in numbers if "latest" in images and images["latest"].stands_on(images[str(n)])]
     beside = [n for n in numbers if n not in below]
     named = {images[tag].id for tag in images if is_label(tag)}
     keep = set(numbers[-1:] + below[:int(settings["history"]) + 1] + beside[:1] + [n for n in numbers if images[str(n)].id in named])
@@ -2124,7 +2137,7 @@ def sweep(session: Session) -> None:
             env = Env(session.place, name, session.settings["prefix"])
             if kind == "new":
                 remove_temporary(engine, env, path[-8:])
-            if kind == "new" or env.exists() or remove_images(engine, env):
+            if kind == "new" or env.exists() or remove_images(engine, env, images_of(engine, env)):
                 remove_folder(path)
         except BlockingIOError:
             pass
@@ -2158,9 +2171,9 @@ def remove_temporary(engine: Engine, env: Env, mark: str) -> None:
         engine.drop("rmi", "%s:tmp-%s%s" % (env.repo, mark, end))
 
 
-def remove_images(engine: Engine, env: Env) -> bool:
+def remove_images(engine: Engine, env: Env, images: Dict[str, Image]) -> bool:
     """Removes every tag of the environment's name that pydock made; whether all of them went."""
-    tags = [image.tag for image in images_of(engine, env).values() if "pydock.folder" in image.labels or image.tag.startswith("tmp-")]
+    tags = [tag for tag, image in images.items() if "pydock.folder" in image.labels or tag.startswith("tmp-")]
     return all([engine.drop("rmi", "%s:%s" % (env.repo, tag)) for tag in tags])
 
 
@@ -2299,37 +2312,30 @@ def image_config(engine: Engine, reference: str) -> Dict[str, Any]:
     raise PydockError("the image %s has vanished" % reference)
 
 
-def find_same(session: Session, env: Env) -> Optional[str]:
+def find_same(session: Session, env: Env) -> Optional[Image]:
     """An image of pydock's own making, of the same files for the same user, under another name, as after a project was moved or cloned."""
     hashes, dockerfile = env.hashes(), env.read("dockerfile")
     if "wheels/" in env.read("requirements.txt"):
         return None
-    listing = session.engine.query("image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", "--filter", "label=pydock.requirements=" + hashes[1])
     args = build_args(dockerfile, session.settings, session.engine.root_is_caller())
-    for tag, image in inspect(session.engine, tagged(session.engine, listing)).items():
+    for tag, image in inspect(session.engine, tagged(session.engine, "--filter", "label=pydock.requirements=" + hashes[1])).items():
         user, home = image.config.get("User", ""), image.config.get("WorkingDir", "")
-        if (image.is_ours(tag, session.settings["prefix"]) and image.made_of(hashes)
+        if (image.is_ours(tag, session.settings["prefix"]) and image.hashes == hashes
                 and args.get("USER_UID", user.split(":")[0]) + ":" + args.get("USER_GID", user.split(":")[-1]) == user
                 and os.path.basename(home) == args.get("USERNAME", os.path.basename(home))):
-            return image.id
+            return image
     return None
-
-
-def tagged(engine: Engine, listing: str) -> Dict[str, str]:
-    """The ids in a listing of images, by `repository:tag`; podman's word for what comes from no registry is left out."""
-    rows = [line.split() for line in listing.splitlines() if "<none>" not in line]
-    return {re.sub("^localhost/", "", tag) if engine.podman else tag: id_ for tag, id_ in rows}
 
 
 def renew(session: Session, env: Env, images: Dict[str, Image], command: Sequence[str], no_cache: bool = False, pull: bool = False) -> bool:
     """Makes the image of the environment anew from its files, as its next state. False where it came out the same."""
     engine, latest = session.engine, images.get("latest")
-    fresh = latest and latest.of(env) and latest.made_of(env.hashes())
+    fresh = latest and latest.of(env) and latest.hashes == env.hashes()
     try:
         same = None if fresh or no_cache or pull else find_same(session, env)
         if same:
             talk.say("%s: there is an image of the same files already" % env.name)
-            take_over(engine, env, same, image_config(engine, same), env.hashes(), command)
+            take_over(engine, env, same, command)
         else:
             build_image(session, env, env.temporary_tag, command, no_cache, pull)
         made = find_image(engine, env.temporary_tag)
@@ -2344,10 +2350,11 @@ def renew(session: Session, env: Env, images: Dict[str, Image], command: Sequenc
         raise
 
 
-def take_over(engine: Engine, env: Env, image: str, config: Dict[str, Any], hashes: Tuple[str, str], command: Sequence[str]) -> None:
-    """An image of other files, or of the same for another name, gets this environment's labels: no bytes. Its container is on its way out."""
-    engine.change(*create_argv(env.temporary, client_proxies(), image))
-    commit(engine, env, env.temporary_tag, config, {**labels_for(env, hashes, command), **Image("", {"Id": image, "Config": config}).found()})
+def take_over(engine: Engine, env: Env, image: Image, command: Sequence[str]) -> None:
+    """An image of the same files, of another name or a former time, gets this environment's labels: no bytes. Its container is on its
+    way out."""
+    engine.change(*create_argv(env.temporary, client_proxies(), image.id))
+    commit(engine, env, env.temporary_tag, image.config, {**labels_for(env, image.hashes, command), **image.found()})
     engine.away("rm", "-f", env.temporary)
 
 
@@ -2368,7 +2375,7 @@ def ready_image(session: Session, env: Env) -> Dict[str, Any]:
     if tuple(made_of) != hashes:
         with Lock(env.folder, env.name, wait=False) as lock:  # a change that died may only lack its tag
             image = recover(session.engine, env).get("latest") if lock.held() else None
-        if image and image.made_of(hashes):
+        if image and image.hashes == hashes:
             return {"Id": image.id, **image.config}
         talk.warn("%s is older than its files" % env.name, "pydock build %s" % env.title)
     return {"Id": id_, "User": user, "WorkingDir": home}
@@ -2401,21 +2408,20 @@ def restore(session: Session, env: Env, images: Dict[str, Image], image: Image, 
     """Makes an older state the present one, as a new one: image and files, nothing rebuilt. The image is there before the first
     file is written, and the tag moves when both are."""
     engine, latest, before = session.engine, images["latest"], env.hashes()
-    hashes = (image.labels["pydock.dockerfile"], image.labels["pydock.requirements"])
     try:
         engine.change(*create_argv(env.temporary, client_proxies(), "%s:%s" % (env.repo, image.tag)))
         engine.ahead(*variables_argv(env.temporary))
         texts, wheels = fetch_files(engine, env, wheels=True, dockerfile=True)
-        if not talk.dry_run and tuple(text_hash(texts.get(file, "")) for file in ("dockerfile", "requirements.txt")) != hashes:
+        if not talk.dry_run and tuple(text_hash(texts.get(file, "")) for file in ("dockerfile", "requirements.txt")) != image.hashes:
             raise PydockError("state %s of %s does not hold the files that it was made of" % (image.tag, env.name),
                               "its dockerfile lacks COPY dockerfile /opt/pydock/" if "dockerfile" not in texts else "pydock history %s" % env.title)
-        commit(engine, env, env.temporary_tag, image.config, {**labels_for(env, hashes, command), **image.found()})
+        commit(engine, env, env.temporary_tag, image.config, {**labels_for(env, image.hashes, command), **image.found()})
         engine.away("rm", "-f", env.temporary)
         keep_edits(env, latest, texts)
         if texts and texts["dockerfile"] != env.read("dockerfile"):
             env.write("dockerfile", texts["dockerfile"])
         if texts:
-            keep_files(env, texts["requirements.txt"], wheels, before[1] == latest.labels.get("pydock.requirements"))
+            keep_files(env, texts["requirements.txt"], wheels, before[1] == latest.hashes[1])
         promote(engine, env, images)
     except BaseException:
         remove_half_written(env)
@@ -2449,11 +2455,10 @@ def keep_edits(env: Env, latest: Image, texts: Dict[str, str]) -> None:
         present = env.read(file)
         if present == text or text_hash(present) == latest.labels.get("pydock." + file.split(".")[0]):
             continue
-        copy = number = file + ".orig"
-        count = 1
+        copy, count = file + ".orig", 1
         while os.path.exists(env.path(copy)) and env.read(copy) != present:
             count += 1
-            copy = "%s%d" % (number, count)
+            copy = "%s.orig%d" % (file, count)
         env.write(copy, present)
         talk.say("%s was edited and not built; it is kept as %s" % (file, env.path(copy)))
 
@@ -2619,8 +2624,7 @@ def adopt(session: Session, env: Env, reference: str, texts: Dict[str, str], com
         else:
             keep_files(env, found["requirements.txt"], wheels)
         config = hand_over(session, env, image)
-        hashes = (image.labels.get("pydock.dockerfile", ""), image.labels.get("pydock.requirements", "")) if image.labels else env.hashes()
-        commit(engine, env, env.temporary_tag, config, {**labels_for(env, hashes, command), **image.found()})
+        commit(engine, env, env.temporary_tag, config, {**labels_for(env, image.hashes if image.labels else env.hashes(), command), **image.found()})
     finally:
         engine.drop("rm", "-f", env.temporary)
 
@@ -2630,6 +2634,8 @@ def check_claims(engine: Engine, env: Env, image: Image, found: Dict[str, str], 
     for file, key in (("dockerfile", "pydock.dockerfile"), ("requirements.txt", "pydock.requirements")):
         if text_hash(found.get(file, "")) != image.labels[key] or file in texts and texts[file] != found.get(file):
             raise PydockError("the image was not made of the %s that is handed over with it" % file)
+    if len(image.found()) < 2:
+        raise PydockError("the labels of the image are not pydock's")
     tree = tree_of(engine, env, image.id)
     dists = [re.fullmatch(r"lib/python([\d.]+)/site-packages/([^/]+?)-([^/-]+)\.(?:dist-info/METADATA|egg-info(?:/PKG-INFO)?)", path) for path in tree]
     packages = {canonical(dist.group(2)): re.sub("[_-]", ".", dist.group(3)) for dist in dists if dist}
@@ -2638,8 +2644,6 @@ def check_claims(engine: Engine, env: Env, image: Image, found: Dict[str, str], 
         if packages.get(name) != claimed.get(name) and not (name in ("pip", "setuptools", "wheel", "distribute") and name not in claimed):
             raise PydockError("the image claims to have %s %s, and has %s" % (quote(name), claimed.get(name, "not at all"), quote(packages.get(name, "none"))))
     python = image.labels.get("pydock.python", "")
-    if len(image.found()) < 2:
-        raise PydockError("the labels of the image are not pydock's")
     if dists and not any(path.startswith("lib/python%s/" % ".".join(python.split(".")[:2])) for path in tree):
         raise PydockError("the image claims to have Python %s, and has not" % python)
 
@@ -2668,7 +2672,7 @@ def change_packages(session: Session, env: Env, change: Change, command: Sequenc
         check_frozen(env)
         images = recover(engine, env)
         latest = images.get("latest")
-        if not latest or not latest.of(env) or not latest.made_of(env.hashes()) or latest.depth >= MAX_LAYERS:
+        if not latest or not latest.of(env) or latest.hashes != env.hashes() or latest.depth >= MAX_LAYERS:
             renew(session, env, images, ["build", env.name])
             images = images_of(engine, env)
             latest = images.get("latest")
@@ -2679,7 +2683,7 @@ def change_packages(session: Session, env: Env, change: Change, command: Sequenc
         try:
             made = commit_change(session, env, change, command, env.latest)
             after = made.packages() if made else {}
-            if made and latest and after == before and made.made_of(latest_hashes) and not change.mounts:
+            if made and latest and after == before and made.hashes == latest_hashes and not change.mounts:
                 remove_temporary(engine, env, env.id)
                 return {}
             promote(engine, env, images)
@@ -2787,7 +2791,7 @@ def pin_base(session: Session, env: Env, latest: Optional[Image]) -> str:
     if not base and "$" not in reference and not talk.dry_run:
         raise PydockError("cannot see the base image %s" % reference)
     stages = len(re.findall(r"(?mi)^FROM\s", dockerfile))  # of several, the first may leave no layer
-    if base and latest and stages == 1 and latest.layers[:len(base.layers)] != base.layers:
+    if base and latest and stages == 1 and not latest.stands_on(base):
         raise PydockError("the base image %s is another one now than %s was made of" % (reference, env.name), "pydock build %s" % env.title)
     digest = base.digest_of(reference) if base else ""
     if not digest:
@@ -2814,7 +2818,6 @@ def fetch_files(engine: Engine, env: Env, wheels: bool, dockerfile: bool = False
     """What lies in the container's /opt/pydock: the texts of its files by name (none under --dry-run), and the names of its
     wheels, which lie as `wheels/.NAME` then. One stream, one call."""
     import shutil
-    import tarfile
 
     argv = ["cp", env.temporary + ":/opt/pydock/.", "-"]
     if talk.dry_run:
@@ -2824,31 +2827,44 @@ def fetch_files(engine: Engine, env: Env, wheels: bool, dockerfile: bool = False
             make_folder(env.path("wheels"))
             talk.script("%s | tar -x -C %s --wildcards '*.whl' || true" % (shell_join(engine.command(argv)), shell_join([env.path("wheels")])))
         return {}, []
-    process = engine.start(argv)
     texts: Dict[str, str] = {}
-    found = []
+    found: List[str] = []
+
+    def keep(archive: Any, member: Any) -> None:
+        name, stream = os.path.basename(member.name), archive.extractfile(member) if member.isfile() else None
+        if stream and name in ("dockerfile", "requirements.txt") and member.size < 1 << 24:
+            texts[name] = stream.read().decode(errors="surrogateescape")
+        elif stream and name.endswith(".whl"):
+            make_folder(env.path("wheels"))
+            with open(env.path("wheels/." + name), "wb") as wheel:
+                shutil.copyfileobj(stream, wheel)
+            found.append(name)
+
+    copy_out(engine, argv, "cannot keep the files of %s" % env.name, keep)
+    if "requirements.txt" not in texts:
+        raise EngineError("%s cp failed" % engine.program[-1])
+    return texts, found
+
+
+def copy_out(engine: Engine, argv: Sequence[str], failed: str, take: Callable[[Any, Any], None]) -> None:
+    """Calls `take` with the archive that `docker cp` streams and with each of its members. PydockError where that breaks off."""
+    import tarfile
+
+    process = engine.start(argv)
     try:
-        with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+        with tarfile.open(fileobj=process.stdout, mode="r|", bufsize=1 << 20) as archive:
             for member in archive:
-                name, stream = os.path.basename(member.name), archive.extractfile(member) if member.isfile() else None
-                if stream and name in ("dockerfile", "requirements.txt") and member.size < 1 << 24:
-                    texts[name] = stream.read().decode(errors="surrogateescape")
-                elif stream and name.endswith(".whl"):
-                    make_folder(env.path("wheels"))
-                    with open(env.path("wheels/." + name), "wb") as wheel:
-                        shutil.copyfileobj(stream, wheel)
-                    found.append(name)
+                take(archive, member)
         engine.finish(process)
     except (tarfile.TarError, OSError) as error:
         engine.end(process)
-        raise PydockError("cannot keep the files of %s: %s" % (env.name, error)) from None
+        raise PydockError("%s: %s" % (failed, error)) from None
     except BaseException:
         engine.end(process)
         raise
-    if process.returncode or "requirements.txt" not in texts:
+    if process.returncode:
         engine.diagnose()
         raise EngineError("%s cp failed" % engine.program[-1])
-    return texts, found
 
 
 def run_folder(session: Session, env: Env) -> Tuple[str, str]:
@@ -3399,34 +3415,24 @@ def tree_of(engine: Engine, env: Env, image: str) -> Dict[str, str]:
     """The environment as it lies in an image: a line for each path of /opt/venv, by path: type, mode, owner (`user` for the
     image's own), and link target or SHA-256. Without byte code, times, and what installers note of their caches and of who
     asked for a package. Streamed. Only under the environment's lock, which keeps its container from being swept."""
-    import tarfile
-
     found: Dict[str, str] = {}
     container = env.temporary + "-tree"
+    argv = ["cp", container + ":/opt/venv", "-"]
     user = (image_config(engine, image).get("User") or "0").split(":")[0]
     engine.change(*create_argv(container, client_proxies(), image))
     if talk.dry_run:
-        talk.script(shell_join(engine.command(["cp", container + ":/opt/venv", "-"])) + " | tar -t")
+        talk.script(shell_join(engine.command(argv)) + " | tar -t")
         engine.drop("rm", "-f", container)
         return {}
+
+    def note(archive: Any, member: Any) -> None:
+        path = member.name.partition("/")[2]
+        if not re.search(r"(^|/)__pycache__(/[^/]*\.pyc)?$|\.dist-info/(uv_cache\.json|REQUESTED)$", path):
+            owner = "user" if str(member.uid) == user else str(member.uid)
+            found[path] = "%s %o %s %s" % (member.type.decode(), member.mode & 0o7777, owner, content_of(archive, member, found))
+
     try:
-        process = engine.start(["cp", container + ":/opt/venv", "-"])
-        try:
-            with tarfile.open(fileobj=process.stdout, mode="r|", bufsize=1 << 20) as archive:
-                for member in archive:
-                    path = member.name.partition("/")[2]
-                    if not re.search(r"(^|/)__pycache__(/[^/]*\.pyc)?$|\.dist-info/(uv_cache\.json|REQUESTED)$", path):
-                        owner = "user" if str(member.uid) == user else str(member.uid)
-                        found[path] = "%s %o %s %s" % (member.type.decode(), member.mode & 0o7777, owner, content_of(archive, member, found))
-            engine.finish(process)
-        except (tarfile.TarError, OSError) as error:
-            engine.end(process)
-            raise PydockError("cannot read the image %s: %s" % (image, error)) from None
-        except BaseException:
-            engine.end(process)
-            raise
-        if process.returncode:
-            raise EngineError("%s cp failed" % engine.program[-1])
+        copy_out(engine, argv, "cannot read the image %s" % image, note)
     finally:
         engine.drop("rm", "-f", container)
     return found
@@ -3500,7 +3506,7 @@ def settled(session: Session, env: Env) -> Tuple[Image, Dict[str, str]]:
     for _ in range(20):
         files = {file: env.read(file) for file in ("dockerfile", "requirements.txt")}
         image = find_image(session.engine, env.latest)
-        if image and image.of(env) and image.made_of((text_hash(files["dockerfile"]), text_hash(files["requirements.txt"]))):
+        if image and image.of(env) and image.hashes == (text_hash(files["dockerfile"]), text_hash(files["requirements.txt"])):
             return image, files
         with Lock(env.folder, env.name, wait=False) as lock:
             if lock.held() or talk.dry_run:
@@ -3517,12 +3523,13 @@ def check_new(env: Env) -> None:
 
 def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
     """An environment of what somebody handed over: a file of `export`, or an image of pydock's, which may be in a registry."""
-    if args.packages or args.image or args.apt or args.user or args.no_build or args.publish or args.volume or args.env or args.gpus or args.requirement:
+    others = "packages image apt user no_build publish volume env gpus requirement pre index_url extra_index_url installer_args".split()
+    if any(getattr(args, key) for key in others):
         raise PydockError("--from brings all that belongs to the environment", "pydock create %s --from %s, then install, or edit its files" % (env.title, args.source), 2)
     check_new(env)
     bundle = os.path.isfile(args.source)
     if not bundle and (re.search(r"\.tar$|^[./~]", args.source) or not re.fullmatch(r"[\w][\w.:/@-]*", args.source)):
-        raise PydockError("there is no file %s" % args.source, "a file made by pydock export, or an image")
+        raise PydockError("there is no file %r" % args.source, "a file made by pydock export, or an image")
     sweep(session)
     old = images_of(session.engine, env)
     check_owner(session.engine, env, old)
@@ -3594,8 +3601,7 @@ def create(session: Session, env: Env, files: Dict[str, str], wheels: str, make:
             rename_new(env)
             env.work = env.folder
             if make:
-                for tag in [tag for tag, image in old.items() if "pydock.folder" in image.labels or tag.startswith("tmp-")]:
-                    engine.drop("rmi", "%s:%s" % (env.repo, tag))
+                remove_images(engine, env, old)
                 promote(engine, env, {})
             engine.reap()
     except BaseException:
@@ -3690,10 +3696,8 @@ def listing(session: Session, args: argparse.Namespace) -> List[Dict[str, Any]]:
     places = [session.place] if args.mode else [place for place in (local_place(), global_place()) if place]
     envs = [Env(place, name, prefix) for place in places for name in place.names()]
     only = ["--filter", "label=pydock.name"] if args.all else []  # podman looks long into each image for a label
-    found = engine.query("image", "ls", "--no-trunc", *only, "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
-    tags = {line.split()[0].split("localhost/")[-1]: line.split()[1] for line in found.splitlines()}
     ours = {env.latest for env in envs}
-    wanted = {tag: id_ for tag, id_ in tags.items() if tag.endswith(":latest") and (args.all or tag in ours)}
+    wanted = {tag: id_ for tag, id_ in tagged(engine, *only).items() if tag.endswith(":latest") and (args.all or tag in ours)}
     images = inspect(engine, wanted)
     rows = [list_row(env, images.get(env.latest)) for env in envs]
     known = {env.folder for env in envs}
@@ -3723,7 +3727,7 @@ def list_row(env: Env, image: Optional[Image]) -> Dict[str, Any]:
         return image_row(None, env.name, env.place.mode, env.folder, "broken")
     if image and not image.of(env):
         image = None
-    row = image_row(image, env.name, env.place.mode, env.folder, "missing" if not image else "ready" if image.made_of(hashes) else "stale")
+    row = image_row(image, env.name, env.place.mode, env.folder, "missing" if not image else "ready" if image.hashes == hashes else "stale")
     row["python"] = row["python"] or version
     row["frozen"] = is_frozen(env)
     return row
@@ -3779,14 +3783,13 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     check_new(env)
     source = session.env(args.name, other=True)
     no_link(source.path("wheels"))
-    session.engine.ahead(*tags_argv(env))
+    session.engine.ahead(*tags_argv(env.repo))
     image, files = settled(session, source)
     if has_compose(source):
         files[COMPOSE] = renamed_service(source.read(COMPOSE), source.name, env.name)
     old = images_of(session.engine, env)
     check_owner(session.engine, env, old)
-    hashes = (image.labels.get("pydock.dockerfile", ""), image.labels.get("pydock.requirements", ""))
-    create(session, env, files, source.path("wheels"), lambda: take_over(session.engine, env, image.id, image.config, hashes, args.line), old)
+    create(session, env, files, source.path("wheels"), lambda: take_over(session.engine, env, image, args.line), old)
     report(env, "cloned %s to %s" % (source.name, env.name), "pydock shell %s" % env.title)
     return 0
 
@@ -3860,7 +3863,7 @@ def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
         except OSError as error:
             raise PydockError("cannot delete %s: %s" % (env.folder, error.strerror)) from None
     remove_programs(env)
-    if remove_images(engine, env):
+    if remove_images(engine, env, images_of(engine, env)):
         remove_folder(away)
     else:
         talk.warn("some images of %s could not be removed; the next command that changes something tries again" % env.name)
@@ -4382,7 +4385,7 @@ def cmd_history(session: Session, args: argparse.Namespace) -> int:
     widths = [max(len(line[i]) for line in lines) for i in range(5)]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
-    if "latest" in images and not images["latest"].made_of(env.hashes()):
+    if "latest" in images and images["latest"].hashes != env.hashes():
         talk.say("%s was edited since; next: pydock build %s" % (env.name, env.title))
     return 0
 
@@ -4396,12 +4399,11 @@ def state_rows(images: Dict[str, Image], base: Optional[Image]) -> List[Dict[str
     for at, number in enumerate(numbers):
         image = images[str(number)]
         packages = image.packages()
-        below = [other for other in [images[str(n)] for n in numbers[:at]] + ([base] if base else []) if other.layers == image.layers[:len(other.layers)]]
         rows.append({
             "state": number, "labels": sorted(tag for tag in images if is_label(tag) and images[tag].id == image.id),
             "present": "latest" in images and images["latest"].id == image.id, "time": image.labels.get("pydock.time", ""),
             "command": unquote(image.labels.get("pydock.command", "")), "id": image.id.split(":")[-1][:12],
-            "bytes": image.size - max([other.size for other in below] + [0]),
+            "bytes": image.above([images[str(n)] for n in numbers[:at]] + ([base] if base else [])),
             "added": {name: version for name, version in packages.items() if name not in before},
             "removed": {name: version for name, version in before.items() if name not in packages},
             "changed": {name: [before[name], version] for name, version in packages.items() if before.get(name, version) != version}})
@@ -4429,7 +4431,7 @@ def cmd_snapshot(session: Session, args: argparse.Namespace) -> int:
         if label in images and images[label].id != images["latest"].id:
             raise PydockError("another state of %s has the label %s" % (env.name, label), "another label, or: docker rmi %s:%s" % (env.repo, label))
         session.engine.change("tag", env.latest, "%s:%s" % (env.repo, label))
-        if not images["latest"].made_of(env.hashes()):
+        if images["latest"].hashes != env.hashes():
             talk.warn("the files of %s were edited since, which is not in this state" % env.name, "pydock build %s" % env.title)
     report(env, "%s: this state is %s" % (env.name, label), "pydock rollback %s %s" % (env.title, label))
     return 0
@@ -4447,7 +4449,7 @@ def cmd_rollback(session: Session, args: argparse.Namespace) -> int:
         if not (state.isdigit() or is_label(state)) or state not in images or "pydock.requirements" not in images[state].labels:
             raise PydockError("%s has no state %s" % (env.name, state), "pydock history %s" % env.title)
         image = images[state]
-        if image.layers == images["latest"].layers and image.made_of(env.hashes()):
+        if image.layers == images["latest"].layers and image.hashes == env.hashes():
             report(env, "%s is as it was in state %s" % (env.name, state), "pydock history %s" % env.title)
             return 0
         restore(session, env, images, image, args.line)
@@ -4520,7 +4522,7 @@ def lock_faults(session: Session, env: Env) -> List[str]:
             faults.append("requirements.txt: no version of %s" % spec)
     if not image or not image.of(env):  # as where it was just checked out
         return faults
-    if not image.made_of(env.hashes()):
+    if image.hashes != env.hashes():
         return faults + ["the image is not made of these files: pydock build %s" % env.title]
     packages = image.packages()
     faults += ["%s: %s in requirements.txt, %s in the image" % (name, " and ".join(versions), packages[name])
@@ -4585,15 +4587,16 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
             talk.script("%s >%s" % (shell_join(session.engine.command(["save", image])), shell_join([path + ".image.tar"])))
         return 0
     with NewFile(path) as out, Lock(env.folder, env.name) as lock:
-        if image and not (find_image(session.engine, image) or Image("", {"Id": ""})).made_of(env.hashes()):
+        held = find_image(session.engine, image) if image else None
+        if image and (not held or held.hashes != env.hashes()):
             raise PydockError("the image of %s is not made of its files" % env.name, "pydock build %s" % env.title)
         archive = tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, dereference=True)
         for file in standard_files(env):
             no_link(env.path(file))
             archive.add(env.path(file), "%s/%s" % (env.name, file), recursive=False, filter=anonymous)
         lock.release()
-        if image:  # goes on in the same tar, whose end the engine writes
-            save_image(session.engine, image, out)
+        if held:  # goes on in the same tar, whose end the engine writes
+            save_image(session.engine, held, out)
         else:
             archive.close()
     report(env, "exported %s to %s (%s)" % (env.name, path, human_size(os.path.getsize(path))), "pydock create NAME --from %s" % shell_join([os.path.basename(path)]))
@@ -4614,16 +4617,15 @@ def anonymous(member: Any) -> Any:
     return member
 
 
-def save_image(engine: Engine, image: str, out: IO[bytes]) -> None:
+def save_image(engine: Engine, image: Image, out: IO[bytes]) -> None:
     """`docker save` to the end of a file, by id, so that no tag goes along. How far it is, on a terminal."""
     import time
 
-    total = (find_image(engine, image) or Image("", {"Id": ""})).size
     out.flush()
-    process = engine.start(["save", image], out=out, err="keep")
+    process = engine.start(["save", image.id], out=out, err="keep")
     try:
         while sys.stderr.isatty() and not talk.quiet and process.poll() is None:
-            print("\r%s of about %s " % (human_size(os.fstat(out.fileno()).st_size), human_size(total)), end="", file=sys.stderr, flush=True)
+            print("\r%s of about %s " % (human_size(os.fstat(out.fileno()).st_size), human_size(image.size)), end="", file=sys.stderr, flush=True)
             time.sleep(0.2)
     except BaseException:
         engine.end(process)
@@ -4640,8 +4642,10 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     are gone; with --cache the downloads."""
     engine = session.engine
     sweep(session)
-    images = inspect(engine, tagged(engine, engine.query("image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")))
-    gone = {tag: "gone: " + unquote(image.labels["pydock.folder"]) for tag, image in images.items() if is_gone(session, tag, image)}
+    images = inspect(engine, tagged(engine))
+    prefix = session.settings["prefix"]
+    gone = {} if engine.elsewhere() else {  # nobody knows of the folders of another machine
+        tag: "gone: " + unquote(image.labels["pydock.folder"]) for tag, image in images.items() if is_gone(prefix, tag, image)}
     sessions = [Session(place) for place in (global_place(), local_place()) if place]  # each with its own settings
     envs = [(its, Env(its.place, name, its.settings["prefix"])) for its in sessions for name in its.place.names()]
     old = {"%s:%d" % (env.repo, number): "an old state" for its, env in envs for number in old_states(
@@ -4662,7 +4666,7 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
         return 1
     for tag in gone:  # whoever was asked may have taken a while
         image = find_image(engine, tag)
-        if image and image.id == images[tag].id and is_gone(session, tag, image):
+        if image and image.id == images[tag].id and is_gone(prefix, tag, image):
             remove_gone(engine, tag, image)
     for tag in old if talk.dry_run else ():
         engine.drop("rmi", tag)
@@ -4682,14 +4686,13 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     return 0
 
 
-def is_gone(session: Session, tag: str, image: Image) -> bool:
-    """Whether it is an image of an environment of this prefix whose folder is not there any more, nor about to be. Nobody knows of the
-    folders of another machine."""
-    if not image.is_ours(tag, session.settings["prefix"]):
+def is_gone(prefix: str, tag: str, image: Image) -> bool:
+    """Whether it is an image of an environment of this prefix whose folder is not there any more, nor about to be."""
+    if not image.is_ours(tag, prefix):
         return False
     folder, name, tag = unquote(image.labels["pydock.folder"]), image.labels["pydock.name"], tag.rpartition(":")[2]
     new = os.path.join(os.path.dirname(folder), ".%s.new-%s" % (name, tag[4:12]))
-    return not (may_exist(folder) or tag.startswith("tmp-") and may_exist(new) or session.engine.elsewhere())
+    return not (may_exist(folder) or tag.startswith("tmp-") and may_exist(new))
 
 
 def remove_gone(engine: Engine, tag: str, image: Image) -> None:
@@ -4705,9 +4708,7 @@ def remove_gone(engine: Engine, tag: str, image: Image) -> None:
 
 def own_size(image: Image, others: Sequence[Image]) -> int:
     """Bytes of the image that no other one has; at most, since only what is another whole image is known to be shared."""
-    if any(other.layers[:len(image.layers)] == image.layers for other in others):
-        return 0
-    return image.size - max([other.size for other in others if other.layers == image.layers[:len(other.layers)]] + [0])
+    return 0 if any(other.stands_on(image) for other in others) else image.above(others)
 
 
 def cmd_completion(session: Session, args: argparse.Namespace) -> int:
@@ -4967,7 +4968,7 @@ def complete_value(name: str, values: Sequence[str], mode: Optional[str]) -> Lis
         engine = Settings(place).engine()
         if engine.sudo:  # would ask for a password, in the middle of a line
             return []
-        tags = re.findall(r"(?m)^(?:localhost/)?%s:(\S+)" % re.escape(env.repo), engine.query(*tags_argv(env), timeout=2))
+        tags = [tag[len(env.repo) + 1:] for tag in tagged(engine, env.repo, timeout=2) if tag.startswith(env.repo + ":")]
         return [tag for tag in tags if tag.isdigit() or is_label(tag)]
     return {"KEY": list(SETTINGS), "SHELL": list(COMPLETION)}.get(kind, [])
 

@@ -628,14 +628,15 @@ class TakeTest(SharedCase, Handing):
 
     def test_what_goes_with_from_and_a_dry_run_change_nothing(self) -> None:
         before = self.everything()
-        for more in (["six"], ["--image", "x"], ["--apt", "git"], ["--user", "me"], ["--no-build"], ["-p", "1"], ["-r", "x"]):
+        for more in (["six"], ["--image", "x"], ["--apt", "git"], ["--user", "me"], ["--no-build"], ["-p", "1"], ["-r", "x"],
+                     ["--pre"], ["--index-url", "https://x.example/simple"], ["--", "--no-deps"]):
             with self.subTest(more):
                 self.fails("create", "n", "--from", "../ds.tar", *more, status=2, says="--from brings all that belongs to the environment")
         self.fails("create", "ds", "--from", "../ds.tar", says="'ds' is there already")
         self.fails("create", "Bad", "--from", "../ds.tar", says="Bad")
-        for source in ("../none.tar", "./none", "/none", "..", "~/none"):
+        for source in ("../none.tar", "./none", "/none", "..", "~/none", ""):
             with self.subTest(source):
-                self.fails("create", "n", "--from", source, says="there is no file " + source)
+                self.fails("create", "n", "--from", source, says="there is no file %r" % source)
         for source in ("../ds.tar", self.image("ds")):
             with self.subTest(dry_run=source):
                 self.assertIn("commit", self.ok("-n", "create", "n", "--from", source))
