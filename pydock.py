@@ -1536,7 +1536,9 @@ def yaml_key(text: str) -> str:
 
 
 def renamed_service(text: str, old: str, new: str) -> str:
-    """A docker-compose.yml with the environment's own service under another name."""
+    """A docker-compose.yml with the environment's own service under another name, also where another one depends on it."""
+    text = re.sub(r"(?m)^( *)depends_on:.*(?:\n\1(?: |- ).*)*", lambda block: re.sub(
+        r"(?<![\w.'\"-])(['\"]?)%s\1(?![\w.'\"-])" % re.escape(old), yaml_key(new), block.group()), text)
     lines, indent = text.split("\n"), None
     for at, line in enumerate(lines):
         if re.match(r"[^\s#]", line):

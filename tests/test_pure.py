@@ -320,6 +320,13 @@ class TheComposeFileOfACopy(unittest.TestCase):
         for text in ("services:\n  dbx:\n    image: x\n  my-db:\n    image: db\n", "services:\n  aXb:\n    image: x\n", "# db:\nservices: {}\n"):
             self.assertEqual(pydock.renamed_service(text, "db" if "db" in text else "a.b", "copy"), text)
 
+    def test_what_depends_on_it_depends_on_the_copy(self) -> None:
+        text = ("services:\n  %s:\n    depends_on: [db]\n  worker:\n    image: ds\n    depends_on:\n      - db\n      - %s  # first\n    command: [ds]\n  other:\n"
+                "    depends_on:\n      %s:\n        condition: service_started\n      my-ds:\n        condition: ds.x\n  third:\n    depends_on: [my-ds, %s]\n"
+                "  fourth:\n    depends_on:\n    - %s\n    entrypoint:\n    - ds\n  db:\n    image: x\n")
+        self.assertEqual(pydock.renamed_service(text % (("ds",) * 5), "ds", "copy"), text % (("copy",) * 5))
+        self.assertEqual(pydock.renamed_service("services:\n  w:\n    depends_on: ['ds', \"ds\"]\n", "ds", "1e3"), "services:\n  w:\n    depends_on: [\"1e3\", \"1e3\"]\n")
+
     def test_services_and_comments_of_a_person_stay(self) -> None:
         text = "# mine\nservices:\n  %s:   # the environment\n    build: .\n\n  redis:\n    image: redis:7\nvolumes:\n  data:\n"
         self.assertEqual(pydock.renamed_service(text % "ds", "ds", "copy"), text % "copy")
