@@ -3841,7 +3841,9 @@ def in_use(engine: Engine, env: Env, force: bool) -> List[str]:
             continue  # of an image that somebody made from this one
         busy: List[str] = []
         if running and not force:
-            busy = programs(engine, env) if name == env.warm else ["%s (container %s)" % (" ".join([data["Path"], *data["Args"]])[:60], name)]
+            words = [data["Path"], *data["Args"]]
+            words = words[3:] if words[:2] == ["python3", "-ISc"] else words  # behind pydock's own first process
+            busy = programs(engine, env) if name == env.warm else ["%s (container %s)" % (" ".join(words)[:60], name)]
         if busy:
             raise PydockError("a program is running in %s: %s" % (env.name, ", ".join(busy)), "end it, or: pydock delete --force %s" % env.title)
         found.append(name)

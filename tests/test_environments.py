@@ -4,6 +4,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pty
 import pwd
 import re
 import shutil
@@ -605,13 +606,24 @@ class DeleteTest(EnvironmentCase):
         self.addCleanup(process.kill)
         self.wait_for(lambda: [name for name in engine("ps", "--format", "{{.Names}}").split() if self.mine(name)])
         before = self.snapshot(), self.tags()
-        self.fails("delete", "idle", "ds", "-y", says="sleep 4711", hint="--force")
+        self.fails("delete", "idle", "ds", "-y", says="sleep 4711 (container ", hint="--force")
         self.assertEqual((self.snapshot(), self.tags()), before)
         self.assertIsNone(process.poll())
         self.ok("delete", "ds", "-y", "--force")
         self.assertNotEqual(process.wait(timeout=30), 0)
         self.assertEqual((self.tags("ds"), self.containers(), self.folder("ds").exists()), ({}, [], False))
         self.assertTrue(self.folder("idle").exists())
+
+    def test_a_program_on_a_terminal_is_named_without_pydock_s_own_first_process(self) -> None:
+        self.ok("create", "ds", PYTHON)
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+        process = self.start("run", "ds", "sleep", "4712", stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+        os.close(slave)
+        self.wait_for(lambda: [name for name in engine("ps", "--format", "{{.Names}}").split() if self.mine(name)])
+        self.fails("delete", "ds", "-y", says="a program is running in ds: sleep 4712 (container ")
+        self.ok("delete", "ds", "-y", "--force")
+        self.assertNotEqual(process.wait(timeout=30), 0)
 
     def test_a_user_s_own_container_of_the_image_is_not_removed(self) -> None:
         self.ok("create", "ds", PYTHON)
