@@ -2079,25 +2079,35 @@ def promote(engine: Engine, env: Env, images: Dict[str, Image], image: Optional[
 
 
 def drop_old_states(session: Session, env: Env, images: Optional[Dict[str, Image]] = None) -> None:
-    """Kept are the first state, those with a label, the newest `history` that the present one stands on, and the newest that it
-    does not stand on."""
+    """Removes what `old_states` tells of, and says so where it may be missed: what the present state has not gone through."""
     if talk.dry_run:
         return
     try:
         images = images or images_of(session.engine, env)
     except PydockError:  # what was asked for is done; the next change tidies up
         return
-    for number in old_states(images, session.settings):
+    old = old_states(images, session.settings)
+    for number in old:
         session.engine.drop("rmi", "%s:%d" % (env.repo, number))
+    lost = sorted(number for number in old if not images["latest"].stands_on(images[str(number)]))
+    if lost:
+        talk.say("%s: not kept any longer: state %s; a label keeps one: pydock snapshot" % (env.name, ", ".join(map(str, lost))))
 
 
 def old_states(images: Dict[str, Image], settings: Settings) -> List[int]:
-    """The numbers of the states of an environment that are not to be kept."""
-    numbers = state_numbers(images)
-    below = [n for n in numbers if "latest" in images and images["latest"].stands_on(images[str(n)])]
+    """The numbers of the states of an environment that are not to be kept. Kept are the first one, those with a label, the newest
+    `history` that the present one stands on, and the newest that it does not stand on and no other does, with the newest `history`
+    that this one stands on: neither costs anything."""
+    if "latest" not in images:
+        return []
+    numbers, most = state_numbers(images), int(settings["history"])
+    below = [n for n in numbers if images["latest"].stands_on(images[str(n)])]
     beside = [n for n in numbers if n not in below]
+    ends = [n for n in beside if not any(
+        len(images[str(m)].layers) > len(images[str(n)].layers) and images[str(m)].stands_on(images[str(n)]) for m in beside)][:1]
+    behind = [n for n in beside if n not in ends and images[str(ends[0])].stands_on(images[str(n)])]
     named = {images[tag].id for tag in images if is_label(tag)}
-    keep = set(numbers[-1:] + below[:int(settings["history"]) + 1] + beside[:1] + [n for n in numbers if images[str(n)].id in named])
+    keep = {*numbers[-1:], *below[:most + 1], *ends, *behind[:most], *(n for n in numbers if images[str(n)].id in named)}
     return [number for number in numbers if number not in keep]
 
 
@@ -2827,7 +2837,7 @@ def fetch_files(engine: Engine, env: Env, wheels: bool, dockerfile: bool = False
             talk.script(shell_join(engine.command(["cp", "%s:/opt/pydock/%s" % (env.temporary, file), env.path(file)])))
         if wheels:
             make_folder(env.path("wheels"))
-            talk.script("%s | tar -x -C %s --wildcards '*.whl' || true" % (shell_join(engine.command(argv)), shell_join([env.path("wheels")])))
+            talk.script("%s | tar -x -C %s --wildcards '*.whl' 2>/dev/null || true" % (shell_join(engine.command(argv)), shell_join([env.path("wheels")])))
         return {}, []
     texts: Dict[str, str] = {}
     found: List[str] = []
@@ -3792,7 +3802,7 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     old = images_of(session.engine, env)
     check_owner(session.engine, env, old)
     create(session, env, files, source.path("wheels"), lambda: take_over(session.engine, env, image, args.line), old)
-    report(env, "cloned %s to %s" % (source.name, env.name), "pydock shell %s" % env.title)
+    report(env, "cloned %s to %s%s" % (source.name, env.name, " in " + env.folder if env.place.mode == "local" else ""), "pydock shell %s" % env.title)
     return 0
 
 
@@ -4173,7 +4183,7 @@ def unlink_programs(paths: Sequence[str]) -> None:
     links = {path for place in all_program_folders() for path in linked(place)}
     for path in paths:
         if path not in links:
-            raise PydockError("%s is no link of pydock's" % path, "pydock link (lists them)")
+            raise PydockError("%s is no link of pydock's" % path, "pydock link (lists them); --remove takes programs only")
     for path in paths:
         remove_file(path)
         if not talk.dry_run:
@@ -4509,6 +4519,8 @@ def lock_faults(session: Session, env: Env) -> List[str]:
     base = find_image(session.engine, reference) if "@" not in reference else None
     if base and base.digest_of(reference):
         faults.append("dockerfile: FROM %s without its digest" % reference)
+    elif "@" not in reference:
+        talk.say("dockerfile: FROM %s has no digest, and none is known here: not locked" % reference)
     if not is_locked(text):
         faults.append("requirements.txt: --require-hashes is not its first line")
     pins: Dict[str, List[str]] = {}
@@ -4548,7 +4560,9 @@ def cmd_digest(session: Session, args: argparse.Namespace) -> int:
 def cmd_verify(session: Session, args: argparse.Namespace) -> int:
     """Builds the environment again beside the present one, and compares."""
     env = session.env(args.name)
-    digest = args.against if re.fullmatch("sha256:[0-9a-f]{64}", args.against or "") else ""
+    digest = args.against if re.match("sha256:", args.against or "") else ""
+    if digest and not re.fullmatch("sha256:[0-9a-f]{64}", digest):
+        raise PydockError("%r is no whole digest" % digest, "as pydock digest prints it: sha256: and 64 letters and digits")
     other = session.env(args.against, other=True) if args.against is not None and not digest else env
     against = "its present image" if other is env else "the image of %s" % other.name
     image = ready_image(session, other)["Id"] if not digest else ""
@@ -4586,9 +4600,9 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
     if has_compose(env):
         talk.say("%s goes along, with the values of variables that are in it" % COMPOSE)
     if talk.dry_run:
-        talk.script(shell_join(["tar", "-C", os.path.dirname(env.folder), "-cf", path, *("%s/%s" % (env.name, file) for file in standard_files(env))]))
-        if image:
-            talk.script("%s >%s" % (shell_join(session.engine.command(["save", image])), shell_join([path + ".image.tar"])))
+        talk.script(shell_join(["tar", "-b", "1", "-C", os.path.dirname(env.folder), "-cf", path, *("%s/%s" % (env.name, file) for file in standard_files(env))]))
+        if image:  # goes on in the same tar, without the end of the first
+            talk.script("truncate -s -1024 %s; %s >>%s" % (shell_join([path]), shell_join(session.engine.command(["save", image])), shell_join([path])))
         return 0
     with NewFile(path) as out, Lock(env.folder, env.name) as lock:
         held = find_image(session.engine, image) if image else None

@@ -607,6 +607,14 @@ class States(unittest.TestCase):
         self.assertEqual(self.old(1, "a", "ab", "abc", "ab", latest="4"), [])
         self.assertEqual(self.old(1, "a", "ab", "abc", "ab", "abd", "ab", latest="6"), [2, 3])
 
+    def test_what_that_state_stands_on_costs_nothing_and_is_kept_with_it(self) -> None:
+        self.assertEqual(self.old(10, "a", "ab", "abc", "abcd", "abc", "ab", latest="6"), [])  # back, and further back
+        self.assertEqual(self.old(10, "a", "ab", "abc", "a", latest="4"), [])  # too far back
+        self.assertEqual(self.old(10, "a", "ab", "abc", "abcd", "axyz", latest="5"), [])  # built anew
+        self.assertEqual(self.old(1, "a", "ab", "abc", "abcd", "axyz", latest="5"), [2])
+        self.assertEqual(self.old(1, "a", "ab", "abc", "abcd", "abc", "abc", "abc", "ab", latest="8"), [3, 5, 6])
+        self.assertEqual(self.old(10, "a", "ab", "abc", "ab", "abx", "a", latest="6"), [3])  # of two lines, the newer one
+
     def test_an_environment_of_one_state_or_none_loses_nothing(self) -> None:
         self.assertEqual(self.old(1, "a", latest="1"), [])
         self.assertEqual(self.old(1), [])

@@ -203,8 +203,8 @@ class CopyTest(SharedCase, Handing):
     def test_from_global_to_local_and_back(self) -> None:
         project = self.work / "project"
         project.mkdir()
-        self.ok("--local", "clone", "e", "here", cwd=project)
         folder = project / ".pydock" / "envs" / "here"
+        self.assertIn("cloned e to here in %s; next: " % folder, self.run_pydock("--local", "clone", "e", "here", cwd=project).err)
         self.assertEqual(content(folder), content(self.folder("e")))
         repository = "%s-here__%s" % (self.prefix, sha256(os.fsencode(str(folder)))[:8])
         self.assert_shares(repository + ":latest", self.image("e"))
@@ -433,6 +433,16 @@ class ExportTest(SharedCase, Handing):
         manifest = json.loads({info.name: data for info, data in members(folder / "whole.tar")}["manifest.json"])
         self.assertEqual([image["RepoTags"] for image in manifest if image["RepoTags"]], [], "a tag goes along")
         self.assertEqual(len(manifest), 1)
+
+    def test_the_script_of_a_dry_run_makes_as_good_a_file(self) -> None:
+        folder = self.target("script")
+        script = self.ok("-n", "export", "e", "pasted.tar", "--image", cwd=folder)
+        self.assertEqual(os.listdir(str(folder)), [])
+        subprocess.run(["sh", "-e"], input=script, text=True, cwd=str(folder), env=self.environ, check=True)
+        self.assertEqual(os.listdir(str(folder)), ["pasted.tar"])
+        self.ok("create", "pasted", "--from", "pasted.tar", cwd=folder)
+        self.assert_small("pasted", self.layers(self.image()))
+        self.assertEqual((self.folder("pasted") / "requirements.txt").read_text(), self.requirements("e"))
 
     def test_an_image_that_is_loaded_runs_without_pydock(self) -> None:
         folder = self.target("real")

@@ -225,21 +225,28 @@ class History(Prepared):
 
 
 class Kept(Prepared):
-    """The first state, labelled ones, the newest `history` that the present one stands on, and one that it does not stand on."""
+    """The first state, labelled ones, the newest `history` that the present one stands on, and the end of one line that it does not
+    stand on, with as many of that line."""
 
     def go(self, state: str, history: int, labelled: Set[int], **environ: str) -> Set[int]:
         """A rollback; which states went."""
         numbers = sorted(self.numbers(), reverse=True)
         layers = {number: self.layers(number) for number in numbers}
-        self.ok("rollback", "e", state, environ=environ)
+        result = self.run_pydock("rollback", "e", state, environ=environ)
+        self.assertEqual(result.status, 0, result)
         present = self.layers()
         layers = {max(numbers) + 1: present, **layers}
         below = [number for number, its in layers.items() if its == present[:len(its)]]  # newest first
         beside = [number for number in layers if number not in below]
-        expected = {min(numbers)} | labelled | set(below[:history + 1]) | set(beside[:1])
+        longer = {one: [other for other in beside if len(layers[other]) > len(layers[one]) and layers[other][:len(layers[one])] == layers[one]] for one in beside}
+        ends = [number for number in beside if not longer[number]][:1]
+        behind = [number for number in beside if number not in ends and layers[ends[0]][:len(layers[number])] == layers[number]]
+        expected = {min(numbers)} | labelled | set(below[:history + 1]) | set(ends) | set(behind[:history])
         self.assertEqual(self.numbers(), expected)
         self.assertEqual(set(self.history()), expected)
         self.assertEqual(self.untagged("e"), [])
+        lost = sorted(set(numbers) - expected - set(below))
+        self.assertEqual(re.findall("not kept any longer: state (.*);", result.err), [", ".join(map(str, lost))] if lost else [])
         return set(numbers) - expected
 
     def test_the_setting_says_how_many(self) -> None:
@@ -251,7 +258,7 @@ class Kept(Prepared):
         conf = self.home / ".pydock" / "pydock.conf"
         self.addCleanup(conf.unlink)
         self.ok("config", "history", "1")
-        self.assertTrue(self.go("1", 1, {2}))
+        self.assertTrue(self.go("1", 1, {2}) | self.go("paper", 1, {2}) | self.go("1", 1, {2}))
         self.go("paper", 3, {2}, PYDOCK_HISTORY="3")
         engine("rmi", self.image("paper"))  # without the label, it goes when its turn comes
         self.go("1", 1, set())

@@ -232,6 +232,7 @@ class Lock(SharedTrustCase):
         result = self.run_pydock("lock", "--check", "e")
         self.assertEqual((result.status, result.out), (0, ""), result)
         self.assertIn("the lock of e holds", result.err)
+        self.assertEqual("has no digest, and none is known here" in result.err, not self.digest)
         self.assertEqual(self.state(), before)
 
     def assert_fault(self, file: str, change: Callable[[bytes], bytes], says: str) -> None:
@@ -624,7 +625,7 @@ class VerifyAgainst(SharedTrustCase):
             self.assertEqual(result.out, "~ bin/file\n")
             self.ok("verify", "e")
         self.fails("verify", "e", "--against", "nobody", says="no global environment 'nobody'")
-        self.fails("verify", "e", "--against", "sha256:123", says="sha256:123")
+        self.fails("verify", "e", "--against", "sha256:123", says="'sha256:123' is no whole digest")
         self.assertEqual((self.state(), self.state("other")), before)
 
     def test_a_hint_at_the_lock_where_there_is_none(self) -> None:
