@@ -3155,6 +3155,8 @@ def start_label(folder: str, options: Sequence[str]) -> Dict[str, str]:
 def start_warm(session: Session, env: Env, config: Dict[str, Any], folder: str, options: Sequence[str], kept: bool = True) -> None:
     """A new warm container; what it was asked for is noted on it, so that another can take its place. Unless `kept`, it ends
     with the last activated shell."""
+    import time
+
     labels = start_label(folder, options)
     make_folder(programs_folder(env))
     try:
@@ -3166,6 +3168,8 @@ def start_warm(session: Session, env: Env, config: Dict[str, Any], folder: str, 
             argv = fresh_argv(session, env, env.warm, config, caller(session.engine, env, config), folder, folder, options)
             session.engine.change(*start_argv(env.latest, argv, labels, session.engine.has_init()))
     except BaseException:
+        if has_compose(env) and not talk.dry_run:
+            time.sleep(1)  # for what compose has given up, and the engine goes on to make
         remove_warm(session.engine, env)
         raise
     keep_warm(env, kept)
