@@ -343,6 +343,7 @@ while True:
     elif pid == child:
         sys.exit(status >> 8 or (128 + (status & 127) if status & 127 else 0))
 """
+INIT = ["python3", "-ISc", INIT_PY]
 
 # Runs a program whose arguments are URL-quoted: the engine's client passes on nothing but UTF-8.
 BYTES_PY = r"""
@@ -1817,13 +1818,13 @@ def who_argv(user: str, groups: Sequence[int], mapped: bool) -> List[str]:
 def run_argv(image: str, container: Sequence[str], command: Sequence[str], stdin: bool, tty: bool, init: bool) -> List[str]:
     """`docker run` of a program in a container of its own (`container`: its `container_argv`)."""
     argv = ["run", "--rm"] + (["-i"] if stdin else []) + (["-t", *DETACH_KEYS] if tty else []) + (["--init"] if init and not tty else [])
-    return argv + list(container) + [image] + ([] if init and not tty else ["python3", "-ISc", INIT_PY]) + list(command)
+    return argv + list(container) + [image] + ([] if init and not tty else INIT) + list(command)
 
 
 def start_argv(image: str, container: Sequence[str], labels: Dict[str, str], init: bool) -> List[str]:
     """`docker run` of a warm container, which waits for programs."""
     argv = ["run", "-d"] + (["--init"] if init else []) + [word for pair in labels.items() for word in ("--label", "%s=%s" % pair)]
-    return argv + list(container) + [image] + ([] if init else ["python3", "-ISc", INIT_PY]) + ["sleep", "infinity"]
+    return argv + list(container) + [image] + ([] if init else INIT) + ["sleep", "infinity"]
 
 
 def compose_project(env: Env) -> str:
@@ -1953,10 +1954,14 @@ def tagged(engine: Engine, *which: str, timeout: Optional[float] = None) -> Dict
     return {re.sub("^localhost/", "", tag) if engine.podman else tag: id_ for tag, id_ in rows}
 
 
+def tags_of(engine: Engine, env: Env, timeout: Optional[float] = None) -> Dict[str, str]:
+    """The ids of the images under the environment's name, by tag; podman lists all names of an image."""
+    return {tag[len(env.repo) + 1:]: id_ for tag, id_ in tagged(engine, env.repo, timeout=timeout).items() if tag.startswith(env.repo + ":")}
+
+
 def images_of(engine: Engine, env: Env) -> Dict[str, Image]:
     """All images under the environment's name, by tag: two calls."""
-    return inspect(engine, {tag[len(env.repo) + 1:]: id_ for tag, id_ in tagged(engine, env.repo).items()
-                            if tag.startswith(env.repo + ":")})  # podman lists all names of an image
+    return inspect(engine, tags_of(engine, env))
 
 
 def inspect(engine: Engine, ids: Dict[str, str]) -> Dict[str, Image]:
@@ -2100,15 +2105,15 @@ def old_states(images: Dict[str, Image], settings: Settings) -> List[int]:
     that this one stands on: neither costs anything."""
     if "latest" not in images:
         return []
-    numbers, most = state_numbers(images), int(settings["history"])
-    below = [n for n in numbers if images["latest"].stands_on(images[str(n)])]
-    beside = [n for n in numbers if n not in below]
-    ends = [n for n in beside if not any(
-        len(images[str(m)].layers) > len(images[str(n)].layers) and images[str(m)].stands_on(images[str(n)]) for m in beside)][:1]
-    behind = [n for n in beside if n not in ends and images[str(ends[0])].stands_on(images[str(n)])]
+    states = {number: images[str(number)] for number in state_numbers(images)}
+    below = [n for n in states if images["latest"].stands_on(states[n])]
+    beside = [n for n in states if n not in below]
+    ends = [n for n in beside if not any(len(states[m].layers) > len(states[n].layers) and states[m].stands_on(states[n]) for m in beside)][:1]
+    behind = [n for n in beside if n not in ends and states[ends[0]].stands_on(states[n])]
     named = {images[tag].id for tag in images if is_label(tag)}
-    keep = {*numbers[-1:], *below[:most + 1], *ends, *behind[:most], *(n for n in numbers if images[str(n)].id in named)}
-    return [number for number in numbers if number not in keep]
+    most = int(settings["history"])
+    keep = {*list(states)[-1:], *below[:most + 1], *ends, *behind[:most], *(n for n in states if states[n].id in named)}
+    return [number for number in states if number not in keep]
 
 
 class BuildLock:
@@ -2975,12 +2980,17 @@ def compose_file(session: Session, env: Env, container: str, config: Dict[str, A
 
 
 def compose_up(session: Session, env: Env, config: Dict[str, Any], folder: str, labels: Dict[str, str], *options: str) -> None:
+    import time
+
     text, ports = compose_file(session, env, env.warm, config, caller(session.engine, env, config), folder, folder, labels)
     if not session.engine.query("ps", "-q", "--filter", "label=com.docker.compose.project=" + compose_project(env)):
         check_ports(ports)
     try:
         session.engine.change(*compose_argv(env), "up", "-d", *options, data=text, show=True, see=talk.verbose or sys.stderr.isatty())
-    except EngineError as error:
+    except BaseException as error:
+        time.sleep(1)  # what compose has given up the engine may go on to make, and only then can it be removed
+        if not isinstance(error, EngineError):
+            raise
         error.show()
         raise PydockError("cannot start %s: what failed is above" % env.name, "its services are in %s" % env.path(COMPOSE)) from None
 
@@ -3155,8 +3165,6 @@ def start_label(folder: str, options: Sequence[str]) -> Dict[str, str]:
 def start_warm(session: Session, env: Env, config: Dict[str, Any], folder: str, options: Sequence[str], kept: bool = True) -> None:
     """A new warm container; what it was asked for is noted on it, so that another can take its place. Unless `kept`, it ends
     with the last activated shell."""
-    import time
-
     labels = start_label(folder, options)
     make_folder(programs_folder(env))
     try:
@@ -3168,8 +3176,6 @@ def start_warm(session: Session, env: Env, config: Dict[str, Any], folder: str, 
             argv = fresh_argv(session, env, env.warm, config, caller(session.engine, env, config), folder, folder, options)
             session.engine.change(*start_argv(env.latest, argv, labels, session.engine.has_init()))
     except BaseException:
-        if has_compose(env) and not talk.dry_run:
-            time.sleep(1)  # for what compose has given up, and the engine goes on to make
         remove_warm(session.engine, env)
         raise
     keep_warm(env, kept)
@@ -3856,7 +3862,7 @@ def in_use(engine: Engine, env: Env, force: bool) -> List[str]:
         busy: List[str] = []
         if running and not force:
             words = [data["Path"], *data["Args"]]
-            words = words[3:] if words[:2] == ["python3", "-ISc"] else words  # behind pydock's own first process
+            words = words[len(INIT):] if words[:len(INIT)] == INIT else words
             busy = programs(engine, env) if name == env.warm else ["%s (container %s)" % (" ".join(words)[:60], name)]
         if busy:
             raise PydockError("a program is running in %s: %s" % (env.name, ", ".join(busy)), "end it, or: pydock delete --force %s" % env.title)
@@ -4564,7 +4570,7 @@ def cmd_digest(session: Session, args: argparse.Namespace) -> int:
 def cmd_verify(session: Session, args: argparse.Namespace) -> int:
     """Builds the environment again beside the present one, and compares."""
     env = session.env(args.name)
-    digest = args.against if re.match("sha256:", args.against or "") else ""
+    digest = args.against if (args.against or "").startswith("sha256:") else ""
     if digest and not re.fullmatch("sha256:[0-9a-f]{64}", digest):
         raise PydockError("%r is no whole digest" % digest, "as pydock digest prints it: sha256: and 64 letters and digits")
     other = session.env(args.against, other=True) if args.against is not None and not digest else env
@@ -4990,8 +4996,7 @@ def complete_value(name: str, values: Sequence[str], mode: Optional[str]) -> Lis
         engine = Settings(place).engine()
         if engine.sudo:  # would ask for a password, in the middle of a line
             return []
-        tags = [tag[len(env.repo) + 1:] for tag in tagged(engine, env.repo, timeout=2) if tag.startswith(env.repo + ":")]
-        return [tag for tag in tags if tag.isdigit() or is_label(tag)]
+        return [tag for tag in tags_of(engine, env, timeout=2) if tag.isdigit() or is_label(tag)]
     return {"KEY": list(SETTINGS), "SHELL": list(COMPLETION)}.get(kind, [])
 
 
