@@ -61,8 +61,7 @@ FETCH_SH = r"""export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MO
     if [ $INSTALLER = uv ] && $uv --version >/dev/null 2>&1; then pip="$uv pip"; fi; \
 """
 FINISH_SH = r"""python -m compileall -q -j0 -x '/tests?/' /opt/venv >/dev/null || true; \
-    find /opt/venv ! -user $USER_UID -exec chown -h $USER_UID:$USER_GID {} +; \
-    if ! grep -q ' /cache ' /proc/self/mounts; then rm -rf /cache/*; fi
+    find /opt/venv ! -user $USER_UID -exec chown -h $USER_UID:$USER_GID {} +
 """
 
 DOCKERFILE = r"""# A Python environment: this file and requirements.txt are all of it, and both are yours to edit.
@@ -984,15 +983,16 @@ class Engine:
         return bool(os.getuid()) and not self.podman and "rootless" in (self.ask(*SECURITY) or "")
 
     def builder(self) -> str:
-        """'buildx', 'buildkit' (built into an old client, asked for by a variable), 'podman' or 'classic'."""
+        """'buildx', 'buildkit' (in docker's own client, up to 22, which wants a variable for it) or 'podman'. PydockError where there
+        is none: the builder that docker had before is about to go, and cannot keep a secret."""
         if self.podman:
             return "podman"
-        if os.environ.get("DOCKER_BUILDKIT") == "0":
-            return "classic"
         if self.ask(*BUILDX) is not None:
             return "buildx"
         client = re.match(r"\d+", self.query(*CLIENT))
-        return "buildkit" if client and 18 <= int(client.group()) < 23 else "classic"
+        if client and 20 <= int(client.group()) < 23:
+            return "buildkit"
+        raise PydockError("this docker cannot build: it has no buildx", buildx_remedy(self.program))
 
 
 def parent_sh(known: Dict[str, str]) -> str:
@@ -1021,6 +1021,25 @@ def foreground() -> bool:
 def missing_engine(program: str) -> PydockError:
     return PydockError("%s is not installed, or not on PATH" % program,
                        "https://docs.docker.com/engine/install/ (Debian, Ubuntu: sudo apt-get install docker.io)", status=127)
+
+
+def buildx_remedy(program: Sequence[str]) -> str:
+    """The line that brings BuildKit to this system: another client that is here and has it, or else a package."""
+    import shutil
+
+    other = "/usr/bin/docker"
+    if program[-1] == "docker" and os.path.realpath(shutil.which("docker") or "") != os.path.realpath(other) and os.access(other, os.X_OK):
+        client = Engine([*program[:-1], other])
+        try:
+            client.builder()
+            return "pydock config --global engine %s" % shell_join([shell_join(client.program)] if client.sudo else client.program)
+        except PydockError:
+            pass
+    for manager, line in (("apt-get", "sudo apt-get install docker-buildx"), ("dnf", "sudo dnf install docker-buildx-plugin"),
+                          ("pacman", "sudo pacman -S docker-buildx"), ("apk", "sudo apk add docker-cli-buildx"), ("brew", "brew install docker-buildx")):
+        if shutil.which(manager):
+            return line + (" (of Docker's own packages: docker-buildx-plugin)" if manager == "apt-get" else "")
+    return "https://docs.docker.com/go/buildx/"
 
 
 def last_line(text: bytes) -> str:
@@ -1572,15 +1591,6 @@ def label_words(labels: Dict[str, str]) -> str:
     return Shell('"%s"' % text) if any(isinstance(value, Shell) for value in labels.values()) else text
 
 
-def classic_dockerfile(text: str, labels: Dict[str, str]) -> str:
-    """The text for a builder that refuses --mount, and takes a step for each label. The first label tells its untagged
-    leftovers from everybody else's."""
-    text = re.sub(r"(?mi)^([ \t]*RUN(?:\s|\\\n)+)(?:--mount=\S+\s*(?:\\\n\s*)?)+", r"\1", text)
-    if not talk.dry_run:  # of a pasted script nobody holds the lock that keeps its build from being swept
-        text = re.sub(r"(?m)^LABEL pydock=1$", "LABEL pydock=1 pydock.builder=classic", text)
-    return text + ("\n" + label_words(labels) + "\n" if labels else "")
-
-
 def base_of(dockerfile: str) -> Tuple[str, str]:
     """(image, Python version) by the first FROM; the version is empty where the tag does not tell it."""
     found = re.search(r"(?mi)^FROM\s+(?:--\S+\s+)*(\S+)", dockerfile)
@@ -1709,7 +1719,7 @@ def build_argv(builder: str, tag: str, context: str, labels: Dict[str, str], arg
     """`docker build`; with the dockerfile of the context, or another text from stdin. Proxies are named without a value, which the
     engine's client takes from its own environment and the engine keeps out of the history."""
     argv = ["build", "-t", tag, "-f", "-" if stdin else os.path.join(context, "dockerfile")]
-    argv += ["--load"] if builder == "buildx" else ["--force-rm"] if builder == "classic" else []
+    argv += ["--load"] if builder == "buildx" else []
     argv += ["--no-cache"] if no_cache else []
     argv += ["--pull"] if pull else []
     for key, value in args.items():
@@ -2116,29 +2126,8 @@ def old_states(images: Dict[str, Image], settings: Settings) -> List[int]:
     return [number for number in states if number not in keep]
 
 
-class BuildLock:
-    """A lock that all users of this host share, on its root folder, which anybody may open: builds by the classic builder
-    hold it together, and the sweep of their untagged leftovers takes it alone or not at all."""
-
-    def __init__(self, alone: bool) -> None:
-        self.alone = alone
-
-    def __enter__(self) -> bool:
-        import fcntl
-
-        self.fd = os.open("/", os.O_RDONLY)
-        try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB if self.alone else fcntl.LOCK_SH)
-        except OSError:
-            return False
-        return True
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.fd)
-
-
 def sweep(session: Session) -> None:
-    """Removes what commands that died have left: half-made and half-deleted folders, and leftovers of the old builder."""
+    """Removes what commands that died have left: half-made and half-deleted folders."""
     engine = session.engine
     if talk.dry_run:
         return
@@ -2160,24 +2149,6 @@ def sweep(session: Session) -> None:
             pass
         finally:
             os.close(fd)
-    if not engine.podman:
-        sweep_classic(engine)
-
-
-def sweep_classic(engine: Engine) -> None:
-    dangling = engine.query("image", "ls", "-q", "--no-trunc", "--filter", "dangling=true", "--filter", "label=pydock.builder=classic").split()
-    if not dangling:
-        return
-    with BuildLock(alone=True) as taken:
-        if not taken:
-            return
-        unfinished = {image.id for image in inspect(engine, {id_: id_ for id_ in dangling}).values() if "pydock.name" not in image.labels}
-        names = engine.query("ps", "-aq", "--filter", "label=pydock.builder=classic").split()
-        for line in (names and engine.ask("container", "inspect", "--format", "{{.Id}} {{.Image}}", *names) or "").splitlines():
-            if line.split()[1] in unfinished:  # a step that was running
-                engine.drop("rm", "-f", line.split()[0])
-        for id_ in unfinished:
-            engine.drop("rmi", id_)
 
 
 def remove_temporary(engine: Engine, env: Env, mark: str) -> None:
@@ -2234,43 +2205,18 @@ def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_c
     builder = engine.builder()
     args = build_args(dockerfile, session.settings, session.engine.root_is_caller())
     proxies = [name for name in PROXIES if os.environ.get(name)]
-    environ = ["DOCKER_BUILDKIT=1"] if builder == "buildkit" else ["DOCKER_BUILDKIT=0"] if builder == "classic" else []
+    environ = ["DOCKER_BUILDKIT=1"] if not engine.podman else []
     text = None
     if again:
         text = re.sub(r"(?m)^(FROM\s.*)$", r"\1\nARG PYDOCK_AGAIN=%s" % env.id, dockerfile)
-    if builder == "classic":
-        text, labels = classic_dockerfile(text or dockerfile, labels), {}
-        refuse_credentials(env.read("requirements.txt"))
     try:
-        with Secret(engine) as secret, BuildLock(alone=False):
-            argv = build_argv(builder, tag, env.work, labels, args, proxies, "" if builder == "classic" else secret.path, no_cache, pull, text is not None)
+        with Secret(engine) as secret:
+            argv = build_argv(builder, tag, env.work, labels, args, proxies, secret.path, no_cache, pull, text is not None)
             talk.say("building the image of %s" % env.name)
-            for attempt in range(6):
-                try:
-                    engine.change(*argv, data=text, show=True, see=talk.verbose or builder != "classic" and sys.stderr.isatty(), environ=environ)
-                    break
-                except EngineError as error:
-                    # The old builder stumbles where somebody removes the last image of steps that it was about to reuse: its last
-                    # word names an image then, and not a command that failed.
-                    if attempt == 5 or builder != "classic" or not re.search("sha256:[0-9a-f]{64}", last_line(error.output.encode())):
-                        raise
+            engine.change(*argv, data=text, show=True, see=talk.verbose or sys.stderr.isatty(), environ=environ)
     except EngineError as error:
         error.show()
-        if not engine.podman:
-            sweep_classic(engine)
         raise PydockError("cannot build %s: what failed is above" % env.name if error.code != 130 else str(error), build_hint(env)) from None
-
-
-def refuse_credentials(requirements: str) -> None:
-    """What the classic builder is told stays in the image, so a build that needs an index of the host's settings, or a
-    password of its netrc, is refused."""
-    needs = [key for key in host_settings() if "INDEX_URL" in key or key == "UV_INDEX"] if requirements.strip() else []
-    netrc = host_netrc()
-    needs += ["the netrc entry of " + host for host in re.findall(r"(?m)^\s*(?:-i|-f|--[a-z-]+)[\s=]+https?://([^/:\s]+)", requirements)
-              if re.search(r"\bmachine\s+%s\b" % re.escape(host), netrc)]
-    if needs:
-        raise PydockError("this docker builds without BuildKit, which cannot be handed %s without storing it in the image" % needs[0],
-                          "install buildx (Debian: docker-buildx; https://docs.docker.com/go/buildx/)")
 
 
 def build_image(session: Session, env: Env, tag: str, command: Sequence[str], no_cache: bool = False, pull: bool = False) -> None:
@@ -3926,9 +3872,7 @@ def survey(session: Session) -> Tuple[Dict[str, str], List[Tuple[str, str]]]:
              "environments": session.place.envs, "settings": session.place.conf}
     try:
         found["engine"] = "%s %s" % (session.settings["engine"], engine.query("version", "--format", "{{.Server.Version}}", timeout=20).strip())
-        builders = {"buildx": "BuildKit (buildx)", "buildkit": "BuildKit (of the old client)", "podman": "podman",
-                    "classic": "the old one: no cache of downloads, no credentials (docker-buildx brings BuildKit)"}
-        found["builder"] = builders[engine.builder()]
+        found["builder"] = {"buildx": "BuildKit (buildx)", "buildkit": "BuildKit (of docker's client)", "podman": "podman"}[engine.builder()]
         compose = engine.ask("compose", "version", "--short")
         found["compose"] = compose.strip() if compose else "none"
     except PydockError as error:
