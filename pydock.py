@@ -46,30 +46,46 @@ CLIENT = ("version", "--format", "{{.Client.Version}}")
 FILES = "/dev/shm/files"
 READY = "\n".join(["{{.Id}}", "{{.Config.User}}", "{{.Config.WorkingDir}}", *('{{index .Config.Labels "pydock.%s"}}' % label for label in
                                                               ("folder", "dockerfile", "requirements"))])  # what `run` asks of an image
+WAIT = ["/bin/sleep", "infinity"]  # what a container does that waits for programs
 DETACH_KEYS = ("--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_")  # the default takes Ctrl-P away
 COMPOSE = "docker-compose.yml"
 STANDARD = ("dockerfile", "requirements.txt", COMPOSE)
 CACHE = "pydock-cache"  # the volume of downloads, one for all: packages are installed by root, whoever asks
 
-# One line of shell for each thing that an installer must be told, shared by the dockerfile and `install`.
+UV = "0.13.9"  # the installer
+
+# One line of shell for each thing that an installer must be told, shared by the dockerfile and `install`. It gets the PATH with packages'
+# programs first, since builds may want them; what pydock itself runs there, as root, is the base system's.
 FETCH_SH = r"""export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PIP_ROOT_USER_ACTION=ignore; \
     export UV_INDEX_STRATEGY=${UV_INDEX_STRATEGY:-unsafe-best-match} PIP_DISABLE_PIP_VERSION_CHECK=1; \
     ca=/etc/ssl/certs/ca-certificates.crt; if [ -f $ca ]; then export SSL_CERT_FILE=${SSL_CERT_FILE:-$ca}; fi; \
-    uv=/cache/bin/uv; pip="pip"; \
-    if [ $INSTALLER = uv ] && ! $uv --version >/dev/null 2>&1; then new=$(mktemp -d /cache/uv-XXXXXX); \
-        if pip install -q --no-compile --target $new uv; then mkdir -p /cache/bin; mv $new/bin/uv $uv; fi; rm -rf $new; fi; \
-    if [ $INSTALLER = uv ] && $uv --version >/dev/null 2>&1; then pip="$uv pip"; fi; \
+    venv=$PATH; PATH=${PATH#/opt/venv/bin:}; pip="/opt/venv/bin/python3 -m pip"; if /uv/bin/uv --version >/dev/null 2>&1; then pip="/uv/bin/uv pip"; fi; \
 """
-FINISH_SH = r"""python -m compileall -q -j0 -x '/tests?/' /opt/venv >/dev/null || true; \
+FINISH_SH = r"""if [ ! -L /opt/venv/bin/python3 ]; then ln -sf "$(command -v python3)" /opt/venv/bin/python3; fi; \
+    python3 -ISm compileall -q -j0 -x '/tests?/' /opt/venv >/dev/null || true; \
     find /opt/venv ! -user $USER_UID -exec chown -h $USER_UID:$USER_GID {} +
 """
+
+# The mounts of the dockerfile's step for packages. Podman would give a dockerfile more than it asks for by these words: there, pydock
+# says what is mounted (`run_build`).
+CACHE_MOUNTS = "--mount=type=cache,id=pydock,target=/cache --mount=type=bind,from=installer,source=/uv,target=/uv "
+SECRET_MOUNT = "--mount=type=secret,id=pydock "
 
 DOCKERFILE = r"""# A Python environment: this file and requirements.txt are all of it, and both are yours to edit.
 # `pydock build` makes the image; without pydock: docker build -f dockerfile -t NAME .
 ARG REPOSITORY=
-FROM @FROM@
-LABEL pydock=1
+FROM @FROM@ AS base
 USER 0:0
+
+# The installer (uv, or else the image's own pip), in a stage of its own: nothing of it comes into the image.
+FROM base AS installer
+ARG INSTALLER=uv
+RUN --mount=type=secret,id=pydock \
+    if [ -f /run/secrets/pydock ]; then . /run/secrets/pydock; fi; mkdir -p /uv; \
+    if [ $INSTALLER = uv ]; then python3 -m pip install -q --no-compile --only-binary :all: --target /uv uv==@UV@; fi
+
+FROM base
+LABEL pydock=1
 
 # System packages: what Python packages may need, such as git, gcc or libgomp1, goes on a line like this.
 @APT@RUN apt-get update && apt-get install -y --no-install-recommends @PACKAGES@ && rm -rf /var/lib/apt/lists/*
@@ -80,21 +96,20 @@ ARG USER_UID=1000
 ARG USER_GID=1000
 RUN sed -i -e "1i $USERNAME:x:$USER_UID:$USER_GID::/home/$USERNAME:/bin/sh" -e "/^$USERNAME:/d" /etc/passwd && \
     sed -i -e "1i $USERNAME:x:$USER_GID:" -e "/^$USERNAME:/d" /etc/group && \
-    mkdir -p /home/$USERNAME /cache /run/secrets && chown $USER_UID:$USER_GID /home/$USERNAME
+    mkdir -p /home/$USERNAME /cache /uv /run/secrets && chown $USER_UID:$USER_GID /home/$USERNAME
 
 # The virtual environment, first on the PATH of every program.
 ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH
 RUN python3 -m venv /opt/venv && chown -R $USER_UID:$USER_GID /opt/venv && \
     mkdir -p /opt/pydock && ln -s . /opt/pydock/wheels
 
-# Packages. Downloads, and the installer (uv, else pip), stay in a cache that is no part of the image; the
-# settings of the host (indexes, credentials) come as a secret; byte code is compiled once, here.
-ARG INSTALLER=uv
+# Packages. Downloads stay in a cache that is no part of the image; the settings of the host (indexes, credentials)
+# come as a secret; byte code is compiled once, here.
 COPY requirements.txt wheels* /opt/pydock/
-RUN --mount=type=cache,id=pydock,target=/cache --mount=type=secret,id=pydock \
+RUN @MOUNTS@\
     set -e; cd /opt/pydock; if ! grep -q '^ *[^ #]' requirements.txt; then exit 0; fi; \
     if [ -f /run/secrets/pydock ]; then . /run/secrets/pydock; fi; \
-    @FETCH@    $pip install -r requirements.txt; \
+    @FETCH@    PATH=$venv $pip install -r requirements.txt; \
     @FINISH@
 COPY dockerfile /opt/pydock/
 USER $USER_UID:$USER_GID
@@ -110,18 +125,25 @@ services:
       context: .
       dockerfile: dockerfile
     init: true
-    command: ["sleep", "infinity"]
+    command: ["/bin/sleep", "infinity"]
 """
 TEMPLATE_ARGS = {"REPOSITORY": "", "USERNAME": "user", "USER_UID": "1000", "USER_GID": "1000", "INSTALLER": "uv"}
+
+# Prints uv, the program. Runs in a container of a base image of the user's own, which is there for that only.
+FETCH_UV_SH = r"""umask 022; export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+python3 -m pip install -q --no-compile --only-binary :all: --target /tmp/uv uv==%s </dev/null >&2 && cat /tmp/uv/bin/uv
+""" % UV
 
 # What runs in the container of install, uninstall and update; the arguments come as "$@", the settings before it.
 # 41 tells that the packages do not fit together, 42 that one cannot be locked. Options are those of requirements.txt, without --require-hashes.
 CHANGE_SH = r"""set -e; umask 022; cd /opt/pydock
 """ + FETCH_SH + r"""
+case $pip in /uv/*) uv=/uv/bin/uv ;; *) uv= ;; esac
+installer() { PATH=$venv "$@" </dev/null >&2; }
 verb=$1; again=; shift
-fits=yes; $pip check >/dev/null 2>&1 || fits=no
+fits=yes; installer $pip check >/dev/null 2>&1 || fits=no
 case $verb in
-uninstall) if [ "$pip" = pip ]; then set -- -y "$@"; fi ;;
+uninstall) if [ -z "$uv" ]; then set -- -y "$@"; fi ;;
 *) grep -E '^ *(-[if]|--(pre|(no|only|prefer)-binary|(extra-)?index-url|no-index|find-links|trusted-host))' \
        requirements.txt >/dev/shm/options || true
    if [ -s /dev/shm/options ]; then set -- -r /dev/shm/options "$@"; fi ;;
@@ -132,16 +154,16 @@ for source in /dev/shm/src/*/*; do  # what is no wheel is made one, from a copy:
     case $source in
     *.whl) cp "$source" /tmp/pydock/wheels ;;
     *) cp -R "$source" /tmp/pydock/
-       if [ "$pip" = pip ]; then pip wheel --no-deps --use-pep517 -w /tmp/pydock/wheels "/tmp/pydock/${source##*/}" </dev/null >&2
-       else $uv build --wheel -o /tmp/pydock/wheels "/tmp/pydock/${source##*/}" </dev/null >&2; fi ;;
+       if [ -z "$uv" ]; then installer $pip wheel --no-deps --use-pep517 -w /tmp/pydock/wheels "/tmp/pydock/${source##*/}"
+       else installer $uv build --wheel -o /tmp/pydock/wheels "/tmp/pydock/${source##*/}"; fi ;;
     esac
     number=${source%/*}; extras=${number#*,}; if [ "$extras" = "$number" ]; then extras=; fi
     for wheel in /tmp/pydock/wheels/*.whl; do cp "$wheel" .; set -- "$@" "/opt/pydock/wheels/${wheel##*/}$extras"; again="$again ./${wheel##*/}"; done
     rm -rf /tmp/pydock
 done
-if [ $verb != lock ]; then $pip "$verb" "$@" </dev/null >&2; fi
-if [ -n "$again" ] && [ "$pip" = pip ]; then pip install -q --force-reinstall --no-deps $again </dev/null >&2; fi  # of the same version, perhaps
-if [ $fits = yes ] && ! $pip check </dev/null >/dev/shm/check 2>&1; then cat /dev/shm/check >&2; exit 41; fi
+if [ $verb != lock ]; then installer $pip "$verb" "$@"; fi
+if [ -n "$again" ] && [ -z "$uv" ]; then installer $pip install -q --force-reinstall --no-deps $again; fi  # of the same version, perhaps
+if [ $fits = yes ] && ! installer $pip check 2>/dev/shm/check; then cat /dev/shm/check >&2; exit 41; fi
 for source in /opt/venv/lib/python*/site-packages/*.py; do  # a module that uv replaces leaves its byte code, which fits if both are of one second
     code=${source##*/}; code=${source%/*}/__pycache__/${code%.py}
     for code in "$code".*.pyc; do if [ "$source" -nt "$code" ]; then rm -f "$code"; fi; done
@@ -159,15 +181,17 @@ mkdir -p /home/$USERNAME
 find /home/$USERNAME /opt/venv \( ! -user $USER_UID -o ! -group $USER_GID \) -exec chown -h $USER_UID:$USER_GID {} +
 """
 
-# The freeze, by the environment's own Python: merges what is installed into /opt/pydock/requirements.txt and
+# The freeze, by the base system's Python, without any code of a package: merges what is installed into /opt/pydock/requirements.txt and
 # prints the version and the packages for the labels. argv: a JSON object with `folder`, `gone` (names uninstalled), `asked` (names installed),
 # `options` (lines to add), `write` and `lock` (give each line the hashes of all files of its version, as its index lists them; those
 # that pip would take, where there is no uv: pip lists none). Then argv has uv, or nothing.
 FREEZE_PY = r'''
-import hashlib, json, os, re, subprocess, sys, tempfile
+import glob, hashlib, json, os, re, site, subprocess, sys, tempfile
 from importlib import metadata
 from urllib.parse import quote, unquote
 job, uv = json.loads(sys.argv[1]), sys.argv[2]
+folders = glob.glob("/opt/venv/lib/python3*/site-packages") or site.getsitepackages()
+sys.path += folders  # pip's
 path = os.path.join(job["folder"], "requirements.txt")
 
 def canonical(name):
@@ -236,7 +260,7 @@ def hashes(specs, options):  # by name, of one (spec, marker) for each; what can
         if not found.get(name):
             write([spec])
             files = os.path.join(folder, name)
-            if call("pip", "download", "-q", "--no-deps", "-d", files, "-r", source) is not None:
+            if call("/opt/venv/bin/python3", "-m", "pip", "download", "-q", "--no-deps", "-d", files, "-r", source) is not None:
                 found[name] = [sha256(os.path.join(files, file)) for file in os.listdir(files)]
     return found
 
@@ -282,7 +306,7 @@ exact = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 with open(path, **exact) as f:
     lines = joined(f.read())
 packages = {}
-for dist in metadata.distributions():
+for dist in metadata.distributions(path=folders):
     if dist.metadata["Name"]:
         packages.setdefault(canonical(dist.metadata["Name"]), dist)
 named = set(map(name_of, lines)) | set(job["asked"])
@@ -342,7 +366,11 @@ while True:
     elif pid == child:
         sys.exit(status >> 8 or (128 + (status & 127) if status & 127 else 0))
 """
-INIT = ["python3", "-ISc", INIT_PY]
+# Runs the text $0 by the base system's Python: `python3` may be a package's.
+PYTHON_SH = """path=$PATH; PATH=${PATH#/opt/venv/bin:}; python=$(command -v python3); PATH=$path; exec "$python" -BISc "$0" "$@"
+"""
+PYTHON = ["/bin/sh", "-c", PYTHON_SH]
+INIT = [*PYTHON, INIT_PY]
 
 # Runs a program whose arguments are URL-quoted: the engine's client passes on nothing but UTF-8.
 BYTES_PY = r"""
@@ -355,41 +383,40 @@ except OSError as error:
     sys.exit(126 if isinstance(error, PermissionError) else 127)
 """
 
-# What runs in a warm container beside its first processes: a line for each (`list`), a signal to all, or to the process group
-# of the program with this mark; END is TERM, and KILL for what is there 10 s later. Fails where it finds none. Where a compose
-# file gives the container a command of its own, only what `exec` started counts. Each program that it starts leaves an empty
-# file with its mark and process id, since its environment and user may change; with the container's name, since memory may be shared.
-INSIDE_SH = r"""verb=$1 name=$2 mark=$3
-outside() { grep -q "^PPid:[^0-9]*$2\$" /proc/$1/status; }
-programs() {
-    for file in /dev/shm/pydock.$name.*; do
-        if ! outside ${file##*.} 0; then rm -f "$file"
-        elif [ -n "$mark" ]; then case $file in *.$mark.*) echo "-${file##*.}" ;; esac
-        fi
-    done
-    [ -z "$mark" ] || return 0
-    waits= others=
+# Sends a signal inside a warm container, run there by the environment's own user, with nothing but builtins of the base system's
+# shell: to the process group of the program with this mark, or without one to every program; END is TERM, and KILL for what is there
+# 10 s later. Fails where it finds none. Where a compose file gives the container a command of its own, only what `exec` started counts.
+# Each program that `exec` starts leaves an empty file with its mark and process id, since its environment may change; with the
+# container's name, since memory may be shared.
+SIGNAL_SH = r"""signal=$1 name=$2 mark=$3
+stat() { parent= state=; read -r line </proc/$1/stat && set -- ${line##*) } && state=$1 parent=$2 && [ $state != Z ]; } 2>/dev/null
+find() {
+    found= waits= others=
+    if [ -n "$mark" ]; then
+        for file in /dev/shm/pydock.$name.$mark.*; do
+            if stat ${file##*.} && [ $parent = 0 ]; then found="$found -${file##*.}"; fi
+        done
+        return
+    fi
     for proc in /proc/[0-9]*; do
-        pid=${proc#/proc/} words=$(tr '\0\n' '  ' <$proc/cmdline)
-        case $pid-$words in 1-* | *- | *' pydock-inside '*) continue ;; esac
-        if outside $pid 0; then printf '%s %s\n' $pid "$words"
-        elif [ "$words" = 'sleep infinity ' ] && outside $pid 1; then waits=yes
-        else others="$others$pid $words
-"
-        fi
+        pid=${proc#/proc/}
+        if [ $pid = 1 ] || [ $pid = $$ ] || ! stat $pid; then continue; fi
+        case $parent-$line in
+        0-*) found="$found $pid" ;;
+        1-*'(sleep) '*) waits=yes ;;
+        *) others="$others $pid" ;;
+        esac
     done
-    [ -z "$waits" ] || printf '%s' "$others"
+    [ -z "$waits" ] || found=$found$others
 }
-found=$(programs 2>/dev/null)
-if [ $verb = list ]; then printf '%s' "$found"; exit; fi
+find
 [ -n "$found" ] || exit 1
-send() { printf '%s\n' "$found" | while read -r pid words; do kill -s $1 -- $pid; done; }
-if [ $verb != END ]; then send $verb; exit; fi
-send TERM
+if [ $signal != END ]; then kill -s $signal -- $found; exit; fi
+kill -s TERM -- $found
 tenths=0
-while found=$(programs 2>/dev/null); [ -n "$found" ]; do
-    tenths=$((tenths + 1)); if [ $tenths -gt 100 ]; then send KILL; exit; fi
-    sleep 0.1
+while find; [ -n "$found" ]; do
+    tenths=$((tenths + 1)); if [ $tenths -gt 100 ]; then kill -s KILL -- $found; exit; fi
+    /bin/sleep 0.1
 done
 """
 MARK_SH = 'true 2>/dev/null >/dev/shm/pydock.$0.$$; exec "$@"'
@@ -397,9 +424,9 @@ MARK_SH = 'true 2>/dev/null >/dev/shm/pydock.$0.$$; exec "$@"'
 # The first program of a container that is there for one program: ends with that, whatever became of pydock.
 WAIT_SH = r"""for second in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     for file in /dev/shm/pydock.$0.*; do
-        if [ -e "$file" ]; then while [ -d /proc/${file##*.} ]; do sleep 1; done; exit; fi
+        if [ -e "$file" ]; then while [ -d /proc/${file##*.} ]; do /bin/sleep 1; done; exit; fi
     done
-    sleep 1
+    /bin/sleep 1
 done
 """
 
@@ -409,9 +436,9 @@ FOREGROUND_SH = r"""foreground() { [ -e /proc/$$/stat ] || return 0; read -r lin
 
 # The parent of a client that cannot be left alone. A client of `run` that a closed pipe or terminal kills says no word to its
 # container; one of `exec` (`mark` is set) passes no signal on, and is kept from those of the terminal's process group.
-# The client is "$@"; set before are `container`, `engine`, `mark`, `terminal` (what its signals would reach) and `remove` (the
-# container ends with the client).
-PARENT_SH = r"""inside() { eval "$engine exec -w / -u 0:0 $container sh -c \"\$look\" pydock-inside $1 $container $mark" </dev/null >/dev/null 2>&1; }
+# The client is "$@"; set before are `container`, `engine`, `mark`, `user` (whose program it is), `signal` (the text that signals it),
+# `terminal` (what its signals would reach) and `remove` (the container ends with the client).
+PARENT_SH = r"""inside() { eval "$engine exec -w / -u $user $container /bin/sh -c \"\$signal\" pydock-signal $1 $container $mark" </dev/null >/dev/null 2>&1; }
 tell() {
     told=$1
     [ -n "$client" ] || return
@@ -420,16 +447,16 @@ tell() {
     until inside $1; do
         kill -0 $client 2>/dev/null || break
         tries=$((tries + 1)); if [ $tries -gt 30 ]; then kill -s KILL $client; break; fi  # an engine that does not answer any more
-        sleep 0.1
+        /bin/sleep 0.1
     done
 }
 { command exec 3<&0; } 2>/dev/null || exec 3</dev/null
 detach=
-if [ -n "$mark" ] && [ -z "$terminal" ] && command -v setsid >/dev/null; then
-    case $engine in sudo*) ;; *) detach=setsid ;; esac  # sudo asks on a terminal
+if [ -n "$mark" ] && [ -z "$terminal" ] && [ -x /usr/bin/setsid ]; then
+    case $engine in sudo* | */sudo*) ;; *) detach=/usr/bin/setsid ;; esac  # sudo asks on a terminal
 fi
 client= told=
-for signal in HUP INT QUIT TERM USR1 USR2; do trap "tell $signal" $signal; done
+for number in HUP INT QUIT TERM USR1 USR2; do trap "tell $number" $number; done
 if [ -z "$mark" ] && [ -n "$terminal" ]; then trap told=yes INT QUIT; fi
 $detach "$@" <&3 3<&- &
 client=$!
@@ -482,7 +509,7 @@ if [ -t 0 ]; then
     elif [ -t 1 ]; then terminal=yes stdin="-i -t $keys"
     fi
 fi
-set -- exec $stdin -u "$user" -w "$inside" "$container" sh -c "$note" "$container.$mark" "$program" "$@"
+set -- exec $stdin -u "$user" -w "$inside" "$container" /bin/sh -c "$note" "$container.$mark" "$program" "$@"
 eval "set -- $engine \"\$@\""
 """
 
@@ -494,17 +521,17 @@ for up in ${DIRENV_IN_ENVRC:+1 2}; do look; pid=${parent:-$pid}; done 2>/dev/nul
 look 2>/dev/null
 mine=$start file=$shells/$pid
 cd /
-if [ -e "$file" ] && read -r noted <"$file" && [ "$noted" = "$mine" ]; then rm -f "$shells/new.$2"; exit 0; fi
+if [ -e "$file" ] && read -r noted <"$file" && [ "$noted" = "$mine" ]; then /bin/rm -f "$shells/new.$2"; exit 0; fi
 printf '%s\n' "$mine" >"$file"
-rm -f "$shells/new.$2"
+/bin/rm -f "$shells/new.$2"
 (
     trap '' HUP INT QUIT
-    while [ -e "$file" ] && kill -0 "$pid" && { look; [ "$start" = "$mine" ]; }; do sleep 2; done
-    if ! kill -0 "$pid" || [ "$start" != "$mine" ]; then rm -f "$file"; fi
-    while [ -d "$shells" ] && ! (pydock stop --unused "$name"); do sleep 5; done
+    while [ -e "$file" ] && kill -0 "$pid" && { look; [ "$start" = "$mine" ]; }; do /bin/sleep 2; done
+    if ! kill -0 "$pid" || [ "$start" != "$mine" ]; then /bin/rm -f "$file"; fi
+    while [ -d "$shells" ] && ! (pydock stop --unused "$name"); do /bin/sleep 5; done
 ) </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &  # direnv waits until a pipe of its own is closed
 """
-LEAVE_SH = r"""rm -f "$shells/$1"
+LEAVE_SH = r"""/bin/rm -f "$shells/$1"
 (pydock stop --unused "$name") >/dev/null 2>&1  # or the watcher will, as soon as no program runs
 """
 
@@ -527,14 +554,14 @@ deactivate () {
     unset _PYDOCK_BIN _PYDOCK_PATH _PYDOCK_PS1 _PYDOCK_OLD _PYDOCK_OLD_ENV _PYDOCK_OLD_VENV _PYDOCK_OLD_PROMPT
     unset -f deactivate
     hash -r 2>/dev/null || :
-    if [ "${1-}" = nondestructive ]; then _PYDOCK_LEAVE=@LEAVE@; elif [ -e @LEAVE@ ]; then sh @LEAVE@ $$ || :; fi
+    if [ "${1-}" = nondestructive ]; then _PYDOCK_LEAVE=@LEAVE@; elif [ -e @LEAVE@ ]; then /bin/sh @LEAVE@ $$ || :; fi
 }
 unset VIRTUAL_ENV
 export PATH="$_PYDOCK_BIN:${PATH-}" PYDOCK_ENV=@NAME@ VIRTUAL_ENV_PROMPT=@NAME@
 if [ -n "${PS1+x}" ] && [ -z "${VIRTUAL_ENV_DISABLE_PROMPT-}" ]; then _PYDOCK_PS1="$PS1"; PS1="(@NAME@) $PS1"; fi
 hash -r 2>/dev/null || :
-sh @WATCH@ $$ @ID@ || :
-if [ -n "${_PYDOCK_LEAVE-}" ] && [ "$_PYDOCK_LEAVE" != @LEAVE@ ]; then sh "$_PYDOCK_LEAVE" $$ || :; fi
+/bin/sh @WATCH@ $$ @ID@ || :
+if [ -n "${_PYDOCK_LEAVE-}" ] && [ "$_PYDOCK_LEAVE" != @LEAVE@ ]; then /bin/sh "$_PYDOCK_LEAVE" $$ || :; fi
 unset _PYDOCK_LEAVE
 """
 ACTIVATE_FISH = r"""if functions -q deactivate; and test -n "$PYDOCK_ENV$VIRTUAL_ENV"; deactivate nondestructive; end
@@ -556,7 +583,7 @@ function deactivate
     end
     set -e _PYDOCK_BIN
     functions -e deactivate
-    if test "$argv[1]" = nondestructive; set -g _PYDOCK_LEAVE @LEAVE@; else if test -e @LEAVE@; sh @LEAVE@ $fish_pid; or true; end
+    if test "$argv[1]" = nondestructive; set -g _PYDOCK_LEAVE @LEAVE@; else if test -e @LEAVE@; /bin/sh @LEAVE@ $fish_pid; or true; end
 end
 set -e VIRTUAL_ENV
 set -gx PATH $_PYDOCK_BIN $PATH
@@ -567,12 +594,12 @@ if not set -q VIRTUAL_ENV_DISABLE_PROMPT; and functions -q fish_prompt
     function fish_prompt
         set -l last $status
         printf '(%s) ' @NAME@
-        sh -c "exit $last"
+        /bin/sh -c "exit $last"
         _pydock_prompt
     end
 end
-sh @WATCH@ $fish_pid @ID@; or true
-if set -q _PYDOCK_LEAVE; and test $_PYDOCK_LEAVE != @LEAVE@; sh $_PYDOCK_LEAVE $fish_pid; or true; end
+/bin/sh @WATCH@ $fish_pid @ID@; or true
+if set -q _PYDOCK_LEAVE; and test $_PYDOCK_LEAVE != @LEAVE@; /bin/sh $_PYDOCK_LEAVE $fish_pid; or true; end
 set -e _PYDOCK_LEAVE; or true
 """
 
@@ -597,7 +624,10 @@ end
 complete -c pydock -f -a '(_pydock)'
 """}
 SHELLS = ("bash", "zsh", "fish", "sh")
-SHELL = ["sh", "-c", "if command -v bash >/dev/null; then exec bash; fi; exec sh"]
+SHELL = ["/bin/sh", "-c", "path=$PATH; PATH=${PATH#/opt/venv/bin:}; bash=$(command -v bash); PATH=$path; exec ${bash:-/bin/sh}"]
+# What people type secrets into, or steer this host with: of these, activation puts none on the PATH of its own accord.
+HOST_PROGRAMS = set("sudo su doas ssh scp gpg git docker podman pydock direnv sh bash zsh fish env login passwd".split())
+HOST_HELPERS = ("docker-credential-", "git-credential-", "git-remote-", "ssh-", "pinentry")  # that those start by name
 
 # ------------------------------------------------------------------------------------------------------------
 # Errors
@@ -880,6 +910,28 @@ class Engine:
         talk.script("%s=$(%s\n)" % (capture, line) if capture else line)
         return Shell("$" + capture) if capture else ""
 
+    def fetch(self, argv: Sequence[str], data: str, path: str) -> None:
+        """Makes an executable file of what a command prints that gets `data` on its stdin: whole, or not at all. EngineError where it
+        fails."""
+        if talk.dry_run:
+            talk.script(heredoc(self.command(argv), data, path) + "\n" + shell_join(["chmod", "755", path]))
+            return
+        import tempfile
+
+        fd, new = tempfile.mkstemp(prefix=".new-", dir=os.path.dirname(path))
+        try:
+            with open(fd, "wb") as file:
+                process = self.start(argv, feed=True, out=file, err="keep")
+                _, err = self.finish(process, data=data.encode(errors="surrogateescape"))
+            if process.returncode:
+                self.diagnose()
+                raise EngineError("%s run failed" % self.program[-1], code=process.returncode, output=err.decode(errors="replace"), unseen=True)
+            os.chmod(new, 0o755)
+            os.rename(new, path)
+        finally:
+            if os.path.exists(new):
+                os.unlink(new)
+
     def drop(self, *argv: str) -> bool:
         """A removal that may find nothing, or an engine that is gone: never waits long and never raises."""
         if talk.dry_run:
@@ -903,10 +955,10 @@ class Engine:
         for argv in [argv for argv in self.early if argv[0] == "rm"]:
             self.drop(*argv)
 
-    def become(self, argv: Sequence[str], container: str, mark: str = "", tty: bool = False, remove: bool = False) -> NoReturn:
+    def become(self, argv: Sequence[str], container: str, mark: str = "", user: str = "", tty: bool = False, remove: bool = False) -> NoReturn:
         """Replaces this process by the client; by its small sh parent where the client alone would leave something running:
-        `exec` (of what has a mark; `remove` says that its container ends with it), or a pipe or a terminal on stdout that is
-        closed."""
+        `exec` (of what has a mark, and is that user's; `remove` says that its container ends with it), or a pipe or a terminal on
+        stdout that is closed."""
         import signal
         import stat
 
@@ -920,8 +972,9 @@ class Engine:
             talk.say("+ " + shell_join(command))
         if mark or stat.S_ISFIFO(os.fstat(1).st_mode) or os.isatty(1):
             terminal = "yes" if tty or not mark and foreground() else ""
-            known = {"container": container, "engine": shell_join(self.program), "mark": mark, "terminal": terminal, "remove": "yes" if remove else ""}
-            command = ["sh", "-c", parent_sh(known), "pydock", *command]
+            known = {"container": container, "engine": shell_join(self.program), "mark": mark, "user": user, "terminal": terminal,
+                     "remove": "yes" if remove else ""}
+            command = ["/bin/sh", "-c", parent_sh(known), "pydock", *command]
         sys.stdout.flush()
         sys.stderr.flush()
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the client would inherit that
@@ -1000,7 +1053,7 @@ def parent_sh(known: Dict[str, str]) -> str:
     import shlex
 
     if known.get("mark"):
-        known = {**known, "look": INSIDE_SH}
+        known = {**known, "signal": SIGNAL_SH}
     return "".join("%s=%s\n" % (key, shlex.quote(value)) for key, value in known.items()) + FOREGROUND_SH + PARENT_SH
 
 
@@ -1524,7 +1577,7 @@ def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -
     host = image.split("/")[0] if "/" in image else ""
     text = DOCKERFILE.replace("@FROM@", image if re.search(r"[.:]|^localhost$", host) else "${REPOSITORY}" + image)
     text = text.replace("@APT@", "" if apt else "# ").replace("@PACKAGES@", " ".join(apt) or "git gcc")
-    text = text.replace("@FETCH@", FETCH_SH).replace("@FINISH@", FINISH_SH)
+    text = text.replace("@MOUNTS@", CACHE_MOUNTS + SECRET_MOUNT).replace("@FETCH@", FETCH_SH).replace("@FINISH@", FINISH_SH).replace("@UV@", UV)
     uid, _, name = user.rpartition(":")
     for key, value in (("USERNAME", name), ("USER_UID", uid), ("USER_GID", uid)):
         if value:
@@ -1591,17 +1644,27 @@ def label_words(labels: Dict[str, str]) -> str:
     return Shell('"%s"' % text) if any(isinstance(value, Shell) for value in labels.values()) else text
 
 
+def base_from(dockerfile: str) -> Optional[re.Match[str]]:
+    """The FROM line of the image that the last stage stands on, in the end: group 2 is the image."""
+    lines = list(re.finditer(r"(?mi)^(FROM\s+(?:--\S+\s+)*)(\S+)(?:[ \t]+AS[ \t]+(\S+))?", dockerfile))
+    for line in reversed(lines[:-1]):
+        if line.group(3) and line.group(3).lower() == lines[-1].group(2).lower():
+            lines[-1] = line
+    return lines[-1] if lines else None
+
+
 def base_of(dockerfile: str) -> Tuple[str, str]:
-    """(image, Python version) by the first FROM; the version is empty where the tag does not tell it."""
-    found = re.search(r"(?mi)^FROM\s+(?:--\S+\s+)*(\S+)", dockerfile)
-    image = found.group(1) if found else ""
+    """(image, Python version) of the base image; the version is empty where the tag does not tell it."""
+    found = base_from(dockerfile)
+    image = found.group(2) if found else ""
     version = re.search(r"python:(\d+\.\d+(?:\.\d+)?)", image)
     return image, version.group(1) if version else ""
 
 
 def pinned(dockerfile: str, digest: str) -> str:
-    """The dockerfile with its first FROM at this digest."""
-    return re.sub(r"(?mi)^(FROM\s+(?:--\S+\s+)*[^\s@]+)(?:@\S+)?", lambda found: found.group(1) + "@" + digest, dockerfile, count=1)
+    """The dockerfile with its base image at this digest."""
+    found = base_from(dockerfile)
+    return dockerfile[:found.start(2)] + found.group(2).partition("@")[0] + "@" + digest + dockerfile[found.end(2):] if found else dockerfile
 
 
 def requirement_lines(text: str) -> List[str]:
@@ -1811,7 +1874,7 @@ def folder_mounts(folder: str, current: str, host_home: str, home: str) -> Tuple
 def container_argv(container: str, hostname: str, who: Sequence[str], mounts: Sequence[Tuple[str, str]], folder: str, options: Sequence[str]) -> List[str]:
     """What `docker run` is told of any container in which programs of an environment run; `options` are the user's own,
     ready for docker, and win."""
-    argv = ["--name", container, "--pull", "never", "--hostname", hostname[:63], *who]
+    argv = ["--name", container, "--pull", "never", "--hostname", hostname[:63], *who, "--security-opt", "no-new-privileges"]
     for source, target in mounts:
         argv += ["--mount", mount_value(source, target)]
     return argv + ["-w", folder, *options]
@@ -1831,10 +1894,15 @@ def run_argv(image: str, container: Sequence[str], command: Sequence[str], stdin
     return argv + list(container) + [image] + ([] if init and not tty else INIT) + list(command)
 
 
+def look_argv(image: str) -> List[str]:
+    """`docker run` of a command that only looks at what is in an image."""
+    return ["run", "--rm", "--pull", "never", "--network", "none", "--security-opt", "no-new-privileges", image]
+
+
 def start_argv(image: str, container: Sequence[str], labels: Dict[str, str], init: bool) -> List[str]:
     """`docker run` of a warm container, which waits for programs."""
     argv = ["run", "-d"] + (["--init"] if init else []) + [word for pair in labels.items() for word in ("--label", "%s=%s" % pair)]
-    return argv + list(container) + [image] + ([] if init else INIT) + ["sleep", "infinity"]
+    return argv + list(container) + [image] + ([] if init else INIT) + WAIT
 
 
 def compose_project(env: Env) -> str:
@@ -1855,7 +1923,7 @@ def compose_service(container: str, hostname: str, image: str, user: str, groups
 
     service: Dict[str, Any] = {"image": image, "pull_policy": "never", "hostname": hostname[:63], "init": True, "working_dir": plain(folder), "labels": labels,
                                "volumes": [{"type": "bind", "source": plain(source), "target": plain(target)} for source, target in mounts]}
-    more = {"container_name": container, "user": user, "group_add": [str(group) for group in groups], "userns_mode": "keep-id" if mapped else ""}
+    more = {"container_name": container, "user": user, "security_opt": ["no-new-privileges:true"], "group_add": [str(group) for group in groups], "userns_mode": "keep-id" if mapped else ""}
     return {**service, **{key: value for key, value in more.items() if value}}
 
 
@@ -1863,7 +1931,7 @@ def exec_argv(container: str, user: str, folder: str, mark: str, options: Sequen
     """`docker exec` of a program in a warm container; the shell is there for the mark, and for the exit status
     where there is no such program."""
     argv = ["exec"] + (["-i"] if stdin else []) + (["-t", *DETACH_KEYS] if tty else []) + ["-u", user, "-w", folder]
-    return argv + list(options) + [container, "sh", "-c", MARK_SH, "%s.%s" % (container, mark), *command]
+    return argv + list(options) + [container, "/bin/sh", "-c", MARK_SH, "%s.%s" % (container, mark), *command]
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -2001,13 +2069,26 @@ def find_image(engine: Engine, reference: str) -> Optional[Image]:
 def check_owner(engine: Engine, env: Env, images: Dict[str, Image]) -> None:
     """No tag is moved or removed that names another folder which exists: two homes, two users, or two machines, on one engine."""
     for image in images.values():
-        folder = unquote(image.labels.get("pydock.folder", ""))
-        if folder and folder != env.folder and (may_exist(folder) or engine.elsewhere()):
+        if is_others(engine, env, image):
             mine = login_name() if re.fullmatch(NAME, login_name()) else "mine"
-            raise PydockError("the image %s belongs to the environment in %s" % (env.repo, folder),
+            raise PydockError("the image %s belongs to the environment in %s" % (env.repo, unquote(image.labels["pydock.folder"])),
                               "give your images another name: pydock config --global prefix %s" % mine)
-        if not folder and image.tag == "latest":
+        if image.tag in ("latest", env.latest) and "pydock.folder" not in image.labels:
             raise PydockError("the image %s was not made by pydock" % env.latest, "docker rmi %s, or another name" % env.latest)
+
+
+def is_others(engine: Engine, env: Env, image: Image) -> bool:
+    """Whether an image under the environment's name is of another folder, which exists."""
+    folder = unquote(image.labels.get("pydock.folder", ""))
+    return bool(folder) and folder != env.folder and (may_exist(folder) or bool(engine.elsewhere()))
+
+
+def remove_tag(engine: Engine, env: Env, tag: str) -> bool:
+    """Removes a tag of the environment's name if it is of its making, as it is in this moment. False where the engine refuses."""
+    image = find_image(engine, "%s:%s" % (env.repo, tag))
+    if not image or "pydock.folder" not in image.labels or is_others(engine, env, image):
+        return True
+    return engine.drop("rmi", "%s:%s" % (env.repo, tag))
 
 
 def may_exist(folder: str) -> bool:
@@ -2053,7 +2134,7 @@ def remove_leftovers(engine: Engine, env: Env, images: Dict[str, Image]) -> None
             engine.drop("rm", "-f", name)
     remove_half_written(env)
     for tag in [tag for tag in images if tag.startswith("tmp-")]:
-        engine.drop("rmi", "%s:%s" % (env.repo, images.pop(tag).tag))
+        remove_tag(engine, env, images.pop(tag).tag)
 
 
 def recover(engine: Engine, env: Env) -> Dict[str, Image]:
@@ -2086,6 +2167,8 @@ def recover(engine: Engine, env: Env) -> Dict[str, Image]:
 def promote(engine: Engine, env: Env, images: Dict[str, Image], image: Optional[Image] = None) -> None:
     """Makes an image the present state: the next number, then latest. Then what no state needs any more goes."""
     source = "%s:%s" % (env.repo, image.tag) if image else env.temporary_tag
+    present = find_image(engine, env.latest) if not talk.dry_run else None
+    check_owner(engine, env, {"latest": present} if present else {})
     if not image or not image.tag.isdigit():
         engine.change("tag", source, "%s:%d" % (env.repo, max([int(tag) for tag in images if tag.isdigit()] + [0]) + 1))
     engine.change("tag", source, env.latest)
@@ -2103,7 +2186,7 @@ def drop_old_states(session: Session, env: Env, images: Optional[Dict[str, Image
         return
     old = old_states(images, session.settings)
     for number in old:
-        session.engine.drop("rmi", "%s:%d" % (env.repo, number))
+        remove_tag(session.engine, env, str(number))
     lost = sorted(number for number in old if not images["latest"].stands_on(images[str(number)]))
     if lost:
         talk.say("%s: not kept any longer: state %s; a label keeps one: pydock snapshot" % (env.name, ", ".join(map(str, lost))))
@@ -2160,9 +2243,8 @@ def remove_temporary(engine: Engine, env: Env, mark: str) -> None:
 
 
 def remove_images(engine: Engine, env: Env, images: Dict[str, Image]) -> bool:
-    """Removes every tag of the environment's name that pydock made; whether all of them went."""
-    tags = [tag for tag, image in images.items() if "pydock.folder" in image.labels or tag.startswith("tmp-")]
-    return all([engine.drop("rmi", "%s:%s" % (env.repo, tag)) for tag in tags])
+    """Removes every tag of the environment's name that pydock made for it; whether all of them went."""
+    return all([remove_tag(engine, env, tag) for tag in images])
 
 
 class Secret:
@@ -2204,19 +2286,77 @@ def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_c
     engine, dockerfile = session.engine, env.read("dockerfile")
     builder = engine.builder()
     args = build_args(dockerfile, session.settings, session.engine.root_is_caller())
+    if "INSTALLER" in args and not requirement_lines(env.read("requirements.txt")):
+        args["INSTALLER"] = "pip"  # nothing to install
     proxies = [name for name in PROXIES if os.environ.get(name)]
     environ = ["DOCKER_BUILDKIT=1"] if not engine.podman else []
-    text = None
+    text, volumes = None, []
     if again:
-        text = re.sub(r"(?m)^(FROM\s.*)$", r"\1\nARG PYDOCK_AGAIN=%s" % env.id, dockerfile)
+        text = re.sub(r"(?m)^(FROM\s(?!.* AS installer$).*)$", r"\1\nARG PYDOCK_AGAIN=%s" % env.id, dockerfile)
+    if engine.podman and CACHE_MOUNTS in dockerfile:
+        text = (text or dockerfile).replace(CACHE_MOUNTS, "")
+        volumes = podman_volumes(session, env)
+        args.update(dict.fromkeys({"INSTALLER"} & set(args), "pip"))
     try:
         with Secret(engine) as secret:
             argv = build_argv(builder, tag, env.work, labels, args, proxies, secret.path, no_cache, pull, text is not None)
+            argv[1:1] = volumes
             talk.say("building the image of %s" % env.name)
             engine.change(*argv, data=text, show=True, see=talk.verbose or sys.stderr.isatty(), environ=environ)
     except EngineError as error:
         error.show()
         raise PydockError("cannot build %s: what failed is above" % env.name if error.code != 130 else str(error), build_hint(env)) from None
+
+
+def podman_volumes(session: Session, env: Env) -> List[str]:
+    """What podman mounts into the steps of a build, in place of CACHE_MOUNTS: the downloads, which are the caller's own, and uv."""
+    if session.engine.elsewhere():
+        return []
+    cache, uv = downloads_folder(), uv_folder(session, env)
+    make_folder(cache)
+    return ["-v", cache + ":/cache"] + (["-v", uv + ":/uv:ro"] if uv else [])
+
+
+def uv_folder(session: Session, env: Env) -> str:
+    """A folder of this host, made where it is not there, with the installer in it as bin/uv; '' where pip has to do. Nobody's code can
+    write into it: it is mounted read-only. What fetches it is a base image of the user's own settings, never one that a project or an
+    image chose."""
+    engine = session.engine
+    folder = os.path.join(data_folder(), "uv", "%s-%s" % (UV, os.uname().machine))
+    if session.settings["installer"] != "uv" or engine.elsewhere():
+        return ""
+    if os.path.exists(os.path.join(folder, "bin", "uv")):
+        return folder
+    image = fetcher_image(session, env)
+    if not image:
+        return ""
+    talk.say("fetching the installer (uv %s), once" % UV)
+    argv = ["run", "--rm", "-i", "--pull", "never", "--security-opt", "no-new-privileges", image, "/bin/sh", "-s"]
+    make_folder(os.path.join(folder, "bin"))
+    try:
+        engine.fetch(argv, ("" if talk.dry_run else settings_sh()) + FETCH_UV_SH, os.path.join(folder, "bin", "uv"))
+    except EngineError as error:
+        error.show()
+        talk.warn("uv cannot be fetched; pip installs, which takes longer", "pydock config --global installer pip")
+        return ""
+    return folder
+
+
+def fetcher_image(session: Session, env: Env) -> str:
+    """A base image of the user's own settings that is here, or can be pulled: best the environment's own base image."""
+    own = Settings(global_place())
+    pattern = re.escape(own["repository"] + own["image"]).replace(re.escape("{version}"), VERSION)
+    base = base_reference(env.read("dockerfile"), own)
+    if re.fullmatch(pattern, base) and session.engine.ask("image", "inspect", base):
+        return base
+    base = own["repository"] + own["image"].replace("{version}", own["python"])
+    here = sorted(tag for tag in tagged(session.engine) if re.fullmatch(pattern, tag.replace("docker.io/library/", "")))
+    try:
+        if not here or base in here:
+            base_image(session, base)
+        return base if not here or base in here else here[-1]
+    except PydockError:
+        return ""
 
 
 def build_image(session: Session, env: Env, tag: str, command: Sequence[str], no_cache: bool = False, pull: bool = False) -> None:
@@ -2230,9 +2370,9 @@ def build_image(session: Session, env: Env, tag: str, command: Sequence[str], no
         run_build(session, env, tag, {**labels, "pydock.python": version, "pydock.packages": ""}, no_cache, pull)
         return
     built = env.temporary_tag + "-build"
-    run_build(session, env, built, {}, no_cache, pull)
+    run_build(session, env, built, {"pydock.folder": labels["pydock.folder"]}, no_cache, pull)
     config = image_config(engine, built)
-    command_line = ["python3", "-BIc", FREEZE_PY, json.dumps({"folder": "/opt/pydock", "gone": [], "asked": [], "options": [], "write": False, "lock": False}), ""]
+    command_line = [*PYTHON, FREEZE_PY, json.dumps({"folder": "/opt/pydock", "gone": [], "asked": [], "options": [], "write": False, "lock": False}), ""]
     found = engine.change(*work_argv(env.temporary, built, config, client_proxies(), [], command_line), capture="found")
     commit(engine, env, tag, config, {**labels, **found_labels(found)})
     engine.drop("rm", "-f", env.temporary)
@@ -2275,32 +2415,12 @@ def image_config(engine: Engine, reference: str) -> Dict[str, Any]:
     raise PydockError("the image %s has vanished" % reference)
 
 
-def find_same(session: Session, env: Env) -> Optional[Image]:
-    """An image of pydock's own making, of the same files for the same user, under another name, as after a project was moved or cloned."""
-    hashes, dockerfile = env.hashes(), env.read("dockerfile")
-    if "wheels/" in env.read("requirements.txt"):
-        return None
-    args = build_args(dockerfile, session.settings, session.engine.root_is_caller())
-    for tag, image in inspect(session.engine, tagged(session.engine, "--filter", "label=pydock.requirements=" + hashes[1])).items():
-        user, home = image.config.get("User", ""), image.config.get("WorkingDir", "")
-        if (image.is_ours(tag, session.settings["prefix"]) and image.hashes == hashes
-                and args.get("USER_UID", user.split(":")[0]) + ":" + args.get("USER_GID", user.split(":")[-1]) == user
-                and os.path.basename(home) == args.get("USERNAME", os.path.basename(home))):
-            return image
-    return None
-
-
 def renew(session: Session, env: Env, images: Dict[str, Image], command: Sequence[str], no_cache: bool = False, pull: bool = False) -> bool:
     """Makes the image of the environment anew from its files, as its next state. False where it came out the same."""
     engine, latest = session.engine, images.get("latest")
     fresh = latest and latest.of(env) and latest.hashes == env.hashes()
     try:
-        same = None if fresh or no_cache or pull else find_same(session, env)
-        if same:
-            talk.say("%s: there is an image of the same files already" % env.name)
-            take_over(engine, env, same, command)
-        else:
-            build_image(session, env, env.temporary_tag, command, no_cache, pull)
+        build_image(session, env, env.temporary_tag, command, no_cache, pull)
         made = find_image(engine, env.temporary_tag)
         if fresh and latest and made and made.layers == latest.layers and made.config.get("User") == latest.config.get("User"):
             engine.drop("rmi", env.temporary_tag)
@@ -2689,8 +2809,8 @@ class Change:
         uid, _, gid = (config.get("User") or "0:0").partition(":")
         lock = self.verb == "lock" or is_locked(env.read("requirements.txt"))
         job = {"folder": "/opt/pydock", "gone": self.gone, "asked": self.asked, "options": self.options, "write": True, "lock": lock}
-        known = "INSTALLER=%s USER_UID=%s USER_GID=%s\n" % (settings["installer"], uid, gid or uid)
-        freeze = 'if [ "$pip" = pip ]; then uv=; fi\npython -BIc %s %s "$uv"\n' % (shlex.quote(FREEZE_PY), shlex.quote(json.dumps(job)))
+        known = "USER_UID=%s USER_GID=%s\n" % (uid, gid or uid)
+        freeze = 'python3 -BISc %s %s "$uv"\n' % (shlex.quote(FREEZE_PY), shlex.quote(json.dumps(job)))
         files = ["mkdir -p %s\n%s\n" % (shell_join([os.path.dirname(path)]), heredoc(["cat"], text, path)) for path, text in self.files.items()]
         return ("" if talk.dry_run else settings_sh()) + known + "".join(files) + CHANGE_SH + freeze
 
@@ -2703,7 +2823,9 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
     for path, _ in change.mounts:
         check_near(engine, path, "put it on an index, or a web server, that the engine can reach")
     try:
-        found = engine.change(*work_argv(env.temporary, base, config, client_proxies(), install_options(CACHE, change.mounts), ["sh", "-s", "--", change.verb, *change.words]),
+        uv = uv_folder(session, env)
+        mounts = [*change.mounts, *[(uv, "/uv")] * bool(uv)]
+        found = engine.change(*work_argv(env.temporary, base, config, client_proxies(), install_options(CACHE, mounts), ["sh", "-s", "--", change.verb, *change.words]),
                               data=script, capture="found", show=True)
     except EngineError as error:
         error.show()
@@ -2753,8 +2875,7 @@ def pin_base(session: Session, env: Env, latest: Optional[Image]) -> str:
     base = find_image(session.engine, reference)
     if not base and "$" not in reference and not talk.dry_run:
         raise PydockError("cannot see the base image %s" % reference)
-    stages = len(re.findall(r"(?mi)^FROM\s", dockerfile))  # of several, the first may leave no layer
-    if base and latest and stages == 1 and not latest.stands_on(base):
+    if base and latest and not latest.stands_on(base):
         raise PydockError("the base image %s is another one now than %s was made of" % (reference, env.name), "pydock build %s" % env.title)
     digest = base.digest_of(reference) if base else ""
     if not digest:
@@ -2919,7 +3040,7 @@ def compose_file(session: Session, env: Env, container: str, config: Dict[str, A
     if programs_of_host and env.place.mode == "local":
         raise PydockError("the service %s of %s is a program of this host, which a project may not choose" % (programs_of_host[0], path), "start it yourself")
     if not whole["services"][env.name].get("command"):
-        service["command"] = ["sleep", "infinity"]
+        service["command"] = WAIT
     ports = ["%s:%s:%s/%s" % (port.get("host_ip") or "0.0.0.0", port["published"], port["target"], port.get("protocol") or "tcp")
              for each in whole["services"].values() for port in each.get("ports") or [] if port.get("published")]
     return json.dumps({"services": {env.name: service}}), [word for port in ports for word in ("-p", port)]
@@ -2947,7 +3068,7 @@ def compose_fresh(session: Session, env: Env, container: str, config: Dict[str, 
         raise PydockError("%s has a %s, where such options go" % (env.name, env.path(COMPOSE)), "only -p, -v and -e can stand here")
     text, ports = compose_file(session, env, "", config, user, folder, current, {})
     others = [word for label in ("project=" + compose_project(env), "service=" + env.name) for word in ("--filter", "label=com.docker.compose." + label)]
-    argv = [*compose_argv(env), "run", "-d", "--rm", "--name", container, *options, env.name, "sh", "-c", WAIT_SH, "%s.%s" % (container, env.id)]
+    argv = [*compose_argv(env), "run", "-d", "--rm", "--name", container, *options, env.name, "/bin/sh", "-c", WAIT_SH, "%s.%s" % (container, env.id)]
     try:
         with Lock(env.folder, env.name):  # one at a time makes the network and starts the other services, and the first has the ports
             if "-p" not in options and not session.engine.query("ps", "-q", *others):
@@ -3012,7 +3133,9 @@ class Warm:
         self.mounts = [(mount["Source"], mount["Destination"]) for mount in data.get("Mounts") or [] if mount.get("Type") == "bind"]
         ports = (data.get("NetworkSettings") or {}).get("Ports") or {}
         self.ports = ["%s:%s->%s" % (host.get("HostIp") or "0.0.0.0", host["HostPort"], port) for port, hosts in ports.items() for host in hosts or []]
-        labels = (data.get("Config") or {}).get("Labels") or {}
+        config = data.get("Config") or {}
+        self.user: str = config.get("User") or "0:0"
+        labels = config.get("Labels") or {}
         self.environment = unquote(labels.get("pydock.folder", ""))
         self.project: str = labels.get("com.docker.compose.project", "")
         self.folder, self.options, id_ = read_started(unquote(labels.get("pydock.start", "")))
@@ -3057,16 +3180,20 @@ def inspect_containers(engine: Engine, names: Sequence[str]) -> List[Dict[str, A
     return list(json.loads(engine.finish(engine.start(["container", "inspect", *names]))[0] or b"[]")) if names else []
 
 
-def inside_argv(warm: str, verb: str) -> List[str]:
-    return ["exec", "-w", "/", "-u", "0:0", warm, "sh", "-c", INSIDE_SH, "pydock-inside", verb, warm]
-
-
-def programs(engine: Engine, env: Env) -> List[str]:
-    """The command lines of what runs in the warm container. PydockError where that cannot be seen: nothing is ended unseen."""
-    out = engine.ask(*inside_argv(env.warm, "list"))
-    if out is None:
-        raise PydockError("cannot see what runs in the container %s" % env.warm, "--force ends it, whatever runs there")
-    return [line.partition(" ")[2].strip()[:60] for line in out.splitlines()]
+def programs(engine: Engine, container: str) -> List[str]:
+    """The command lines of the programs in a warm container: what `exec` started, and what such a program left behind. PydockError
+    where that cannot be seen: nothing is ended unseen. (What a compose file's own command starts is none.)"""
+    columns = ["pid", "ppid", "args"] if engine.podman else ["-eo", "pid,ppid,args"]
+    rows = [line.split(None, 2) for line in (engine.ask("top", container, *columns) or "").splitlines()[1:] if line.strip()]
+    found = {pid: (parent, " ".join(words).strip()) for pid, parent, *words in rows}
+    first = next((data["State"]["Pid"] for data in inspect_containers(engine, [container])), 0)
+    first = "1" if engine.podman else str(first)
+    if first not in found:
+        raise PydockError("cannot see what runs in the container %s" % container, "--force ends it, whatever runs there")
+    waits = [pid for pid, (parent, words) in found.items() if first in (pid, parent) and words == " ".join(WAIT)]
+    outside = [pid for pid, (parent, words) in found.items() if parent not in found and pid != first and " pydock-signal " not in words]
+    orphans = [pid for pid, (parent, _) in found.items() if parent == first and pid not in waits and waits]
+    return [found[pid][1][:60] for pid in outside + orphans]
 
 
 def remove_warm(engine: Engine, env: Env, services: str = "stop") -> None:
@@ -3074,7 +3201,7 @@ def remove_warm(engine: Engine, env: Env, services: str = "stop") -> None:
     what they hold; `services` is `rm` where they go too."""
     warm = find_warm(engine, env)
     if warm and warm.running:
-        engine.drop(*inside_argv(env.warm, "END"))
+        engine.drop("exec", "-w", "/", "-u", warm.user, env.warm, "/bin/sh", "-c", SIGNAL_SH, "pydock-signal", "END", env.warm)
     if warm and not engine.drop("rm", "-f", env.warm) and find_warm(engine, env):
         raise PydockError("%s cannot remove the container %s" % (engine.program[-1], env.warm))
     if has_compose(env) or warm and warm.project or services == "rm":
@@ -3135,7 +3262,7 @@ def mend(session: Session, env: Env, config: Dict[str, Any]) -> bool:
     if not warm:
         return False
     kept, same = is_kept(env), warm.image == config["Id"].split(":")[-1] and not warm.moved and bool(warm.project) == has_compose(env)
-    busy = programs(session.engine, env) if warm.running and (has_compose(env) or not same) else []
+    busy = programs(session.engine, env.warm) if warm.running and (has_compose(env) or not same) else []
     if has_compose(env) and warm.project:  # replaces what is different, and only that
         compose_up(session, env, config, warm.folder, start_label(warm.folder, warm.options), *["--no-recreate"] * bool(busy))
         write_programs(session, env, config)
@@ -3178,7 +3305,7 @@ def warm_folder(session: Session, env: Env, config: Dict[str, Any], user: str, c
     if not warm or talk.dry_run and not warm.running:
         return None
     inside = warm.inside(current, config.get("WorkingDir") or "/")
-    joined = {str(group) for group in further_groups("" if user == "0:0" else user)} - set(warm.groups)
+    joined = {str(group) for group in further_groups(user)} - set(warm.groups)
     if joined and "keep-groups" not in warm.groups:  # since it was started
         return None
     if inside is None or warm.current(config):
@@ -3202,6 +3329,12 @@ def start_again(session: Session, env: Env, config: Dict[str, Any]) -> Warm:
 def data_folder() -> str:
     base = os.environ.get("XDG_DATA_HOME", "")
     return os.path.join(base if os.path.isabs(base) else os.path.join(home_folder(), ".local", "share"), "pydock")
+
+
+def downloads_folder() -> str:
+    """The downloads of builds by podman, which are mounted from here; docker's are BuildKit's own."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return os.path.join(base if os.path.isabs(base) else os.path.join(home_folder(), ".cache"), "pydock", "downloads")
 
 
 def programs_folder(env: Env) -> str:
@@ -3317,7 +3450,7 @@ def enter_sh(session: Session, env: Env, config: Dict[str, Any], warm: Optional[
     known = {"name": env.name, "bin": os.path.join(programs_folder(env), "bin"), "container": env.warm, "engine": shell_join(program),
              "user": caller(session.engine, env, config) or config.get("User") or "0:0", "keys": " ".join(DETACH_KEYS),
              "python": sys.executable, "itself": os.path.realpath(sys.argv[0]),
-             "plain": "\t\n", "note": MARK_SH, "look": INSIDE_SH}
+             "plain": "\t\n", "note": MARK_SH, "signal": SIGNAL_SH}
     assigned = "".join("%s=%s\n" % (key, shlex.quote(value)) for key, value in known.items())
     return "# Read by the programs of %s; made by pydock, and made anew.\n%s%s%salive() { %s; }\n%s%s%s" % (
         quote(env.folder), assigned, pydock_sh(session, env), place_sh(mounts), alive, FOREGROUND_SH, ENTER_SH, PARENT_SH)
@@ -3330,7 +3463,8 @@ def program_sh(env: Env, program: str) -> str:
 
 
 def write_programs(session: Session, env: Env, config: Dict[str, Any]) -> None:
-    """The programs of an environment that is, or was, activated or linked: those of its packages, as they are now."""
+    """The programs of an environment that is, or was, activated or linked: those of its packages, as they are now. It says so where
+    it leaves out one of HOST_PROGRAMS."""
     folder = programs_folder(env)
     if talk.dry_run or not os.path.isdir(os.path.join(folder, "bin")):
         return
@@ -3342,9 +3476,13 @@ def write_programs(session: Session, env: Env, config: Dict[str, Any]) -> None:
     write_file(os.path.join(folder, "leave"), known + LEAVE_SH, 0o644)
     if not warm or not warm.running:
         return
-    where = ["exec", env.warm] if warm.current(config) else ["run", "--rm", "--pull", "never", "--network", "none", env.latest]
-    out = session.engine.query(*where, "sh", "-c", 'cd /opt/venv/bin && for f in *; do if [ -f "$f" ] && [ -x "$f" ]; then echo "$f"; fi; done')
-    wanted = {name for name in out.splitlines() if re.fullmatch(r"[A-Za-z0-9_.+-]+", name)}
+    where = ["exec", "-u", warm.user, env.warm] if warm.current(config) else look_argv(env.latest)
+    out = session.engine.query(*where, "/bin/sh", "-c", 'cd /opt/venv/bin && for f in *; do if [ -f "$f" ] && [ -x "$f" ]; then echo "$f"; fi; done')
+    found = {name for name in out.splitlines() if re.fullmatch(r"[A-Za-z0-9_.+-]+", name)}
+    wanted = {name for name in found if name.lower() not in HOST_PROGRAMS and not name.lower().startswith(HOST_HELPERS)}
+    if wanted != found:
+        names = sorted(found - wanted)
+        talk.warn("%s brings %s, which is not put before this host's" % (env.name, ", ".join(names)), "pydock link %s %s" % (env.title, names[0]))
     bin_folder = os.path.join(folder, "bin")
     for name in wanted:
         write_file(os.path.join(bin_folder, name), program_sh(env, name), 0o755)
@@ -3589,8 +3727,8 @@ def undo_create(engine: Engine, env: Env, made: Sequence[str], no_build: bool) -
     if not no_build:
         remove_temporary(engine, env, env.id)
     if renamed and not no_build:
-        engine.drop("rmi", env.latest)
-        engine.drop("rmi", env.repo + ":1")
+        for tag in ("latest", "1"):
+            remove_tag(engine, env, tag)
 
 
 def build_new(session: Session, env: Env, change: Optional[Change], command: Sequence[str]) -> None:
@@ -3809,7 +3947,7 @@ def in_use(engine: Engine, env: Env, force: bool) -> List[str]:
         if running and not force:
             words = [data["Path"], *data["Args"]]
             words = words[len(INIT):] if words[:len(INIT)] == INIT else words
-            busy = programs(engine, env) if name == env.warm else ["%s (container %s)" % (" ".join(words)[:60], name)]
+            busy = programs(engine, name) if name == env.warm else ["%s (container %s)" % (" ".join(words)[:60], name)]
         if busy:
             raise PydockError("a program is running in %s: %s" % (env.name, ", ".join(busy)), "end it, or: pydock delete --force %s" % env.title)
         found.append(name)
@@ -3922,17 +4060,17 @@ def set_setting(session: Session, key: str, value: str) -> None:
 def cmd_run(session: Session, args: argparse.Namespace) -> int:
     """A program in the warm container, if there is one that has the current folder, else in a fresh one."""
     env = session.env(args.name)
-    fresh = args.fresh or bool(args.publish or args.volume or args.gpus or args.network or args.platform or args.option)
-    fresh = fresh or not is_started(env) or args.root and keep_id(session.engine, "")  # whose mapping is fixed
+    fresh = args.fresh or args.root or bool(args.publish or args.volume or args.gpus or args.network or args.platform or args.option)
+    fresh = fresh or not is_started(env)
     if not fresh:
         session.engine.ahead(*inspect_warm(env))
-    options = run_options(session.engine, args)
+    options = [*["--security-opt", "no-new-privileges=false"] * args.root, *run_options(session.engine, args)]
     folder, current = run_folder(session, env)
     config = ready_image(session, env)
     user = "0:0" if args.root else caller(session.engine, env, config)
     command = args.command or SHELL
     if any(not is_utf8(word) for word in command):
-        command = ["python3", "-Ic", BYTES_PY, *map(quote, command)]
+        command = [*PYTHON, BYTES_PY, *map(quote, command)]
     stdin = not os.isatty(0) or foreground()  # the client would be stopped for reading the terminal behind a job's back
     tty = os.isatty(0) and os.isatty(1) and stdin
     if command is SHELL and tty or command[:2] == ["pip", "install"]:
@@ -3940,13 +4078,14 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     inside = None if fresh else warm_folder(session, env, config, user, current)
     if inside is not None:
         user = user or config["User"] or "0:0"
-        session.engine.become(exec_argv(env.warm, user, inside, env.id, options, command, stdin, tty), env.warm, env.id, tty)
+        session.engine.become(exec_argv(env.warm, user, inside, env.id, options, command, stdin, tty), env.warm, env.id, user, tty)
     container = "%s--run-%s" % (env.repo, env.id)
-    if has_compose(env):
+    if has_compose(env) and not args.root:  # in a service's container, programs are started by `exec`: not as root
         try:
             compose_fresh(session, env, container, config, user, folder, current, options)
             inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")[1]
-            session.engine.become(exec_argv(container, user or config["User"] or "0:0", inside, env.id, [], command, stdin, tty), container, env.id, tty, remove=True)
+            user = user or config["User"] or "0:0"
+            session.engine.become(exec_argv(container, user, inside, env.id, [], command, stdin, tty), container, env.id, user, tty, remove=True)
         except BaseException:
             if not talk.dry_run:
                 session.engine.drop("rm", "-f", container)
@@ -4000,7 +4139,7 @@ def cmd_stop(session: Session, args: argparse.Namespace) -> int:
 
 
 def check_idle(engine: Engine, env: Env, warm: Warm, force: bool, command: str) -> None:
-    busy = programs(engine, env) if warm.running and not force else []
+    busy = programs(engine, env.warm) if warm.running and not force else []
     if busy:
         raise PydockError("in %s runs: %s" % (env.name, ", ".join(busy)), "end it, or: pydock %s --force %s" % (command, env.title))
 
@@ -4149,7 +4288,7 @@ def check_programs(engine: Engine, env: Env, words: Sequence[str]) -> None:
     code = 'for word do found=$(command -v -- "$word"); case $found in /*) [ -f "$found" ] && [ -x "$found" ] ;; *) false ;; esac && echo yes || echo no; done'
     if any(not is_utf8(word) or word.startswith("-") or word.endswith("/") for word in words):
         raise PydockError("%r is not the name of a program" % words[0])
-    answers = engine.query("run", "--rm", "--pull", "never", "--network", "none", env.latest, "sh", "-c", code, "sh", *words).split()
+    answers = engine.query(*look_argv(env.latest), "/bin/sh", "-c", code, "sh", *words).split()
     for word, answer in zip(words, answers):
         if answer != "yes":
             raise PydockError("%s has no program %s" % (env.name, word), "pydock install %s PKG" % env.title)
@@ -4523,7 +4662,7 @@ def cmd_verify(session: Session, args: argparse.Namespace) -> int:
     with Lock(env.folder, env.name):
         expected = tree_of(session.engine, env, image) if image else None
         try:
-            run_build(session, env, env.temporary_tag, {}, False, False, again=True)
+            run_build(session, env, env.temporary_tag, {"pydock.folder": quote(env.folder)}, False, False, again=True)
             tree = tree_of(session.engine, env, env.temporary_tag)
         finally:
             session.engine.drop("rmi", env.temporary_tag)
@@ -4672,7 +4811,7 @@ def remove_gone(engine: Engine, tag: str, image: Image) -> None:
     repo = tag.rpartition(":")[0]
     rows = engine.query("ps", "-a", "--format", "{{.Names}} {{.State}}", "--filter", "label=pydock.folder=" + image.labels["pydock.folder"]).splitlines()
     for name, _, state in (row.partition(" ") for row in rows):
-        idle = state.split()[0].lower() in ("created", "exited") or name == repo + "--warm" and engine.ask(*inside_argv(name, "list")) == ""
+        idle = state.split()[0].lower() in ("created", "exited") or name == repo + "--warm" and not programs(engine, name)
         if name.startswith(repo + "--") and idle:
             engine.drop("rm", "-f", name)
     engine.drop("rmi", tag)
