@@ -135,7 +135,7 @@ class WhatDockerGets(unittest.TestCase):
 
     def test_run(self) -> None:
         self.assertEqual(self.run_argv(), ["run", "--rm", "-i", "--init", "--name", "c", "--pull", "never", "--hostname", "ds", "-u", "7:8",
-                                           "--mount", "type=bind,source=/h/p,target=/home/u/p", "-w", "/home/u/p", "img", "ls", "-l"])
+                                           "--security-opt", "no-new-privileges", "--mount", "type=bind,source=/h/p,target=/home/u/p", "-w", "/home/u/p", "img", "ls", "-l"])
 
     def test_run_at_a_terminal_has_one(self) -> None:
         self.assertIn("-t", self.run_argv(tty=True))
@@ -144,7 +144,7 @@ class WhatDockerGets(unittest.TestCase):
     def test_without_an_init_of_the_engine_pydock_brings_one(self) -> None:
         got = self.run_argv(init=False)
         self.assertNotIn("--init", got)
-        self.assertEqual(got[got.index("img") + 1:], ["python3", "-ISc", pydock.INIT_PY, "ls", "-l"])
+        self.assertEqual(got[got.index("img") + 1:], ["/bin/sh", "-c", pydock.PYTHON_SH, pydock.INIT_PY, "ls", "-l"])
 
     def test_where_the_dockerfile_says_who_the_user_is_nobody_else_does(self) -> None:
         self.assertNotIn("-u", self.run_argv(user=""))
@@ -154,12 +154,12 @@ class WhatDockerGets(unittest.TestCase):
         self.assertEqual(pydock.who_argv("7:8", [9], True), ["--userns", "keep-id", "--group-add", "keep-groups", "-u", "7:8"])
 
     def test_start(self) -> None:
-        self.assertEqual(pydock.start_argv("img", ["--name", "c"], {"a": "b"}, True), ["run", "-d", "--init", "--label", "a=b", "--name", "c", "img", "sleep", "infinity"])
-        self.assertEqual(pydock.start_argv("img", [], {}, False), ["run", "-d", "img", "python3", "-ISc", pydock.INIT_PY, "sleep", "infinity"])
+        self.assertEqual(pydock.start_argv("img", ["--name", "c"], {"a": "b"}, True), ["run", "-d", "--init", "--label", "a=b", "--name", "c", "img", "/bin/sleep", "infinity"])
+        self.assertEqual(pydock.start_argv("img", [], {}, False), ["run", "-d", "img", "/bin/sh", "-c", pydock.PYTHON_SH, pydock.INIT_PY, "/bin/sleep", "infinity"])
 
     def test_exec(self) -> None:
         self.assertEqual(pydock.exec_argv("c", "7:8", "/w", "m", ["-e", "A=1"], ["ls", ""], True, False),
-                         ["exec", "-i", "-u", "7:8", "-w", "/w", "-e", "A=1", "c", "sh", "-c", pydock.MARK_SH, "c.m", "ls", ""])
+                         ["exec", "-i", "-u", "7:8", "-w", "/w", "-e", "A=1", "c", "/bin/sh", "-c", pydock.MARK_SH, "c.m", "ls", ""])
         self.assertEqual(pydock.exec_argv("c", "7:8", "/w", "m", [], ["ls"], False, True)[:4], ["exec", "-t", *pydock.DETACH_KEYS])
 
     def test_the_users_own_options_come_last_and_so_win(self) -> None:
@@ -232,12 +232,12 @@ class TheDockerfile(Folder):
 
     def test_what_environments_have_in_common_comes_first(self) -> None:
         words = [line.split()[0] for line in self.render().splitlines() if re.match(r"[A-Z]+ ", line)]
-        self.assertEqual(words, "ARG FROM LABEL USER ARG ARG ARG RUN ENV RUN ARG COPY RUN COPY USER WORKDIR ENTRYPOINT CMD".split())
+        self.assertEqual(words, "ARG FROM USER FROM ARG RUN FROM LABEL ARG ARG ARG RUN ENV RUN COPY RUN COPY USER WORKDIR ENTRYPOINT CMD".split())
 
     def test_the_repository_stands_before_a_base_image_without_a_registry(self) -> None:
         for image, line in {"python:{version}-slim": "${REPOSITORY}python:3.12-slim", "library/python:{version}": "${REPOSITORY}library/python:3.12",
                             "example.org/python:{version}": "example.org/python:3.12", "localhost:5000/x": "localhost:5000/x", "localhost/x": "localhost/x"}.items():
-            self.assertIn("\nFROM %s\n" % line, self.render(image))
+            self.assertIn("\nFROM %s AS base\n" % line, self.render(image))
 
     def test_system_packages_are_one_line_and_a_comment_where_none_are_wanted(self) -> None:
         self.assertRegex(self.render(apt=["git", "libgomp1"]), r"(?m)^RUN apt-get update && apt-get install -y --no-install-recommends git libgomp1 && ")
@@ -267,6 +267,7 @@ class TheDockerfile(Folder):
         self.assertEqual(pydock.base_of("# FROM x\nfrom --platform=linux/arm64 python:3.11.4\n"), ("python:3.11.4", "3.11.4"))
         self.assertEqual(pydock.base_of("FROM debian:12\n"), ("debian:12", ""))
         self.assertEqual(pydock.base_of(""), ("", ""))
+        self.assertEqual(pydock.base_of("FROM node:20 AS web\nFROM python:3.11 AS base\nFROM Base AS more\nFROM more\nCOPY --from=web /a /a\n"), ("python:3.11", "3.11"))
 
 
 class WhatALockIsMadeOf(unittest.TestCase):
@@ -274,11 +275,11 @@ class WhatALockIsMadeOf(unittest.TestCase):
 
     DIGEST = "sha256:" + "ab" * 32
 
-    def test_the_first_base_image_is_named_by_its_digest_and_nothing_else_changes(self) -> None:
+    def test_the_base_image_is_named_by_its_digest_and_nothing_else_changes(self) -> None:
         for line, image in {"FROM python:3.12-slim": "python:3.12-slim", "FROM ${REPOSITORY}python:3.12-slim": "${REPOSITORY}python:3.12-slim",
                             "from --platform=linux/arm64 localhost:5000/x": "localhost:5000/x", "FROM  python:3.12  AS base": "python:3.12"}.items():
             with self.subTest(line=line):
-                text = "# FROM nowhere\nARG REPOSITORY=\n%s\nRUN echo FROM x\nFROM other AS last\nCOPY --from=base /a /a\n"
+                text = "# FROM nowhere\nARG REPOSITORY=\nFROM other AS first\n%s\nRUN echo FROM x\nCOPY --from=first /a /a\n"
                 self.assertEqual(pydock.pinned(text % line, self.DIGEST), text % line.replace(image, image + "@" + self.DIGEST))
 
     def test_a_digest_that_stands_there_is_replaced(self) -> None:
@@ -288,7 +289,7 @@ class WhatALockIsMadeOf(unittest.TestCase):
     def test_the_template_is_pinned_in_one_line(self) -> None:
         text = pydock.render_dockerfile("python:{version}-slim", "3.12", [], "")
         pinned = pydock.pinned(text, self.DIGEST)
-        self.assertEqual([line for line in pinned.splitlines() if line not in text.splitlines()], ["FROM ${REPOSITORY}python:3.12-slim@" + self.DIGEST])
+        self.assertEqual([line for line in pinned.splitlines() if line not in text.splitlines()], ["FROM ${REPOSITORY}python:3.12-slim@%s AS base" % self.DIGEST])
         self.assertEqual(pydock.base_of(pinned), ("${REPOSITORY}python:3.12-slim@" + self.DIGEST, "3.12"))
 
     def test_lines_that_ask_for_a_package(self) -> None:
@@ -948,8 +949,8 @@ class FreezeCase(Folder):
         file.write_text(text, encoding="utf-8")
         given = {"folder": str(folder), "gone": [], "asked": [], "options": [], "write": True, "lock": False, **job}
         start = ("import sys\nfrom importlib import metadata\nreal = metadata.distributions\n"
-                 "metadata.distributions = lambda: real(path=[%r])\nsys.version_info = %r\n" % (str(folder / "site"), python))
-        done = subprocess.run([sys.executable, "-IBc", start + pydock.FREEZE_PY, json.dumps(given), uv], cwd=str(folder),
+                 "metadata.distributions = lambda path: real(path=[%r])\nsys.version_info = %r\n" % (str(folder / "site"), python))
+        done = subprocess.run([sys.executable, "-IBc", start + pydock.FREEZE_PY.replace('"/opt/venv/bin/python3", "-m", "pip"', '"pip"'), json.dumps(given), uv], cwd=str(folder),
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.said = done.stderr.decode()
         self.assertEqual(done.returncode, status, self.said)
