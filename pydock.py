@@ -54,12 +54,13 @@ CACHE = "pydock-cache"  # the volume of downloads, one for all: packages are ins
 
 UV = "0.13.9"  # the installer
 
-# One line of shell for each thing that an installer must be told, shared by the dockerfile and `install`. It gets the PATH with packages'
-# programs first, since builds may want them; what pydock itself runs there, as root, is the base system's.
+BASE_PATH_SH = "PATH=${PATH#/opt/venv/bin:}"  # what runs as root, or is pydock's own, finds the base system's programs and no package's
+
+# One line of shell for each thing that an installer must be told, shared by the dockerfile and `install`.
 FETCH_SH = r"""export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PIP_ROOT_USER_ACTION=ignore; \
     export UV_INDEX_STRATEGY=${UV_INDEX_STRATEGY:-unsafe-best-match} PIP_DISABLE_PIP_VERSION_CHECK=1; \
     ca=/etc/ssl/certs/ca-certificates.crt; if [ -f $ca ]; then export SSL_CERT_FILE=${SSL_CERT_FILE:-$ca}; fi; \
-    venv=$PATH; PATH=${PATH#/opt/venv/bin:}; pip="/opt/venv/bin/python3 -m pip"; if /uv/bin/uv --version >/dev/null 2>&1; then pip="/uv/bin/uv pip"; fi; \
+    pip="/opt/venv/bin/python3 -m pip"; if /uv/bin/uv --version >/dev/null 2>&1; then pip="/uv/bin/uv pip"; fi; \
 """
 FINISH_SH = r"""if [ ! -L /opt/venv/bin/python3 ]; then ln -sf "$(command -v python3)" /opt/venv/bin/python3; fi; \
     python3 -ISm compileall -q -j0 -x '/tests?/' /opt/venv >/dev/null || true; \
@@ -107,9 +108,9 @@ RUN python3 -m venv /opt/venv && chown -R $USER_UID:$USER_GID /opt/venv && \
 # come as a secret; byte code is compiled once, here.
 COPY requirements.txt wheels* /opt/pydock/
 RUN @MOUNTS@\
-    set -e; cd /opt/pydock; if ! grep -q '^ *[^ #]' requirements.txt; then exit 0; fi; \
+    set -e; @PATH@; cd /opt/pydock; if ! grep -q '^ *[^ #]' requirements.txt; then exit 0; fi; \
     if [ -f /run/secrets/pydock ]; then . /run/secrets/pydock; fi; \
-    @FETCH@    PATH=$venv $pip install -r requirements.txt; \
+    @FETCH@    $pip install -r requirements.txt; \
     @FINISH@
 COPY dockerfile /opt/pydock/
 USER $USER_UID:$USER_GID
@@ -139,7 +140,7 @@ python3 -m pip install -q --no-compile --only-binary :all: --target /tmp/uv uv==
 CHANGE_SH = r"""set -e; umask 022; cd /opt/pydock
 """ + FETCH_SH + r"""
 case $pip in /uv/*) uv=/uv/bin/uv ;; *) uv= ;; esac
-installer() { PATH=$venv "$@" </dev/null >&2; }
+installer() { "$@" </dev/null >&2; }
 verb=$1; again=; shift
 fits=yes; installer $pip check >/dev/null 2>&1 || fits=no
 case $verb in
@@ -171,7 +172,7 @@ done
 """ + FINISH_SH
 
 # Makes an image's user OLD another one, as the dockerfile does it.
-USER_SH = r"""set -e
+USER_SH = BASE_PATH_SH + r"""; set -e
 sed -i -e "1i $USERNAME:x:$USER_UID:$USER_GID::/home/$USERNAME:/bin/sh" -e "/^$USERNAME:/d" -e "/^$OLD:/d" /etc/passwd
 sed -i -e "1i $USERNAME:x:$USER_GID:" -e "/^$USERNAME:/d" -e "/^$OLD:/d" /etc/group
 grep -q ^root: /etc/passwd || echo root:x:0:0:root:/root:/bin/sh >>/etc/passwd
@@ -367,7 +368,7 @@ while True:
         sys.exit(status >> 8 or (128 + (status & 127) if status & 127 else 0))
 """
 # Runs the text $0 by the base system's Python: `python3` may be a package's.
-PYTHON_SH = """path=$PATH; PATH=${PATH#/opt/venv/bin:}; python=$(command -v python3); PATH=$path; exec "$python" -BISc "$0" "$@"
+PYTHON_SH = "path=$PATH; " + BASE_PATH_SH + """; python=$(command -v python3); PATH=$path; exec "$python" -BISc "$0" "$@"
 """
 PYTHON = ["/bin/sh", "-c", PYTHON_SH]
 INIT = [*PYTHON, INIT_PY]
@@ -624,7 +625,7 @@ end
 complete -c pydock -f -a '(_pydock)'
 """}
 SHELLS = ("bash", "zsh", "fish", "sh")
-SHELL = ["/bin/sh", "-c", "path=$PATH; PATH=${PATH#/opt/venv/bin:}; bash=$(command -v bash); PATH=$path; exec ${bash:-/bin/sh}"]
+SHELL = ["/bin/sh", "-c", "path=$PATH; " + BASE_PATH_SH + "; bash=$(command -v bash); PATH=$path; exec ${bash:-/bin/sh}"]
 # What people type secrets into, or steer this host with: of these, activation puts none on the PATH of its own accord.
 HOST_PROGRAMS = set("sudo su doas ssh scp gpg git docker podman pydock direnv sh bash zsh fish env login passwd".split())
 HOST_HELPERS = ("docker-credential-", "git-credential-", "git-remote-", "ssh-", "pinentry")  # that those start by name
@@ -1577,7 +1578,7 @@ def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -
     host = image.split("/")[0] if "/" in image else ""
     text = DOCKERFILE.replace("@FROM@", image if re.search(r"[.:]|^localhost$", host) else "${REPOSITORY}" + image)
     text = text.replace("@APT@", "" if apt else "# ").replace("@PACKAGES@", " ".join(apt) or "git gcc")
-    text = text.replace("@MOUNTS@", CACHE_MOUNTS + SECRET_MOUNT).replace("@FETCH@", FETCH_SH).replace("@FINISH@", FINISH_SH).replace("@UV@", UV)
+    text = text.replace("@MOUNTS@", CACHE_MOUNTS + SECRET_MOUNT).replace("@FETCH@", FETCH_SH).replace("@FINISH@", FINISH_SH).replace("@UV@", UV).replace("@PATH@", BASE_PATH_SH)
     uid, _, name = user.rpartition(":")
     for key, value in (("USERNAME", name), ("USER_UID", uid), ("USER_GID", uid)):
         if value:
@@ -1659,6 +1660,22 @@ def base_of(dockerfile: str) -> Tuple[str, str]:
     image = found.group(2) if found else ""
     version = re.search(r"python:(\d+\.\d+(?:\.\d+)?)", image)
     return image, version.group(1) if version else ""
+
+
+def is_plain(dockerfile: str, image_pattern: str) -> bool:
+    """Whether podman can build a dockerfile of others without giving it this host: each image that it starts from fits the pattern (others
+    may have ONBUILD), and no RUN has a flag but the template's. Escape character and comments as whoever reads it may take them."""
+    lines = [line for line in dockerfile.replace(CACHE_MOUNTS, "").replace(SECRET_MOUNT, "").split("\n") if not re.match(r"\s*(#|$)", line)]
+    text = "\n".join(lines)
+    for read in (text, re.sub(r"\\[ \t\r]*\n", "", text), re.sub(r"`[ \t\r]*\n", "", text)):
+        stages: List[str] = []
+        if re.search(r"(?mi)^\s*(ONBUILD\s|RUN\s+--)", read):
+            return False
+        for words in (found.group(1).split() for found in re.finditer(r"(?mi)^\s*FROM\s+(.*)$", read)):
+            if not words or words[0].lower() not in stages and not re.fullmatch(image_pattern, words[0]):
+                return False
+            stages += [words[2].lower()] if len(words) == 3 and words[1].lower() == "as" else []
+    return True
 
 
 def pinned(dockerfile: str, digest: str) -> str:
@@ -2289,7 +2306,7 @@ def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_c
     if "INSTALLER" in args and not requirement_lines(env.read("requirements.txt")):
         args["INSTALLER"] = "pip"  # nothing to install
     proxies = [name for name in PROXIES if os.environ.get(name)]
-    environ = ["DOCKER_BUILDKIT=1"] if not engine.podman else []
+    environ = ["DOCKER_BUILDKIT=1", "BUILDX_GIT_INFO=false"] if not engine.podman else []  # no git of the host in a folder of others
     text, volumes = None, []
     if again:
         text = re.sub(r"(?m)^(FROM\s(?!.* AS installer$).*)$", r"\1\nARG PYDOCK_AGAIN=%s" % env.id, dockerfile)
@@ -2322,7 +2339,7 @@ def uv_folder(session: Session, env: Env) -> str:
     write into it: it is mounted read-only. What fetches it is a base image of the user's own settings, never one that a project or an
     image chose."""
     engine = session.engine
-    folder = os.path.join(data_folder(), "uv", "%s-%s" % (UV, os.uname().machine))
+    folder = os.path.join(uv_folders(), "%s-%s" % (UV, os.uname().machine))
     if session.settings["installer"] != "uv" or engine.elsewhere():
         return ""
     if os.path.exists(os.path.join(folder, "bin", "uv")):
@@ -2342,10 +2359,15 @@ def uv_folder(session: Session, env: Env) -> str:
     return folder
 
 
+def own_images(repository: str, own: Settings) -> str:
+    """The pattern of the base images that the user's own settings name, for any version."""
+    return re.escape(repository + own["image"]).replace(re.escape("{version}"), VERSION)
+
+
 def fetcher_image(session: Session, env: Env) -> str:
     """A base image of the user's own settings that is here, or can be pulled: best the environment's own base image."""
     own = Settings(global_place())
-    pattern = re.escape(own["repository"] + own["image"]).replace(re.escape("{version}"), VERSION)
+    pattern = own_images(own["repository"], own)
     base = base_reference(env.read("dockerfile"), own)
     if re.fullmatch(pattern, base) and session.engine.ask("image", "inspect", base):
         return base
@@ -2744,7 +2766,7 @@ def hand_over(session: Session, env: Env, image: Image) -> Dict[str, Any]:
     if uid != (config.get("User") or "").partition(":")[0]:
         talk.say("the packages belong to another user (uid %s); handing them over to you copies them" % (config.get("User") or "0").partition(":")[0])
     script = "OLD=%s USERNAME=%s USER_UID=%s USER_GID=%s\n%s" % (*(shell_join([word]) for word in (os.path.basename(home), name, uid, gid)), USER_SH)
-    engine.change(*work_argv(env.temporary, image.id, config, client_proxies(), [], ["sh", "-s"]), data=script, capture="ignored")
+    engine.change(*work_argv(env.temporary, image.id, config, client_proxies(), [], ["/bin/sh", "-s"]), data=script, capture="ignored")
     return {**config, "User": uid + ":" + gid, "WorkingDir": "/home/" + name}
 
 
@@ -2812,7 +2834,7 @@ class Change:
         known = "USER_UID=%s USER_GID=%s\n" % (uid, gid or uid)
         freeze = 'python3 -BISc %s %s "$uv"\n' % (shlex.quote(FREEZE_PY), shlex.quote(json.dumps(job)))
         files = ["mkdir -p %s\n%s\n" % (shell_join([os.path.dirname(path)]), heredoc(["cat"], text, path)) for path, text in self.files.items()]
-        return ("" if talk.dry_run else settings_sh()) + known + "".join(files) + CHANGE_SH + freeze
+        return BASE_PATH_SH + "\n" + ("" if talk.dry_run else settings_sh()) + known + "".join(files) + CHANGE_SH + freeze
 
 
 def commit_change(session: Session, env: Env, change: Change, command: Sequence[str], base: str) -> Optional[Image]:
@@ -2825,7 +2847,7 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
     try:
         uv = uv_folder(session, env)
         mounts = [*change.mounts, *[(uv, "/uv")] * bool(uv)]
-        found = engine.change(*work_argv(env.temporary, base, config, client_proxies(), install_options(CACHE, mounts), ["sh", "-s", "--", change.verb, *change.words]),
+        found = engine.change(*work_argv(env.temporary, base, config, client_proxies(), install_options(CACHE, mounts), ["/bin/sh", "-s", "--", change.verb, *change.words]),
                               data=script, capture="found", show=True)
     except EngineError as error:
         error.show()
@@ -3329,6 +3351,10 @@ def start_again(session: Session, env: Env, config: Dict[str, Any]) -> Warm:
 def data_folder() -> str:
     base = os.environ.get("XDG_DATA_HOME", "")
     return os.path.join(base if os.path.isabs(base) else os.path.join(home_folder(), ".local", "share"), "pydock")
+
+
+def uv_folders() -> str:
+    return os.path.join(data_folder(), "uv")
 
 
 def downloads_folder() -> str:
@@ -4761,9 +4787,11 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     envs = [(its, Env(its.place, name, its.settings["prefix"])) for its in sessions for name in its.place.names()]
     old = {"%s:%d" % (env.repo, number): "an old state" for its, env in envs for number in old_states(
         {tag.rpartition(":")[2]: image for tag, image in images.items() if tag.startswith(env.repo + ":") and image.of(env)}, its.settings)}
-    why = {**gone, **old, **({CACHE: "downloads"} if args.cache and engine.ask("volume", "inspect", CACHE) else {})}
+    caches = {CACHE: "downloads"} if args.cache and engine.ask("volume", "inspect", CACHE) else {}
+    folders = {path: what for path, what in ((downloads_folder(), "downloads"), (uv_folders(), "the installer")) if args.cache and os.path.isdir(path)}
+    why = {**gone, **old, **caches, **folders}
     staying, own = [image for tag, image in images.items() if tag not in why], {}
-    for tag in sorted(set(why) - {CACHE}, key=lambda tag: images[tag].size):
+    for tag in sorted(set(gone) | set(old), key=lambda tag: images[tag].size):
         own[tag] = own_size(images[tag], staying)
         staying.append(images[tag])
     show: Callable[[str], None] = talk.say if talk.dry_run else print
@@ -4790,10 +4818,12 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
         talk.warn("some are still in use: %s" % ", ".join(left))
     if own and not talk.dry_run:
         talk.say("removed %d, about %s" % (len(own) - len(left), human_size(sum(size for tag, size in own.items() if tag not in left))))
-    if CACHE in why:
-        engine.change("volume", "rm", CACHE)
-        if not talk.dry_run:
-            talk.say("removed %s" % CACHE)
+    for name in caches:
+        engine.change("volume", "rm", name)
+    for path in folders:
+        remove_folder(path)
+    if (caches or folders) and not talk.dry_run:
+        talk.say("removed %s" % ", ".join([*caches, *folders]))
     return 0
 
 

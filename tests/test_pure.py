@@ -270,6 +270,37 @@ class TheDockerfile(Folder):
         self.assertEqual(pydock.base_of("FROM node:20 AS web\nFROM python:3.11 AS base\nFROM Base AS more\nFROM more\nCOPY --from=web /a /a\n"), ("python:3.11", "3.11"))
 
 
+class WhatPodmanMayBuild(unittest.TestCase):
+    """A dockerfile of others, before the user has allowed it: podman gives this host's files to who asks for a mount."""
+
+    EVIL = "--mount=type=cache,id=../../../home/x,target=/x"
+    IMAGES = r"\$\{REPOSITORY\}python:[\d.]+-slim"
+
+    def plain(self, text: str) -> bool:
+        return pydock.is_plain(text, self.IMAGES)
+
+    def test_the_template_and_what_people_put_into_it(self) -> None:
+        text = pydock.render_dockerfile("python:{version}-slim", "3.11", ["git"], "")
+        self.assertTrue(self.plain(text))
+        self.assertTrue(self.plain(text.replace("# The virtual", "ENV A=1\nRUN echo --mount=x && \\\n    true\nCOPY --chown=1 x /x\n# The virtual")))
+
+    def test_no_run_has_a_flag_of_its_own_however_it_is_written(self) -> None:
+        head = "FROM ${REPOSITORY}python:3.11-slim AS base\nFROM base\n"
+        for line in ("RUN %s true", "run\t%s true", "  RUN  %s true", "RUN \\\n %s true", "RU\\\nN %s true", "RUN \\\n# a comment\n\n%s true", "RUN \r%s true",
+                     "ONBUILD RUN %s true", "RUN " + pydock.SECRET_MOUNT + "%s true", "RUN " + pydock.CACHE_MOUNTS + "%s true", "RUN \xa0%s true",
+                     "RUN --mo" + pydock.CACHE_MOUNTS + "unt=type=cache,id=../x true#%s", "LABEL a=`\nRUN %s true", "ONBUILD \\\nRUN %s true"):
+            with self.subTest(line=line):
+                self.assertFalse(self.plain(head + line % self.EVIL))
+        self.assertFalse(self.plain("# escape=`\n" + head + "RUN `\n%s true" % self.EVIL))
+        self.assertFalse(self.plain(head + "RUN --security=insecure true"))
+
+    def test_it_starts_from_the_users_own_images(self) -> None:
+        for line in ("FROM evil/python:3.11-slim", "FROM ${REPOSITORY}python:3.11-slim-evil", "FROM $X", "FROM --platform=x ${REPOSITORY}python:3.11-slim",
+                     "FROM \\\n evil", "FROM ${REPOSITORY}python:3.11-slim AS evil\nFROM evil2", "FROM"):
+            with self.subTest(line=line):
+                self.assertFalse(self.plain(line + "\nRUN true\n"))
+
+
 class WhatALockIsMadeOf(unittest.TestCase):
     """The base image's digest in the dockerfile; lines and first line of requirements.txt."""
 
