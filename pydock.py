@@ -83,7 +83,7 @@ FROM base AS installer
 ARG INSTALLER=uv
 RUN --mount=type=secret,id=pydock \
     if [ -f /run/secrets/pydock ]; then . /run/secrets/pydock; fi; mkdir -p /uv; \
-    if [ $INSTALLER = uv ]; then python3 -m pip install -q --no-compile --only-binary :all: --target /uv uv==@UV@; fi
+    if [ $INSTALLER = uv ]; then python3 -m pip install -q --no-compile --only-binary :all: --target /uv uv==@UV@ || rm -rf /uv/*; fi
 
 FROM base
 LABEL pydock=1
@@ -132,7 +132,7 @@ TEMPLATE_ARGS = {"REPOSITORY": "", "USERNAME": "user", "USER_UID": "1000", "USER
 
 # Prints uv, the program. Runs in a container of a base image of the user's own, which is there for that only.
 FETCH_UV_SH = r"""umask 022; export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-python3 -m pip install -q --no-compile --only-binary :all: --target /tmp/uv uv==%s </dev/null >&2 && cat /tmp/uv/bin/uv
+python3 -m pip install -q --retries 1 --no-compile --only-binary :all: --target /tmp/uv uv==%s </dev/null >&2 && cat /tmp/uv/bin/uv
 """ % UV
 
 # What runs in the container of install, uninstall and update; the arguments come as "$@", the settings before it.
@@ -926,7 +926,7 @@ class Engine:
                 _, err = self.finish(process, data=data.encode(errors="surrogateescape"))
             if process.returncode:
                 self.diagnose()
-                raise EngineError("%s run failed" % self.program[-1], code=process.returncode, output=err.decode(errors="replace"), unseen=True)
+                raise EngineError("%s run failed" % self.program[-1], code=process.returncode, output=err.decode(errors="replace"))
             os.chmod(new, 0o755)
             os.rename(new, path)
         finally:
@@ -2353,8 +2353,7 @@ def uv_folder(session: Session, env: Env) -> str:
     try:
         engine.fetch(argv, ("" if talk.dry_run else settings_sh()) + FETCH_UV_SH, os.path.join(folder, "bin", "uv"))
     except EngineError as error:
-        error.show()
-        talk.warn("uv cannot be fetched; pip installs, which takes longer", "pydock config --global installer pip")
+        talk.warn("uv %s cannot be fetched (%s); pip installs, which takes longer" % (UV, last_line(error.output.encode())), "to leave it at that: pydock config --global installer pip")
         return ""
     return folder
 
@@ -4787,9 +4786,8 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     envs = [(its, Env(its.place, name, its.settings["prefix"])) for its in sessions for name in its.place.names()]
     old = {"%s:%d" % (env.repo, number): "an old state" for its, env in envs for number in old_states(
         {tag.rpartition(":")[2]: image for tag, image in images.items() if tag.startswith(env.repo + ":") and image.of(env)}, its.settings)}
-    caches = {CACHE: "downloads"} if args.cache and engine.ask("volume", "inspect", CACHE) else {}
-    folders = {path: what for path, what in ((downloads_folder(), "downloads"), (uv_folders(), "the installer")) if args.cache and os.path.isdir(path)}
-    why = {**gone, **old, **caches, **folders}
+    caches = caches_of(engine) if args.cache else {}
+    why = {**gone, **old, **caches}
     staying, own = [image for tag, image in images.items() if tag not in why], {}
     for tag in sorted(set(gone) | set(old), key=lambda tag: images[tag].size):
         own[tag] = own_size(images[tag], staying)
@@ -4818,13 +4816,24 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
         talk.warn("some are still in use: %s" % ", ".join(left))
     if own and not talk.dry_run:
         talk.say("removed %d, about %s" % (len(own) - len(left), human_size(sum(size for tag, size in own.items() if tag not in left))))
-    for name in caches:
-        engine.change("volume", "rm", name)
-    for path in folders:
-        remove_folder(path)
-    if (caches or folders) and not talk.dry_run:
-        talk.say("removed %s" % ", ".join([*caches, *folders]))
+    remove_caches(engine, list(caches))
     return 0
+
+
+def caches_of(engine: Engine) -> Dict[str, str]:
+    """What is kept of downloads, a volume or a folder, and what it is."""
+    found = {CACHE: "downloads"} if engine.ask("volume", "inspect", CACHE) else {}
+    return {**found, **{path: what for path, what in ((downloads_folder(), "downloads"), (uv_folders(), "the installer")) if os.path.isdir(path)}}
+
+
+def remove_caches(engine: Engine, names: Sequence[str]) -> None:
+    for name in names:
+        if name == CACHE:
+            engine.change("volume", "rm", name)
+        else:
+            remove_folder(name)
+    if names and not talk.dry_run:
+        talk.say("removed %s" % ", ".join(names))
 
 
 def is_gone(prefix: str, tag: str, image: Image) -> bool:
