@@ -624,7 +624,7 @@ class EngineError(PydockError):
     def show(self) -> None:
         if self.unseen:
             lines = self.output.splitlines()[-30:]
-            sys.stderr.write("\n".join(line if len(line) < 200 else line[:199] + "…" for line in lines) + "\n")
+            talk.put("\n".join(line if len(line) < 200 else line[:199] + "…" for line in lines) + "\n")
 
 
 class Terminated(BaseException):
@@ -639,8 +639,21 @@ class Shell(str):
     """Text for the script of --dry-run that is shell syntax already, and must not be quoted."""
 
 
+def visible(text: str) -> str:
+    """What others wrote, for a terminal: all that would steer it, or turn or hide what stands beside it, as an escape; \\n and \\t stay."""
+    if text.isprintable():
+        return text
+    return re.sub("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]",
+                  lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+def one_line(text: str) -> str:
+    return visible(text).replace("\n", "\\n")
+
+
 class Talk:
-    """Everything that is said, on stderr; and the script of --dry-run, on stdout."""
+    """Everything that is said, on stderr: best effort, for no work ends because nobody can hear of it. And what was asked for, on
+    stdout, which is an error where it cannot be written."""
 
     quiet = False
     verbose = False
@@ -652,21 +665,48 @@ class Talk:
             return "\033[%sm%s\033[0m" % (code, text)
         return text
 
-    def say(self, text: str) -> None:
+    @staticmethod
+    def write(text: str) -> None:
+        """To stderr, as it is."""
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:
+            silence(2)
+
+    def put(self, text: str) -> None:
+        """What may have lines, such as those of an engine."""
+        self.write(visible(text))
+
+    def say(self, text: str, before: str = "") -> None:
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            self.write(before + one_line(text) + "\n")
 
     def warn(self, text: str, hint: str = "") -> None:
-        self.say(self.coloured("pydock: warning: ", "33") + text + (" (hint: %s)" % hint if hint else ""))
+        self.say(text + (" (hint: %s)" % hint if hint else ""), self.coloured("pydock: warning: ", "33"))
 
     def error(self, text: str, hint: str = "") -> None:
-        print(self.coloured("pydock: error: ", "31") + text, file=sys.stderr)
-        if hint:
-            print("hint: " + hint, file=sys.stderr)
-        sys.stderr.flush()
+        self.write(self.coloured("pydock: error: ", "31") + one_line(text) + "\n" + ("hint: %s\n" % one_line(hint) if hint else ""))
 
-    def script(self, line: str) -> None:
-        print(line, flush=True)
+    def script(self, text: str, end: str = "\n") -> None:
+        """For programs: as it is."""
+        try:
+            sys.stdout.write(text + end)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            silence(1)
+            raise PydockError("cannot write to stdout: %s" % error.strerror) from None
+
+    def show(self, line: str) -> None:
+        """For people."""
+        self.script(one_line(line))
+
+
+def silence(fd: int) -> None:
+    """Lets what is written there vanish from now on, Python's own last word included."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
 
 
 talk = Talk()
@@ -758,9 +798,7 @@ class Engine:
         to: Dict[Any, Any] = {"keep": subprocess.PIPE, "drop": subprocess.DEVNULL, "merge": subprocess.STDOUT, "show": 2}
         command = self.command(argv, environ)
         if talk.verbose:
-            talk.say("+ " + shell_join(list(environ) + command if not self.sudo else command))
-        sys.stdout.flush()
-        sys.stderr.flush()
+            talk.put("+ " + shell_join(list(environ) + command if not self.sudo else command) + "\n")
         pairs = [pair.partition("=")[::2] for pair in environ]
         try:
             return subprocess.Popen(command, env={**os.environ, **dict(pairs)}, stdin=to["keep" if feed else "drop"], stdout=to.get(out, out), stderr=to[err])
@@ -847,17 +885,21 @@ class Engine:
     @staticmethod
     def relay(process: subprocess.Popen[bytes], data: Optional[str], see: bool) -> Tuple[bytes, str]:
         """Feeds a process and waits for it: its stdout, and the end of its stderr, which the user may see on its way."""
+        import codecs
+        import io
         import threading
 
         tail = bytearray()
+        lines = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
 
         def drain(stream: IO[bytes]) -> None:
             for chunk in iter(lambda: os.read(stream.fileno(), 65536), b""):
                 tail.extend(chunk)
                 del tail[:-65536]
                 if see:
-                    sys.stderr.write(chunk.decode(errors="replace"))
-                    sys.stderr.flush()
+                    talk.put(lines.decode(chunk))
+            if see:
+                talk.put(lines.decode(b"", final=True))
 
         thread = threading.Thread(target=drain, args=(process.stderr,), daemon=True)
         if process.stderr:
@@ -917,13 +959,11 @@ class Engine:
                 talk.script(shell_join(self.command(["rm", "-f", container])))
             sys.exit(0)
         if talk.verbose:
-            talk.say("+ " + shell_join(command))
+            talk.put("+ " + shell_join(command) + "\n")
         if mark or stat.S_ISFIFO(os.fstat(1).st_mode) or os.isatty(1):
             terminal = "yes" if tty or not mark and foreground() else ""
             known = {"container": container, "engine": shell_join(self.program), "mark": mark, "terminal": terminal, "remove": "yes" if remove else ""}
             command = ["sh", "-c", parent_sh(known), "pydock", *command]
-        sys.stdout.flush()
-        sys.stderr.flush()
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the client would inherit that
         try:
             os.execvp(command[0], command)
@@ -3649,7 +3689,7 @@ def cmd_list(session: Session, args: argparse.Namespace) -> int:
 
     rows = listing(session, args)
     if args.json:
-        print(json.dumps(rows, indent=2))
+        talk.script(json.dumps(rows, indent=2))
     elif rows:
         print_table(rows)
     else:
@@ -3728,7 +3768,7 @@ def print_table(rows: Sequence[Dict[str, Any]]) -> None:
         if width and len(line[8]) > room:
             line[8] = "…" + line[8][len(line[8]) - room + 1:] if room > 1 else ""
         text = "  ".join(line[i].ljust(widths[i]) for i in columns).rstrip()
-        print(text[:width] if width else text)
+        talk.show(text[:width] if width else text)
 
 
 def cmd_build(session: Session, args: argparse.Namespace) -> int:
@@ -3786,7 +3826,7 @@ def confirmed(args: argparse.Namespace, what: str, short: str) -> bool:
         return True
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise PydockError("nobody here can be asked %s" % short, "add -y")
-    print("%s? [y/N] " % what, end="", file=sys.stderr, flush=True)
+    talk.put("%s? [y/N] " % what)
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
         return True
     talk.say("nothing was removed")
@@ -3848,18 +3888,18 @@ def cmd_config(session: Session, args: argparse.Namespace) -> int:
     if args.key:
         if args.key not in SETTINGS:
             checked(args.key, "", "this command")
-        print(session.settings[args.key])
+        talk.show(session.settings[args.key])
         return 0
     found, problems = survey(session)
     if args.json:
         settings = {key: {"value": session.settings[key], "source": source} for key, (_, source) in session.settings.values.items()}
-        print(json.dumps({**found, "settings": settings, "problems": [{"problem": p, "hint": h} for p, h in problems]}, indent=2))
+        talk.script(json.dumps({**found, "settings": settings, "problems": [{"problem": p, "hint": h} for p, h in problems]}, indent=2))
     else:
         for key, value in found.items():
-            print("%-12s %s" % (key, value))
-        print()
+            talk.show("%-12s %s" % (key, value))
+        talk.show("")
         for key, (_, source) in session.settings.values.items():
-            print("%-12s %-24s %s" % (key, session.settings[key] or "(empty)", source))
+            talk.show("%-12s %-24s %s" % (key, session.settings[key] or "(empty)", source))
         for problem, hint in problems:
             talk.error(problem, hint)
     return 1 if problems else 0
@@ -4031,7 +4071,7 @@ def cmd_activate(session: Session, args: argparse.Namespace) -> int:
         return activate(session, session.env(args.name), args)
     except PydockError:
         if not sys.stdout.isatty():
-            print("false")  # to eval nothing succeeds, and a script would go on with the host's programs
+            talk.script("false")  # to eval nothing succeeds, and a script would go on with the host's programs
         raise
 
 
@@ -4044,7 +4084,7 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
     shell = args.shell or parent_shell()
     if sys.stdout.isatty():
         line = "%s activate %s" % (shell_join([os.path.basename(sys.argv[0]) if "/bin/" in sys.argv[0] else sys.argv[0]]), typed(args, env))
-        print("%s | source" % line if shell == "fish" else 'eval "$(%s)"' % line)
+        talk.show("%s | source" % line if shell == "fish" else 'eval "$(%s)"' % line)
         return 0
     folder, current = run_folder(session, env)
     config = ready_image(session, env)
@@ -4062,7 +4102,7 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
             write_file(os.path.join(programs_folder(env), "shells", "new." + env.id), "", 0o644)
     if warm and warm.inside(current, config.get("WorkingDir") or "/") is None:
         talk.say("%s is started with the folder %s; elsewhere its programs start in containers of their own, which takes longer" % (env.name, warm.folder))
-    print(render_activate(env, shell, args.persistent), end="")
+    talk.script(render_activate(env, shell, args.persistent), "")
     return 0
 
 
@@ -4101,7 +4141,7 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
         return 0
     if not args.words:
         for path in sorted(path for place in all_program_folders() for path in linked(place)):
-            print(path)
+            talk.show(path)
         return 0
     env = session.env(args.words[0])
     if not args.words[1:]:
@@ -4341,7 +4381,7 @@ def cmd_history(session: Session, args: argparse.Namespace) -> int:
     images = images_of(session.engine, env)
     rows = state_rows(images, find_image(session.engine, base))
     if args.json:
-        print(json.dumps(rows, indent=2))
+        talk.script(json.dumps(rows, indent=2))
         return 0
     lines = [["STATE", "WHEN", "SIZE", "COMMAND", "PACKAGES"]]
     for row in rows:
@@ -4352,7 +4392,7 @@ def cmd_history(session: Session, args: argparse.Namespace) -> int:
         lines.append([names, human_age(age_of(row["time"])) + " ago" if row["time"] else "-", "+" + human_size(row["bytes"]), "pydock " + row["command"], shown])
     widths = [max(len(line[i]) for line in lines) for i in range(5)]
     for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+        talk.show("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
     if "latest" in images and images["latest"].hashes != env.hashes():
         talk.say("%s was edited since; next: pydock build %s" % (env.name, env.title))
     return 0
@@ -4458,7 +4498,7 @@ def cmd_lock(session: Session, args: argparse.Namespace) -> int:
         return finish_change(session, env, Change("lock"), args.line, "%s is locked" % env.name)
     faults = lock_faults(session, env)
     for fault in faults:
-        print(fault)
+        talk.show(fault)
     if faults:
         raise PydockError("the lock of %s does not hold" % env.name, "pydock lock %s" % env.title)
     report(env, "the lock of %s holds" % env.name, "pydock verify %s" % env.title)
@@ -4507,7 +4547,7 @@ def cmd_digest(session: Session, args: argparse.Namespace) -> int:
     with Lock(env.folder, env.name):
         tree = tree_of(session.engine, env, image)
     if not talk.dry_run:
-        print(digest_of(tree))
+        talk.script(digest_of(tree))
     return 0
 
 
@@ -4534,7 +4574,7 @@ def cmd_verify(session: Session, args: argparse.Namespace) -> int:
         return 0
     for path in sorted(set(tree) | set(expected or tree)):
         if expected is not None and tree.get(path) != expected.get(path):
-            print("%s %s" % ("-" if path not in tree else "+" if path not in expected else "~", quote(path)))
+            talk.show("%s %s" % ("-" if path not in tree else "+" if path not in expected else "~", quote(path)))
     raise PydockError("%s, built again, is not %s" % (env.name, digest or "equal to " + against),
                       "only a locked environment comes out the same: pydock lock %s" % env.title if "--hash" not in env.read("requirements.txt") else "")
 
@@ -4597,14 +4637,14 @@ def save_image(engine: Engine, image: Image, out: IO[bytes]) -> None:
     process = engine.start(["save", image.id], out=out, err="keep")
     try:
         while sys.stderr.isatty() and not talk.quiet and process.poll() is None:
-            print("\r%s of about %s " % (human_size(os.fstat(out.fileno()).st_size), human_size(image.size)), end="", file=sys.stderr, flush=True)
+            talk.write("\r%s of about %s " % (human_size(os.fstat(out.fileno()).st_size), human_size(image.size)))
             time.sleep(0.2)
     except BaseException:
         engine.end(process)
         raise
     _, err = engine.finish(process)
     if sys.stderr.isatty() and not talk.quiet:
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
+        talk.write("\r\033[K")
     if process.returncode:
         raise EngineError("%s save failed: %s" % (engine.program[-1], last_line(err)))
 
@@ -4627,7 +4667,7 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     for tag in sorted(set(why) - {CACHE}, key=lambda tag: images[tag].size):
         own[tag] = own_size(images[tag], staying)
         staying.append(images[tag])
-    show: Callable[[str], None] = talk.say if talk.dry_run else print
+    show: Callable[[str], None] = talk.say if talk.dry_run else talk.show
     for tag, cause in why.items():
         sizes = "%10s own  %10s shared" % (human_size(own[tag]), human_size(images[tag].size - own[tag])) if tag in own else ""
         show(("%-40s  %-20s  %s" % (tag, cause, sizes)).rstrip())
@@ -4684,7 +4724,7 @@ def own_size(image: Image, others: Sequence[Image]) -> int:
 
 
 def cmd_completion(session: Session, args: argparse.Namespace) -> int:
-    print(COMPLETION[args.shell], end="")
+    talk.script(COMPLETION[args.shell], "")
     return 0
 
 
@@ -4955,9 +4995,9 @@ def parse_no_command(argv: List[str]) -> argparse.Namespace:
     add_global_options(p)
     args = p.parse_args(argv)
     if args.version:
-        print("pydock " + __version__)
+        talk.script("pydock " + __version__)
     else:
-        print(overview())
+        talk.script(overview())
     raise SystemExit(0)
 
 
@@ -4974,12 +5014,12 @@ def overview() -> str:
 
 def show_needs(name: str, argv: Sequence[str]) -> int:
     """The small help of a command that got no arguments, with the names that could stand there."""
-    print("usage: pydock %s [OPTIONS] %s\n%s; pydock %s --help tells more." % (name, COMMANDS[name][1], COMMANDS[name][3].capitalize(), name), file=sys.stderr)
+    talk.put("usage: pydock %s [OPTIONS] %s\n%s; pydock %s --help tells more.\n" % (name, COMMANDS[name][1], COMMANDS[name][3].capitalize(), name))
     if name != "create":
         try:
             mode = "local" if "--local" in argv else "global" if "--global" in argv else None
             place = find_place(mode)
-            print("%s environments: %s" % (place.mode, ", ".join(place.names()) or "none yet; pydock create NAME"), file=sys.stderr)
+            talk.put("%s environments: %s\n" % (place.mode, ", ".join(place.names()) or "none yet; pydock create NAME"))
         except PydockError:
             pass
     return 2
@@ -5015,13 +5055,13 @@ def prepare() -> None:
 
 
 def flushed(status: int) -> int:
-    """The status, once stdout is out; a reader that has gone is no error."""
+    """The status, once stdout is out; a reader that has gone is no error, and one error is enough."""
     try:
         if sys.stdout:
             sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        if not isinstance(error, BrokenPipeError):
+        silence(1)
+        if not status and not isinstance(error, BrokenPipeError):
             talk.error("cannot write to stdout: %s" % error.strerror)
             return 1
     return status
@@ -5029,15 +5069,16 @@ def flushed(status: int) -> int:
 
 def main(argv: Optional[List[str]] = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    if argv == ["--version"]:
-        print("pydock " + __version__)
-        return flushed(0)
-    prepare()
     try:
+        if argv == ["--version"]:
+            if sys.stdout:
+                talk.script("pydock " + __version__)
+            return flushed(0)
+        prepare()
         if argv[:2] == ["completion", "--words"]:
             try:
                 print("".join(word + "\n" for word in complete(argv[2:])), end="")
-            except PydockError:  # nobody wants to read of it while typing
+            except Exception:  # nobody wants to read of it while typing
                 pass
             return flushed(0)
         args = parse(argv)
@@ -5056,19 +5097,39 @@ def main(argv: Optional[List[str]] = None) -> int:
         return show_needs(str(error), argv)
     except PydockError as error:
         talk.error(str(error), error.hint)
-        return error.status
+        return flushed(error.status)
     except KeyboardInterrupt:
         if sys.stderr.isatty():
-            print(file=sys.stderr)
+            talk.put("\n")
         talk.error("interrupted")
-        return 130
+        return flushed(130)
     except Terminated as error:
-        return 128 + int(error.args[0])
+        return flushed(128 + int(error.args[0]))
     except BrokenPipeError:
         return flushed(0)
     except OSError as error:  # of the system, not of pydock: a full disk, a folder without permission
-        talk.error(str(error))
+        talk.error(system_error(error))
         return flushed(1)
+    except Exception as error:
+        talk.error(*bug(error))
+        return flushed(1)
+
+
+def system_error(error: OSError) -> str:
+    names = " to ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    return (names + ": " if names else "") + (error.strerror or str(error))
+
+
+def bug(error: BaseException) -> Tuple[str, str]:
+    """What to say of an error that nobody has thought of."""
+    trace = error.__traceback__
+    where = "?"
+    while trace:
+        if trace.tb_frame.f_code.co_filename == main.__code__.co_filename:  # the last place in here, not that in a library
+            where = "%s, line %d" % (trace.tb_frame.f_code.co_name, trace.tb_lineno)
+        trace = trace.tb_next
+    what = "%s: %s" % (type(error).__name__, error) if str(error) else type(error).__name__
+    return "this is a bug in pydock %s: %s (%s)" % (__version__, what[:200], where), "please report it, with what you typed: https://github.com/apiad/pydock/issues"
 
 
 if __name__ == "__main__":

@@ -926,6 +926,96 @@ class WhatPodmanTripsOver(Folder):
                 self.assertEqual((self.tmp / "calls").read_text(encoding="utf-8").count("x"), calls)
 
 
+class Process(Folder):
+    """pydock as a process of its own, with an engine that a few lines of shell make up."""
+
+    def engine(self, text: str, name: str = "docker") -> None:
+        program = self.write("bin/" + name, "#!/bin/sh\n" + text)
+        program.chmod(0o755)
+
+    def pydock(self, *argv: str, cwd: str = "", **options: Any) -> subprocess.CompletedProcess[str]:
+        environ = {**os.environ, "PATH": "%s:%s" % (self.tmp / "bin", os.environ["PATH"])}
+        given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environ, "cwd": cwd or str(self.tmp), **options}
+        return subprocess.run([sys.executable, "-IS", str(PYDOCK), *argv], encoding="utf-8", errors="surrogateescape", timeout=60, **given)
+
+    def images(self, *images: Dict[str, Any]) -> None:
+        """An engine that has these images: `tag`, and what `image inspect` tells."""
+        listed = "".join("%s sha256:%064d\n" % (image["tag"], at) for at, image in enumerate(images))
+        self.write("listed", listed)
+        self.write("inspected", json.dumps([{"Id": "sha256:%064d" % at, **image} for at, image in enumerate(images)]))
+        self.engine("case \"$1 $2\" in\n'image ls') cat '%s/listed' ;;\n'image inspect') cat '%s/inspected' ;;\n*) exit 1 ;;\nesac\n" % (self.tmp, self.tmp))
+
+
+class WhatOthersWrote(Process):
+    """Nothing that others wrote steers the terminal, and what is for programs stays exact."""
+
+    def test_what_steers_turns_or_hides_is_seen(self) -> None:
+        for char in "\0\a\b\r\x1b\x7f\x9b\u200b\u200f\u2028\u202e\u2060\u2066\ufeff\udc9b\u061c":
+            with self.subTest(char=char):
+                shown = pydock.visible("a" + char + "b")
+                self.assertRegex(shown, r"^a\\[xu\w]+b$|^a\\rb$")
+                self.assertTrue(shown.isascii() and shown.isprintable())
+
+    def test_letters_lines_and_tabs_stay(self) -> None:
+        for text in ("", "größer ✓ 文字 🐍", "a\tb\nc", "a\u00a0b\u3000c"):
+            self.assertEqual(pydock.visible(text), text)
+
+    def test_a_message_is_one_line_whatever_is_in_it(self) -> None:
+        with mock.patch("sys.stderr", io.StringIO()) as stderr:
+            pydock.talk.error("no \x1b[2J\nhint: rm -rf /", "a\nb")
+            pydock.talk.warn("x\ny\u202e")
+            pydock.talk.say("waiting for '\x1b]0;x\a'")
+        self.assertEqual(stderr.getvalue().splitlines(), ["pydock: error: no \\x1b[2J\\nhint: rm -rf /", "hint: a\\nb",
+                                                          "pydock: warning: x\\ny\\u202e", "waiting for '\\x1b]0;x\\x07'"])
+
+    def test_list_and_its_json(self) -> None:
+        labels = {"pydock.name": "e\x1b[31mvil", "pydock.folder": "/x/%1B%5D0;t%07%0Afake", "pydock.python": "3\u202e.12"}
+        self.images({"tag": "pydock-evil:latest", "Config": {"Labels": labels}, "Created": "no time", "Size": 1})
+        done = self.pydock("list", "--all")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("e\\x1b[31mvil", done.stdout)
+        self.assertEqual(len(done.stdout.splitlines()), 2, done.stdout)
+        self.assertTrue(done.stdout.replace("\n", "").isprintable())
+        row = json.loads(self.pydock("list", "--all", "--json").stdout)[0]
+        self.assertEqual((row["name"], row["path"], row["python"]), ("e\x1b[31mvil", "/x/\x1b]0;t\x07\nfake", "3\u202e.12"))
+
+    def test_what_an_installer_prints_keeps_its_lines(self) -> None:
+        self.engine("printf 'one\\r\\ntwo\\r\\033[2Jthr\\303'; sleep 0.2; printf '\\251e\\n' ; printf 'a\\tb\\302\\233' >&2; printf 'one\\r' >&2; sleep 0.2; printf '\\n\\303' >&2\n"
+                    "sleep 0.2; printf '\\251\\n' >&2\n")
+        with mock.patch("sys.stderr", io.StringIO()) as stderr:
+            pydock.Engine([str(self.tmp / "bin/docker")]).change("run", capture="found", show=True)
+        self.assertEqual(stderr.getvalue(), "a\tb\\x9bone\né\n")
+
+
+@unittest.skipUnless(os.path.exists("/dev/full"), "needs Linux's /dev/full")
+class FullStreams(Process):
+    """Talk is best effort; what was asked for and cannot be written is an error."""
+
+    def test_nobody_hears_and_the_work_goes_on(self) -> None:
+        self.engine("printf 'out\\n'; printf 'some talk\\n' >&2; sleep 0.1; printf 'more\\n' >&2; touch '%s/done'" % self.tmp)
+        code = "import sys; sys.path.insert(0, %r); import pydock; pydock.talk.verbose = True\n" % str(PYDOCK.parent)
+        code += "pydock.talk.say('x'); pydock.talk.warn('y'); got = pydock.Engine(['docker']).change('run', capture='found', show=True)\n"
+        code += "pydock.talk.error('z'); sys.exit(7 if got == 'out' else 1)"
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([sys.executable, "-c", code], stderr=full, env={**os.environ, "PATH": "%s:%s" % (self.tmp / "bin", os.environ["PATH"])}, timeout=60)
+        self.assertEqual(done.returncode, 7)
+        self.assertTrue((self.tmp / "done").exists())
+
+    def test_the_status_is_that_of_the_work(self) -> None:
+        with open("/dev/full", "w") as full:
+            for argv, status in ((["--version"], 0), (["config", "python"], 0), (["list", "--nonsense"], 2), (["run"], 2), (["config", "python", "x"], 1)):
+                with self.subTest(argv=argv):
+                    self.assertEqual(self.pydock(*argv, stderr=full).returncode, status)
+
+    def test_a_full_stdout_is_one_error(self) -> None:
+        self.images({"tag": "pydock-x:latest", "Config": {"Labels": {"pydock.name": "x", "pydock.folder": "/x"}}})
+        with open("/dev/full", "w") as full:
+            for argv in (["--version"], [], ["--help"], ["list", "--all"], ["list", "--all", "--json"], ["config", "python"], ["completion", "bash"]):
+                with self.subTest(argv=argv):
+                    done = self.pydock(*argv, stdout=full)
+                    self.assertEqual((done.returncode, done.stderr), (1, "pydock: error: cannot write to stdout: No space left on device\n"))
+
+
 class FreezeCase(Folder):
     """FREEZE_PY, run over a file with packages that seem to be installed."""
 
