@@ -735,15 +735,25 @@ def human_size(size: float) -> str:
     return "%.3gTB" % size
 
 
-def age_of(created: str) -> float:
-    """Seconds since a time as the engine's JSON writes it, 2026-01-31T23:59:59.…Z."""
+def age_of(created: str) -> Optional[float]:
+    """Seconds since a time as the engine's JSON writes it, 2026-01-31T23:59:59.…Z, or with an offset; None where it is no time."""
     import calendar
     import time
 
-    return time.time() - calendar.timegm(time.strptime(created[:19], "%Y-%m-%dT%H:%M:%S"))
+    found = re.fullmatch(r"([0-9-]{10}T[0-9:]{8})(?:\.[0-9]+)?(?:Z|([+-])([0-9]{2}):([0-9]{2}))", created)
+    if not found:
+        return None
+    try:
+        clock = calendar.timegm(time.strptime(found.group(1), "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return None
+    ahead = 60 * int(found.group(3)) + int(found.group(4)) if found.group(2) else 0
+    return time.time() - clock + 60 * (-ahead if found.group(2) == "-" else ahead)
 
 
-def human_age(seconds: float) -> str:
+def human_age(seconds: Optional[float]) -> str:
+    if seconds is None:
+        return "?"
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return "%d %s" % (seconds // length, unit)
@@ -804,8 +814,8 @@ class Engine:
             return subprocess.Popen(command, env={**os.environ, **dict(pairs)}, stdin=to["keep" if feed else "drop"], stdout=to.get(out, out), stderr=to[err])
         except FileNotFoundError:
             raise missing_engine(self.program[0]) from None
-        except OSError as error:
-            raise PydockError("cannot start %s: %s" % (command[0], error.strerror), status=127) from None
+        except (OSError, ValueError) as error:  # a NUL, in what others wrote
+            raise PydockError("cannot start %s: %s" % (command[0], getattr(error, "strerror", None) or error), status=127) from None
 
     @staticmethod
     def end(process: subprocess.Popen[bytes]) -> None:
@@ -969,8 +979,8 @@ class Engine:
             os.execvp(command[0], command)
         except FileNotFoundError:
             raise missing_engine(command[0]) from None
-        except OSError as error:
-            raise PydockError("cannot start %s: %s" % (command[0], error.strerror), status=127) from None
+        except (OSError, ValueError) as error:
+            raise PydockError("cannot start %s: %s" % (command[0], getattr(error, "strerror", None) or error), status=127) from None
 
     def elsewhere(self) -> str:
         """The address of an engine on another machine, or else empty. Asks a client only where its settings name a context."""
@@ -1245,7 +1255,7 @@ def checked(key: str, value: str, source: str) -> str:
         bad = {"image": not value or bool(re.search(r"\s", value)), "repository": bool(re.search(r"\s", value)),
                "user": bool(value) and not re.fullmatch(USERNAME, value), "installer": value not in ("uv", "pip"),
                "python": not re.fullmatch(VERSION, value), "history": not re.fullmatch(r"[1-9]\d{0,2}", value),
-               "prefix": not re.fullmatch(NAME, value), "engine": not shlex.split(value)}[key]
+               "prefix": not re.fullmatch(NAME, value), "engine": not shlex.split(value)}[key] or not value.isprintable()
     except ValueError:
         bad = True
     if bad:
@@ -2055,7 +2065,7 @@ def may_exist(folder: str) -> bool:
         os.lstat(folder)
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except OSError:  # no permission to look: somebody's
+    except (OSError, ValueError):  # no permission to look: somebody's
         pass
     return True
 
@@ -2089,7 +2099,7 @@ def remove_leftovers(engine: Engine, env: Env, images: Dict[str, Image]) -> None
             continue
         created = engine.ask("container", "inspect", "--format", "{{json .Created}}", name) or ""
         # A client that was killed at once leaves a container of `run` that never starts; a new one may be about to.
-        if "--tmp-" in name or created and age_of(created[1:]) > 60:
+        if "--tmp-" in name or (age_of(created.strip().strip('"')) or 0) > 60:
             engine.drop("rm", "-f", name)
     remove_half_written(env)
     for tag in [tag for tag in images if tag.startswith("tmp-")]:
@@ -2126,10 +2136,10 @@ def recover(engine: Engine, env: Env) -> Dict[str, Image]:
 def promote(engine: Engine, env: Env, images: Dict[str, Image], image: Optional[Image] = None) -> None:
     """Makes an image the present state: the next number, then latest. Then what no state needs any more goes."""
     source = "%s:%s" % (env.repo, image.tag) if image else env.temporary_tag
-    if not image or not image.tag.isdigit():
-        engine.change("tag", source, "%s:%d" % (env.repo, max([int(tag) for tag in images if tag.isdigit()] + [0]) + 1))
+    if not image or not is_number(image.tag):
+        engine.change("tag", source, "%s:%d" % (env.repo, max([int(tag) for tag in images if is_number(tag)] + [0]) + 1))
     engine.change("tag", source, env.latest)
-    if not image or not image.tag.isdigit():
+    if not image or not is_number(image.tag):
         engine.drop("rmi", source)
 
 
@@ -2397,6 +2407,11 @@ def check_frozen(env: Env) -> None:
         raise PydockError("%s is frozen" % env.name, "pydock unfreeze %s" % env.title)
 
 
+def is_number(tag: str) -> bool:
+    """Whether a tag is one that pydock counts states by; others may have made 007."""
+    return bool(re.fullmatch("[1-9][0-9]*", tag))
+
+
 def is_label(tag: str) -> bool:
     """Whether a tag is one that `snapshot` gave."""
     return not tag.isdigit() and tag != "latest" and not tag.startswith("tmp-")
@@ -2404,7 +2419,7 @@ def is_label(tag: str) -> bool:
 
 def state_numbers(images: Dict[str, Image]) -> List[int]:
     """The numbers of the states, newest first."""
-    return sorted((int(tag) for tag in images if tag.isdigit() and "pydock.folder" in images[tag].labels), reverse=True)
+    return sorted((int(tag) for tag in images if is_number(tag) and "pydock.folder" in images[tag].labels), reverse=True)
 
 
 def restore(session: Session, env: Env, images: Dict[str, Image], image: Image, command: Sequence[str]) -> None:
@@ -2501,6 +2516,33 @@ def take_bundle(session: Session, env: Env, path: str, command: Sequence[str]) -
         build_image(session, env, env.temporary_tag, command)
 
 
+def strict_members() -> Any:
+    """The class of an archive's members, for one of strangers: tarfile reads what stands before a member at once, however long it
+    says that it is; in a time that grows with the square of that; and backwards."""
+    import tarfile
+
+    class Member(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, *args: Any) -> tarfile.TarInfo:
+            member = super().frombuf(*args)
+            ahead = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+            if member.type in ahead and member.size > 1 << 16:
+                raise tarfile.ReadError("a header of %s is too much" % human_size(member.size))
+            if member.type == tarfile.GNUTYPE_SPARSE:
+                raise tarfile.ReadError("%r has holes" % member.name)
+            return member
+
+        def _block(self, count: int) -> int:
+            if count < 0:
+                raise tarfile.ReadError("a member has a negative size")
+            return -(-count // 512) * 512
+
+        def _proc_gnusparse_10(self, *_: object) -> None:
+            raise tarfile.ReadError("%r has holes" % self.name)
+
+    return Member
+
+
 def read_bundle(env: Env, path: str) -> Tuple[Dict[str, str], bool]:
     """Reads the first part of a file of `export`, of which nobody knows what it holds: the texts of the standard files, by name, and
     whether there is more: an image. Wheels go to the environment's folder."""
@@ -2510,7 +2552,7 @@ def read_bundle(env: Env, path: str) -> Tuple[Dict[str, str], bool]:
     texts: Dict[str, str] = {}
     name = ""
     more = False
-    with tarfile.open(path, "r:") as archive:
+    with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:
         for count, member in enumerate(archive):
             top, _, file = check_member(member, count).partition("/")
             stream = archive.extractfile(member) if member.isfile() else None
@@ -2541,7 +2583,7 @@ def load_image(engine: Engine, path: str, tag: str) -> None:
     if talk.dry_run:
         talk.script("%s $(%s | grep -o 'sha256:.*') %s" % (shell_join(engine.command(["tag"])), shell_join(engine.command(["load", "-q", "-i", path])), tag))
         return
-    with tarfile.open(path, "r:") as archive:  # before the engine hears of it: of some it would take the first half
+    with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:  # before the engine hears of it: of some it would take the first half
         names = [check_member(member, count) for count, member in enumerate(archive)]
         check_end(archive)
     if names.count("manifest.json") != 1 or len(set(names)) != len(names):
@@ -2549,7 +2591,7 @@ def load_image(engine: Engine, path: str, tag: str) -> None:
     process = engine.start(["load", "-q"], feed=True, out="drop", err="keep")
     try:
         try:
-            with tarfile.open(path, "r:") as archive, tarfile.open(fileobj=process.stdin, mode="w|") as forward:
+            with tarfile.open(path, "r:", tarinfo=strict_members()) as archive, tarfile.open(fileobj=process.stdin, mode="w|") as forward:
                 for member in archive:
                     if os.path.basename(member.name) not in (*STANDARD, "repositories") and not member.name.endswith(".whl"):
                         forward_member(archive, member, forward, "localhost/" + tag if engine.podman else tag)
@@ -2855,11 +2897,11 @@ def copy_out(engine: Engine, argv: Sequence[str], failed: str, take: Callable[[A
 
     process = engine.start(argv)
     try:
-        with tarfile.open(fileobj=process.stdout, mode="r|", bufsize=1 << 20) as archive:
+        with tarfile.open(fileobj=process.stdout, mode="r|", bufsize=1 << 20, tarinfo=strict_members()) as archive:
             for member in archive:
                 take(archive, member)
         engine.finish(process)
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
         engine.end(process)
         raise PydockError("%s: %s" % (failed, error)) from None
     except BaseException:
@@ -3023,7 +3065,7 @@ def file_id(path: str) -> str:
     """Tells a folder from another one that took its name; '' where there is none."""
     try:
         found = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # a label can hold what no path can
         return ""
     return "%d:%d" % (found.st_dev, found.st_ino)
 
@@ -3034,9 +3076,10 @@ def read_started(text: str) -> Tuple[str, List[str], str]:
 
     try:
         folder, options, id_ = json.loads(text)
-    except (ValueError, TypeError):
-        return "", [], "-"
-    return folder, options, id_
+        good = isinstance(options, list) and all(isinstance(word, str) for word in [folder, id_, *options])
+    except (ValueError, TypeError, RecursionError):
+        good = False
+    return (folder, options, id_) if good else ("", [], "-")
 
 
 class Warm:
@@ -3281,7 +3324,7 @@ def living_shells(env: Env) -> List[str]:
 
     folder = os.path.join(programs_folder(env), "shells")
     names = os.listdir(folder) if os.path.isdir(folder) else []
-    living = [name for name in names if name.isdigit() and is_living(int(name), host_file(os.path.join(folder, name)).strip())]
+    living = [name for name in names if is_number(name) and is_living(int(name), host_file(os.path.join(folder, name)).strip())]
     for name in names:
         try:
             if name.startswith("new.") and os.path.getmtime(os.path.join(folder, name)) > time.time() - 10:
@@ -3297,7 +3340,7 @@ def is_living(pid: int, start: str) -> bool:
     """Whether a process of ours is still there, and started then (in the kernel's ticks; '' where there is no /proc)."""
     try:
         os.kill(pid, 0)
-    except OSError:
+    except (OSError, OverflowError):
         return False
     return start == start_time(pid)
 
@@ -4389,7 +4432,7 @@ def cmd_history(session: Session, args: argparse.Namespace) -> int:
         packages = ["+%s %s" % pair for pair in row["added"].items()] + ["-" + name for name in row["removed"]]
         packages += ["%s %s→%s" % (name, *versions) for name, versions in row["changed"].items()]
         shown = ", ".join(packages[:6]) + (" and %d more" % (len(packages) - 6) if len(packages) > 6 else "")
-        lines.append([names, human_age(age_of(row["time"])) + " ago" if row["time"] else "-", "+" + human_size(row["bytes"]), "pydock " + row["command"], shown])
+        lines.append([names, human_age(age_of(row["time"])) + " ago" if age_of(row["time"]) is not None else "-", "+" + human_size(row["bytes"]), "pydock " + row["command"], shown])
     widths = [max(len(line[i]) for line in lines) for i in range(5)]
     for line in lines:
         talk.show("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
@@ -4454,7 +4497,7 @@ def cmd_rollback(session: Session, args: argparse.Namespace) -> int:
         state = before if args.state is None else args.state
         if state is None:
             raise PydockError("%s has no state before this one" % env.name, "pydock history %s" % env.title)
-        if not (state.isdigit() or is_label(state)) or state not in images or "pydock.requirements" not in images[state].labels:
+        if not (is_number(state) or is_label(state)) or state not in images or "pydock.requirements" not in images[state].labels:
             raise PydockError("%s has no state %s" % (env.name, state), "pydock history %s" % env.title)
         image = images[state]
         if image.layers == images["latest"].layers and image.hashes == env.hashes():
@@ -4980,7 +5023,7 @@ def complete_value(name: str, values: Sequence[str], mode: Optional[str]) -> Lis
         engine = Settings(place).engine()
         if engine.sudo:  # would ask for a password, in the middle of a line
             return []
-        return [tag for tag in tags_of(engine, env, timeout=2) if tag.isdigit() or is_label(tag)]
+        return [tag for tag in tags_of(engine, env, timeout=2) if is_number(tag) or is_label(tag)]
     return {"KEY": list(SETTINGS), "SHELL": list(COMPLETION)}.get(kind, [])
 
 

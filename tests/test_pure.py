@@ -492,6 +492,23 @@ class Words(Folder):
         for seconds, text in {-5: "0 s", 0: "0 s", 59: "59 s", 60: "1 min", 7200: "2 h", 86400 * 3 + 5: "3 d"}.items():
             self.assertEqual(pydock.human_age(seconds), text)
 
+    def test_times_of_the_engine_in_any_zone(self) -> None:
+        now = time.time()
+        for zone in ("UTC", "America/Los_Angeles", "Asia/Kolkata"):
+            with self.subTest(zone=zone), mock.patch.dict(os.environ, {"TZ": zone}):
+                time.tzset()
+                for ago in (0, 90, 86400 * 200):
+                    for offset, shown in ((0, "Z"), (0, "+00:00"), (-8 * 3600, "-08:00"), (19800, "+05:30"), (-12600, "-03:30")):
+                        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now - ago + offset))
+                        for part in ("", ".1", ".123456789"):
+                            age = pydock.age_of(text + part + shown)
+                            assert age is not None
+                            self.assertLess(abs(age - ago), 5, text + part + shown)
+        time.tzset()
+        for text in ("", "x", "2026-01-31", "2026-01-31T23:59:59", "2026-13-31T23:59:59Z", "2026-01-31T23:59:59Zz", "2026-01-31T23:59:59+0800", "0000-01-01T00:00:00Z", "a" * 99):
+            self.assertIsNone(pydock.age_of(text), text)
+        self.assertEqual(pydock.human_age(None), "?")
+
     def test_the_script_of_a_dry_run_can_be_pasted(self) -> None:
         words = ["", "a b", "'", '"', "$HOME", "`id`", "\n", "*", "é", "\\", "--"]
         self.assertEqual(sh(pydock.shell_join(["printf", r"%s\0", *words])).decode().split("\0")[:-1], words)
@@ -766,6 +783,46 @@ class Archives(unittest.TestCase):
             pydock.check_member(self.member("x"), 10**9)
 
 
+class StrangersArchives(Folder):
+    """What tarfile would do with a header of an archive before anybody could look at it."""
+
+    def archive(self, *members: Tuple[bytes, int, bytes]) -> Path:
+        """A sparse file with members of (type, size that the header tells, content)."""
+        path = self.tmp / "b.tar"
+        with open(str(path), "wb") as file:
+            for kind, size, content in members:
+                member = tarfile.TarInfo("x")
+                member.type, member.size = kind, size
+                file.write(member.tobuf(tarfile.GNU_FORMAT) + content)
+                file.seek(-len(content) % 512 + max(size - len(content), 0), 1)
+            file.truncate(file.tell() + 1024)
+        return path
+
+    def read(self, path: Path) -> List[str]:
+        with tarfile.open(str(path), "r:", tarinfo=pydock.strict_members()) as archive:
+            return [member.name.rstrip("/") for member in archive]
+
+    def test_a_header_of_gigabytes_is_not_read(self) -> None:
+        for kind in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
+            for size in (6 << 30, 1 << 20):
+                with self.subTest(kind=kind, size=size), self.assertRaisesRegex(tarfile.ReadError, "too much"):
+                    self.read(self.archive((kind, size, b"")))
+
+    def test_nor_one_that_goes_backwards_or_has_holes(self) -> None:
+        for members in ([(tarfile.REGTYPE, -512, b"")], [(tarfile.GNUTYPE_SPARSE, 0, b"")], [(tarfile.XHDTYPE, 13, b"13 size=-512\n"), (tarfile.REGTYPE, 0, b"")],
+                        [(tarfile.XHDTYPE, 46, b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"), (tarfile.REGTYPE, 1 << 20, b"99999999\n")]):
+            with self.subTest(members=members), self.assertRaises((tarfile.TarError, ValueError)):
+                self.read(self.archive(*members))
+
+    def test_long_names_are_read(self) -> None:
+        path = self.tmp / "good.tar"
+        for format in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+            with tarfile.open(str(path), "w", format=format) as archive:
+                archive.addfile(tarfile.TarInfo("größe/" * 300))
+                archive.addfile(tarfile.TarInfo("b"))
+            self.assertEqual(self.read(path), [("größe/" * 300).rstrip("/"), "b"])
+
+
 class WhereTheEngineIs(Folder):
     """An engine on another machine cannot mount the current folder; one behind a local address can."""
 
@@ -985,6 +1042,101 @@ class WhatOthersWrote(Process):
         with mock.patch("sys.stderr", io.StringIO()) as stderr:
             pydock.Engine([str(self.tmp / "bin/docker")]).change("run", capture="found", show=True)
         self.assertEqual(stderr.getvalue(), "a\tb\\x9bone\né\n")
+
+
+class BadInput(Process):
+    """What others wrote is never a traceback."""
+
+    LABELS = {"pydock.name": "ds", "pydock.folder": "/x", "pydock.dockerfile": "d", "pydock.requirements": "r"}
+
+    def environment(self) -> None:
+        self.write(".pydock/envs/ds/dockerfile", "FROM python:3.11-slim\n")
+        self.write(".pydock/envs/ds/requirements.txt", "")
+
+    def test_a_label_that_is_no_time(self) -> None:
+        self.environment()
+        for time_ in ("", "no time", "2026-13-45T99:99:99Z", "2026-01-31T23:59:59", "9999999999999999999", "\x1b[2J", "²026-01-31T23:59:59Z"):
+            labels = {**self.LABELS, "pydock.folder": pydock.quote(str(self.tmp / ".pydock/envs/ds")), "pydock.time": time_}
+            self.images({"tag": "pydock-ds:latest", "Config": {"Labels": labels}, "Created": time_, "Size": 1}, {"tag": "pydock-ds:1", "Config": {"Labels": labels}, "Created": time_})
+            for argv in (["history", "ds"], ["history", "ds", "--json"], ["list"], ["list", "--all"], ["prune", "-y"]):
+                with self.subTest(time=time_, argv=argv):
+                    done = self.pydock(*argv)
+                    self.assertNotIn("bug", done.stderr)
+                    self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_tags_that_are_no_numbers_of_states(self) -> None:
+        for tag in ("007", "0", "", "1a", "²", "-1", "1.0"):
+            self.assertFalse(pydock.is_number(tag), tag)
+        self.assertTrue(pydock.is_number("10"))
+        images = {tag: pydock.Image(tag, {"Id": tag, "Config": {"Labels": self.LABELS}}) for tag in ("latest", "007", "0", "12", "3", "v1")}
+        self.assertEqual(pydock.state_numbers(images), [12, 3])
+        self.assertEqual([row["state"] for row in pydock.state_rows(images, None)], [3, 12])
+        self.assertFalse(pydock.is_label("007"))
+
+    def test_labels_that_no_path_can_hold(self) -> None:
+        self.images({"tag": "pydock-x:latest", "Config": {"Labels": {**self.LABELS, "pydock.folder": "/x%00y"}}, "Size": 1})
+        for argv in (["list", "--all"], ["prune", "-y"]):
+            done = self.pydock(*argv)
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_a_note_of_a_started_container_that_is_none(self) -> None:
+        for text in ("", "{", "[]", "[1,2,3]", '["/x",["-e",1],"a"]', '["/x","-e","a"]', "[" * 99999, "null", '{"a":1,"b":2,"c":3}'):
+            self.assertEqual(pydock.read_started(text), ("", [], "-"), text[:20])
+        self.assertEqual(pydock.read_started('["/x",["-e","A=1"],"1:2"]'), ("/x", ["-e", "A=1"], "1:2"))
+
+    def test_a_nul_in_a_dockerfile_or_setting(self) -> None:
+        self.engine("exit 1")
+        self.write(".pydock/envs/ds/requirements.txt", "")
+        self.write(".pydock/envs/ds/dockerfile", "FROM a\0b\n")
+        done = self.pydock("history", "ds")
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (127, 1), done.stderr)
+        for value in ("docker\0", "docker\n run", "\x1b[2J"):
+            self.write(".pydock/pydock.conf", "[pydock]\nengine = %s\n" % value)
+            done = self.pydock("list")
+            self.assertIn("bad value", done.stderr)
+            self.assertEqual(done.returncode, 1)
+
+    def test_a_bundle_with_a_header_of_gigabytes(self) -> None:
+        self.images()
+        member = tarfile.TarInfo("x")
+        member.type, member.size = tarfile.XHDTYPE, 6 << 30
+        with open(str(self.tmp / "b.tar"), "wb") as file:
+            file.write(member.tobuf())
+            file.truncate(6 << 30)
+        limit = "ulimit -v 500000; exec \"$@\""
+        done = subprocess.run(["sh", "-c", limit, "sh", sys.executable, "-IS", str(PYDOCK), "create", "x", "--from", "b.tar"], cwd=str(self.tmp), timeout=60,
+                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8", env={**os.environ, "PATH": "%s:%s" % (self.tmp / "bin", os.environ["PATH"])})
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"^pydock: error: cannot read b.tar: a header of 6.44GB is too much\nhint: .*\n$")
+        self.assertEqual(os.listdir(str(self.tmp / ".pydock/envs")) if (self.tmp / ".pydock/envs").exists() else [], [])
+
+
+class ABug(Folder):
+    """Whatever nobody has thought of is one line that says where, and how to report it."""
+
+    def main(self, error: BaseException) -> Tuple[int, str]:
+        with mock.patch("sys.stderr", io.StringIO()) as stderr, mock.patch.object(pydock, "parse", side_effect=error), mock.patch.object(pydock, "prepare"):
+            return pydock.main(["list"]), stderr.getvalue()
+
+    def test_it_is_one_error(self) -> None:
+        for error in (KeyError("x\ny"), RecursionError(), MemoryError(), ValueError("\x1b[2J" + "x" * 9999), UnicodeDecodeError("utf-8", b"", 0, 1, "y"), AssertionError()):
+            with self.subTest(error=type(error)):
+                status, said = self.main(error)
+                self.assertEqual(status, 1)
+                self.assertRegex(said, r"^pydock: error: this is a bug in pydock [\d.]+: %s.* \(main, line \d+\)\nhint: .*https://github.com/apiad/pydock/issues\n$" % type(error).__name__)
+                self.assertLess(len(said), 500)
+
+    def test_an_error_of_the_system_is_said_without_its_number(self) -> None:
+        self.assertEqual(self.main(OSError(28, "No space left on device")), (1, "pydock: error: No space left on device\n"))
+        self.assertEqual(self.main(PermissionError(13, "Permission denied", "/x")), (1, "pydock: error: /x: Permission denied\n"))
+        self.assertEqual(self.main(OSError("odd")), (1, "pydock: error: odd\n"))
+
+    def test_completion_says_nothing(self) -> None:
+        with mock.patch("sys.stderr", io.StringIO()) as stderr, mock.patch("sys.stdout", io.StringIO()) as stdout, mock.patch.object(pydock, "prepare"):
+            for error in (KeyError("x"), RecursionError(), OSError(2, "x"), pydock.PydockError("x")):
+                with mock.patch.object(pydock, "complete", side_effect=error):
+                    self.assertEqual(pydock.main(["completion", "--words", "l"]), 0)
+        self.assertEqual((stdout.getvalue(), stderr.getvalue()), ("", ""))
 
 
 @unittest.skipUnless(os.path.exists("/dev/full"), "needs Linux's /dev/full")
