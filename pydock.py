@@ -1361,7 +1361,7 @@ def write_file(path: str, text: str, mode: Optional[int] = None) -> None:
     try:
         if os.path.lexists(new):  # a cloned repository's might be a link to anywhere
             os.unlink(new)
-        with open(new, "x", encoding="utf-8", errors="surrogateescape", newline="") as handle:
+        with open(new, "x", encoding="utf-8", errors="surrogateescape", newline="", opener=lambda name, flags: os.open(name, flags, 0o666 if mode is None else mode)) as handle:
             handle.write(text)
             handle.flush()
             if mode is None:

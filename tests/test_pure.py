@@ -520,6 +520,28 @@ class Words(Folder):
         self.assertEqual(Path(target).read_text(encoding="utf-8"), "x\n")
 
 
+class WrittenFiles(Folder):
+    def test_a_file_with_a_mode_has_it_from_its_first_moment(self) -> None:
+        self.addCleanup(os.umask, os.umask(0))
+        path, seen = str(self.tmp / "started"), []
+        real = os.open
+
+        def watched(*args: Any, **more: Any) -> int:
+            fd = real(*args, **more)
+            seen.append(os.fstat(fd).st_mode & 0o777)
+            return fd
+
+        for mode in (0o600, 0o644, 0o755):
+            with mock.patch("os.open", watched):
+                pydock.write_file(path, "K=secret", mode)
+            self.assertEqual((seen.pop(), seen, os.stat(path).st_mode & 0o777), (mode, [], mode))
+
+    def test_one_without_a_mode_keeps_its_own(self) -> None:
+        os.chmod(str(self.write("f", "x")), 0o640)
+        pydock.write_file(str(self.tmp / "f"), "y")
+        self.assertEqual((os.stat(str(self.tmp / "f")).st_mode & 0o777, (self.tmp / "f").read_text(encoding="utf-8")), (0o640, "y"))
+
+
 class WhereASettingComesFrom(Folder):
     def setUp(self) -> None:
         super().setUp()
