@@ -1135,6 +1135,15 @@ def current_folder() -> str:
         raise PydockError("the current folder no longer exists, or cannot be read", "cd somewhere else") from None
 
 
+def absolute_path(path: str, real: bool = False) -> str:
+    """A path that a user gave, from the current folder on; `real`: through links."""
+    path = path if os.path.isabs(path) else os.path.join(current_folder(), path)
+    try:
+        return os.path.realpath(path) if real else os.path.normpath(path)
+    except ValueError:  # a NUL, in a file
+        raise PydockError("%r is no path" % path) from None
+
+
 class Place:
     """A `.pydock` folder: the global one of the home folder, or a local one of a project."""
 
@@ -4125,6 +4134,9 @@ def typed(args: argparse.Namespace, env: Env) -> str:
 
 def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
     shell = args.shell or parent_shell()
+    if os.pathsep in programs_folder(env):
+        raise PydockError("activate has no effect here: PATH cannot hold a folder with a '%s' in its name, as %s" % (os.pathsep, data_folder()),
+                          "export XDG_DATA_HOME=/some/folder; or: pydock link %s PROGRAM" % env.title)
     if sys.stdout.isatty():
         line = "%s activate %s" % (shell_join([os.path.basename(sys.argv[0]) if "/bin/" in sys.argv[0] else sys.argv[0]]), typed(args, env))
         talk.show("%s | source" % line if shell == "fish" else 'eval "$(%s)"' % line)
@@ -4171,14 +4183,12 @@ def render_activate(env: Env, shell: str, persistent: bool) -> str:
         path = os.path.join(folder, *names)
         return "'%s'" % path.replace("\\", "\\\\").replace("'", "\\'") if fish else shell_join([path])
 
-    text = ACTIVATE_FISH if fish else ACTIVATE_SH
-    for key, value in (("@BIN@", quoted("bin")), ("@NAME@", env.name), ("@ID@", env.id), ("@LEAVE@", quoted("leave")), ("@WATCH@", quoted("watch"))):
-        text = text.replace(key, "/dev/null" if persistent and key in ("@LEAVE@", "@WATCH@") else value)
-    return text
+    values = {"BIN": quoted("bin"), "NAME": env.name, "ID": env.id, "LEAVE": "/dev/null" if persistent else quoted("leave"), "WATCH": "/dev/null" if persistent else quoted("watch")}
+    return re.sub("@(%s)@" % "|".join(values), lambda found: values[found.group(1)], ACTIVATE_FISH if fish else ACTIVATE_SH)
 
 
 def cmd_link(session: Session, args: argparse.Namespace) -> int:
-    folder = os.path.abspath(os.path.expanduser(args.to or os.path.join(home_folder(), ".local", "bin")))
+    folder = absolute_path(os.path.expanduser(args.to or os.path.join(home_folder(), ".local", "bin")))
     if args.remove:
         unlink_programs([os.path.join(folder, name) for name in args.words])
         return 0
@@ -4261,7 +4271,7 @@ def run_options(engine: Engine, args: argparse.Namespace, keep: bool = False) ->
             if name == "env" and "=" not in value and (keep or engine.sudo):  # which keeps the caller's variables to itself
                 value = "%s=%s" % (value, os.environ.get(value, ""))
             if name == "env_file" and keep:
-                value = os.path.abspath(value)
+                value = absolute_path(value)
             options += ["--" + name.replace("_", "-"), value]
     return options + [option if option.startswith("-") else "--" + option for option in args.option]
 
@@ -4271,7 +4281,7 @@ def host_volume(volume: str) -> str:
     source, _, rest = volume.partition(":")
     if not rest or not (source.startswith((".", "~")) or "/" in source):  # the name of a volume has no slash
         return volume
-    source = os.path.abspath(os.path.expanduser(source))
+    source = absolute_path(os.path.expanduser(source))
     if not os.path.exists(source):
         raise PydockError("there is no %s to mount" % source, "mkdir it first")
     return source + ":" + rest
@@ -4307,7 +4317,7 @@ def add_requirement(change: Change, word: str) -> None:
     if extras and (word.startswith((".", "/", "~/")) or ".whl[" in word):
         path = path[:extras.start()]
     if path != word or word.startswith((".", "/", "~/")) or word.endswith(".whl") and "://" not in word:
-        path = os.path.realpath(os.path.expanduser(path))
+        path = absolute_path(os.path.expanduser(path), real=True)
         if not os.path.exists(path):
             raise PydockError("there is no %s" % path, "a package is a name, a requirement, a URL, or a wheel or folder of this host")
         target = "%d,%s" % (len(change.mounts), extras.group().replace(" ", "")) if extras else str(len(change.mounts))
@@ -4326,7 +4336,7 @@ def add_requirement(change: Change, word: str) -> None:
 def add_file(change: Change, path: str) -> None:
     """-r FILE: its text and that of the files that it includes go to one folder of the container, where they find each
     other; lines that name a folder of this host do not, for they are packages of their own."""
-    path = os.path.abspath(path)
+    path = absolute_path(path)
     pending = [path]
     while pending:
         file = os.path.normpath(pending.pop())
@@ -4335,7 +4345,7 @@ def add_file(change: Change, path: str) -> None:
         try:
             with open(file, encoding="utf-8") as handle:
                 text = handle.read()
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise PydockError("cannot read %s: %s" % (file, getattr(error, "strerror", None) or error)) from None
         if file.endswith(".toml"):
             for url in sorted(set(re.findall(r'(?m)^index = "(https?://[^"]+)"', text))):
@@ -4626,7 +4636,7 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
     """One file with what another machine needs: the standard files, and the image as `docker save` gives it, in one tar."""
     import tarfile
 
-    env, path = session.env(args.name), os.path.abspath(args.file)
+    env, path = session.env(args.name), absolute_path(args.file)
     no_link(env.path("wheels"))
     if os.path.lexists(path):
         raise PydockError("%s is there already" % path, "another name, or remove it")

@@ -1161,6 +1161,57 @@ class ABug(Folder):
         self.assertEqual((stdout.getvalue(), stderr.getvalue()), ("", ""))
 
 
+class OddFolders(Process):
+    """Homes and current folders that no example has."""
+
+    def home(self, name: str) -> pydock.Env:
+        home = self.tmp / name
+        home.mkdir(parents=True)
+        self.environ({"HOME": str(home)})
+        for file in ("dockerfile", "requirements.txt"):
+            self.write("%s/.pydock/envs/ds/%s" % (name, file), "")
+        return pydock.Env(pydock.global_place(), "ds", "pydock")
+
+    def test_a_home_that_no_PATH_can_hold_is_one_error(self) -> None:
+        env = self.home("a:b")
+        self.engine("touch '%s/called'" % self.tmp)
+        done = self.pydock("activate", "ds")
+        self.assertEqual((done.returncode, done.stdout), (1, "false\n"))
+        self.assertRegex(done.stderr, "^pydock: error: activate has no effect here: .*':'.*\nhint: .*pydock link ds.*\n$")
+        self.assertFalse((self.tmp / "called").exists() or os.path.exists(pydock.programs_folder(env)))
+
+    def test_a_home_with_words_of_the_template_in_its_name(self) -> None:
+        for name in ("@NAME@", "@WATCH@ @BIN@", "it's @LEAVE@ @ID@", "\\1 \\g<0>"):
+            env = self.home(name)
+            for shell in ("sh", "fish"):
+                with self.subTest(home=name, shell=shell):
+                    text = pydock.render_activate(env, shell, False)
+                    for file in ("bin", "leave", "watch"):
+                        path = os.path.join(pydock.programs_folder(env), file)
+                        self.assertIn("'%s'" % path.replace("\\", "\\\\").replace("'", "\\'") if shell == "fish" else pydock.shell_join([path]), text)
+                    self.assertIn("PYDOCK_ENV=ds" if shell == "sh" else "PYDOCK_ENV ds", text)
+            got = sh(pydock.render_activate(env, "sh", True).replace("hash -r", ":") + '\nprintf %s "$PATH"')
+            self.assertTrue(os.fsdecode(got).startswith(os.path.join(pydock.programs_folder(env), "bin") + ":"), got)
+
+    def test_a_current_folder_that_is_gone_is_said(self) -> None:
+        self.home("home")
+        self.images()
+        gone = self.tmp / "gone"
+        for argv in (["export", "ds", "x.tar"], ["install", "ds", "./x"], ["install", "ds", "-r", "x.txt"], ["link", "ds", "python", "--to", "bin"], ["start", "-v", "./x:/x", "ds"],
+                     ["start", "--env-file", "x", "ds"], ["run", "ds", "true"]):
+            with self.subTest(argv=argv):
+                gone.mkdir()
+                script = 'cd "$0" && rmdir "$0" && exec "$@"'
+                done = subprocess.run(["sh", "-c", script, str(gone), sys.executable, "-IS", str(PYDOCK), *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE, encoding="utf-8", env={**os.environ, "PATH": "%s:%s" % (self.tmp / "bin", os.environ["PATH"])})
+                self.assertEqual((done.returncode, done.stderr), (1, "pydock: error: the current folder no longer exists, or cannot be read\nhint: cd somewhere else\n"))
+
+    def test_a_path_with_a_nul_is_none(self) -> None:
+        for text in ("-r a\0b\n", "./a\0b\n"):
+            with self.subTest(text), self.assertRaises(pydock.PydockError):
+                pydock.add_file(pydock.Change("install"), str(self.write("r.txt", text)))
+
+
 @unittest.skipUnless(os.path.exists("/dev/full"), "needs Linux's /dev/full")
 class FullStreams(Process):
     """Talk is best effort; what was asked for and cannot be written is an error."""
