@@ -160,7 +160,7 @@ find /home/$USERNAME /opt/venv \( ! -user $USER_UID -o ! -group $USER_GID \) -ex
 """
 
 # The freeze, by the environment's own Python: merges what is installed into /opt/pydock/requirements.txt and
-# prints the version and the packages for the labels. argv: a JSON object with `folder`, `gone` (names uninstalled), `asked` (names installed),
+# prints `pydock-found: `, the version and the packages for the labels, as its last line. argv: a JSON object with `folder`, `gone` (names uninstalled), `asked` (names installed),
 # `options` (lines to add), `write` and `lock` (give each line the hashes of all files of its version, as its index lists them; those
 # that pip would take, where there is no uv: pip lists none). Then argv has uv, or nothing.
 FREEZE_PY = r'''
@@ -208,6 +208,12 @@ def merged(line, name, pin):
     exact = re.sub(r"^[A-Za-z0-9._-]+(\[[^]]*\])?\s*", name, spec).replace(" ", "")
     if exact == pin or spec == pin:
         return line
+    extras = re.search(r"^[A-Za-z0-9._-]+\s*(\[[^]]*\])|^\./\S*\.whl(\[[^]]*\])$", spec)
+    if extras:
+        end = len(pin) if pin.startswith("./") else len(name)
+        pin = pin[:end] + (extras.group(1) or extras.group(2)) + pin[end:]
+        if spec == pin:
+            return line
     return pin + ("; " + marker if marker else "") + (" " + comment if comment else "") + "\n"
 
 def joined(text):  # lines, where a backslash ends none
@@ -313,7 +319,8 @@ if job["write"]:
     with open(path, "w", **exact) as f:
         f.write("".join(texts))
 listing = ",".join("%s==%s" % (name, packages[name].version) for name in sorted(set(packages) - hidden))
-print("%d.%d.%d" % sys.version_info[:3], quote(listing, safe="=,"))
+print("\npydock-found: %d.%d.%d" % sys.version_info[:3], quote(listing, safe="=,"), flush=True)
+os._exit(0)  # what a package has left for the end would come after the last line
 '''
 
 # The first process of a container where the engine brings none, or on a terminal, where the engine's would let Ctrl-Z
@@ -1683,6 +1690,12 @@ def requirement_name(text: str) -> str:
     return canonical(found.group(1)) if found else ""
 
 
+def requirement_extras(text: str) -> str:
+    """The [extras] of a requirement, or ''."""
+    found = re.match(REQUIREMENT + r"(\[[A-Za-z0-9._, -]*\])", text.strip())
+    return found.group(2).replace(" ", "") if found else ""
+
+
 def no_password(text: str, what: str) -> None:
     what = re.sub(r"://[^/@\s]*@", "://***@", what)
     if re.search(r"://[^/@\s]*:[^/@\s]*@|https?://[^/@\s]+@", text):
@@ -2094,10 +2107,14 @@ def without_values(command: Sequence[str]) -> List[str]:
 
 
 def found_labels(found: str) -> Dict[str, str]:
-    """The labels that the freeze printed: Python's version, a blank, the packages."""
+    """The labels that the freeze printed, in its last line: Python's version, a blank, the packages. Packages may print, too."""
     if isinstance(found, Shell):
+        talk.script("%s=$(printf '%%s\\n' \"%s\" | sed -n '$s/^pydock-found: //p')" % (found[1:], found))
         return {"pydock.python": Shell("${%s%% *}" % found[1:]), "pydock.packages": Shell("${%s#* }" % found[1:])}
-    return dict(zip(("pydock.python", "pydock.packages"), found.split(" ") + [""]))
+    line = re.fullmatch(r"pydock-found: ([0-9]+\.[0-9]+\.[0-9]+)(?: ([A-Za-z0-9%=,+!_.~-]+))?", found.rpartition("\n")[2])
+    if not line:
+        raise PydockError("the environment's Python does not tell what is installed", "a package of it may change how Python starts")
+    return {"pydock.python": line.group(1), "pydock.packages": line.group(2) or ""}
 
 
 def remove_leftovers(engine: Engine, env: Env, images: Dict[str, Image]) -> None:
@@ -4407,7 +4424,7 @@ def cmd_update(session: Session, args: argparse.Namespace) -> int:
         if not lines:
             talk.say("%s has no packages to update" % env.name)
             return 0
-        change.words += ["; ".join([requirement_name(line)] + [marker.strip() for marker in line.split(";")[1:]]) for line in lines]
+        change.words += ["; ".join([requirement_name(line) + requirement_extras(line)] + [marker.strip() for marker in line.split(";")[1:]]) for line in lines]
         change.asked += [requirement_name(line) for line in lines]
     return finish_change(session, env, change, args.line, "%s is up to date" % env.name)
 

@@ -475,6 +475,10 @@ class Words(Folder):
                            " x ~= 1": "x", "x===1": "x", "# x": "", "": "", "-r x": "", "--pre": "", "./x": "", "git+https://h/x": "", "https://h/x.whl": "", "x(>1)": "x"}.items():
             self.assertEqual(pydock.requirement_name(text), name, text)
 
+    def test_extras_of_requirements(self) -> None:
+        for text, extras in (("fastapi[all]==1", "[all]"), ("a [ b, c ] >=1", "[b,c]"), ("a", ""), ("a==1", ""), ("a @ https://h/[x]", ""), ("a; extra == '[x]'", ""), ("./a[b]", "")):
+            self.assertEqual(pydock.requirement_extras(text), extras, text)
+
     def test_a_password_is_refused_where_it_would_be_written(self) -> None:
         for text in ("https://u:p@h/simple", "x @ https://token@h/x.whl", "git+https://u:p@h/x.git", "http://:p@h/", "--index-url=https://u:@h/", "git+https://token@h/x"):
             with self.subTest(text=text), self.assertRaises(pydock.PydockError) as raised:
@@ -1075,6 +1079,14 @@ class BadInput(Process):
         self.write(".pydock/envs/ds/dockerfile", "FROM python:3.11-slim\n")
         self.write(".pydock/envs/ds/requirements.txt", "")
 
+    def test_update_asks_for_the_extras_that_are_written(self) -> None:
+        self.environment()
+        self.write(".pydock/envs/ds/requirements.txt", "FastAPI[all]==1 ; python_version > '3'  # web\nsix==1 \\\n    --hash=sha256:aa\n")
+        self.engine("[ \"$1 $2\" != 'image inspect' ]")
+        done = self.pydock("-n", "update", "ds")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("sh -s -- install --upgrade 'fastapi[all]; python_version > '\"'\"'3'\"'\"'' six <<", done.stdout)
+
     def test_a_label_that_is_no_time(self) -> None:
         self.environment()
         for time_ in ("", "no time", "2026-13-45T99:99:99Z", "2026-01-31T23:59:59", "9999999999999999999", "\x1b[2J", "²026-01-31T23:59:59Z"):
@@ -1243,6 +1255,7 @@ class FullStreams(Process):
 
 class FreezeCase(Folder):
     """FREEZE_PY, run over a file with packages that seem to be installed."""
+    noise = ""  # what a package of the environment does when Python starts
 
     def freeze(self, text: str, packages: Dict[str, Any], python: Tuple[int, int, int] = (3, 12, 1), uv: str = "", status: int = 0,
                files: Optional[Dict[str, bytes]] = None, **job: Any) -> str:
@@ -1262,14 +1275,15 @@ class FreezeCase(Folder):
         file = folder / "requirements.txt"
         file.write_text(text, encoding="utf-8")
         given = {"folder": str(folder), "gone": [], "asked": [], "options": [], "write": True, "lock": False, **job}
-        start = ("import sys\nfrom importlib import metadata\nreal = metadata.distributions\n"
+        start = self.noise + ("import sys\nfrom importlib import metadata\nreal = metadata.distributions\n"
                  "metadata.distributions = lambda: real(path=[%r])\nsys.version_info = %r\n" % (str(folder / "site"), python))
         done = subprocess.run([sys.executable, "-IBc", start + pydock.FREEZE_PY, json.dumps(given), uv], cwd=str(folder),
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.said = done.stderr.decode()
         self.assertEqual(done.returncode, status, self.said)
-        self.python, _, listing = done.stdout.decode().strip().partition(" ")
-        self.listing = pydock.unquote(listing)
+        if status == 0:
+            labels = pydock.found_labels(done.stdout.decode().strip())
+            self.python, self.listing = labels["pydock.python"], pydock.unquote(labels["pydock.packages"])
         return file.read_text(encoding="utf-8")
 
     def check(self, text: str, packages: Dict[str, Any], expected: str, **job: Any) -> None:
@@ -1288,6 +1302,28 @@ class TheFreeze(FreezeCase):
         self.freeze("", {"b": "2+local", "a": "1", "pip": "23"}, python=(3, 13, 7))
         self.assertEqual((self.python, self.listing), ("3.13.7", "a==1,b==2+local"))
 
+    def test_a_package_that_prints_is_not_heard(self) -> None:
+        self.noise = ("print('noise ' * 3); print('pydock-found: 9.9.9 evil==1'); print('no end', end='')\nimport atexit, sys\n"
+                      "atexit.register(print, 'pydock-found: 9.9.9 evil==1')\n")
+        self.freeze("", {"a": "1"}, python=(3, 12, 1))
+        self.assertEqual((self.python, self.listing), ("3.12.1", "a==1"))
+        self.freeze("", {}, python=(3, 12, 1))
+        self.assertEqual((self.python, self.listing), ("3.12.1", ""))
+
+    def test_anything_else_than_its_answer_is_an_error(self) -> None:
+        for text in ("", "3.12.1 a==1", "pydock-found: 3.12 a==1", "pydock-found: 3.12.1 a==1 b==2", "pydock-found: 3.12.1 a==1\nx", "pydock-found: 3.12.1 $(x)",
+                     "x pydock-found: 3.12.1 a==1", "pydock-found: 3.12.1 \x1b", "pydock-found: ٣.12.1 a==1"):
+            with self.subTest(text=text), self.assertRaises(pydock.PydockError):
+                pydock.found_labels(text)
+
+    def test_the_script_of_a_dry_run_reads_the_same(self) -> None:
+        for listing in ("", "a==1,b==2%2Bx"):
+            with mock.patch("sys.stdout", io.StringIO()) as script:
+                labels = pydock.found_labels(pydock.Shell("$found"))
+            setup = "found=$(printf 'pydock-found: 9.9.9 evil==1\\nno end\\npydock-found: 3.12.1 %s\\n')\n" % listing.replace("%", "%%")
+            asks = 'printf "%%s|%%s" "%s" "%s"' % (labels["pydock.python"], labels["pydock.packages"])
+            self.assertEqual(sh(setup + script.getvalue() + asks).decode(), "3.12.1|" + listing)
+
     def test_without_write_the_file_stays(self) -> None:
         self.assertEqual(self.freeze("x\n", {"x": "1"}, write=False), "x\n")
 
@@ -1304,6 +1340,11 @@ class TheFreeze(FreezeCase):
 
     def test_an_extra_is_kept(self) -> None:
         self.check("uvicorn[standard]==1.0\n", {"uvicorn": "1.0"}, "uvicorn[standard]==1.0\n")
+        self.check("FastAPI [all] >=1  # web\nrequests[socks,use_chardet]\n", {"fastapi": "2", "requests": "3"}, "fastapi[all]==2  # web\nrequests[socks,use_chardet]==3\n")
+        url = {"url": "https://h/x-1-py3-none-any.whl", "archive_info": {}}
+        self.check("x[a]==0.9\n", {"x": ("1", url)}, "x[a] @ https://h/x-1-py3-none-any.whl\n")
+        wheel = {"url": "file:///opt/pydock/wheels/x-1-py3-none-any.whl", "archive_info": {}}
+        self.check("./wheels/x-0.9-py3-none-any.whl[a]\n", {"x": ("1", wheel)}, "./wheels/x-1-py3-none-any.whl[a]\n")
 
     def test_hashes_are_kept_with_their_version_and_go_with_it(self) -> None:
         line = "six==1.16 \\\n    --hash=sha256:aaaa \\\n    --hash=sha256:bbbb\n"
