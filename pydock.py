@@ -794,18 +794,34 @@ def client_proxies() -> Dict[str, str]:
     return {**found, **{key.upper(): value for key, value in found.items()}}
 
 
+def client_index(program: Sequence[str]) -> int:
+    """Where in a command line of sudo the program stands that it is to run: after its options and variables."""
+    options, at = "CDghpRrtTUu", 1  # those with a value
+    while at < len(program) - 1 and re.match(r"-|\w+=", program[at]):
+        word = program[at]
+        at += 1
+        if word == "--":
+            break
+        short = re.match("-[^-%s]*[%s]$" % (options, options), word)
+        long = re.match("--(close-from|chdir|group|host|prompt|chroot|role|type|command-timeout|other-user|user)$", word)
+        at += 1 if short or long else 0
+    return min(at, len(program) - 1)
+
+
 class Engine:
-    """A Docker-compatible command line, such as ['docker'], ['podman'] or ['sudo', 'docker']."""
+    """A Docker-compatible command line, such as ['docker'], ['podman'] or ['sudo', '-n', 'docker', '--context', 'x']."""
 
     def __init__(self, program: List[str]) -> None:
         self.program = program
-        self.podman = os.path.basename(program[-1]).startswith("podman")
         self.sudo = os.path.basename(program[0]) == "sudo"
+        self.before = client_index(program) if self.sudo else 0  # words that stand before the client's
+        self.client = program[self.before] if self.sudo else next((word for word in program if re.match("docker|podman", os.path.basename(word))), program[-1])
+        self.podman = os.path.basename(self.client).startswith("podman")
         self.early: Dict[Tuple[str, ...], subprocess.Popen[bytes]] = {}
 
     def command(self, argv: Sequence[str], environ: Sequence[str] = ()) -> List[str]:
         """`environ` holds 'K=V' that the engine must see; sudo passes on only what stands on its own command line."""
-        return self.program[:1] + list(environ) + self.program[1:] + list(argv) if self.sudo else self.program + list(argv)
+        return self.program[:self.before] + list(environ if self.sudo else ()) + self.program[self.before:] + list(argv)
 
     def start(self, argv: Sequence[str], environ: Sequence[str] = (), feed: bool = False, out: Union[str, IO[bytes]] = "keep", err: str = "drop") -> subprocess.Popen[bytes]:
         """`out` and `err` say what becomes of stdout and stderr: keep, drop, merge into stdout, show on our stderr, or a file;
@@ -841,7 +857,7 @@ class Engine:
             return process.communicate(data, timeout)
         except subprocess.TimeoutExpired:
             self.end(process)
-            raise EngineError("%s gave no answer" % self.program[-1]) from None
+            raise EngineError("%s gave no answer" % self.client) from None
         except BaseException:
             self.end(process)
             raise
@@ -868,7 +884,7 @@ class Engine:
             out, err = self.finish(process, timeout)
         if process.returncode:
             self.diagnose()
-            raise EngineError("%s %s failed: %s" % (self.program[-1], " ".join(argv[:2]), last_line(err)), code=process.returncode, output=last_line(err))
+            raise EngineError("%s %s failed: %s" % (self.client, " ".join(argv[:2]), last_line(err)), code=process.returncode, output=last_line(err))
         return out.decode(errors="surrogateescape")
 
     def ask(self, *argv: str) -> Optional[str]:
@@ -896,7 +912,7 @@ class Engine:
             self.diagnose()
             said = tail if capture or to == "show" or not show else out.decode(errors="replace")
             why = "" if show else ": " + last_line(tail.encode())
-            raise EngineError("%s %s failed%s" % (self.program[-1], argv[0], why), code=process.returncode, output=said, unseen=show and not see)
+            raise EngineError("%s %s failed%s" % (self.client, argv[0], why), code=process.returncode, output=said, unseen=show and not see)
         return out.decode(errors="surrogateescape").strip()
 
     @staticmethod
@@ -2059,7 +2075,7 @@ def inspect(engine: Engine, ids: Dict[str, str]) -> Dict[str, Image]:
     if process.returncode:
         there = {id_.split(":")[-1] for id_ in engine.query("image", "ls", "-aq", "--no-trunc").split()}
         if there & set(wanted.values()) - set(found):
-            raise EngineError("%s image inspect failed" % engine.program[-1])
+            raise EngineError("%s image inspect failed" % engine.client)
     return {tag: Image(tag, found[id_]) for tag, id_ in wanted.items() if id_ in found}
 
 
@@ -2628,7 +2644,7 @@ def load_image(engine: Engine, path: str, tag: str) -> None:
         engine.end(process)
         raise
     if process.returncode:
-        raise EngineError("%s load failed: %s" % (engine.program[-1], last_line(err)))
+        raise EngineError("%s load failed: %s" % (engine.client, last_line(err)))
     if engine.ask("image", "inspect", tag) is None:
         raise ValueError("the image in it is none that this engine understands")
 
@@ -2913,7 +2929,7 @@ def fetch_files(engine: Engine, env: Env, wheels: bool, dockerfile: bool = False
 
     copy_out(engine, argv, "cannot keep the files of %s" % env.name, keep)
     if "requirements.txt" not in texts:
-        raise EngineError("%s cp failed" % engine.program[-1])
+        raise EngineError("%s cp failed" % engine.client)
     return texts, found
 
 
@@ -2935,7 +2951,7 @@ def copy_out(engine: Engine, argv: Sequence[str], failed: str, take: Callable[[A
         raise
     if process.returncode:
         engine.diagnose()
-        raise EngineError("%s cp failed" % engine.program[-1])
+        raise EngineError("%s cp failed" % engine.client)
 
 
 def run_folder(session: Session, env: Env) -> Tuple[str, str]:
@@ -3018,7 +3034,7 @@ def compose_file(session: Session, env: Env, container: str, config: Dict[str, A
         known = engine.query(*names).split()
     except EngineError as error:
         if engine.ask("compose", "version") is None:
-            raise PydockError("%s has a %s, and this %s has no compose" % (env.name, COMPOSE, engine.program[-1]),
+            raise PydockError("%s has a %s, and this %s has no compose" % (env.name, COMPOSE, engine.client),
                               "https://docs.docker.com/compose/install/ (Debian 13: docker-compose)") from None
         raise PydockError("cannot use %s: %s" % (path, error.output)) from None
     if env.name not in known:
@@ -3185,7 +3201,7 @@ def remove_warm(engine: Engine, env: Env, services: str = "stop") -> None:
     if warm and warm.running:
         engine.drop(*inside_argv(env.warm, "END"))
     if warm and not engine.drop("rm", "-f", env.warm) and find_warm(engine, env):
-        raise PydockError("%s cannot remove the container %s" % (engine.program[-1], env.warm))
+        raise PydockError("%s cannot remove the container %s" % (engine.client, env.warm))
     if has_compose(env) or warm and warm.project or services == "rm":
         end_services(engine, env, services)
     if is_started(env) and not talk.dry_run:
@@ -3208,7 +3224,7 @@ def end_services(engine: Engine, env: Env, how: str) -> None:
     if networks:
         engine.drop("network", "rm", *networks)
     if running and not talk.dry_run and engine.query("ps", "-q", *label):
-        raise PydockError("%s cannot stop the containers of %s" % (engine.program[-1], env.name), "docker ps shows them")
+        raise PydockError("%s cannot stop the containers of %s" % (engine.client, env.name), "docker ps shows them")
 
 
 def start_label(folder: str, options: Sequence[str]) -> Dict[str, str]:
@@ -3386,7 +3402,7 @@ def pydock_sh(session: Session, env: Env) -> str:
     if env.place.mode == "local":
         exports.append("PYDOCK_LOCAL=" + os.path.dirname(env.place.root))
     command = shell_join([sys.executable, "-IS", os.path.realpath(sys.argv[0]), "--" + env.place.mode])
-    client = os.path.dirname(shutil.which(session.engine.program[-1]) or "/usr/bin/docker")
+    client = os.path.dirname(shutil.which(session.engine.client) or "/usr/bin/docker")
     return 'exports() { export PATH="${PATH:+$PATH:}"%s %s; }\npydock() { exports; exec %s "$@"; }\n' % (shell_join([client]), shell_join(exports), command)
 
 
@@ -4716,7 +4732,7 @@ def save_image(engine: Engine, image: Image, out: IO[bytes]) -> None:
     if sys.stderr.isatty() and not talk.quiet:
         talk.write("\r\033[K")
     if process.returncode:
-        raise EngineError("%s save failed: %s" % (engine.program[-1], last_line(err)))
+        raise EngineError("%s save failed: %s" % (engine.client, last_line(err)))
 
 
 def cmd_prune(session: Session, args: argparse.Namespace) -> int:

@@ -898,6 +898,27 @@ class WhereTheEngineIs(Folder):
 # ------------------------------------------------------------------------------------------------------------
 
 
+class HowTheEngineIsCalled(unittest.TestCase):
+    def test_variables_stand_right_before_the_client(self) -> None:
+        for words, at in (("sudo docker", 1), ("sudo -n docker", 2), ("sudo -u x docker", 3), ("sudo -n /usr/bin/docker --context c", 2), ("sudo -u docker podman", 3),
+                          ("/usr/bin/sudo -nu x -- docker", 4), ("sudo --user=x -E --group y docker", 5), ("sudo --preserve-env=A A=b docker", 3), ("sudo -ux docker -H tcp://h", 2)):
+            with self.subTest(words):
+                program = words.split()
+                engine = pydock.Engine(program)
+                self.assertEqual(engine.command(["build", "."], ["DOCKER_BUILDKIT=1"]), program[:at] + ["DOCKER_BUILDKIT=1"] + program[at:] + ["build", "."])
+                self.assertEqual((engine.client, engine.podman), (program[at], "podman" in program[at]))
+
+    def test_without_sudo_they_are_none_of_its_words(self) -> None:
+        for words, client in (("docker", "docker"), ("docker --context c", "docker"), ("/usr/bin/podman --remote", "/usr/bin/podman"), ("nerdctl", "nerdctl")):
+            engine = pydock.Engine(words.split())
+            self.assertEqual((engine.command(["ps"], ["A=b"]), engine.client), (words.split() + ["ps"], client))
+            self.assertEqual(engine.podman, "podman" in client)
+
+    def test_a_command_line_that_is_not_whole(self) -> None:
+        for words in ("sudo", "sudo -n", "sudo -u", "sudo -u x", "sudo --"):
+            pydock.Engine(words.split()).command(["ps"], ["A=b"])
+
+
 class CommandLines(unittest.TestCase):
     def split(self, line: str) -> Tuple[List[str], List[str]]:
         return pydock.split_command(line.split())
