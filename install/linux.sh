@@ -191,7 +191,8 @@ main() {
         [ -n "$sum" ] || die 1 "the checksum of version $version is not known here: say --sha256 SUM"
     fi
     if ! found=$(find_python 1); then
-        found=$(find_python 0) || die 1 "no Python 3.9+ in $pythons (of a path without spaces, at most 120 long; for root, one that nobody else can change)"
+        found=$(find_python 0) ||
+            die 1 "no Python 3.9+ in $pythons (of a path without spaces, at most 120 long; for root, one that only root can change)"
         say "note: ${found% *} is in a virtual environment, or closed to other users"
     fi
     mkdir -p "$bin" || die 1 "could not make $bin"

@@ -703,13 +703,14 @@ class Options(Case):
 
     def test_wrong_options_are_one_line_and_exit_2(self) -> None:
         for arguments in (["--frobnicate"], ["extra"], ["--prefix"], ["--prefix="], ["--version"],
-                          ["--version", "../main"], ["--version", "--uninstall"]):
+                          ["--version", "../main"], ["--version", "--uninstall"], ["--sha256"], ["--sha256", "--uninstall"],
+                          ["--sha256="], ["--sha256", SUM[1:]], ["--sha256", SUM + "0"], ["--sha256", "x" + SUM[1:]]):
             said = self.run_script(*arguments, expect=2)
             self.assertRegex(said, r"^pydock: error: [^\n]+\n$")
 
     def test_help(self) -> None:
         said = self.output("sh", self.script, "--help")
-        for option in ("--prefix", "--version", "--uninstall", "PYDOCK_URL"):
+        for option in ("--prefix", "--version", "--sha256", "--uninstall", "PYDOCK_URL"):
             self.assertIn(option, said)
 
     @unittest.skipUnless(shutil.which("shellcheck"), "no shellcheck here")
