@@ -57,7 +57,7 @@ UV = "0.13.9"  # the installer
 BASE_PATH_SH = "PATH=${PATH#/opt/venv/bin:}"  # what runs as root, or is pydock's own, finds the base system's programs and no package's
 
 # One line of shell for each thing that an installer must be told, shared by the dockerfile and `install`.
-FETCH_SH = r"""export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PIP_ROOT_USER_ACTION=ignore; \
+FETCH_SH = r"""export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=1; \
     export UV_INDEX_STRATEGY=${UV_INDEX_STRATEGY:-unsafe-best-match} PIP_DISABLE_PIP_VERSION_CHECK=1; \
     ca=/etc/ssl/certs/ca-certificates.crt; if [ -f $ca ]; then export SSL_CERT_FILE=${SSL_CERT_FILE:-$ca}; fi; \
     pip="/opt/venv/bin/python3 -m pip"; if /uv/bin/uv --version >/dev/null 2>&1; then pip="/uv/bin/uv pip"; fi; \
@@ -83,7 +83,7 @@ FROM base AS installer
 ARG INSTALLER=uv
 RUN --mount=type=secret,id=pydock \
     if [ -f /run/secrets/pydock ]; then . /run/secrets/pydock; fi; mkdir -p /uv; \
-    if [ $INSTALLER = uv ]; then python3 -m pip install -q --no-compile --only-binary :all: --target /uv uv==@UV@ || rm -rf /uv/*; fi
+    if [ $INSTALLER = uv ]; then PIP_NO_INPUT=1 python3 -m pip install -q --no-compile --only-binary :all: --target /uv uv==@UV@ || rm -rf /uv/*; fi
 
 FROM base
 LABEL pydock=1
@@ -131,7 +131,7 @@ services:
 TEMPLATE_ARGS = {"REPOSITORY": "", "USERNAME": "user", "USER_UID": "1000", "USER_GID": "1000", "INSTALLER": "uv"}
 
 # Prints uv, the program. Runs in a container of a base image of the user's own, which is there for that only.
-FETCH_UV_SH = r"""umask 022; export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+FETCH_UV_SH = r"""umask 022; export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1
 python3 -m pip install -q --retries 1 --no-compile --only-binary :all: --target /tmp/uv uv==%s </dev/null >&2 && cat /tmp/uv/bin/uv
 """ % UV
 
