@@ -132,7 +132,7 @@ TEMPLATE_ARGS = {"REPOSITORY": "", "USERNAME": "user", "USER_UID": "1000", "USER
 
 # Prints uv, the program. Runs in a container of a base image of the user's own, which is there for that only.
 FETCH_UV_SH = r"""umask 022; export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1
-python3 -m pip install -q --retries 1 --no-compile --only-binary :all: --target /tmp/uv uv==%s </dev/null >&2 && cat /tmp/uv/bin/uv
+python3 -m pip install -q --retries 3 --no-compile --only-binary :all: --target /tmp/uv uv==%s </dev/null >&2 && cat /tmp/uv/bin/uv
 """ % UV
 
 # What runs in the container of install, uninstall and update; the arguments come as "$@", the settings before it.

@@ -118,11 +118,22 @@ class Case(unittest.TestCase):
         if os.path.exists(client + "/config.json") or os.path.exists(client + "/cli-plugins"):
             self.environ.setdefault("DOCKER_CONFIG", client)
         self.environ.update(HOME=str(self.home), PYDOCK_PREFIX=self.prefix, PYDOCK_PYTHON=PYTHON)
+        self.share_installer()
         buildx = self.base / "buildx"  # whoever a test becomes must be able to write there
         buildx.mkdir()
         buildx.chmod(0o777)
         self.environ["BUILDX_CONFIG"] = str(buildx)
         self.program = [sys.executable, "-IS", str(PYDOCK)]
+
+    def share_installer(self) -> None:
+        """Lets all tests have one uv on this host: its download, once for each home, would take longer than the test."""
+        shared = Path(tempfile.gettempdir()) / "pydock-test-uv"
+        shared.mkdir(exist_ok=True)
+        if shared.stat().st_uid == os.getuid():
+            shared.chmod(0o777)
+        data = self.home / ".local" / "share" / "pydock"
+        data.mkdir(parents=True)
+        (data / "uv").symlink_to(shared)
 
     def clean(self) -> None:
         try:
@@ -161,7 +172,7 @@ class Case(unittest.TestCase):
         shutil.copy(PYDOCK, copy)
         copy.chmod(0o755)
         self.base.chmod(0o755)
-        for folder in (self.home, self.work):
+        for folder in (self.home, self.work, *self.home.glob(".local/**/")):
             os.chown(folder, uid, -1)
         self.environ.pop("PYENV_VERSION", None)
         for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
