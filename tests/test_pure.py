@@ -524,6 +524,75 @@ class Words(Folder):
         self.assertEqual(Path(target).read_text(encoding="utf-8"), "x\n")
 
 
+class LocksOfNFS(Folder):
+    """Where a folder has no flock, a file in the data folder has it."""
+
+    CODE = """import errno, fcntl, os, stat, sys
+sys.path.insert(0, {root!r})
+import pydock
+real = fcntl.flock
+def flock(fd, how):
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        raise OSError(errno.{name}, os.strerror(errno.{name}))
+    real(fd, how)
+fcntl.flock = flock
+with pydock.Lock(sys.argv[2], "ds", wait=sys.argv[1] == "wait") as lock:
+    print("held" if lock.held() else "not held", flush=True)
+    sys.stdin.readline()
+"""
+
+    def start(self, folder: str, name: str, how: str) -> subprocess.Popen[str]:
+        code = self.CODE.format(root=str(PYDOCK.parent), name=name)
+        (self.tmp / "pydock-test").write_text(code, encoding="utf-8")
+        process = subprocess.Popen([sys.executable, str(self.tmp / "pydock-test"), how, str(self.tmp / folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def line(self, process: subprocess.Popen[str]) -> str:
+        assert process.stdout
+        return process.stdout.readline().strip()
+
+    def test_one_at_a_time(self) -> None:
+        (self.tmp / "envs/ds").mkdir(parents=True)
+        (self.tmp / "envs/other").mkdir()
+        for name in ("EBADF", "ENOLCK", "EOPNOTSUPP", "EINVAL"):
+            with self.subTest(name):
+                first = self.start("envs/ds", name, "wait")
+                self.assertEqual(self.line(first), "held")
+                self.assertEqual([self.start("envs/" + env, name, "no").communicate("\n", timeout=20)[0] for env in ("ds", "other")], ["not held\n", "held\n"])
+                second = self.start("envs/ds", name, "wait")
+                assert second.stderr
+                self.assertRegex(second.stderr.readline(), r"^waiting for 'pydock .*envs/ds' \(process %d\), which is changing ds$" % first.pid)
+                first.kill()
+                self.assertEqual(self.line(second), "held")
+                second.communicate("\n", timeout=20)
+                self.assertEqual(second.returncode, 0)
+        files = list((self.tmp / ".local/share/pydock/locks").iterdir())
+        self.assertEqual({file.name for file in files}, {hashlib.sha256(os.fsencode(self.tmp / "envs" / env)).hexdigest() for env in ("ds", "other")})
+        self.assertEqual({file.stat().st_mode & 0o777 for file in files}, {0o600})
+
+    def test_it_stays_where_create_and_delete_rename_the_folder(self) -> None:
+        (self.tmp / "envs/.ds.new-0123abcd").mkdir(parents=True)
+        first = self.start("envs/.ds.new-0123abcd", "EBADF", "wait")
+        self.assertEqual(self.line(first), "held")
+        (self.tmp / "envs/.ds.new-0123abcd").rename(self.tmp / "envs/ds")
+        self.assertEqual(self.start("envs/ds", "EBADF", "no").communicate("\n", timeout=20)[0], "not held\n")
+
+    def test_another_error_is_said(self) -> None:
+        (self.tmp / "ds").mkdir()
+        for patch in (OSError(5, "Input/output error"), OSError(37, "No locks available")):
+            with mock.patch("fcntl.flock", side_effect=patch), self.assertRaisesRegex(pydock.PydockError, "cannot lock .*/ds: " + patch.strerror), pydock.Lock(str(self.tmp / "ds"), "ds"):
+                pass
+
+    def test_elsewhere_nothing_is_written(self) -> None:
+        (self.tmp / "ds").mkdir()
+        with pydock.Lock(str(self.tmp / "ds"), "ds") as lock:
+            self.assertTrue(lock.held())
+            self.assertFalse(pydock.Lock(str(self.tmp / "ds"), "ds", wait=False).take())
+        self.assertFalse((self.tmp / ".local").exists())
+
+
 class WrittenFiles(Folder):
     def test_a_file_with_a_mode_has_it_from_its_first_moment(self) -> None:
         self.addCleanup(os.umask, os.umask(0))
