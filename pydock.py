@@ -2595,8 +2595,8 @@ def strict_members() -> Any:
 
     class Member(tarfile.TarInfo):
         @classmethod
-        def frombuf(cls, *args: Any) -> tarfile.TarInfo:
-            member = super().frombuf(*args)
+        def frombuf(cls, buf: Union[bytes, bytearray], encoding: str, errors: str) -> Member:
+            member = super().frombuf(buf, encoding, errors)
             ahead = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
             if member.type in ahead and member.size > 1 << 16:
                 raise tarfile.ReadError("a header of %s is too much" % human_size(member.size))

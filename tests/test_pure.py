@@ -582,7 +582,7 @@ with pydock.Lock(sys.argv[2], "ds", wait=sys.argv[1] == "wait") as lock:
     def test_another_error_is_said(self) -> None:
         (self.tmp / "ds").mkdir()
         for patch in (OSError(5, "Input/output error"), OSError(37, "No locks available")):
-            with mock.patch("fcntl.flock", side_effect=patch), self.assertRaisesRegex(pydock.PydockError, "cannot lock .*/ds: " + patch.strerror), pydock.Lock(str(self.tmp / "ds"), "ds"):
+            with mock.patch("fcntl.flock", side_effect=patch), self.assertRaisesRegex(pydock.PydockError, "cannot lock .*/ds: " + str(patch.strerror)), pydock.Lock(str(self.tmp / "ds"), "ds"):
                 pass
 
     def test_elsewhere_nothing_is_written(self) -> None:
