@@ -4241,7 +4241,8 @@ def render_activate(env: Env, shell: str, persistent: bool) -> str:
         path = os.path.join(folder, *names)
         return "'%s'" % path.replace("\\", "\\\\").replace("'", "\\'") if fish else shell_join([path])
 
-    values = {"BIN": quoted("bin"), "NAME": env.name, "ID": env.id, "LEAVE": "/dev/null" if persistent else quoted("leave"), "WATCH": "/dev/null" if persistent else quoted("watch")}
+    values = {"BIN": quoted("bin"), "NAME": env.name, "ID": env.id, "LEAVE": quoted("leave"), "WATCH": quoted("watch")}
+    values.update({"LEAVE": "/dev/null", "WATCH": "/dev/null"} if persistent else {})
     return re.sub("@(%s)@" % "|".join(values), lambda found: values[found.group(1)], ACTIVATE_FISH if fish else ACTIVATE_SH)
 
 
@@ -4500,7 +4501,8 @@ def cmd_history(session: Session, args: argparse.Namespace) -> int:
         packages = ["+%s %s" % pair for pair in row["added"].items()] + ["-" + name for name in row["removed"]]
         packages += ["%s %s→%s" % (name, *versions) for name, versions in row["changed"].items()]
         shown = ", ".join(packages[:6]) + (" and %d more" % (len(packages) - 6) if len(packages) > 6 else "")
-        lines.append([names, human_age(age_of(row["time"])) + " ago" if age_of(row["time"]) is not None else "-", "+" + human_size(row["bytes"]), "pydock " + row["command"], shown])
+        age = age_of(row["time"])
+        lines.append([names, human_age(age) + " ago" if age is not None else "-", "+" + human_size(row["bytes"]), "pydock " + row["command"], shown])
     widths = [max(len(line[i]) for line in lines) for i in range(5)]
     for line in lines:
         talk.show("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())

@@ -476,7 +476,8 @@ class Words(Folder):
             self.assertEqual(pydock.requirement_name(text), name, text)
 
     def test_extras_of_requirements(self) -> None:
-        for text, extras in (("fastapi[all]==1", "[all]"), ("a [ b, c ] >=1", "[b,c]"), ("a", ""), ("a==1", ""), ("a @ https://h/[x]", ""), ("a; extra == '[x]'", ""), ("./a[b]", "")):
+        for text, extras in (("fastapi[all]==1", "[all]"), ("a [ b, c ] >=1", "[b,c]"), ("a", ""), ("a==1", ""), ("a @ https://h/[x]", ""),
+                             ("a; extra == '[x]'", ""), ("./a[b]", "")):
             self.assertEqual(pydock.requirement_extras(text), extras, text)
 
     def test_a_password_is_refused_where_it_would_be_written(self) -> None:
@@ -544,7 +545,8 @@ with pydock.Lock(sys.argv[2], "ds", wait=sys.argv[1] == "wait") as lock:
     def start(self, folder: str, name: str, how: str) -> subprocess.Popen[str]:
         code = self.CODE.format(root=str(PYDOCK.parent), name=name)
         (self.tmp / "pydock-test").write_text(code, encoding="utf-8")
-        process = subprocess.Popen([sys.executable, str(self.tmp / "pydock-test"), how, str(self.tmp / folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen([sys.executable, str(self.tmp / "pydock-test"), how, str(self.tmp / folder)],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
         return process
@@ -582,8 +584,8 @@ with pydock.Lock(sys.argv[2], "ds", wait=sys.argv[1] == "wait") as lock:
     def test_another_error_is_said(self) -> None:
         (self.tmp / "ds").mkdir()
         for patch in (OSError(5, "Input/output error"), OSError(37, "No locks available")):
-            with mock.patch("fcntl.flock", side_effect=patch), self.assertRaisesRegex(pydock.PydockError, "cannot lock .*/ds: " + str(patch.strerror)), pydock.Lock(str(self.tmp / "ds"), "ds"):
-                pass
+            with mock.patch("fcntl.flock", side_effect=patch), self.assertRaisesRegex(pydock.PydockError, "cannot lock .*/ds: " + str(patch.strerror)):
+                pydock.Lock(str(self.tmp / "ds"), "ds").take()
 
     def test_elsewhere_nothing_is_written(self) -> None:
         (self.tmp / "ds").mkdir()
@@ -970,7 +972,8 @@ class WhereTheEngineIs(Folder):
 class HowTheEngineIsCalled(unittest.TestCase):
     def test_variables_stand_right_before_the_client(self) -> None:
         for words, at in (("sudo docker", 1), ("sudo -n docker", 2), ("sudo -u x docker", 3), ("sudo -n /usr/bin/docker --context c", 2), ("sudo -u docker podman", 3),
-                          ("/usr/bin/sudo -nu x -- docker", 4), ("sudo --user=x -E --group y docker", 5), ("sudo --preserve-env=A A=b docker", 3), ("sudo -ux docker -H tcp://h", 2)):
+                          ("/usr/bin/sudo -nu x -- docker", 4), ("sudo --user=x -E --group y docker", 5), ("sudo --preserve-env=A A=b docker", 3),
+                          ("sudo -ux docker -H tcp://h", 2)):
             with self.subTest(words):
                 program = words.split()
                 engine = pydock.Engine(program)
@@ -1153,8 +1156,8 @@ class WhatOthersWrote(Process):
         self.assertEqual((row["name"], row["path"], row["python"]), ("e\x1b[31mvil", "/x/\x1b]0;t\x07\nfake", "3\u202e.12"))
 
     def test_what_an_installer_prints_keeps_its_lines(self) -> None:
-        self.engine("printf 'one\\r\\ntwo\\r\\033[2Jthr\\303'; sleep 0.2; printf '\\251e\\n' ; printf 'a\\tb\\302\\233' >&2; printf 'one\\r' >&2; sleep 0.2; printf '\\n\\303' >&2\n"
-                    "sleep 0.2; printf '\\251\\n' >&2\n")
+        self.engine("printf 'one\\r\\ntwo\\r\\033[2Jthr\\303'; sleep 0.2; printf '\\251e\\n' ; printf 'a\\tb\\302\\233' >&2; printf 'one\\r' >&2\n"
+                    "sleep 0.2; printf '\\n\\303' >&2; sleep 0.2; printf '\\251\\n' >&2\n")
         with mock.patch("sys.stderr", io.StringIO()) as stderr:
             pydock.Engine([str(self.tmp / "bin/docker")]).change("run", capture="found", show=True)
         self.assertEqual(stderr.getvalue(), "a\tb\\x9bone\né\n")
@@ -1181,7 +1184,8 @@ class BadInput(Process):
         self.environment()
         for time_ in ("", "no time", "2026-13-45T99:99:99Z", "2026-01-31T23:59:59", "9999999999999999999", "\x1b[2J", "²026-01-31T23:59:59Z"):
             labels = {**self.LABELS, "pydock.folder": pydock.quote(str(self.tmp / ".pydock/envs/ds")), "pydock.time": time_}
-            self.images({"tag": "pydock-ds:latest", "Config": {"Labels": labels}, "Created": time_, "Size": 1}, {"tag": "pydock-ds:1", "Config": {"Labels": labels}, "Created": time_})
+            self.images({"tag": "pydock-ds:latest", "Config": {"Labels": labels}, "Created": time_, "Size": 1},
+                        {"tag": "pydock-ds:1", "Config": {"Labels": labels}, "Created": time_})
             for argv in (["history", "ds"], ["history", "ds", "--json"], ["list"], ["list", "--all"], ["prune", "-y"]):
                 with self.subTest(time=time_, argv=argv):
                     done = self.pydock(*argv)
@@ -1247,7 +1251,8 @@ class ABug(Folder):
             with self.subTest(error=type(error)):
                 status, said = self.main(error)
                 self.assertEqual(status, 1)
-                self.assertRegex(said, r"^pydock: error: this is a bug in pydock [\d.]+: %s.* \(main, line \d+\)\nhint: .*https://github.com/apiad/pydock/issues\n$" % type(error).__name__)
+                self.assertRegex(said, r"^pydock: error: this is a bug in pydock [\d.]+: %s.* \(main, line \d+\)\nhint: .*https://github.com/apiad/pydock/issues\n$"
+                                 % type(error).__name__)
                 self.assertLess(len(said), 500)
 
     def test_an_error_of_the_system_is_said_without_its_number(self) -> None:
@@ -1299,7 +1304,8 @@ class OddFolders(Process):
         self.home("home")
         self.images()
         gone = self.tmp / "gone"
-        for argv in (["export", "ds", "x.tar"], ["install", "ds", "./x"], ["install", "ds", "-r", "x.txt"], ["link", "ds", "python", "--to", "bin"], ["start", "-v", "./x:/x", "ds"],
+        for argv in (["export", "ds", "x.tar"], ["install", "ds", "./x"], ["install", "ds", "-r", "x.txt"], ["link", "ds", "python", "--to", "bin"],
+                     ["start", "-v", "./x:/x", "ds"],
                      ["start", "--env-file", "x", "ds"], ["run", "ds", "true"]):
             with self.subTest(argv=argv):
                 gone.mkdir()
