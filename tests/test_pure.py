@@ -508,7 +508,8 @@ class Words(Folder):
             self.assertEqual(pydock.requirement_name(text), name, text)
 
     def test_extras_of_requirements(self) -> None:
-        for text, extras in (("fastapi[all]==1", "[all]"), ("a [ b, c ] >=1", "[b,c]"), ("a", ""), ("a==1", ""), ("a @ https://h/[x]", ""), ("a; extra == '[x]'", ""), ("./a[b]", "")):
+        for text, extras in (("fastapi[all]==1", "[all]"), ("a [ b, c ] >=1", "[b,c]"), ("a", ""), ("a==1", ""), ("a @ https://h/[x]", ""),
+                             ("a; extra == '[x]'", ""), ("./a[b]", "")):
             self.assertEqual(pydock.requirement_extras(text), extras, text)
 
     def test_a_password_is_refused_where_it_would_be_written(self) -> None:
@@ -554,6 +555,76 @@ class Words(Folder):
         target = str(self.tmp / "it's here")
         sh(pydock.heredoc(["cat"], "x\n", target))
         self.assertEqual(Path(target).read_text(encoding="utf-8"), "x\n")
+
+
+class LocksOfNFS(Folder):
+    """Where a folder has no flock, a file in the data folder has it."""
+
+    CODE = """import errno, fcntl, os, stat, sys
+sys.path.insert(0, {root!r})
+import pydock
+real = fcntl.flock
+def flock(fd, how):
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        raise OSError(errno.{name}, os.strerror(errno.{name}))
+    real(fd, how)
+fcntl.flock = flock
+with pydock.Lock(sys.argv[2], "ds", wait=sys.argv[1] == "wait") as lock:
+    print("held" if lock.held() else "not held", flush=True)
+    sys.stdin.readline()
+"""
+
+    def start(self, folder: str, name: str, how: str) -> subprocess.Popen[str]:
+        code = self.CODE.format(root=str(PYDOCK.parent), name=name)
+        (self.tmp / "pydock-test").write_text(code, encoding="utf-8")
+        process = subprocess.Popen([sys.executable, str(self.tmp / "pydock-test"), how, str(self.tmp / folder)],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def line(self, process: subprocess.Popen[str]) -> str:
+        assert process.stdout
+        return process.stdout.readline().strip()
+
+    def test_one_at_a_time(self) -> None:
+        (self.tmp / "envs/ds").mkdir(parents=True)
+        (self.tmp / "envs/other").mkdir()
+        for name in ("EBADF", "ENOLCK", "EOPNOTSUPP", "EINVAL"):
+            with self.subTest(name):
+                first = self.start("envs/ds", name, "wait")
+                self.assertEqual(self.line(first), "held")
+                self.assertEqual([self.start("envs/" + env, name, "no").communicate("\n", timeout=20)[0] for env in ("ds", "other")], ["not held\n", "held\n"])
+                second = self.start("envs/ds", name, "wait")
+                assert second.stderr
+                self.assertRegex(second.stderr.readline(), r"^waiting for 'pydock .*envs/ds' \(process %d\), which is changing ds$" % first.pid)
+                first.kill()
+                self.assertEqual(self.line(second), "held")
+                second.communicate("\n", timeout=20)
+                self.assertEqual(second.returncode, 0)
+        files = list((self.tmp / ".local/share/pydock/locks").iterdir())
+        self.assertEqual({file.name for file in files}, {hashlib.sha256(os.fsencode(self.tmp / "envs" / env)).hexdigest() for env in ("ds", "other")})
+        self.assertEqual({file.stat().st_mode & 0o777 for file in files}, {0o600})
+
+    def test_it_stays_where_create_and_delete_rename_the_folder(self) -> None:
+        (self.tmp / "envs/.ds.new-0123abcd").mkdir(parents=True)
+        first = self.start("envs/.ds.new-0123abcd", "EBADF", "wait")
+        self.assertEqual(self.line(first), "held")
+        (self.tmp / "envs/.ds.new-0123abcd").rename(self.tmp / "envs/ds")
+        self.assertEqual(self.start("envs/ds", "EBADF", "no").communicate("\n", timeout=20)[0], "not held\n")
+
+    def test_another_error_is_said(self) -> None:
+        (self.tmp / "ds").mkdir()
+        for patch in (OSError(5, "Input/output error"), OSError(37, "No locks available")):
+            with mock.patch("fcntl.flock", side_effect=patch), self.assertRaisesRegex(pydock.PydockError, "cannot lock .*/ds: " + str(patch.strerror)):
+                pydock.Lock(str(self.tmp / "ds"), "ds").take()
+
+    def test_elsewhere_nothing_is_written(self) -> None:
+        (self.tmp / "ds").mkdir()
+        with pydock.Lock(str(self.tmp / "ds"), "ds") as lock:
+            self.assertTrue(lock.held())
+            self.assertFalse(pydock.Lock(str(self.tmp / "ds"), "ds", wait=False).take())
+        self.assertFalse((self.tmp / ".local").exists())
 
 
 class WrittenFiles(Folder):
@@ -933,7 +1004,8 @@ class WhereTheEngineIs(Folder):
 class HowTheEngineIsCalled(unittest.TestCase):
     def test_variables_stand_right_before_the_client(self) -> None:
         for words, at in (("sudo docker", 1), ("sudo -n docker", 2), ("sudo -u x docker", 3), ("sudo -n /usr/bin/docker --context c", 2), ("sudo -u docker podman", 3),
-                          ("/usr/bin/sudo -nu x -- docker", 4), ("sudo --user=x -E --group y docker", 5), ("sudo --preserve-env=A A=b docker", 3), ("sudo -ux docker -H tcp://h", 2)):
+                          ("/usr/bin/sudo -nu x -- docker", 4), ("sudo --user=x -E --group y docker", 5), ("sudo --preserve-env=A A=b docker", 3),
+                          ("sudo -ux docker -H tcp://h", 2)):
             with self.subTest(words):
                 program = words.split()
                 engine = pydock.Engine(program)
@@ -1116,8 +1188,8 @@ class WhatOthersWrote(Process):
         self.assertEqual((row["name"], row["path"], row["python"]), ("e\x1b[31mvil", "/x/\x1b]0;t\x07\nfake", "3\u202e.12"))
 
     def test_what_an_installer_prints_keeps_its_lines(self) -> None:
-        self.engine("printf 'one\\r\\ntwo\\r\\033[2Jthr\\303'; sleep 0.2; printf '\\251e\\n' ; printf 'a\\tb\\302\\233' >&2; printf 'one\\r' >&2; sleep 0.2; printf '\\n\\303' >&2\n"
-                    "sleep 0.2; printf '\\251\\n' >&2\n")
+        self.engine("printf 'one\\r\\ntwo\\r\\033[2Jthr\\303'; sleep 0.2; printf '\\251e\\n' ; printf 'a\\tb\\302\\233' >&2; printf 'one\\r' >&2\n"
+                    "sleep 0.2; printf '\\n\\303' >&2; sleep 0.2; printf '\\251\\n' >&2\n")
         with mock.patch("sys.stderr", io.StringIO()) as stderr:
             pydock.Engine([str(self.tmp / "bin/docker")]).change("run", capture="found", show=True)
         self.assertEqual(stderr.getvalue(), "a\tb\\x9bone\né\n")
@@ -1144,7 +1216,8 @@ class BadInput(Process):
         self.environment()
         for time_ in ("", "no time", "2026-13-45T99:99:99Z", "2026-01-31T23:59:59", "9999999999999999999", "\x1b[2J", "²026-01-31T23:59:59Z"):
             labels = {**self.LABELS, "pydock.folder": pydock.quote(str(self.tmp / ".pydock/envs/ds")), "pydock.time": time_}
-            self.images({"tag": "pydock-ds:latest", "Config": {"Labels": labels}, "Created": time_, "Size": 1}, {"tag": "pydock-ds:1", "Config": {"Labels": labels}, "Created": time_})
+            self.images({"tag": "pydock-ds:latest", "Config": {"Labels": labels}, "Created": time_, "Size": 1},
+                        {"tag": "pydock-ds:1", "Config": {"Labels": labels}, "Created": time_})
             for argv in (["history", "ds"], ["history", "ds", "--json"], ["list"], ["list", "--all"], ["prune", "-y"]):
                 with self.subTest(time=time_, argv=argv):
                     done = self.pydock(*argv)
@@ -1210,7 +1283,8 @@ class ABug(Folder):
             with self.subTest(error=type(error)):
                 status, said = self.main(error)
                 self.assertEqual(status, 1)
-                self.assertRegex(said, r"^pydock: error: this is a bug in pydock [\d.]+: %s.* \(main, line \d+\)\nhint: .*https://github.com/apiad/pydock/issues\n$" % type(error).__name__)
+                self.assertRegex(said, r"^pydock: error: this is a bug in pydock [\d.]+: %s.* \(main, line \d+\)\nhint: .*https://github.com/apiad/pydock/issues\n$"
+                                 % type(error).__name__)
                 self.assertLess(len(said), 500)
 
     def test_an_error_of_the_system_is_said_without_its_number(self) -> None:
@@ -1262,7 +1336,8 @@ class OddFolders(Process):
         self.home("home")
         self.images()
         gone = self.tmp / "gone"
-        for argv in (["export", "ds", "x.tar"], ["install", "ds", "./x"], ["install", "ds", "-r", "x.txt"], ["link", "ds", "python", "--to", "bin"], ["start", "-v", "./x:/x", "ds"],
+        for argv in (["export", "ds", "x.tar"], ["install", "ds", "./x"], ["install", "ds", "-r", "x.txt"], ["link", "ds", "python", "--to", "bin"],
+                     ["start", "-v", "./x:/x", "ds"],
                      ["start", "--env-file", "x", "ds"], ["run", "ds", "true"]):
             with self.subTest(argv=argv):
                 gone.mkdir()
