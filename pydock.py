@@ -1,5 +1,5 @@
 #!/usr/bin/env -S python3 -IS
-"""pydock: named Python environments over real images; one file that needs a Python 3.8+ and docker.
+"""pydock: named Python environments over real images; one file that needs a Python 3.9+ and docker.
 https://github.com/apiad/pydock
 
 An environment is a folder of standard files, `dockerfile` and `requirements.txt`, and the image that they
@@ -15,8 +15,8 @@ import sys
 
 if __name__ == "__main__" and not sys.flags.isolated:
     del sys.path[0]  # beside a vendored pydock.py, a project's own json.py is not ours to import
-if sys.version_info < (3, 8):
-    sys.exit("pydock: error: pydock needs Python 3.8 or newer, this is %d.%d" % sys.version_info[:2])
+if sys.version_info < (3, 9):
+    sys.exit("pydock: error: pydock needs Python 3.9 or newer, this is %d.%d" % sys.version_info[:2])
 if sys.platform == "win32":
     sys.exit("pydock: error: pydock runs on Linux and macOS; on Windows run it inside WSL 2")
 
@@ -1156,17 +1156,21 @@ def buildx_remedy(program: Sequence[str]) -> str:
     import shutil
 
     other = "/usr/bin/docker"
-    if program[-1] == "docker" and os.path.realpath(shutil.which("docker") or "") != os.path.realpath(other) and os.access(other, os.X_OK):
+    here = os.path.realpath(shutil.which(program[-1]) or "")
+    if os.path.basename(program[-1]) == "docker" and here != os.path.realpath(other) and os.access(other, os.X_OK):
         client = Engine([*program[:-1], other])
         try:
             client.builder()
             return "pydock config --global engine %s" % shell_join([shell_join(client.program)] if client.sudo else client.program)
         except PydockError:
             pass
-    for manager, line in (("apt-get", "sudo apt-get install docker-buildx"), ("dnf", "sudo dnf install docker-buildx-plugin"),
+    # Docker's own packages have another name for it; Debian 12 has none, but its docker.io is a client with BuildKit.
+    for manager, line in (("apt-get", "sudo apt-get install docker-buildx-plugin" if os.path.exists("/usr/share/doc/docker-ce-cli")
+                           else "sudo apt-get install docker-buildx || sudo apt-get install docker.io"),
+                          ("dnf", "sudo dnf install docker-buildx-plugin || sudo dnf install docker-buildx"),
                           ("pacman", "sudo pacman -S docker-buildx"), ("apk", "sudo apk add docker-cli-buildx"), ("brew", "brew install docker-buildx")):
         if shutil.which(manager):
-            return line + (" (of Docker's own packages: docker-buildx-plugin)" if manager == "apt-get" else "")
+            return line
     return "https://docs.docker.com/go/buildx/"
 
 
@@ -4186,12 +4190,12 @@ def survey(session: Session) -> Tuple[Dict[str, str], List[Tuple[str, str]]]:
              "environments": session.place.envs, "settings": session.place.conf}
     try:
         found["engine"] = "%s %s" % (session.settings["engine"], engine.query("version", "--format", "{{.Server.Version}}", timeout=20).strip())
-        found["builder"] = {"buildx": "BuildKit (buildx)", "buildkit": "BuildKit (of docker's client)", "podman": "podman"}[engine.builder()]
         compose = engine.ask("compose", "version", "--short")
         found["compose"] = compose.strip() if compose else "none"
+        found["builder"] = {"buildx": "BuildKit (buildx)", "buildkit": "BuildKit (of docker's client)", "podman": "podman"}[engine.builder()]
     except PydockError as error:
         problems.append((str(error), error.hint))
-        found["engine"] = "%s: %s" % (session.settings["engine"], error)
+        found.setdefault("engine", "%s: %s" % (session.settings["engine"], error))
     folder = session.place.envs
     while not os.path.exists(folder):
         folder = os.path.dirname(folder)

@@ -80,7 +80,30 @@ class WhatDockerGets(unittest.TestCase):
         self.assertEqual(self.build("buildkit"), named + ["/h/ds"])
         self.assertEqual(self.build("podman"), named + ["/h/ds"])
         self.assertEqual(self.build("buildx"), named + ["--load", "/h/ds"])
-        self.assertEqual(self.build("classic", stdin=True), ["build", "-t", "pydock-ds:tmp", "-f", "-", "--force-rm", "/h/ds"])
+        self.assertEqual(self.build("buildkit", stdin=True), ["build", "-t", "pydock-ds:tmp", "-f", "-", "/h/ds"])
+
+    def remedy(self, present: Sequence[str], program: str = "docker") -> str:
+        """Where only these commands and files of the system are there, and the docker on PATH is none of the system's."""
+        with mock.patch("shutil.which", lambda name: "/opt/docker" if name == "docker" else name if name in present else None), \
+                mock.patch("os.path.exists", lambda path: path in present), mock.patch("os.access", lambda path, mode: path in present), \
+                mock.patch.object(pydock.Engine, "ask", lambda self, *argv: None), \
+                mock.patch.object(pydock.Engine, "query", lambda self, *argv: "20.10.24" if "the client of Debian 12" in present else "26.1.5"):
+            return pydock.buildx_remedy([*program.split()])
+
+    def test_what_brings_buildx_is_one_line_for_a_shell(self) -> None:
+        lines = {
+            ("apt-get",): "sudo apt-get install docker-buildx || sudo apt-get install docker.io",
+            ("apt-get", "/usr/bin/docker"): "sudo apt-get install docker-buildx || sudo apt-get install docker.io",
+            ("apt-get", "/usr/share/doc/docker-ce-cli"): "sudo apt-get install docker-buildx-plugin",
+            ("apt-get", "/usr/bin/docker", "the client of Debian 12"): "pydock config --global engine /usr/bin/docker",
+            ("dnf",): "sudo dnf install docker-buildx-plugin || sudo dnf install docker-buildx",
+            ("pacman",): "sudo pacman -S docker-buildx", ("apk",): "sudo apk add docker-cli-buildx", ("brew",): "brew install docker-buildx"}
+        for present, line in lines.items():
+            with self.subTest(present):
+                self.assertEqual(self.remedy(present), line)
+                subprocess.run(["sh", "-n", "-c", line], check=True)
+        self.assertEqual(self.remedy(["/usr/bin/docker", "the client of Debian 12"], "sudo docker"), "pydock config --global engine 'sudo /usr/bin/docker'")
+        self.assertEqual(self.remedy([]), "https://docs.docker.com/go/buildx/")
 
     def test_build_options_stand_before_the_folder(self) -> None:
         got = self.build("buildkit", labels={"pydock.name": "ds"}, args={"USER_UID": "7"}, proxies=["HTTP_PROXY"], secret="/proc/1/fd/3", no_cache=True, pull=True)
@@ -89,7 +112,7 @@ class WhatDockerGets(unittest.TestCase):
 
     def test_a_proxy_is_named_and_its_value_never_said(self) -> None:
         with mock.patch.dict(os.environ, {"HTTPS_PROXY": "http://me:secret@proxy:1"}):
-            self.assertNotIn("secret", " ".join(self.build("classic", proxies=["HTTPS_PROXY"])))
+            self.assertNotIn("secret", " ".join(self.build("buildkit", proxies=["HTTPS_PROXY"])))
 
     def test_a_change_is_made_by_root_with_no_variable_and_no_pull(self) -> None:
         got = pydock.work_argv("c", "img", {"User": "1000:1000"}, [], ["-w", "/x"], ["sh", "-s"])
@@ -362,39 +385,6 @@ class TheComposeFileOfACopy(unittest.TestCase):
     def test_services_and_comments_of_a_person_stay(self) -> None:
         text = "# mine\nservices:\n  %s:   # the environment\n    build: .\n\n  redis:\n    image: redis:7\nvolumes:\n  data:\n"
         self.assertEqual(pydock.renamed_service(text % "ds", "ds", "copy"), text % "copy")
-
-
-class TheOldBuilder(unittest.TestCase):
-    """It refuses `RUN --mount`, so these go from what it is handed, and nothing else does."""
-
-    def test_the_template_loses_its_mounts_only(self) -> None:
-        text = pydock.render_dockerfile("python:{version}-slim", "3.12", [], "")
-        got = pydock.classic_dockerfile(text, {})
-        self.assertNotIn("--mount", got)
-        self.assertIn("LABEL pydock=1 pydock.builder=classic\n", got)
-        self.assertEqual(got.count("\nRUN "), text.count("\nRUN "))
-        kept = [line for line in text.splitlines() if "--mount" not in line and not line.startswith("LABEL")]
-        self.assertEqual([line for line in got.splitlines() if line in kept or line == ""][-12:], kept[-12:])
-
-    def test_mounts_of_a_file_that_a_person_edited(self) -> None:
-        for text, expected in {
-            "RUN --mount=type=cache,target=/a make\n": "RUN make\n",
-            "RUN --mount=type=cache,target=/a --mount=type=secret,id=b make\n": "RUN make\n",
-            "RUN --mount=type=cache,target=/a \\\n    --mount=type=secret,id=b \\\n    make && \\\n    clean\n": "RUN make && \\\n    clean\n",
-            "RUN \\\n    --mount=type=cache,target=/a \\\n    make\n": "RUN make\n",
-            "  RUN --mount=type=tmpfs,target=/t make\n": "  RUN make\n",
-            "run --mount=type=cache,target=/a make\n": "run make\n",
-        }.items():
-            with self.subTest(text=text):
-                got = pydock.classic_dockerfile("FROM x\n" + text, {})
-                self.assertEqual(re.sub(r"(?i)(run)\s*\\\n\s*", r"\1 ", got), "FROM x\n" + expected)
-
-    def test_what_only_looks_like_a_mount_stays(self) -> None:
-        for text in ("FROM x\nRUN make --mount=x\n", "FROM x\n# RUN --mount=type=cache,target=/a make\n", "FROM x\nRUN echo 'RUN --mount=x'\n", "FROM x\nLABEL pydock=10\n"):
-            self.assertEqual(pydock.classic_dockerfile(text, {}), text)
-
-    def test_labels_are_one_step_at_the_end(self) -> None:
-        self.assertEqual(pydock.classic_dockerfile("FROM x\nCMD a", {"k": "v", "l": "w"}), "FROM x\nCMD a\nLABEL k=v l=w\n")
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -1783,18 +1773,18 @@ class EveryPython(unittest.TestCase):
         environ = {**os.environ, "PYTHONUTF8": "1"}
         return subprocess.run([python, "-IS", str(PYDOCK), *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=environ)
 
-    def test_help_and_version_work_from_3_8_on(self) -> None:
+    def test_help_and_version_work_from_3_9_on(self) -> None:
         for python, version in pythons().items():
-            if version >= (3, 8):
+            if version >= (3, 9):
                 with self.subTest(python=python):
                     for argv in ([], ["--help"], ["-h"], ["--version"], ["-V"]):
                         done = self.run_with(python, *argv)
                         self.assertEqual((done.returncode, done.stderr), (0, ""), argv)
                         self.assertIn("pydock", done.stdout)
 
-    def test_the_help_of_each_command_works_from_3_8_on(self) -> None:
+    def test_the_help_of_each_command_works_from_3_9_on(self) -> None:
         for python, version in pythons().items():
-            if version >= (3, 8):
+            if version >= (3, 9):
                 for name, (_, _, _, summary) in pydock.COMMANDS.items():
                     with self.subTest(python=python, command=name):
                         done = self.run_with(python, name, "--help")
@@ -1803,11 +1793,12 @@ class EveryPython(unittest.TestCase):
                         self.assertTrue(done.stdout.startswith("usage: pydock " + name), done.stdout)
 
     def test_an_older_python_is_told_so_in_one_line(self) -> None:
-        older = [python for python, version in pythons().items() if version == (3, 7)]
+        older = {python: version for python, version in pythons().items() if (3, 7) <= version < (3, 9)}
         if not older:
-            self.skipTest("no Python 3.7 here")
-        done = self.run_with(older[0])
-        self.assertEqual((done.returncode, done.stderr), (1, "pydock: error: pydock needs Python 3.8 or newer, this is 3.7\n"))
+            self.skipTest("no Python 3.7 or 3.8 here")
+        for python, version in older.items():
+            done = self.run_with(python)
+            self.assertEqual((done.returncode, done.stderr), (1, "pydock: error: pydock needs Python 3.9 or newer, this is %d.%d\n" % version))
 
     def test_help_works_where_letters_are_ascii_only(self) -> None:
         environ = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
