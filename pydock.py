@@ -51,6 +51,8 @@ WAIT = ["/bin/sleep", "infinity"]  # what a container does that waits for progra
 DETACH_KEYS = ("--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_")  # the default takes Ctrl-P away
 COMPOSE = "docker-compose.yml"
 STANDARD = ("dockerfile", "requirements.txt", COMPOSE)
+# Of compose's environment: an `include` of a repository would make it start the host's git. An .env beside the file cannot undo this.
+COMPOSE_ENVIRON = ["COMPOSE_EXPERIMENTAL_GIT_REMOTE=0", "COMPOSE_EXPERIMENTAL_OCI_REMOTE=0"]
 CACHE = "pydock-cache"  # the volume of downloads, one for all: packages are installed by root, whoever asks
 
 UV = "0.13.9"  # the installer
@@ -703,6 +705,11 @@ class Talk:
 talk = Talk()
 
 
+def visible(text: str) -> str:
+    """A line of others' for a terminal: what would steer that, or hide in it, as an escape."""
+    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
+
+
 def shell_join(argv: Sequence[str]) -> str:
     import shlex
 
@@ -783,8 +790,11 @@ class Engine:
 
     def start(self, argv: Sequence[str], environ: Sequence[str] = (), feed: bool = False, out: Union[str, IO[bytes]] = "keep", err: str = "drop") -> subprocess.Popen[bytes]:
         """`out` and `err` say what becomes of stdout and stderr: keep, drop, merge into stdout, show on our stderr, or a file;
-        `feed`, that there will be a stdin."""
+        `feed`, that there will be a stdin. Compose, which looks around in the current folder, runs in /."""
         import subprocess
+
+        compose = list(argv[:1]) == ["compose"]
+        environ = [*environ, *COMPOSE_ENVIRON * compose]
 
         to: Dict[Any, Any] = {"keep": subprocess.PIPE, "drop": subprocess.DEVNULL, "merge": subprocess.STDOUT, "show": 2}
         command = self.command(argv, environ)
@@ -794,7 +804,8 @@ class Engine:
         sys.stderr.flush()
         pairs = [pair.partition("=")[::2] for pair in environ]
         try:
-            return subprocess.Popen(command, env={**os.environ, **dict(pairs)}, stdin=to["keep" if feed else "drop"], stdout=to.get(out, out), stderr=to[err])
+            return subprocess.Popen(command, env={**os.environ, **dict(pairs)}, stdin=to["keep" if feed else "drop"], stdout=to.get(out, out), stderr=to[err],
+                                    cwd="/" if compose else None)
         except FileNotFoundError:
             raise missing_engine(self.program[0]) from None
         except OSError as error:
@@ -906,9 +917,11 @@ class Engine:
         return out, tail.decode(errors="replace")
 
     def script(self, argv: Sequence[str], data: Optional[str], capture: str, environ: Sequence[str]) -> str:
+        compose = list(argv[:1]) == ["compose"]
+        environ = [*environ, *COMPOSE_ENVIRON * compose]
         words = self.command(argv, environ) if self.sudo else [Shell(pair) for pair in environ] + self.command(argv)
-        line = shell_join(words) if data is None else heredoc(words, data)
-        talk.script("%s=$(%s\n)" % (capture, line) if capture else line)
+        line = "cd /; " * compose + (shell_join(words) if data is None else heredoc(words, data))
+        talk.script("%s=$(%s\n)" % (capture, line) if capture else "(%s\n)" % line if compose else line)
         return Shell("$" + capture) if capture else ""
 
     def fetch(self, argv: Sequence[str], data: str, path: str) -> None:
@@ -1240,7 +1253,7 @@ class Folder:
         self.remove(name)
         return open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode, dir_fd=self.fd), "wb")
 
-    def write(self, name: str, text: str, mode: Optional[int] = None) -> None:
+    def write(self, name: str, text: str, mode: Optional[int] = None, durable: bool = False) -> None:
         """Replaces a file at once: a crash leaves the old one or the new one. One with a `mode` can be made again, and need not be durable."""
         import stat
 
@@ -1250,7 +1263,7 @@ class Folder:
                 with self.create(new, 0o666 if mode is None else 0o600) as file:
                     file.write(text.encode(errors="surrogateescape"))
                     file.flush()
-                    if mode is None:
+                    if mode is None or durable:
                         os.fsync(file.fileno())
                     if mode is None and self.has(name) and stat.S_ISREG(self.stat(name).st_mode):
                         mode = self.stat(name).st_mode & 0o7777
@@ -1844,6 +1857,17 @@ def renamed_service(text: str, old: str, new: str) -> str:
     return "\n".join(lines)
 
 
+def has_command(text: str, name: str) -> bool:
+    """Whether a docker-compose.yml gives a service a command, by its text alone."""
+    import json
+
+    try:
+        return bool(json.loads(text)["services"][name].get("command"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        found = re.search(r"(?m)^( +)(['\"]?)%s\2:[^\n]*\n((?:\1 [^\n]*\n|[ \t]*(?:#[^\n]*)?\n)*)" % re.escape(name), text + "\n")
+    return bool(found and re.search(r"(?m)^ +command:", found.group(3)))
+
+
 def base_reference(dockerfile: str, settings: Settings) -> str:
     """The base image as the engine is to be asked for it."""
     return base_of(dockerfile)[0].replace("${REPOSITORY}", settings["repository"])
@@ -2148,11 +2172,6 @@ def start_argv(image: str, container: Sequence[str], labels: Dict[str, str], ini
 def compose_project(env: Env) -> str:
     """No dot is in a project's name, and no two underlines in an environment's."""
     return env.repo.replace(".", "__")
-
-
-def compose_argv(env: Env) -> List[str]:
-    """`docker compose` with the environment's file, and on stdin what pydock says of its own service."""
-    return ["compose", "-p", compose_project(env), "-f", env.path(COMPOSE), "-f", "-"]
 
 
 def compose_service(container: str, hostname: str, image: str, user: str, groups: Sequence[int], mounts: Sequence[Mount], folder: str,
@@ -2853,7 +2872,7 @@ def read_bundle(env: Env, path: str) -> Tuple[Dict[str, str], bool]:
         raise ValueError("it does not begin with a dockerfile and requirements.txt")
     if COMPOSE in texts:
         texts[COMPOSE] = renamed_service(texts[COMPOSE], name, env.name)
-        talk.say("it brings a %s; read it before you start anything" % COMPOSE)
+        talk.say("it brings a %s; to read and allow it: pydock trust %s" % (COMPOSE, env.title))
     return texts, more
 
 
@@ -3285,6 +3304,111 @@ def has_compose(env: Env) -> bool:
     return env.has(COMPOSE)
 
 
+def trust_file(env: Env) -> str:
+    return os.path.join(data_folder(), "trust", sha256(os.fsencode(env.folder)) + ".json")
+
+
+def read_note(env: Env) -> Optional[Dict[str, Dict[str, str]]]:
+    """What the user has allowed of an environment's files: digest, and text where it is short, by path. None where nothing was noted."""
+    import json
+
+    folder, name = os.path.split(trust_file(env))
+    try:
+        with Folder(folder) as notes:
+            files = json.loads(notes.read(name))["files"]
+        return {path: {"sha256": entry["sha256"], **({"text": str(entry["text"])} if "text" in entry else {})} for path, entry in files.items()}
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, PydockError):
+        return {}
+
+
+def write_note(env: Env, files: Dict[str, bytes]) -> None:
+    """Notes that these files, as they are here, are allowed, and no others."""
+    import json
+
+    entries: Dict[str, Dict[str, str]] = {}
+    room = 1 << 20
+    for path, data in files.items():
+        entries[path] = {"sha256": sha256(data)}
+        text = plain_text(data)
+        if text is not None and len(data) <= min(room, 1 << 16):
+            entries[path]["text"] = text
+            room -= len(data)
+    folder, name = os.path.split(trust_file(env))
+    make_folder(folder)
+    os.chmod(folder, 0o700)
+    with Folder(folder) as notes:
+        notes.write(name, json.dumps({"folder": env.folder, "files": entries}, indent=1), 0o600, durable=True)
+
+
+def forget_note(env: Env) -> None:
+    if os.path.lexists(trust_file(env)):
+        remove_file(trust_file(env))
+
+
+def plain_text(data: bytes) -> Optional[str]:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def watched_files(env: Env) -> Dict[str, bytes]:
+    """What has to be allowed before compose may read it: all files of an environment, by path, but requirements.txt, wheels/ and what
+    pydock keeps beside them. PydockError where one of them is a link, or none that can be read to its end."""
+    found: Dict[str, bytes] = {}
+    own = r"requirements\.txt|(requirements\.txt|dockerfile)\.orig\d*|\.(requirements\.txt|dockerfile)(\.orig\d*)?\.new"
+
+    def look(folder: Folder, above: str) -> None:
+        for name in folder.names():
+            try:
+                if folder.is_folder(name):
+                    with folder.below(name) as inner:
+                        if above + name != "wheels":
+                            look(inner, above + name + "/")
+                elif not above and re.fullmatch(own, name):
+                    folder.open(name).close()
+                else:
+                    found[above + name] = folder.read(name)
+            except FileNotFoundError:  # it was another pydock's for a moment
+                continue
+            if len(found) > 1000 or above.count("/") > 100 or sum(map(len, found.values())) > 4 * MAX_TEXT:
+                raise PydockError("%s holds more than anybody can read" % env.folder, "what is no part of the environment goes elsewhere")
+
+    with env.open() as folder:
+        look(folder, "")
+    return found
+
+
+def check_trust(env: Env) -> None:
+    """PydockError where compose would read what the user has not allowed: of a local environment, or of one that was handed over."""
+    note = read_note(env)
+    if not has_compose(env) or note is None and env.place.mode == "global":
+        return
+    files = watched_files(env)
+    for path in sorted({*files, *(note or {})} - {"dockerfile"}, key=lambda path: (path != COMPOSE, path)):
+        allowed = (note or {}).get(path)
+        if not allowed or path not in files or allowed["sha256"] != sha256(files[path]):
+            why = "was not allowed yet" if not allowed else "was changed since it was allowed" if path in files else "is gone since it was allowed"
+            raise PydockError("%s %s" % (quote(env.path(path)), why), "it decides what starts on this host; to read and allow it: pydock trust %s" % env.title)
+
+
+def is_allowed(env: Env, file: str) -> bool:
+    """Whether the user has allowed this file as it is, or made it on this machine."""
+    note = read_note(env)
+    if note is None:
+        return env.place.mode == "global"
+    return file in note and note[file]["sha256"] == text_hash(env.read(file))
+
+
+def compose_argv(env: Env) -> List[str]:
+    """`docker compose` with the environment's file, and on stdin what pydock says of its own service. Nothing else starts compose with a
+    file, and nothing that was not allowed."""
+    check_trust(env)
+    return ["compose", "-p", compose_project(env), "--project-directory", env.folder, "-f", env.path(COMPOSE), "-f", "-"]
+
+
 def compose_file(session: Session, env: Env, container: str, config: Dict[str, Any], user: str, folder: str, current: str, labels: Dict[str, str]) -> Tuple[str, List[str]]:
     """What compose gets on stdin, beside the environment's own file, which is checked with it; and the ports to be opened on this
     host, as options."""
@@ -3293,11 +3417,15 @@ def compose_file(session: Session, env: Env, container: str, config: Dict[str, A
     engine, path = session.engine, env.path(COMPOSE)
     mounts, inside = guarded_folder(folder, current, config.get("WorkingDir") or "/")
     service = compose_service(container, env.name, env.latest, user, further_groups(user), mounts, inside, labels, keep_id(engine, user))
+    argv = compose_argv(env)
+    if talk.dry_run:  # nor is compose asked what it thinks of the file
+        service.update({} if has_command(env.read(COMPOSE), env.name) else {"command": WAIT})
+        return json.dumps({"services": {env.name: service}}), []
     text = json.dumps({"services": {env.name: service}})
-    names = (*compose_argv(env)[:-2], "config", "--services")
+    names = (*argv[:-2], "config", "--services")
     engine.ahead(*names)
     try:
-        whole = json.loads(engine.query(*compose_argv(env), "config", "--format", "json", data=text))
+        whole = json.loads(engine.query(*argv, "config", "--format", "json", data=text))
         known = engine.query(*names).split()
     except EngineError as error:
         if engine.ask("compose", "version") is None:
@@ -3536,6 +3664,7 @@ def start_warm(session: Session, env: Env, config: Dict[str, Any], folder: str, 
 def mend(session: Session, env: Env, config: Dict[str, Any]) -> bool:
     """Brings a warm container that died, or belongs to an older image, to the present; False where programs of it keep that
     from happening, or it is gone. Only under the environment's lock."""
+    check_trust(env)
     warm = find_warm(session.engine, env)
     if not warm:
         return False
@@ -3919,7 +4048,7 @@ def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
     check_owner(session.engine, env, old)
     pulled = not bundle and base_image(session, args.source, "docker pull %s says why; docker login, for a registry that wants it" % args.source)
     try:
-        create(session, env, {}, None, lambda: take_bundle(session, env, args.source, args.line) if bundle else adopt(session, env, args.source, {}, args.line), old)
+        create(session, env, {}, None, lambda: take_bundle(session, env, args.source, args.line) if bundle else adopt(session, env, args.source, {}, args.line), old, ())
     finally:
         if pulled:
             session.engine.drop("rmi", args.source)
@@ -3961,10 +4090,11 @@ def before_create(session: Session, env: Env, dockerfile: str) -> Dict[str, Imag
     return images
 
 
-def create(session: Session, env: Env, files: Dict[str, str], source: Optional[Env], make: Optional[Callable[[], object]], old: Dict[str, Image]) -> None:
+def create(session: Session, env: Env, files: Dict[str, str], source: Optional[Env], make: Optional[Callable[[], object]], old: Dict[str, Image],
+           allowed: Optional[Sequence[str]] = None) -> None:
     """Everything is made in a hidden folder beside the final one, which it becomes by one rename. `make` makes the image as the
     temporary tag; `source` is an environment whose wheels are copied; `old` are the images of an environment of this name whose folder
-    is gone."""
+    is gone; `allowed` are the files that the user trusts, where others wrote them (`pydock trust`)."""
     engine = session.engine
     made = make_folder(env.place.envs)
     if not talk.dry_run:
@@ -3981,8 +4111,15 @@ def create(session: Session, env: Env, files: Dict[str, str], source: Optional[E
                 copy_wheels(source, env)
             if make:
                 make()
+            written = watched_files(env) if not talk.dry_run else {}
+            if allowed is not None and not talk.dry_run:
+                write_note(env, {file: data for file, data in written.items() if file in allowed})
             rename_new(env)
             env.work = env.folder
+            if allowed is None and env.place.mode == "local" and not talk.dry_run:
+                write_note(env, written)
+            elif allowed is None:
+                forget_note(env)
             if make:
                 remove_images(engine, env, old)
                 promote(engine, env, {})
@@ -4011,6 +4148,8 @@ def undo_create(engine: Engine, env: Env, made: Sequence[str], no_build: bool) -
     renamed = env.work == env.folder
     with env.place.open() as envs:
         envs.clear(os.path.basename(env.work))
+    if not env.exists():
+        forget_note(env)
     for folder in made:
         try:
             os.rmdir(folder)
@@ -4188,10 +4327,15 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     session.engine.ahead(*tags_argv(env.repo))
     image, files = settled(session, source)
     if has_compose(source):
-        files[COMPOSE] = renamed_service(source.read(COMPOSE), source.name, env.name)
+        files[COMPOSE] = source.read(COMPOSE)
+    note, allowed = read_note(source), None
+    if note is not None or source.place.mode == "local":
+        allowed = [file for file, text in files.items() if text_hash(text) == (note or {}).get(file, {}).get("sha256")]
+    if COMPOSE in files:
+        files[COMPOSE] = renamed_service(files[COMPOSE], source.name, env.name)
     old = images_of(session.engine, env)
     check_owner(session.engine, env, old)
-    create(session, env, files, source, lambda: take_over(session.engine, env, image, args.line), old)
+    create(session, env, files, source, lambda: take_over(session.engine, env, image, args.line), old, allowed)
     report(env, "cloned %s to %s%s" % (source.name, env.name, " in " + env.folder if env.place.mode == "local" else ""), "pydock shell %s" % env.title)
     return 0
 
@@ -4214,7 +4358,7 @@ def cmd_delete(session: Session, args: argparse.Namespace) -> int:
     return 0
 
 
-def confirmed(args: argparse.Namespace, what: str, short: str) -> bool:
+def confirmed(args: argparse.Namespace, what: str, short: str, no: str = "nothing was removed") -> bool:
     """Asks whether to do it; an error where there is nobody to be asked."""
     if args.yes or talk.dry_run:
         return True
@@ -4223,7 +4367,7 @@ def confirmed(args: argparse.Namespace, what: str, short: str) -> bool:
     print("%s? [y/N] " % what, end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
         return True
-    talk.say("nothing was removed")
+    talk.say(no)
     return False
 
 
@@ -4266,6 +4410,7 @@ def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
         except OSError as error:
             raise PydockError("cannot delete %s: %s" % (env.folder, error.strerror)) from None
     remove_programs(env)
+    forget_note(env)
     if remove_images(engine, env, images_of(engine, env)):
         if talk.dry_run:
             remove_folder(env.folder)
@@ -4362,6 +4507,8 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     fresh = fresh or not is_started(env)
     if not fresh:
         session.engine.ahead(*inspect_warm(env))
+    if fresh:
+        check_trust(env)  # before it is built; what started before goes on
     options = [*["--security-opt", "no-new-privileges=false"] * args.root, *run_options(session.engine, args)]
     folder, current = run_folder(session, env)
     config = ready_image(session, env)
@@ -4394,6 +4541,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
 
 def cmd_start(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
+    check_trust(env)
     options = start_options(session, env, args)
     folder, current = run_folder(session, env)
     config = ready_image(session, env)
@@ -4444,6 +4592,7 @@ def check_idle(engine: Engine, env: Env, warm: Warm, force: bool, command: str) 
 
 def cmd_reset(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
+    check_trust(env)
     options = start_options(session, env, args)
     folder, current = run_folder(session, env)
     config = ready_image(session, env)
@@ -4483,6 +4632,7 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
         line = "%s activate %s" % (shell_join([os.path.basename(sys.argv[0]) if "/bin/" in sys.argv[0] else sys.argv[0]]), typed(args, env))
         print("%s | source" % line if shell == "fish" else 'eval "$(%s)"' % line)
         return 0
+    check_trust(env)
     folder, current = run_folder(session, env)
     config = ready_image(session, env)
     made = not os.path.isdir(os.path.join(programs_folder(env), "bin"))
@@ -4543,6 +4693,7 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.words[0])
     if not args.words[1:]:
         raise PydockError("no program to link was named", "pydock link %s PROGRAM" % env.title, 2)
+    check_trust(env)
     config = ready_image(session, env)
     paths = {os.path.join(folder, os.path.basename(word)): word for word in args.words[1:]}
     for path in paths:
@@ -4919,6 +5070,54 @@ def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
     return 0
 
 
+def cmd_trust(session: Session, args: argparse.Namespace) -> int:
+    """Shows the files that decide what compose starts on this host, asks, and notes these very bytes."""
+    env = session.env(args.name)
+    note = read_note(env)
+    if note is None and env.place.mode == "global":
+        talk.say("%s was made on this machine, and is trusted" % env.name)
+        return 0
+    if args.remove:
+        if not talk.dry_run:
+            write_note(env, {})
+        report(env, "nothing of %s is allowed any more" % env.name, "pydock trust %s" % env.title)
+        return 0
+    files = watched_files(env)
+    if note is not None and {path: entry["sha256"] for path, entry in note.items()} == {path: sha256(data) for path, data in files.items()}:
+        report(env, "%s is allowed as it is" % env.name, "pydock run %s …" % env.title)
+        return 0
+    for line in trust_lines(note or {}, files):
+        print(visible(line))
+    sys.stdout.flush()
+    if not confirmed(args, "allow these files to start containers and more on this host", "whether to allow these files of %s" % env.name, "nothing was allowed"):
+        return 1
+    if not talk.dry_run:
+        write_note(env, files)
+    report(env, "allowed %s, until a file changes" % env.name, "pydock run %s …" % env.title)
+    return 0
+
+
+def trust_lines(note: Dict[str, Dict[str, str]], files: Dict[str, bytes]) -> Iterator[str]:
+    """What is to be read before one says yes: each file, or what changed in it since it was allowed."""
+    import difflib
+
+    for path in sorted({*note, *files}):
+        old, data = note.get(path, {}), files.get(path)
+        text = plain_text(data) if data is not None else None
+        if data is None:
+            yield "==> %s is gone" % path
+        elif old.get("sha256") == sha256(data):
+            yield "==> %s is as it was allowed" % path
+        elif text is None:
+            yield "==> %s: %d bytes that are no text, sha256 %s" % (path, len(data), sha256(data))
+        elif "text" in old:
+            yield "==> %s was changed:" % path
+            yield from difflib.unified_diff(old["text"].split("\n"), text.split("\n"), path + " as it was allowed", path + " now", lineterm="")
+        else:
+            yield "==> %s:" % path
+            yield from text.split("\n")
+
+
 def cmd_lock(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     if not args.check:
@@ -5249,6 +5448,7 @@ ARGUMENTS: Dict[str, Sequence[Tuple[Sequence[str], Dict[str, Any]]]] = {  # by c
     "history": [ONE, AS_JSON],
     "snapshot": [ONE, arg("label", metavar="LABEL", nargs="?", help="a docker tag; none: the time")],
     "rollback": [ONE, arg("state", metavar="STATE", nargs="?", help="a number or label of `history`; none: the one before; 1: as created")],
+    "trust": [ONE, SURE, flag("--remove", help="nothing is allowed any more")],
     "lock": [ONE, flag("--check", help="change nothing; fail where files, lock and image disagree")],
     "verify": [ONE, arg("--against", metavar="DIGEST|NAME", help="instead of its present image")],
     "export": [ONE, arg("file", metavar="FILE.tar"), flag("--image", help="with the image: it runs where there is no network")],
@@ -5277,6 +5477,7 @@ COMMANDS: Dict[str, Tuple[str, str, Callable[[Session, argparse.Namespace], int]
     "rollback": ("time", "NAME [STATE]", cmd_rollback, "go back to a state; itself a new one"),
     "freeze": ("time", "NAME", cmd_freeze, "refuse every change"),
     "unfreeze": ("time", "NAME", cmd_freeze, "allow changes again"),
+    "trust": ("trust", "NAME", cmd_trust, "read and allow the docker-compose.yml of somebody else"),
     "lock": ("trust", "NAME", cmd_lock, "pin the base image and every package by version and hash"),
     "digest": ("trust", "NAME", cmd_digest, "print a digest of what is installed, the same wherever that is the same"),
     "verify": ("trust", "NAME", cmd_verify, "build it again from its files, and compare"),
@@ -5285,7 +5486,7 @@ COMMANDS: Dict[str, Tuple[str, str, Callable[[Session, argparse.Namespace], int]
     "completion": ("share, care", "SHELL", cmd_completion, "print what completes pydock's words in a shell"),
 }
 ALIASES = {"ls": "list", "envs": "list", "rm": "delete"}
-OTHER_WORDS = {"exec": "run", "add": "install", "remove": "uninstall", "env": "list", "upgrade": "update", "sync": "build", "info": "config",
+OTHER_WORDS = {"exec": "run", "allow": "trust", "add": "install", "remove": "uninstall", "env": "list", "upgrade": "update", "sync": "build", "info": "config",
                "new": "create", "init": "create", "enter": "shell", "destroy": "delete", "copy": "clone", "undo": "rollback", "log": "history"}
 EVERYWHERE = {"-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global"}
 TAKE_VALUE = ("-p", "--publish", "-v", "--volume", "-e", "--env", "--env-file", "--gpus", "--network", "--platform", "-o", "--option")
