@@ -3936,7 +3936,7 @@ def confirmed(args: argparse.Namespace, what: str, short: str) -> bool:
         return True
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise PydockError("nobody here can be asked %s" % short, "add -y")
-    talk.put("%s? [y/N] " % what)
+    talk.write("%s? [y/N] " % one_line(what))
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
         return True
     talk.say("nothing was removed")
@@ -5194,7 +5194,10 @@ def main(argv: Optional[List[str]] = None) -> int:
             except Exception:  # nobody wants to read of it while typing
                 pass
             return flushed(0)
-        args = parse(argv)
+        try:
+            args = parse(argv)
+        except NeedsArguments as error:
+            return flushed(show_needs(str(error), argv))
         talk.quiet, talk.verbose, talk.dry_run = args.quiet, args.verbose, args.dry_run
         session = Session(find_place(args.mode), args.line)
         try:
@@ -5206,8 +5209,6 @@ def main(argv: Optional[List[str]] = None) -> int:
         return flushed(status)
     except SystemExit as error:  # of --help and --version
         return flushed(int(error.code or 0))
-    except NeedsArguments as error:
-        return show_needs(str(error), argv)
     except PydockError as error:
         talk.error(str(error), error.hint)
         return flushed(error.status)

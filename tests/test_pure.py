@@ -1255,6 +1255,11 @@ class ABug(Folder):
                                  % type(error).__name__)
                 self.assertLess(len(said), 500)
 
+    def test_the_small_help_is_no_exception(self) -> None:
+        with mock.patch("sys.stderr", io.StringIO()) as stderr, mock.patch.object(pydock, "find_place", side_effect=KeyError("x")), mock.patch.object(pydock, "prepare"):
+            self.assertEqual(pydock.main(["run"]), 1)
+        self.assertIn("this is a bug in pydock", stderr.getvalue())
+
     def test_an_error_of_the_system_is_said_without_its_number(self) -> None:
         self.assertEqual(self.main(OSError(28, "No space left on device")), (1, "pydock: error: No space left on device\n"))
         self.assertEqual(self.main(PermissionError(13, "Permission denied", "/x")), (1, "pydock: error: /x: Permission denied\n"))
