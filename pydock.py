@@ -1632,7 +1632,11 @@ def quote(text: str) -> str:
 
 
 def unquote(text: str) -> str:
-    return os.fsdecode(re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: bytes([int(found.group(1), 16)]), os.fsencode(text)))
+    try:
+        data = os.fsencode(text)
+    except UnicodeEncodeError:  # half a character, which no bytes stand for
+        data = text.encode(errors="replace")
+    return os.fsdecode(re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: bytes([int(found.group(1), 16)]), data))
 
 
 def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -> str:

@@ -454,6 +454,9 @@ class Words(Folder):
             self.assertEqual(pydock.unquote(quoted), text)
             self.assertRegex(quoted, r"\A[A-Za-z0-9/:=,.\-_+@%]*\Z")
 
+    def test_what_stands_for_no_bytes_is_no_error(self) -> None:
+        self.assertEqual((pydock.unquote("a\ud800%41"), pydock.unquote("\udcff%ff")), ("a?A", "\udcff\udcff"))
+
     def test_names_of_environments(self) -> None:
         for name in ("a", "1", "datascience", "a-b", "a_b", "a.b", "py3.12-x", "a" * 64):
             self.assertEqual(pydock.check_name(name), name)
