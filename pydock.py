@@ -1921,7 +1921,11 @@ def quote(text: str) -> str:
 
 
 def unquote(text: str) -> str:
-    return os.fsdecode(re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: bytes([int(found.group(1), 16)]), os.fsencode(text)))
+    try:
+        data = os.fsencode(text)
+    except UnicodeEncodeError:  # half a character, which no bytes stand for
+        data = text.encode(errors="replace")
+    return os.fsdecode(re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: bytes([int(found.group(1), 16)]), data))
 
 
 def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -> str:
@@ -4540,7 +4544,7 @@ def confirmed(args: argparse.Namespace, what: str, short: str, no: str = "nothin
         return True
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise PydockError("nobody here can be asked %s" % short, "add -y")
-    talk.put("%s? [y/N] " % what)
+    talk.write("%s? [y/N] " % one_line(what))
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
         return True
     talk.say(no)
@@ -5918,7 +5922,10 @@ def main(argv: Optional[List[str]] = None) -> int:
             except Exception:  # nobody wants to read of it while typing
                 pass
             return flushed(0)
-        args = parse(argv)
+        try:
+            args = parse(argv)
+        except NeedsArguments as error:
+            return flushed(show_needs(str(error), argv))
         talk.quiet, talk.verbose, talk.dry_run = args.quiet, args.verbose, args.dry_run
         session = Session(find_place(args.mode), args.line)
         try:
@@ -5930,8 +5937,6 @@ def main(argv: Optional[List[str]] = None) -> int:
         return flushed(status)
     except SystemExit as error:  # of --help and --version
         return flushed(int(error.code or 0))
-    except NeedsArguments as error:
-        return show_needs(str(error), argv)
     except PydockError as error:
         talk.error(str(error), error.hint)
         return flushed(error.status)

@@ -494,6 +494,9 @@ class Words(Folder):
             self.assertEqual(pydock.unquote(quoted), text)
             self.assertRegex(quoted, r"\A[A-Za-z0-9/:=,.\-_+@%]*\Z")
 
+    def test_what_stands_for_no_bytes_is_no_error(self) -> None:
+        self.assertEqual((pydock.unquote("a\ud800%41"), pydock.unquote("\udcff%ff")), ("a?A", "\udcff\udcff"))
+
     def test_names_of_environments(self) -> None:
         for name in ("a", "1", "datascience", "a-b", "a_b", "a.b", "py3.12-x", "a" * 64):
             self.assertEqual(pydock.check_name(name), name)
@@ -1294,6 +1297,11 @@ class ABug(Folder):
                 self.assertRegex(said, r"^pydock: error: this is a bug in pydock [\d.]+: %s.* \(main, line \d+\)\nhint: .*https://github.com/apiad/pydock/issues\n$"
                                  % type(error).__name__)
                 self.assertLess(len(said), 500)
+
+    def test_the_small_help_is_no_exception(self) -> None:
+        with mock.patch("sys.stderr", io.StringIO()) as stderr, mock.patch.object(pydock, "find_place", side_effect=KeyError("x")), mock.patch.object(pydock, "prepare"):
+            self.assertEqual(pydock.main(["run"]), 1)
+        self.assertIn("this is a bug in pydock", stderr.getvalue())
 
     def test_an_error_of_the_system_is_said_without_its_number(self) -> None:
         self.assertEqual(self.main(OSError(28, "No space left on device")), (1, "pydock: error: No space left on device\n"))
