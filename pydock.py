@@ -1,5 +1,5 @@
 #!/usr/bin/env -S python3 -IS
-"""pydock: named Python environments over real images; one file that needs a Python 3.8+ and docker.
+"""pydock: named Python environments over real images; one file that needs a Python 3.9+ and docker.
 https://github.com/apiad/pydock
 
 An environment is a folder of standard files, `dockerfile` and `requirements.txt`, and the image that they
@@ -15,8 +15,8 @@ import sys
 
 if __name__ == "__main__" and not sys.flags.isolated:
     del sys.path[0]  # beside a vendored pydock.py, a project's own json.py is not ours to import
-if sys.version_info < (3, 8):
-    sys.exit("pydock: error: pydock needs Python 3.8 or newer, this is %d.%d" % sys.version_info[:2])
+if sys.version_info < (3, 9):
+    sys.exit("pydock: error: pydock needs Python 3.9 or newer, this is %d.%d" % sys.version_info[:2])
 if sys.platform == "win32":
     sys.exit("pydock: error: pydock runs on Linux and macOS; on Windows run it inside WSL 2")
 
@@ -57,12 +57,13 @@ CACHE = "pydock-cache"  # the volume of downloads, one for all: packages are ins
 
 UV = "0.13.9"  # the installer
 
-# One line of shell for each thing that an installer must be told, shared by the dockerfile and `install`. It gets the PATH with packages'
-# programs first, since builds may want them; what pydock itself runs there, as root, is the base system's.
-FETCH_SH = r"""export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PIP_ROOT_USER_ACTION=ignore; \
+BASE_PATH_SH = "PATH=${PATH#/opt/venv/bin:}"  # what runs as root, or is pydock's own, finds the base system's programs and no package's
+
+# One line of shell for each thing that an installer must be told, shared by the dockerfile and `install`.
+FETCH_SH = r"""export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=1; \
     export UV_INDEX_STRATEGY=${UV_INDEX_STRATEGY:-unsafe-best-match} PIP_DISABLE_PIP_VERSION_CHECK=1; \
     ca=/etc/ssl/certs/ca-certificates.crt; if [ -f $ca ]; then export SSL_CERT_FILE=${SSL_CERT_FILE:-$ca}; fi; \
-    venv=$PATH; PATH=${PATH#/opt/venv/bin:}; pip="/opt/venv/bin/python3 -m pip"; if /uv/bin/uv --version >/dev/null 2>&1; then pip="/uv/bin/uv pip"; fi; \
+    pip="/opt/venv/bin/python3 -m pip"; if /uv/bin/uv --version >/dev/null 2>&1; then pip="/uv/bin/uv pip"; fi; \
 """
 FINISH_SH = r"""if [ ! -L /opt/venv/bin/python3 ]; then ln -sf "$(command -v python3)" /opt/venv/bin/python3; fi; \
     python3 -ISm compileall -q -j0 -x '/tests?/' /opt/venv >/dev/null || true; \
@@ -85,7 +86,7 @@ FROM base AS installer
 ARG INSTALLER=uv
 RUN --mount=type=secret,id=pydock \
     if [ -f /run/secrets/pydock ]; then . /run/secrets/pydock; fi; mkdir -p /uv; \
-    if [ $INSTALLER = uv ]; then python3 -m pip install -q --no-compile --only-binary :all: --target /uv uv==@UV@; fi
+    if [ $INSTALLER = uv ]; then PIP_NO_INPUT=1 python3 -m pip install -q --no-compile --only-binary :all: --target /uv uv==@UV@ || rm -rf /uv/*; fi
 
 FROM base
 LABEL pydock=1
@@ -110,9 +111,9 @@ RUN python3 -m venv /opt/venv && chown -R $USER_UID:$USER_GID /opt/venv && \
 # come as a secret; byte code is compiled once, here.
 COPY requirements.txt wheels* /opt/pydock/
 RUN @MOUNTS@\
-    set -e; cd /opt/pydock; if ! grep -q '^ *[^ #]' requirements.txt; then exit 0; fi; \
+    set -e; @PATH@; cd /opt/pydock; if ! grep -q '^ *[^ #]' requirements.txt; then exit 0; fi; \
     if [ -f /run/secrets/pydock ]; then . /run/secrets/pydock; fi; \
-    @FETCH@    PATH=$venv $pip install -r requirements.txt; \
+    @FETCH@    $pip install -r requirements.txt; \
     @FINISH@
 COPY dockerfile /opt/pydock/
 USER $USER_UID:$USER_GID
@@ -133,8 +134,8 @@ services:
 TEMPLATE_ARGS = {"REPOSITORY": "", "USERNAME": "user", "USER_UID": "1000", "USER_GID": "1000", "INSTALLER": "uv"}
 
 # Prints uv, the program. Runs in a container of a base image of the user's own, which is there for that only.
-FETCH_UV_SH = r"""umask 022; export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-python3 -m pip install -q --no-compile --only-binary :all: --target /tmp/uv uv==%s </dev/null >&2 && cat /tmp/uv/bin/uv
+FETCH_UV_SH = r"""umask 022; export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1
+python3 -m pip install -q --retries 3 --no-compile --only-binary :all: --target /tmp/uv uv==%s </dev/null >&2 && cat /tmp/uv/bin/uv
 """ % UV
 
 # What runs in the container of install, uninstall and update; the arguments come as "$@", the settings before it.
@@ -142,7 +143,7 @@ python3 -m pip install -q --no-compile --only-binary :all: --target /tmp/uv uv==
 CHANGE_SH = r"""set -e; umask 022; cd /opt/pydock
 """ + FETCH_SH + r"""
 case $pip in /uv/*) uv=/uv/bin/uv ;; *) uv= ;; esac
-installer() { PATH=$venv "$@" </dev/null >&2; }
+installer() { "$@" </dev/null >&2; }
 verb=$1; again=; shift
 fits=yes; installer $pip check >/dev/null 2>&1 || fits=no
 case $verb in
@@ -174,7 +175,7 @@ done
 """ + FINISH_SH
 
 # Makes an image's user OLD another one, as the dockerfile does it.
-USER_SH = r"""set -e
+USER_SH = BASE_PATH_SH + r"""; set -e
 sed -i -e "1i $USERNAME:x:$USER_UID:$USER_GID::/home/$USERNAME:/bin/sh" -e "/^$USERNAME:/d" -e "/^$OLD:/d" /etc/passwd
 sed -i -e "1i $USERNAME:x:$USER_GID:" -e "/^$USERNAME:/d" -e "/^$OLD:/d" /etc/group
 grep -q ^root: /etc/passwd || echo root:x:0:0:root:/root:/bin/sh >>/etc/passwd
@@ -185,7 +186,8 @@ find /home/$USERNAME /opt/venv \( ! -user $USER_UID -o ! -group $USER_GID \) -ex
 """
 
 # The freeze, by the base system's Python, without any code of a package: merges what is installed into /opt/pydock/requirements.txt and
-# prints the version and the packages for the labels. argv: a JSON object with `folder`, `gone` (names uninstalled), `asked` (names installed),
+# prints `pydock-found: `, the version and the packages for the labels, as its last line. argv: a JSON object with `folder`, `gone` (names
+# uninstalled), `asked` (names installed),
 # `options` (lines to add), `write` and `lock` (give each line the hashes of all files of its version, as its index lists them; those
 # that pip would take, where there is no uv: pip lists none). Then argv has uv, or nothing.
 FREEZE_PY = r'''
@@ -235,6 +237,12 @@ def merged(line, name, pin):
     exact = re.sub(r"^[A-Za-z0-9._-]+(\[[^]]*\])?\s*", name, spec).replace(" ", "")
     if exact == pin or spec == pin:
         return line
+    extras = re.search(r"^[A-Za-z0-9._-]+\s*(\[[^]]*\])|^\./\S*\.whl(\[[^]]*\])$", spec)
+    if extras:
+        end = len(pin) if pin.startswith("./") else len(name)
+        pin = pin[:end] + (extras.group(1) or extras.group(2)) + pin[end:]
+        if spec == pin:
+            return line
     return pin + ("; " + marker if marker else "") + (" " + comment if comment else "") + "\n"
 
 def joined(text):  # lines, where a backslash ends none
@@ -340,7 +348,8 @@ if job["write"]:
     with open(path, "w", **exact) as f:
         f.write("".join(texts))
 listing = ",".join("%s==%s" % (name, packages[name].version) for name in sorted(set(packages) - hidden))
-print("%d.%d.%d" % sys.version_info[:3], quote(listing, safe="=,"))
+print("\npydock-found: %d.%d.%d" % sys.version_info[:3], quote(listing, safe="=,"), flush=True)
+os._exit(0)  # what a package has left for the end would come after the last line
 '''
 
 # The first process of a container where the engine brings none, or on a terminal, where the engine's would let Ctrl-Z
@@ -370,7 +379,7 @@ while True:
         sys.exit(status >> 8 or (128 + (status & 127) if status & 127 else 0))
 """
 # Runs the text $0 by the base system's Python: `python3` may be a package's.
-PYTHON_SH = """path=$PATH; PATH=${PATH#/opt/venv/bin:}; python=$(command -v python3); PATH=$path; exec "$python" -BISc "$0" "$@"
+PYTHON_SH = "path=$PATH; " + BASE_PATH_SH + """; python=$(command -v python3); PATH=$path; exec "$python" -BISc "$0" "$@"
 """
 PYTHON = ["/bin/sh", "-c", PYTHON_SH]
 INIT = [*PYTHON, INIT_PY]
@@ -627,7 +636,7 @@ end
 complete -c pydock -f -a '(_pydock)'
 """}
 SHELLS = ("bash", "zsh", "fish", "sh")
-SHELL = ["/bin/sh", "-c", "path=$PATH; PATH=${PATH#/opt/venv/bin:}; bash=$(command -v bash); PATH=$path; exec ${bash:-/bin/sh}"]
+SHELL = ["/bin/sh", "-c", "path=$PATH; " + BASE_PATH_SH + "; bash=$(command -v bash); PATH=$path; exec ${bash:-/bin/sh}"]
 # What people type secrets into, or steer this host with: of these, activation puts none on the PATH of its own accord.
 HOST_PROGRAMS = set("sudo su doas ssh scp gpg git docker podman pydock direnv sh bash zsh fish env login passwd".split())
 HOST_HELPERS = ("docker-credential-", "git-credential-", "git-remote-", "ssh-", "pinentry")  # that those start by name
@@ -657,7 +666,7 @@ class EngineError(PydockError):
     def show(self) -> None:
         if self.unseen:
             lines = self.output.splitlines()[-30:]
-            sys.stderr.write("\n".join(line if len(line) < 200 else line[:199] + "…" for line in lines) + "\n")
+            talk.put("\n".join(line if len(line) < 200 else line[:199] + "…" for line in lines) + "\n")
 
 
 class Terminated(BaseException):
@@ -672,8 +681,21 @@ class Shell(str):
     """Text for the script of --dry-run that is shell syntax already, and must not be quoted."""
 
 
+def visible(text: str) -> str:
+    """What others wrote, for a terminal: all that would steer it, or turn or hide what stands beside it, as an escape; \\n and \\t stay."""
+    if text.isprintable():
+        return text
+    return re.sub("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]",
+                  lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+def one_line(text: str) -> str:
+    return visible(text).replace("\n", "\\n")
+
+
 class Talk:
-    """Everything that is said, on stderr; and the script of --dry-run, on stdout."""
+    """Everything that is said, on stderr: best effort, for no work ends because nobody can hear of it. And what was asked for, on
+    stdout, which is an error where it cannot be written."""
 
     quiet = False
     verbose = False
@@ -685,29 +707,51 @@ class Talk:
             return "\033[%sm%s\033[0m" % (code, text)
         return text
 
-    def say(self, text: str) -> None:
+    @staticmethod
+    def write(text: str) -> None:
+        """To stderr, as it is."""
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:
+            silence(2)
+
+    def put(self, text: str) -> None:
+        """What may have lines, such as those of an engine."""
+        self.write(visible(text))
+
+    def say(self, text: str, before: str = "") -> None:
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            self.write(before + one_line(text) + "\n")
 
     def warn(self, text: str, hint: str = "") -> None:
-        self.say(self.coloured("pydock: warning: ", "33") + text + (" (hint: %s)" % hint if hint else ""))
+        self.say(text + (" (hint: %s)" % hint if hint else ""), self.coloured("pydock: warning: ", "33"))
 
     def error(self, text: str, hint: str = "") -> None:
-        print(self.coloured("pydock: error: ", "31") + text, file=sys.stderr)
-        if hint:
-            print("hint: " + hint, file=sys.stderr)
-        sys.stderr.flush()
+        self.write(self.coloured("pydock: error: ", "31") + one_line(text) + "\n" + ("hint: %s\n" % one_line(hint) if hint else ""))
 
-    def script(self, line: str) -> None:
-        print(line, flush=True)
+    def script(self, text: str, end: str = "\n") -> None:
+        """For programs: as it is."""
+        try:
+            sys.stdout.write(text + end)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            silence(1)
+            raise PydockError("cannot write to stdout: %s" % error.strerror) from None
+
+    def show(self, line: str) -> None:
+        """For people."""
+        self.script(one_line(line))
+
+
+def silence(fd: int) -> None:
+    """Lets what is written there vanish from now on, Python's own last word included."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
 
 
 talk = Talk()
-
-
-def visible(text: str) -> str:
-    """A line of others' for a terminal: what would steer that, or hide in it, as an escape."""
-    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def shell_join(argv: Sequence[str]) -> str:
@@ -733,15 +777,25 @@ def human_size(size: float) -> str:
     return "%.3gTB" % size
 
 
-def age_of(created: str) -> float:
-    """Seconds since a time as the engine's JSON writes it, 2026-01-31T23:59:59.…Z."""
+def age_of(created: str) -> Optional[float]:
+    """Seconds since a time as the engine's JSON writes it, 2026-01-31T23:59:59.…Z, or with an offset; None where it is no time."""
     import calendar
     import time
 
-    return time.time() - calendar.timegm(time.strptime(created[:19], "%Y-%m-%dT%H:%M:%S"))
+    found = re.fullmatch(r"([0-9-]{10}T[0-9:]{8})(?:\.[0-9]+)?(?:Z|([+-])([0-9]{2}):([0-9]{2}))", created)
+    if not found:
+        return None
+    try:
+        clock = calendar.timegm(time.strptime(found.group(1), "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return None
+    ahead = 60 * int(found.group(3)) + int(found.group(4)) if found.group(2) else 0
+    return time.time() - clock + 60 * (-ahead if found.group(2) == "-" else ahead)
 
 
-def human_age(seconds: float) -> str:
+def human_age(seconds: Optional[float]) -> str:
+    if seconds is None:
+        return "?"
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return "%d %s" % (seconds // length, unit)
@@ -775,18 +829,34 @@ def client_proxies() -> Dict[str, str]:
     return {**found, **{key.upper(): value for key, value in found.items()}}
 
 
+def client_index(program: Sequence[str]) -> int:
+    """Where in a command line of sudo the program stands that it is to run: after its options and variables."""
+    options, at = "CDghpRrtTUu", 1  # those with a value
+    while at < len(program) - 1 and re.match(r"-|\w+=", program[at]):
+        word = program[at]
+        at += 1
+        if word == "--":
+            break
+        short = re.match("-[^-%s]*[%s]$" % (options, options), word)
+        long = re.match("--(close-from|chdir|group|host|prompt|chroot|role|type|command-timeout|other-user|user)$", word)
+        at += 1 if short or long else 0
+    return min(at, len(program) - 1)
+
+
 class Engine:
-    """A Docker-compatible command line, such as ['docker'], ['podman'] or ['sudo', 'docker']."""
+    """A Docker-compatible command line, such as ['docker'], ['podman'] or ['sudo', '-n', 'docker', '--context', 'x']."""
 
     def __init__(self, program: List[str]) -> None:
         self.program = program
-        self.podman = os.path.basename(program[-1]).startswith("podman")
         self.sudo = os.path.basename(program[0]) == "sudo"
+        self.before = client_index(program) if self.sudo else 0  # words that stand before the client's
+        self.client = program[self.before] if self.sudo else next((word for word in program if re.match("docker|podman", os.path.basename(word))), program[-1])
+        self.podman = os.path.basename(self.client).startswith("podman")
         self.early: Dict[Tuple[str, ...], subprocess.Popen[bytes]] = {}
 
     def command(self, argv: Sequence[str], environ: Sequence[str] = ()) -> List[str]:
         """`environ` holds 'K=V' that the engine must see; sudo passes on only what stands on its own command line."""
-        return self.program[:1] + list(environ) + self.program[1:] + list(argv) if self.sudo else self.program + list(argv)
+        return self.program[:self.before] + list(environ if self.sudo else ()) + self.program[self.before:] + list(argv)
 
     def start(self, argv: Sequence[str], environ: Sequence[str] = (), feed: bool = False, out: Union[str, IO[bytes]] = "keep", err: str = "drop") -> subprocess.Popen[bytes]:
         """`out` and `err` say what becomes of stdout and stderr: keep, drop, merge into stdout, show on our stderr, or a file;
@@ -799,17 +869,15 @@ class Engine:
         to: Dict[Any, Any] = {"keep": subprocess.PIPE, "drop": subprocess.DEVNULL, "merge": subprocess.STDOUT, "show": 2}
         command = self.command(argv, environ)
         if talk.verbose:
-            talk.say("+ " + shell_join(list(environ) + command if not self.sudo else command))
-        sys.stdout.flush()
-        sys.stderr.flush()
+            talk.put("+ " + shell_join(list(environ) + command if not self.sudo else command) + "\n")
         pairs = [pair.partition("=")[::2] for pair in environ]
         try:
             return subprocess.Popen(command, env={**os.environ, **dict(pairs)}, stdin=to["keep" if feed else "drop"], stdout=to.get(out, out), stderr=to[err],
                                     cwd="/" if compose else None)
         except FileNotFoundError:
             raise missing_engine(self.program[0]) from None
-        except OSError as error:
-            raise PydockError("cannot start %s: %s" % (command[0], error.strerror), status=127) from None
+        except (OSError, ValueError) as error:  # a NUL, in what others wrote
+            raise PydockError("cannot start %s: %s" % (command[0], getattr(error, "strerror", None) or error), status=127) from None
 
     @staticmethod
     def end(process: subprocess.Popen[bytes]) -> None:
@@ -828,7 +896,7 @@ class Engine:
             return process.communicate(data, timeout)
         except subprocess.TimeoutExpired:
             self.end(process)
-            raise EngineError("%s gave no answer" % self.program[-1]) from None
+            raise EngineError("%s gave no answer" % self.client) from None
         except BaseException:
             self.end(process)
             raise
@@ -855,7 +923,7 @@ class Engine:
             out, err = self.finish(process, timeout)
         if process.returncode:
             self.diagnose()
-            raise EngineError("%s %s failed: %s" % (self.program[-1], " ".join(argv[:2]), last_line(err)), code=process.returncode, output=last_line(err))
+            raise EngineError("%s %s failed: %s" % (self.client, " ".join(argv[:2]), last_line(err)), code=process.returncode, output=last_line(err))
         return out.decode(errors="surrogateescape")
 
     def ask(self, *argv: str) -> Optional[str]:
@@ -883,23 +951,27 @@ class Engine:
             self.diagnose()
             said = tail if capture or to == "show" or not show else out.decode(errors="replace")
             why = "" if show else ": " + last_line(tail.encode())
-            raise EngineError("%s %s failed%s" % (self.program[-1], argv[0], why), code=process.returncode, output=said, unseen=show and not see)
+            raise EngineError("%s %s failed%s" % (self.client, argv[0], why), code=process.returncode, output=said, unseen=show and not see)
         return out.decode(errors="surrogateescape").strip()
 
     @staticmethod
     def relay(process: subprocess.Popen[bytes], data: Optional[str], see: bool) -> Tuple[bytes, str]:
         """Feeds a process and waits for it: its stdout, and the end of its stderr, which the user may see on its way."""
+        import codecs
+        import io
         import threading
 
         tail = bytearray()
+        lines = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
 
         def drain(stream: IO[bytes]) -> None:
             for chunk in iter(lambda: os.read(stream.fileno(), 65536), b""):
                 tail.extend(chunk)
                 del tail[:-65536]
                 if see:
-                    sys.stderr.write(chunk.decode(errors="replace"))
-                    sys.stderr.flush()
+                    talk.put(lines.decode(chunk))
+            if see:
+                talk.put(lines.decode(b"", final=True))
 
         thread = threading.Thread(target=drain, args=(process.stderr,), daemon=True)
         if process.stderr:
@@ -939,7 +1011,7 @@ class Engine:
                 _, err = self.finish(process, data=data.encode(errors="surrogateescape"))
             if process.returncode:
                 self.diagnose()
-                raise EngineError("%s run failed" % self.program[-1], code=process.returncode, output=err.decode(errors="replace"), unseen=True)
+                raise EngineError("%s run failed" % self.program[-1], code=process.returncode, output=err.decode(errors="replace"))
             os.chmod(new, 0o755)
             os.rename(new, path)
         finally:
@@ -983,21 +1055,19 @@ class Engine:
                 talk.script(shell_join(self.command(["rm", "-f", container])))
             sys.exit(0)
         if talk.verbose:
-            talk.say("+ " + shell_join(command))
+            talk.put("+ " + shell_join(command) + "\n")
         if mark or stat.S_ISFIFO(os.fstat(1).st_mode) or os.isatty(1):
             terminal = "yes" if tty or not mark and foreground() else ""
             known = {"container": container, "engine": shell_join(self.program), "mark": mark, "user": user, "terminal": terminal,
                      "remove": "yes" if remove else ""}
             command = ["/bin/sh", "-c", parent_sh(known), "pydock", *command]
-        sys.stdout.flush()
-        sys.stderr.flush()
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the client would inherit that
         try:
             os.execvp(command[0], command)
         except FileNotFoundError:
             raise missing_engine(command[0]) from None
-        except OSError as error:
-            raise PydockError("cannot start %s: %s" % (command[0], error.strerror), status=127) from None
+        except (OSError, ValueError) as error:
+            raise PydockError("cannot start %s: %s" % (command[0], getattr(error, "strerror", None) or error), status=127) from None
 
     def elsewhere(self) -> str:
         """The address of an engine on another machine, or else empty. Asks a client only where its settings name a context."""
@@ -1095,17 +1165,21 @@ def buildx_remedy(program: Sequence[str]) -> str:
     import shutil
 
     other = "/usr/bin/docker"
-    if program[-1] == "docker" and os.path.realpath(shutil.which("docker") or "") != os.path.realpath(other) and os.access(other, os.X_OK):
+    here = os.path.realpath(shutil.which(program[-1]) or "")
+    if os.path.basename(program[-1]) == "docker" and here != os.path.realpath(other) and os.access(other, os.X_OK):
         client = Engine([*program[:-1], other])
         try:
             client.builder()
             return "pydock config --global engine %s" % shell_join([shell_join(client.program)] if client.sudo else client.program)
         except PydockError:
             pass
-    for manager, line in (("apt-get", "sudo apt-get install docker-buildx"), ("dnf", "sudo dnf install docker-buildx-plugin"),
+    # Docker's own packages have another name for it; Debian 12 has none, but its docker.io is a client with BuildKit.
+    for manager, line in (("apt-get", "sudo apt-get install docker-buildx-plugin" if os.path.exists("/usr/share/doc/docker-ce-cli")
+                           else "sudo apt-get install docker-buildx || sudo apt-get install docker.io"),
+                          ("dnf", "sudo dnf install docker-buildx-plugin || sudo dnf install docker-buildx"),
                           ("pacman", "sudo pacman -S docker-buildx"), ("apk", "sudo apk add docker-cli-buildx"), ("brew", "brew install docker-buildx")):
         if shutil.which(manager):
-            return line + (" (of Docker's own packages: docker-buildx-plugin)" if manager == "apt-get" else "")
+            return line
     return "https://docs.docker.com/go/buildx/"
 
 
@@ -1145,11 +1219,25 @@ def home_folder() -> str:
     return os.path.realpath(home)
 
 
+def data_folder() -> str:
+    base = os.environ.get("XDG_DATA_HOME", "")
+    return os.path.join(base if os.path.isabs(base) else os.path.join(home_folder(), ".local", "share"), "pydock")
+
+
 def current_folder() -> str:
     try:
         return os.getcwd()
     except OSError:
         raise PydockError("the current folder no longer exists, or cannot be read", "cd somewhere else") from None
+
+
+def absolute_path(path: str, real: bool = False) -> str:
+    """A path that a user gave, from the current folder on; `real`: through links."""
+    path = path if os.path.isabs(path) else os.path.join(current_folder(), path)
+    try:
+        return os.path.realpath(path) if real else os.path.normpath(path)
+    except ValueError:  # a NUL, in a file
+        raise PydockError("%r is no path" % path) from None
 
 
 MAX_TEXT = 16 << 20  # bytes of a file that a person writes
@@ -1468,7 +1556,7 @@ def checked(key: str, value: str, source: str) -> str:
         bad = {"image": not value or bool(re.search(r"\s", value)), "repository": bool(re.search(r"\s", value)),
                "user": bool(value) and not re.fullmatch(USERNAME, value), "installer": value not in ("uv", "pip"),
                "python": not re.fullmatch(VERSION, value), "history": not re.fullmatch(r"[1-9]\d{0,2}", value),
-               "prefix": not re.fullmatch(NAME, value), "engine": not shlex.split(value)}[key]
+               "prefix": not re.fullmatch(NAME, value), "engine": not shlex.split(value)}[key] or not value.isprintable()
     except ValueError:
         bad = True
     if bad:
@@ -1700,7 +1788,8 @@ def make_folder(path: str, parents: bool = True) -> List[str]:
 
 
 class Lock:
-    """An flock of an environment's folder, held while it changes. It ends with the process, however that ends."""
+    """An flock of an environment's folder, held while it changes; of a file in pydock's data folder where the file system, such as
+    NFS, has none of folders. It ends with the process, however that ends."""
 
     def __init__(self, folder: str, title: str, wait: bool = True) -> None:
         self.folder = folder
@@ -1710,7 +1799,7 @@ class Lock:
         self.fd = -1
 
     def __enter__(self) -> Lock:
-        if not talk.dry_run:
+        if not talk.dry_run and not self.held():
             while not self.take() and self.wait:
                 pass
         return self
@@ -1726,9 +1815,8 @@ class Lock:
             self.fd = os.open(self.folder, os.O_RDONLY)
         except OSError as error:
             raise PydockError("cannot open %s: %s" % (self.folder, error.strerror)) from None
-        try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        there = os.fstat(self.fd)
+        if not self.flock(fcntl.LOCK_EX | fcntl.LOCK_NB):
             if not self.wait:
                 return self.release()
             self.patience -= 1
@@ -1736,10 +1824,29 @@ class Lock:
                 time.sleep(0.05)
                 return self.release()
             talk.say("waiting for %s, which is changing %s" % (self.holder(), self.title))
-            fcntl.flock(self.fd, fcntl.LOCK_EX)
-        if os.path.isdir(self.folder) and os.path.samestat(os.stat(self.folder), os.fstat(self.fd)):
+            self.flock(fcntl.LOCK_EX)
+        if os.path.isdir(self.folder) and os.path.samestat(os.stat(self.folder), there):
             return True
         return self.release()  # deleted, perhaps made anew, while this one waited
+
+    def flock(self, how: int) -> bool:
+        """Whether it has the lock now: of the folder, or of the file in its place."""
+        import errno
+        import fcntl
+        import stat
+
+        try:
+            fcntl.flock(self.fd, how)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            of_folder = stat.S_ISDIR(os.fstat(self.fd).st_mode)
+            self.release()
+            if not of_folder or error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL):
+                raise PydockError("cannot lock %s: %s" % (self.folder, error.strerror)) from None
+            self.fd = open_lock_file(self.folder)
+            return self.flock(how)
+        return True
 
     def release(self) -> bool:
         os.close(self.fd)
@@ -1762,6 +1869,17 @@ class Lock:
     def __exit__(self, *_: object) -> None:
         if self.held():
             self.release()
+
+
+def open_lock_file(folder: str) -> int:
+    """A descriptor of the file whose lock stands for that of a folder: the same one where `create` or `delete` renames it."""
+    final = re.sub(r"/\.([^/]+)\.(?:new|old)-[0-9a-f]{8}$", r"/\1", os.path.realpath(folder))
+    path = os.path.join(data_folder(), "locks", sha256(os.fsencode(final)))
+    make_folder(os.path.dirname(path))
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise PydockError("cannot open %s: %s" % (path, error.strerror)) from None
 
 
 def temporary_folders(place: Place) -> Iterator[Tuple[str, str, str]]:
@@ -1812,7 +1930,7 @@ def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -
     host = image.split("/")[0] if "/" in image else ""
     text = DOCKERFILE.replace("@FROM@", image if re.search(r"[.:]|^localhost$", host) else "${REPOSITORY}" + image)
     text = text.replace("@APT@", "" if apt else "# ").replace("@PACKAGES@", " ".join(apt) or "git gcc")
-    text = text.replace("@MOUNTS@", CACHE_MOUNTS + SECRET_MOUNT).replace("@FETCH@", FETCH_SH).replace("@FINISH@", FINISH_SH).replace("@UV@", UV)
+    text = text.replace("@MOUNTS@", CACHE_MOUNTS + SECRET_MOUNT).replace("@FETCH@", FETCH_SH).replace("@FINISH@", FINISH_SH).replace("@UV@", UV).replace("@PATH@", BASE_PATH_SH)
     uid, _, name = user.rpartition(":")
     for key, value in (("USERNAME", name), ("USER_UID", uid), ("USER_GID", uid)):
         if value:
@@ -1907,6 +2025,22 @@ def base_of(dockerfile: str) -> Tuple[str, str]:
     return image, version.group(1) if version else ""
 
 
+def is_plain(dockerfile: str, image_pattern: str) -> bool:
+    """Whether podman can build a dockerfile of others without giving it this host: each image that it starts from fits the pattern (others
+    may have ONBUILD), and no RUN has a flag but the template's. Escape character and comments as whoever reads it may take them."""
+    lines = [line for line in dockerfile.replace(CACHE_MOUNTS, "").replace(SECRET_MOUNT, "").split("\n") if not re.match(r"\s*(#|$)", line)]
+    text = "\n".join(lines)
+    for read in (text, re.sub(r"\\[ \t\r]*\n", "", text), re.sub(r"`[ \t\r]*\n", "", text)):
+        stages: List[str] = []
+        if re.search(r"(?mi)^\s*(ONBUILD\s|RUN\s+--)", read):
+            return False
+        for words in (found.group(1).split() for found in re.finditer(r"(?mi)^\s*FROM\s+(.*)$", read)):
+            if not words or words[0].lower() not in stages and not re.fullmatch(image_pattern, words[0]):
+                return False
+            stages += [words[2].lower()] if len(words) == 3 and words[1].lower() == "as" else []
+    return True
+
+
 def pinned(dockerfile: str, digest: str) -> str:
     """The dockerfile with its base image at this digest."""
     found = base_from(dockerfile)
@@ -1931,6 +2065,12 @@ def requirement_name(text: str) -> str:
     """The canonical name that a requirement starts with, or ''."""
     found = re.match(REQUIREMENT, text.strip())
     return canonical(found.group(1)) if found else ""
+
+
+def requirement_extras(text: str) -> str:
+    """The [extras] of a requirement, or ''."""
+    found = re.match(REQUIREMENT + r"(\[[A-Za-z0-9._, -]*\])", text.strip())
+    return found.group(2).replace(" ", "") if found else ""
 
 
 def no_password(text: str, what: str) -> None:
@@ -2180,9 +2320,11 @@ def compose_service(container: str, hostname: str, image: str, user: str, groups
     def plain(text: str) -> str:
         return text.replace("$", "$$")
 
+    volumes = [{"type": "bind", "source": plain(source), "target": plain(target), **({"read_only": True} if readonly else {})} for source, target, readonly in mounts]
     service: Dict[str, Any] = {"image": image, "pull_policy": "never", "hostname": hostname[:63], "init": True, "working_dir": plain(folder), "labels": labels,
-                               "volumes": [{"type": "bind", "source": plain(source), "target": plain(target), **({"read_only": True} if readonly else {})} for source, target, readonly in mounts]}
-    more = {"container_name": container, "user": user, "security_opt": ["no-new-privileges:true"], "group_add": [str(group) for group in groups], "userns_mode": "keep-id" if mapped else ""}
+                               "volumes": volumes}
+    more = {"container_name": container, "user": user, "security_opt": ["no-new-privileges:true"],
+            "group_add": [str(group) for group in groups], "userns_mode": "keep-id" if mapped else ""}
     return {**service, **{key: value for key, value in more.items() if value}}
 
 
@@ -2311,7 +2453,7 @@ def inspect(engine: Engine, ids: Dict[str, str]) -> Dict[str, Image]:
     if process.returncode:
         there = {id_.split(":")[-1] for id_ in engine.query("image", "ls", "-aq", "--no-trunc").split()}
         if there & set(wanted.values()) - set(found):
-            raise EngineError("%s image inspect failed" % engine.program[-1])
+            raise EngineError("%s image inspect failed" % engine.client)
     return {tag: Image(tag, found[id_]) for tag, id_ in wanted.items() if id_ in found}
 
 
@@ -2352,7 +2494,7 @@ def may_exist(folder: str) -> bool:
         os.lstat(folder)
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except OSError:  # no permission to look: somebody's
+    except (OSError, ValueError):  # no permission to look: somebody's
         pass
     return True
 
@@ -2372,10 +2514,14 @@ def without_values(command: Sequence[str]) -> List[str]:
 
 
 def found_labels(found: str) -> Dict[str, str]:
-    """The labels that the freeze printed: Python's version, a blank, the packages."""
+    """The labels that the freeze printed, in its last line: Python's version, a blank, the packages. Packages may print, too."""
     if isinstance(found, Shell):
+        talk.script("%s=$(printf '%%s\\n' \"%s\" | sed -n '$s/^pydock-found: //p')" % (found[1:], found))
         return {"pydock.python": Shell("${%s%% *}" % found[1:]), "pydock.packages": Shell("${%s#* }" % found[1:])}
-    return dict(zip(("pydock.python", "pydock.packages"), found.split(" ") + [""]))
+    line = re.fullmatch(r"pydock-found: ([0-9]+\.[0-9]+\.[0-9]+)(?: ([A-Za-z0-9%=,+!_.~-]+))?", found.rpartition("\n")[2])
+    if not line:
+        raise PydockError("the environment's Python does not tell what is installed", "a package of it may change how Python starts")
+    return {"pydock.python": line.group(1), "pydock.packages": line.group(2) or ""}
 
 
 def remove_leftovers(engine: Engine, env: Env, images: Dict[str, Image]) -> None:
@@ -2386,7 +2532,7 @@ def remove_leftovers(engine: Engine, env: Env, images: Dict[str, Image]) -> None
             continue
         created = engine.ask("container", "inspect", "--format", "{{json .Created}}", name) or ""
         # A client that was killed at once leaves a container of `run` that never starts; a new one may be about to.
-        if "--tmp-" in name or created and age_of(created[1:]) > 60:
+        if "--tmp-" in name or (age_of(created.strip().strip('"')) or 0) > 60:
             engine.drop("rm", "-f", name)
     remove_half_written(env)
     for tag in [tag for tag in images if tag.startswith("tmp-")]:
@@ -2425,10 +2571,10 @@ def promote(engine: Engine, env: Env, images: Dict[str, Image], image: Optional[
     source = "%s:%s" % (env.repo, image.tag) if image else env.temporary_tag
     present = find_image(engine, env.latest) if not talk.dry_run else None
     check_owner(engine, env, {"latest": present} if present else {})
-    if not image or not image.tag.isdigit():
-        engine.change("tag", source, "%s:%d" % (env.repo, max([int(tag) for tag in images if tag.isdigit()] + [0]) + 1))
+    if not image or not is_number(image.tag):
+        engine.change("tag", source, "%s:%d" % (env.repo, max([int(tag) for tag in images if is_number(tag)] + [0]) + 1))
     engine.change("tag", source, env.latest)
-    if not image or not image.tag.isdigit():
+    if not image or not is_number(image.tag):
         engine.drop("rmi", source)
 
 
@@ -2471,24 +2617,20 @@ def sweep(session: Session) -> None:
     if talk.dry_run:
         return
     for entry, name, kind in temporary_folders(session.place):
-        import fcntl
-
+        lock = Lock(os.path.join(session.place.envs, entry), name, wait=False)
         try:
-            folder = session.place.open(entry)
-        except (FileNotFoundError, PydockError):
+            session.place.open(entry).__exit__()
+            if not lock.take():
+                continue
+        except (FileNotFoundError, PydockError):  # not ours, or gone
             continue
-        try:
-            fcntl.flock(folder.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with lock:
             env = Env(session.place, name, session.settings["prefix"])
             if kind == "new":
                 remove_temporary(engine, env, entry[-8:])
             if kind == "new" or env.exists() or remove_images(engine, env, images_of(engine, env)):
                 with session.place.open() as envs:
                     envs.clear(entry)
-        except BlockingIOError:
-            pass
-        finally:
-            folder.__exit__()
 
 
 def remove_temporary(engine: Engine, env: Env, mark: str) -> None:
@@ -2549,7 +2691,7 @@ def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_c
     if "INSTALLER" in args and not requirement_lines(env.read("requirements.txt")):
         args["INSTALLER"] = "pip"  # nothing to install
     proxies = [name for name in PROXIES if os.environ.get(name)]
-    environ = ["DOCKER_BUILDKIT=1"] if not engine.podman else []
+    environ = ["DOCKER_BUILDKIT=1", "BUILDX_GIT_INFO=false"] if not engine.podman else []  # no git of the host in a folder of others
     text, volumes = None, []
     if again:
         text = re.sub(r"(?m)^(FROM\s(?!.* AS installer$).*)$", r"\1\nARG PYDOCK_AGAIN=%s" % env.id, dockerfile)
@@ -2582,7 +2724,7 @@ def uv_folder(session: Session, env: Env) -> str:
     write into it: it is mounted read-only. What fetches it is a base image of the user's own settings, never one that a project or an
     image chose."""
     engine = session.engine
-    folder = os.path.join(data_folder(), "uv", "%s-%s" % (UV, os.uname().machine))
+    folder = os.path.join(uv_folders(), "%s-%s" % (UV, os.uname().machine))
     if session.settings["installer"] != "uv" or engine.elsewhere():
         return ""
     if os.path.exists(os.path.join(folder, "bin", "uv")):
@@ -2596,16 +2738,20 @@ def uv_folder(session: Session, env: Env) -> str:
     try:
         engine.fetch(argv, ("" if talk.dry_run else settings_sh()) + FETCH_UV_SH, os.path.join(folder, "bin", "uv"))
     except EngineError as error:
-        error.show()
-        talk.warn("uv cannot be fetched; pip installs, which takes longer", "pydock config --global installer pip")
+        talk.warn("uv %s cannot be fetched (%s); pip installs, which takes longer" % (UV, last_line(error.output.encode())), "to leave it at that: pydock config --global installer pip")
         return ""
     return folder
+
+
+def own_images(repository: str, own: Settings) -> str:
+    """The pattern of the base images that the user's own settings name, for any version."""
+    return re.escape(repository + own["image"]).replace(re.escape("{version}"), VERSION)
 
 
 def fetcher_image(session: Session, env: Env) -> str:
     """A base image of the user's own settings that is here, or can be pulled: best the environment's own base image."""
     own = Settings(global_place())
-    pattern = re.escape(own["repository"] + own["image"]).replace(re.escape("{version}"), VERSION)
+    pattern = own_images(own["repository"], own)
     base = base_reference(env.read("dockerfile"), own)
     if re.fullmatch(pattern, base) and session.engine.ask("image", "inspect", base):
         return base
@@ -2738,6 +2884,11 @@ def check_frozen(env: Env) -> None:
         raise PydockError("%s is frozen" % env.name, "pydock unfreeze %s" % env.title)
 
 
+def is_number(tag: str) -> bool:
+    """Whether a tag is one that pydock counts states by; others may have made 007."""
+    return bool(re.fullmatch("[1-9][0-9]*", tag))
+
+
 def is_label(tag: str) -> bool:
     """Whether a tag is one that `snapshot` gave."""
     return not tag.isdigit() and tag != "latest" and not tag.startswith("tmp-")
@@ -2745,7 +2896,7 @@ def is_label(tag: str) -> bool:
 
 def state_numbers(images: Dict[str, Image]) -> List[int]:
     """The numbers of the states, newest first."""
-    return sorted((int(tag) for tag in images if tag.isdigit() and "pydock.folder" in images[tag].labels), reverse=True)
+    return sorted((int(tag) for tag in images if is_number(tag) and "pydock.folder" in images[tag].labels), reverse=True)
 
 
 def restore(session: Session, env: Env, images: Dict[str, Image], image: Image, command: Sequence[str]) -> None:
@@ -2843,6 +2994,33 @@ def take_bundle(session: Session, env: Env, path: str, command: Sequence[str]) -
         build_image(session, env, env.temporary_tag, command)
 
 
+def strict_members() -> Any:
+    """The class of an archive's members, for one of strangers: tarfile reads what stands before a member at once, however long it
+    says that it is; in a time that grows with the square of that; and backwards."""
+    import tarfile
+
+    class Member(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, buf: Union[bytes, bytearray], encoding: str, errors: str) -> Member:
+            member = super().frombuf(buf, encoding, errors)
+            ahead = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+            if member.type in ahead and member.size > 1 << 16:
+                raise tarfile.ReadError("a header of %s is too much" % human_size(member.size))
+            if member.type == tarfile.GNUTYPE_SPARSE:
+                raise tarfile.ReadError("%r has holes" % member.name)
+            return member
+
+        def _block(self, count: int) -> int:
+            if count < 0:
+                raise tarfile.ReadError("a member has a negative size")
+            return -(-count // 512) * 512
+
+        def _proc_gnusparse_10(self, *_: object) -> None:
+            raise tarfile.ReadError("%r has holes" % self.name)
+
+    return Member
+
+
 def read_bundle(env: Env, path: str) -> Tuple[Dict[str, str], bool]:
     """Reads the first part of a file of `export`, of which nobody knows what it holds: the texts of the standard files, by name, and
     whether there is more: an image. Wheels go to the environment's folder."""
@@ -2852,7 +3030,7 @@ def read_bundle(env: Env, path: str) -> Tuple[Dict[str, str], bool]:
     texts: Dict[str, str] = {}
     name = ""
     more = False
-    with tarfile.open(path, "r:") as archive:
+    with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:
         for count, member in enumerate(archive):
             top, _, file = check_member(member, count).partition("/")
             stream = archive.extractfile(member) if member.isfile() else None
@@ -2883,7 +3061,7 @@ def load_image(engine: Engine, path: str, tag: str) -> None:
     if talk.dry_run:
         talk.script("%s $(%s | grep -o 'sha256:.*') %s" % (shell_join(engine.command(["tag"])), shell_join(engine.command(["load", "-q", "-i", path])), tag))
         return
-    with tarfile.open(path, "r:") as archive:  # before the engine hears of it: of some it would take the first half
+    with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:  # before the engine hears of it: of some it would take the first half
         names = [check_member(member, count) for count, member in enumerate(archive)]
         check_end(archive)
     if names.count("manifest.json") != 1 or len(set(names)) != len(names):
@@ -2891,7 +3069,7 @@ def load_image(engine: Engine, path: str, tag: str) -> None:
     process = engine.start(["load", "-q"], feed=True, out="drop", err="keep")
     try:
         try:
-            with tarfile.open(path, "r:") as archive, tarfile.open(fileobj=process.stdin, mode="w|") as forward:
+            with tarfile.open(path, "r:", tarinfo=strict_members()) as archive, tarfile.open(fileobj=process.stdin, mode="w|") as forward:
                 for member in archive:
                     if os.path.basename(member.name) not in (*STANDARD, "repositories") and not member.name.endswith(".whl"):
                         forward_member(archive, member, forward, "localhost/" + tag if engine.podman else tag)
@@ -2902,7 +3080,7 @@ def load_image(engine: Engine, path: str, tag: str) -> None:
         engine.end(process)
         raise
     if process.returncode:
-        raise EngineError("%s load failed: %s" % (engine.program[-1], last_line(err)))
+        raise EngineError("%s load failed: %s" % (engine.client, last_line(err)))
     if engine.ask("image", "inspect", tag) is None:
         raise ValueError("the image in it is none that this engine understands")
 
@@ -3006,7 +3184,7 @@ def hand_over(session: Session, env: Env, image: Image) -> Dict[str, Any]:
     if uid != (config.get("User") or "").partition(":")[0]:
         talk.say("the packages belong to another user (uid %s); handing them over to you copies them" % (config.get("User") or "0").partition(":")[0])
     script = "OLD=%s USERNAME=%s USER_UID=%s USER_GID=%s\n%s" % (*(shell_join([word]) for word in (os.path.basename(home), name, uid, gid)), USER_SH)
-    engine.change(*work_argv(env.temporary, image.id, config, client_proxies(), [], ["sh", "-s"]), data=script, capture="ignored")
+    engine.change(*work_argv(env.temporary, image.id, config, client_proxies(), [], ["/bin/sh", "-s"]), data=script, capture="ignored")
     return {**config, "User": uid + ":" + gid, "WorkingDir": "/home/" + name}
 
 
@@ -3074,7 +3252,7 @@ class Change:
         known = "USER_UID=%s USER_GID=%s\n" % (uid, gid or uid)
         freeze = 'python3 -BISc %s %s "$uv"\n' % (shlex.quote(FREEZE_PY), shlex.quote(json.dumps(job)))
         files = ["mkdir -p %s\n%s\n" % (shell_join([os.path.dirname(path)]), heredoc(["cat"], text, path)) for path, text in self.files.items()]
-        return ("" if talk.dry_run else settings_sh()) + known + "".join(files) + CHANGE_SH + freeze
+        return BASE_PATH_SH + "\n" + ("" if talk.dry_run else settings_sh()) + known + "".join(files) + CHANGE_SH + freeze
 
 
 def commit_change(session: Session, env: Env, change: Change, command: Sequence[str], base: str) -> Optional[Image]:
@@ -3087,7 +3265,7 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
     try:
         uv = uv_folder(session, env)
         mounts = [*change.mounts, *[(uv, "/uv")] * bool(uv)]
-        found = engine.change(*work_argv(env.temporary, base, config, client_proxies(), install_options(CACHE, mounts), ["sh", "-s", "--", change.verb, *change.words]),
+        found = engine.change(*work_argv(env.temporary, base, config, client_proxies(), install_options(CACHE, mounts), ["/bin/sh", "-s", "--", change.verb, *change.words]),
                               data=script, capture="found", show=True)
     except EngineError as error:
         error.show()
@@ -3188,7 +3366,7 @@ def fetch_files(engine: Engine, env: Env, wheels: bool, dockerfile: bool = False
 
     copy_out(engine, argv, "cannot keep the files of %s" % env.name, keep)
     if "requirements.txt" not in texts:
-        raise EngineError("%s cp failed" % engine.program[-1])
+        raise EngineError("%s cp failed" % engine.client)
     return texts, found
 
 
@@ -3198,11 +3376,11 @@ def copy_out(engine: Engine, argv: Sequence[str], failed: str, take: Callable[[A
 
     process = engine.start(argv)
     try:
-        with tarfile.open(fileobj=process.stdout, mode="r|", bufsize=1 << 20) as archive:
+        with tarfile.open(fileobj=process.stdout, mode="r|", bufsize=1 << 20, tarinfo=strict_members()) as archive:
             for member in archive:
                 take(archive, member)
         engine.finish(process)
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
         engine.end(process)
         raise PydockError("%s: %s" % (failed, error)) from None
     except BaseException:
@@ -3210,7 +3388,7 @@ def copy_out(engine: Engine, argv: Sequence[str], failed: str, take: Callable[[A
         raise
     if process.returncode:
         engine.diagnose()
-        raise EngineError("%s cp failed" % engine.program[-1])
+        raise EngineError("%s cp failed" % engine.client)
 
 
 def run_folder(session: Session, env: Env) -> Tuple[str, str]:
@@ -3429,7 +3607,7 @@ def compose_file(session: Session, env: Env, container: str, config: Dict[str, A
         known = engine.query(*names).split()
     except EngineError as error:
         if engine.ask("compose", "version") is None:
-            raise PydockError("%s has a %s, and this %s has no compose" % (env.name, COMPOSE, engine.program[-1]),
+            raise PydockError("%s has a %s, and this %s has no compose" % (env.name, COMPOSE, engine.client),
                               "https://docs.docker.com/compose/install/ (Debian 13: docker-compose)") from None
         raise PydockError("cannot use %s: %s" % (path, error.output)) from None
     if env.name not in known:
@@ -3502,7 +3680,7 @@ def file_id(path: str) -> str:
     """Tells a folder from another one that took its name; '' where there is none."""
     try:
         found = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # a label can hold what no path can
         return ""
     return "%d:%d" % (found.st_dev, found.st_ino)
 
@@ -3513,9 +3691,10 @@ def read_started(text: str) -> Tuple[str, List[str], str]:
 
     try:
         folder, options, id_ = json.loads(text)
-    except (ValueError, TypeError):
-        return "", [], "-"
-    return folder, options, id_
+        good = isinstance(options, list) and all(isinstance(word, str) for word in [folder, id_, *options])
+    except (ValueError, TypeError, RecursionError):
+        good = False
+    return (folder, options, id_) if good else ("", [], "-")
 
 
 class Warm:
@@ -3609,7 +3788,7 @@ def remove_warm(engine: Engine, env: Env, services: str = "stop") -> None:
     if warm and warm.running:
         engine.drop("exec", "-w", "/", "-u", warm.user, env.warm, "/bin/sh", "-c", SIGNAL_SH, "pydock-signal", "END", env.warm)
     if warm and not engine.drop("rm", "-f", env.warm) and find_warm(engine, env):
-        raise PydockError("%s cannot remove the container %s" % (engine.program[-1], env.warm))
+        raise PydockError("%s cannot remove the container %s" % (engine.client, env.warm))
     if has_compose(env) or warm and warm.project or services == "rm":
         end_services(engine, env, services)
     if is_started(env) and not talk.dry_run:
@@ -3632,7 +3811,7 @@ def end_services(engine: Engine, env: Env, how: str) -> None:
     if networks:
         engine.drop("network", "rm", *networks)
     if running and not talk.dry_run and engine.query("ps", "-q", *label):
-        raise PydockError("%s cannot stop the containers of %s" % (engine.program[-1], env.name), "docker ps shows them")
+        raise PydockError("%s cannot stop the containers of %s" % (engine.client, env.name), "docker ps shows them")
 
 
 def start_label(folder: str, options: Sequence[str]) -> Dict[str, str]:
@@ -3733,9 +3912,8 @@ def start_again(session: Session, env: Env, config: Dict[str, Any]) -> Warm:
     return warm
 
 
-def data_folder() -> str:
-    base = os.environ.get("XDG_DATA_HOME", "")
-    return os.path.join(base if os.path.isabs(base) else os.path.join(home_folder(), ".local", "share"), "pydock")
+def uv_folders() -> str:
+    return os.path.join(data_folder(), "uv")
 
 
 def downloads_folder() -> str:
@@ -3781,7 +3959,7 @@ def living_shells(env: Env) -> List[str]:
 
     folder = os.path.join(programs_folder(env), "shells")
     names = os.listdir(folder) if os.path.isdir(folder) else []
-    living = [name for name in names if name.isdigit() and is_living(int(name), host_file(os.path.join(folder, name)).strip())]
+    living = [name for name in names if is_number(name) and is_living(int(name), host_file(os.path.join(folder, name)).strip())]
     for name in names:
         try:
             if name.startswith("new.") and os.path.getmtime(os.path.join(folder, name)) > time.time() - 10:
@@ -3797,7 +3975,7 @@ def is_living(pid: int, start: str) -> bool:
     """Whether a process of ours is still there, and started then (in the kernel's ticks; '' where there is no /proc)."""
     try:
         os.kill(pid, 0)
-    except OSError:
+    except (OSError, OverflowError):
         return False
     return start == start_time(pid)
 
@@ -3817,7 +3995,7 @@ def pydock_sh(session: Session, env: Env) -> str:
     if env.place.mode == "local":
         exports.append("PYDOCK_LOCAL=" + os.path.dirname(env.place.root))
     command = shell_join([sys.executable, "-IS", os.path.realpath(sys.argv[0]), "--" + env.place.mode])
-    client = os.path.dirname(shutil.which(session.engine.program[-1]) or "/usr/bin/docker")
+    client = os.path.dirname(shutil.which(session.engine.client) or "/usr/bin/docker")
     return 'exports() { export PATH="${PATH:+$PATH:}"%s %s; }\npydock() { exports; exec %s "$@"; }\n' % (shell_join([client]), shell_join(exports), command)
 
 
@@ -4222,7 +4400,7 @@ def cmd_list(session: Session, args: argparse.Namespace) -> int:
 
     rows = listing(session, args)
     if args.json:
-        print(json.dumps(rows, indent=2))
+        talk.script(json.dumps(rows, indent=2))
     elif rows:
         print_table(rows)
     else:
@@ -4301,7 +4479,7 @@ def print_table(rows: Sequence[Dict[str, Any]]) -> None:
         if width and len(line[8]) > room:
             line[8] = "…" + line[8][len(line[8]) - room + 1:] if room > 1 else ""
         text = "  ".join(line[i].ljust(widths[i]) for i in columns).rstrip()
-        print(text[:width] if width else text)
+        talk.show(text[:width] if width else text)
 
 
 def cmd_build(session: Session, args: argparse.Namespace) -> int:
@@ -4364,7 +4542,7 @@ def confirmed(args: argparse.Namespace, what: str, short: str, no: str = "nothin
         return True
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise PydockError("nobody here can be asked %s" % short, "add -y")
-    print("%s? [y/N] " % what, end="", file=sys.stderr, flush=True)
+    talk.put("%s? [y/N] " % what)
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
         return True
     talk.say(no)
@@ -4430,18 +4608,18 @@ def cmd_config(session: Session, args: argparse.Namespace) -> int:
     if args.key:
         if args.key not in SETTINGS:
             checked(args.key, "", "this command")
-        print(session.settings[args.key])
+        talk.show(session.settings[args.key])
         return 0
     found, problems = survey(session)
     if args.json:
         settings = {key: {"value": session.settings[key], "source": source} for key, (_, source) in session.settings.values.items()}
-        print(json.dumps({**found, "settings": settings, "problems": [{"problem": p, "hint": h} for p, h in problems]}, indent=2))
+        talk.script(json.dumps({**found, "settings": settings, "problems": [{"problem": p, "hint": h} for p, h in problems]}, indent=2))
     else:
         for key, value in found.items():
-            print("%-12s %s" % (key, value))
-        print()
+            talk.show("%-12s %s" % (key, value))
+        talk.show("")
         for key, (_, source) in session.settings.values.items():
-            print("%-12s %-24s %s" % (key, session.settings[key] or "(empty)", source))
+            talk.show("%-12s %-24s %s" % (key, session.settings[key] or "(empty)", source))
         for problem, hint in problems:
             talk.error(problem, hint)
     return 1 if problems else 0
@@ -4454,12 +4632,12 @@ def survey(session: Session) -> Tuple[Dict[str, str], List[Tuple[str, str]]]:
              "environments": session.place.envs, "settings": session.place.conf}
     try:
         found["engine"] = "%s %s" % (session.settings["engine"], engine.query("version", "--format", "{{.Server.Version}}", timeout=20).strip())
-        found["builder"] = {"buildx": "BuildKit (buildx)", "buildkit": "BuildKit (of docker's client)", "podman": "podman"}[engine.builder()]
         compose = engine.ask("compose", "version", "--short")
         found["compose"] = compose.strip() if compose else "none"
+        found["builder"] = {"buildx": "BuildKit (buildx)", "buildkit": "BuildKit (of docker's client)", "podman": "podman"}[engine.builder()]
     except PydockError as error:
         problems.append((str(error), error.hint))
-        found["engine"] = "%s: %s" % (session.settings["engine"], error)
+        found.setdefault("engine", "%s: %s" % (session.settings["engine"], error))
     folder = session.place.envs
     while not os.path.exists(folder):
         folder = os.path.dirname(folder)
@@ -4617,7 +4795,7 @@ def cmd_activate(session: Session, args: argparse.Namespace) -> int:
         return activate(session, session.env(args.name), args)
     except PydockError:
         if not sys.stdout.isatty():
-            print("false")  # to eval nothing succeeds, and a script would go on with the host's programs
+            talk.script("false")  # to eval nothing succeeds, and a script would go on with the host's programs
         raise
 
 
@@ -4628,9 +4806,12 @@ def typed(args: argparse.Namespace, env: Env) -> str:
 
 def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
     shell = args.shell or parent_shell()
+    if os.pathsep in programs_folder(env):
+        raise PydockError("activate has no effect here: PATH cannot hold a folder with a '%s' in its name, as %s" % (os.pathsep, data_folder()),
+                          "export XDG_DATA_HOME=/some/folder; or: pydock link %s PROGRAM" % env.title)
     if sys.stdout.isatty():
         line = "%s activate %s" % (shell_join([os.path.basename(sys.argv[0]) if "/bin/" in sys.argv[0] else sys.argv[0]]), typed(args, env))
-        print("%s | source" % line if shell == "fish" else 'eval "$(%s)"' % line)
+        talk.show("%s | source" % line if shell == "fish" else 'eval "$(%s)"' % line)
         return 0
     check_trust(env)
     folder, current = run_folder(session, env)
@@ -4649,7 +4830,7 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
             write_file(os.path.join(programs_folder(env), "shells", "new." + env.id), "", 0o644)
     if warm and warm.inside(current, config.get("WorkingDir") or "/") is None:
         talk.say("%s is started with the folder %s; elsewhere its programs start in containers of their own, which takes longer" % (env.name, warm.folder))
-    print(render_activate(env, shell, args.persistent), end="")
+    talk.script(render_activate(env, shell, args.persistent), "")
     return 0
 
 
@@ -4675,20 +4856,19 @@ def render_activate(env: Env, shell: str, persistent: bool) -> str:
         path = os.path.join(folder, *names)
         return "'%s'" % path.replace("\\", "\\\\").replace("'", "\\'") if fish else shell_join([path])
 
-    text = ACTIVATE_FISH if fish else ACTIVATE_SH
-    for key, value in (("@BIN@", quoted("bin")), ("@NAME@", env.name), ("@ID@", env.id), ("@LEAVE@", quoted("leave")), ("@WATCH@", quoted("watch"))):
-        text = text.replace(key, "/dev/null" if persistent and key in ("@LEAVE@", "@WATCH@") else value)
-    return text
+    values = {"BIN": quoted("bin"), "NAME": env.name, "ID": env.id, "LEAVE": quoted("leave"), "WATCH": quoted("watch")}
+    values.update({"LEAVE": "/dev/null", "WATCH": "/dev/null"} if persistent else {})
+    return re.sub("@(%s)@" % "|".join(values), lambda found: values[found.group(1)], ACTIVATE_FISH if fish else ACTIVATE_SH)
 
 
 def cmd_link(session: Session, args: argparse.Namespace) -> int:
-    folder = os.path.abspath(os.path.expanduser(args.to or os.path.join(home_folder(), ".local", "bin")))
+    folder = absolute_path(os.path.expanduser(args.to or os.path.join(home_folder(), ".local", "bin")))
     if args.remove:
         unlink_programs([os.path.join(folder, name) for name in args.words])
         return 0
     if not args.words:
         for path in sorted(path for place in all_program_folders() for path in linked(place)):
-            print(path)
+            talk.show(path)
         return 0
     env = session.env(args.words[0])
     if not args.words[1:]:
@@ -4766,7 +4946,7 @@ def run_options(engine: Engine, args: argparse.Namespace, keep: bool = False) ->
             if name == "env" and "=" not in value and (keep or engine.sudo):  # which keeps the caller's variables to itself
                 value = "%s=%s" % (value, os.environ.get(value, ""))
             if name == "env_file" and keep:
-                value = os.path.abspath(value)
+                value = absolute_path(value)
             options += ["--" + name.replace("_", "-"), value]
     return options + [option if option.startswith("-") else "--" + option for option in args.option]
 
@@ -4776,7 +4956,7 @@ def host_volume(volume: str) -> str:
     source, _, rest = volume.partition(":")
     if not rest or not (source.startswith((".", "~")) or "/" in source):  # the name of a volume has no slash
         return volume
-    source = os.path.abspath(os.path.expanduser(source))
+    source = absolute_path(os.path.expanduser(source))
     if not os.path.exists(source):
         raise PydockError("there is no %s to mount" % source, "mkdir it first")
     return source + ":" + rest
@@ -4812,7 +4992,7 @@ def add_requirement(change: Change, word: str, line: Optional[Included] = None) 
     if extras and (word.startswith((".", "/", "~/")) or ".whl[" in word):
         path = path[:extras.start()]
     if path != word or word.startswith((".", "/", "~/")) or word.endswith(".whl") and "://" not in word:
-        path = os.path.realpath(os.path.expanduser(path))
+        path = absolute_path(os.path.expanduser(path), real=True)
         if line:
             line.check(path)
         if not os.path.exists(path):
@@ -4846,7 +5026,7 @@ class Included:
 
     def read(self, file: str) -> bytes:
         """A file that this line includes."""
-        path = os.path.realpath(file)
+        path = absolute_path(file, real=True)
         self.check(path)
         with Folder(os.path.dirname(path), own=False) as folder:
             return folder.read(os.path.basename(path))
@@ -4855,7 +5035,7 @@ class Included:
 def add_file(change: Change, path: str) -> None:
     """-r FILE: its text and that of the files that it includes go to one folder of the container, where they find each
     other; lines that name a folder of this host do not, for they are packages of their own."""
-    path = os.path.abspath(path)
+    path = absolute_path(path)
     pending: List[Tuple[str, Optional[Included]]] = [(path, None)]
     while pending:
         file, line = pending.pop()
@@ -4868,7 +5048,7 @@ def add_file(change: Change, path: str) -> None:
                 with open(file, "rb") as handle:
                     data = handle.read(MAX_TEXT)
             text = data.decode()
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise PydockError("cannot read %s: %s" % (file, getattr(error, "strerror", None) or "it is no UTF-8")) from None
         if file.endswith(".toml"):
             for url in sorted(set(re.findall(r'(?m)^index = "(https?://[^"]+)"', text))):
@@ -4931,7 +5111,7 @@ def cmd_update(session: Session, args: argparse.Namespace) -> int:
         if not lines:
             talk.say("%s has no packages to update" % env.name)
             return 0
-        change.words += ["; ".join([requirement_name(line)] + [marker.strip() for marker in line.split(";")[1:]]) for line in lines]
+        change.words += ["; ".join([requirement_name(line) + requirement_extras(line)] + [marker.strip() for marker in line.split(";")[1:]]) for line in lines]
         change.asked += [requirement_name(line) for line in lines]
     return finish_change(session, env, change, args.line, "%s is up to date" % env.name)
 
@@ -4958,7 +5138,7 @@ def cmd_history(session: Session, args: argparse.Namespace) -> int:
     images = images_of(session.engine, env)
     rows = state_rows(images, find_image(session.engine, base))
     if args.json:
-        print(json.dumps(rows, indent=2))
+        talk.script(json.dumps(rows, indent=2))
         return 0
     lines = [["STATE", "WHEN", "SIZE", "COMMAND", "PACKAGES"]]
     for row in rows:
@@ -4966,10 +5146,11 @@ def cmd_history(session: Session, args: argparse.Namespace) -> int:
         packages = ["+%s %s" % pair for pair in row["added"].items()] + ["-" + name for name in row["removed"]]
         packages += ["%s %s→%s" % (name, *versions) for name, versions in row["changed"].items()]
         shown = ", ".join(packages[:6]) + (" and %d more" % (len(packages) - 6) if len(packages) > 6 else "")
-        lines.append([names, human_age(age_of(row["time"])) + " ago" if row["time"] else "-", "+" + human_size(row["bytes"]), "pydock " + row["command"], shown])
+        age = age_of(row["time"])
+        lines.append([names, human_age(age) + " ago" if age is not None else "-", "+" + human_size(row["bytes"]), "pydock " + row["command"], shown])
     widths = [max(len(line[i]) for line in lines) for i in range(5)]
     for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+        talk.show("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
     if "latest" in images and images["latest"].hashes != env.hashes():
         talk.say("%s was edited since; next: pydock build %s" % (env.name, env.title))
     return 0
@@ -5031,7 +5212,7 @@ def cmd_rollback(session: Session, args: argparse.Namespace) -> int:
         state = before if args.state is None else args.state
         if state is None:
             raise PydockError("%s has no state before this one" % env.name, "pydock history %s" % env.title)
-        if not (state.isdigit() or is_label(state)) or state not in images or "pydock.requirements" not in images[state].labels:
+        if not (is_number(state) or is_label(state)) or state not in images or "pydock.requirements" not in images[state].labels:
             raise PydockError("%s has no state %s" % (env.name, state), "pydock history %s" % env.title)
         image = images[state]
         if image.layers == images["latest"].layers and image.hashes == env.hashes():
@@ -5124,7 +5305,7 @@ def cmd_lock(session: Session, args: argparse.Namespace) -> int:
         return finish_change(session, env, Change("lock"), args.line, "%s is locked" % env.name)
     faults = lock_faults(session, env)
     for fault in faults:
-        print(fault)
+        talk.show(fault)
     if faults:
         raise PydockError("the lock of %s does not hold" % env.name, "pydock lock %s" % env.title)
     report(env, "the lock of %s holds" % env.name, "pydock verify %s" % env.title)
@@ -5187,7 +5368,7 @@ def cmd_digest(session: Session, args: argparse.Namespace) -> int:
     with Lock(env.folder, env.name):
         tree = tree_of(session.engine, env, image)
     if not talk.dry_run:
-        print(digest_of(tree))
+        talk.script(digest_of(tree))
     return 0
 
 
@@ -5214,7 +5395,7 @@ def cmd_verify(session: Session, args: argparse.Namespace) -> int:
         return 0
     for path in sorted(set(tree) | set(expected or tree)):
         if expected is not None and tree.get(path) != expected.get(path):
-            print("%s %s" % ("-" if path not in tree else "+" if path not in expected else "~", quote(path)))
+            talk.show("%s %s" % ("-" if path not in tree else "+" if path not in expected else "~", quote(path)))
     raise PydockError("%s, built again, is not %s" % (env.name, digest or "equal to " + against),
                       "only a locked environment comes out the same: pydock lock %s" % env.title if "--hash" not in env.read("requirements.txt") else "")
 
@@ -5223,7 +5404,7 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
     """One file with what another machine needs: the standard files, and the image as `docker save` gives it, in one tar."""
     import tarfile
 
-    env, path = session.env(args.name), os.path.abspath(args.file)
+    env, path = session.env(args.name), absolute_path(args.file)
     files = standard_files(env)
     if os.path.lexists(path):
         raise PydockError("%s is there already" % path, "another name, or remove it")
@@ -5279,16 +5460,16 @@ def save_image(engine: Engine, image: Image, out: IO[bytes]) -> None:
     process = engine.start(["save", image.id], out=out, err="keep")
     try:
         while sys.stderr.isatty() and not talk.quiet and process.poll() is None:
-            print("\r%s of about %s " % (human_size(os.fstat(out.fileno()).st_size), human_size(image.size)), end="", file=sys.stderr, flush=True)
+            talk.write("\r%s of about %s " % (human_size(os.fstat(out.fileno()).st_size), human_size(image.size)))
             time.sleep(0.2)
     except BaseException:
         engine.end(process)
         raise
     _, err = engine.finish(process)
     if sys.stderr.isatty() and not talk.quiet:
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
+        talk.write("\r\033[K")
     if process.returncode:
-        raise EngineError("%s save failed: %s" % (engine.program[-1], last_line(err)))
+        raise EngineError("%s save failed: %s" % (engine.client, last_line(err)))
 
 
 def cmd_prune(session: Session, args: argparse.Namespace) -> int:
@@ -5304,12 +5485,13 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     envs = [(its, Env(its.place, name, its.settings["prefix"])) for its in sessions for name in its.place.names()]
     old = {"%s:%d" % (env.repo, number): "an old state" for its, env in envs for number in old_states(
         {tag.rpartition(":")[2]: image for tag, image in images.items() if tag.startswith(env.repo + ":") and image.of(env)}, its.settings)}
-    why = {**gone, **old, **({CACHE: "downloads"} if args.cache and engine.ask("volume", "inspect", CACHE) else {})}
+    caches = caches_of(engine) if args.cache else {}
+    why = {**gone, **old, **caches}
     staying, own = [image for tag, image in images.items() if tag not in why], {}
-    for tag in sorted(set(why) - {CACHE}, key=lambda tag: images[tag].size):
+    for tag in sorted(set(gone) | set(old), key=lambda tag: images[tag].size):
         own[tag] = own_size(images[tag], staying)
         staying.append(images[tag])
-    show: Callable[[str], None] = talk.say if talk.dry_run else print
+    show: Callable[[str], None] = talk.say if talk.dry_run else talk.show
     for tag, cause in why.items():
         sizes = "%10s own  %10s shared" % (human_size(own[tag]), human_size(images[tag].size - own[tag])) if tag in own else ""
         show(("%-40s  %-20s  %s" % (tag, cause, sizes)).rstrip())
@@ -5333,11 +5515,24 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
         talk.warn("some are still in use: %s" % ", ".join(left))
     if own and not talk.dry_run:
         talk.say("removed %d, about %s" % (len(own) - len(left), human_size(sum(size for tag, size in own.items() if tag not in left))))
-    if CACHE in why:
-        engine.change("volume", "rm", CACHE)
-        if not talk.dry_run:
-            talk.say("removed %s" % CACHE)
+    remove_caches(engine, list(caches))
     return 0
+
+
+def caches_of(engine: Engine) -> Dict[str, str]:
+    """What is kept of downloads, a volume or a folder, and what it is."""
+    found = {CACHE: "downloads"} if engine.ask("volume", "inspect", CACHE) else {}
+    return {**found, **{path: what for path, what in ((downloads_folder(), "downloads"), (uv_folders(), "the installer")) if os.path.isdir(path)}}
+
+
+def remove_caches(engine: Engine, names: Sequence[str]) -> None:
+    for name in names:
+        if name == CACHE:
+            engine.change("volume", "rm", name)
+        else:
+            remove_folder(name)
+    if names and not talk.dry_run:
+        talk.say("removed %s" % ", ".join(names))
 
 
 def is_gone(prefix: str, tag: str, image: Image) -> bool:
@@ -5366,7 +5561,7 @@ def own_size(image: Image, others: Sequence[Image]) -> int:
 
 
 def cmd_completion(session: Session, args: argparse.Namespace) -> int:
-    print(COMPLETION[args.shell], end="")
+    talk.script(COMPLETION[args.shell], "")
     return 0
 
 
@@ -5624,7 +5819,7 @@ def complete_value(name: str, values: Sequence[str], mode: Optional[str]) -> Lis
         engine = Settings(place).engine()
         if engine.sudo:  # would ask for a password, in the middle of a line
             return []
-        return [tag for tag in tags_of(engine, env, timeout=2) if tag.isdigit() or is_label(tag)]
+        return [tag for tag in tags_of(engine, env, timeout=2) if is_number(tag) or is_label(tag)]
     return {"KEY": list(SETTINGS), "SHELL": list(COMPLETION)}.get(kind, [])
 
 
@@ -5639,9 +5834,9 @@ def parse_no_command(argv: List[str]) -> argparse.Namespace:
     add_global_options(p)
     args = p.parse_args(argv)
     if args.version:
-        print("pydock " + __version__)
+        talk.script("pydock " + __version__)
     else:
-        print(overview())
+        talk.script(overview())
     raise SystemExit(0)
 
 
@@ -5658,12 +5853,12 @@ def overview() -> str:
 
 def show_needs(name: str, argv: Sequence[str]) -> int:
     """The small help of a command that got no arguments, with the names that could stand there."""
-    print("usage: pydock %s [OPTIONS] %s\n%s; pydock %s --help tells more." % (name, COMMANDS[name][1], COMMANDS[name][3].capitalize(), name), file=sys.stderr)
+    talk.put("usage: pydock %s [OPTIONS] %s\n%s; pydock %s --help tells more.\n" % (name, COMMANDS[name][1], COMMANDS[name][3].capitalize(), name))
     if name != "create":
         try:
             mode = "local" if "--local" in argv else "global" if "--global" in argv else None
             place = find_place(mode)
-            print("%s environments: %s" % (place.mode, ", ".join(place.names()) or "none yet; pydock create NAME"), file=sys.stderr)
+            talk.put("%s environments: %s\n" % (place.mode, ", ".join(place.names()) or "none yet; pydock create NAME"))
         except PydockError:
             pass
     return 2
@@ -5699,13 +5894,13 @@ def prepare() -> None:
 
 
 def flushed(status: int) -> int:
-    """The status, once stdout is out; a reader that has gone is no error."""
+    """The status, once stdout is out; a reader that has gone is no error, and one error is enough."""
     try:
         if sys.stdout:
             sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        if not isinstance(error, BrokenPipeError):
+        silence(1)
+        if not status and not isinstance(error, BrokenPipeError):
             talk.error("cannot write to stdout: %s" % error.strerror)
             return 1
     return status
@@ -5713,15 +5908,16 @@ def flushed(status: int) -> int:
 
 def main(argv: Optional[List[str]] = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    if argv == ["--version"]:
-        print("pydock " + __version__)
-        return flushed(0)
-    prepare()
     try:
+        if argv == ["--version"]:
+            if sys.stdout:
+                talk.script("pydock " + __version__)
+            return flushed(0)
+        prepare()
         if argv[:2] == ["completion", "--words"]:
             try:
                 print("".join(word + "\n" for word in complete(argv[2:])), end="")
-            except PydockError:  # nobody wants to read of it while typing
+            except Exception:  # nobody wants to read of it while typing
                 pass
             return flushed(0)
         args = parse(argv)
@@ -5740,19 +5936,39 @@ def main(argv: Optional[List[str]] = None) -> int:
         return show_needs(str(error), argv)
     except PydockError as error:
         talk.error(str(error), error.hint)
-        return error.status
+        return flushed(error.status)
     except KeyboardInterrupt:
         if sys.stderr.isatty():
-            print(file=sys.stderr)
+            talk.put("\n")
         talk.error("interrupted")
-        return 130
+        return flushed(130)
     except Terminated as error:
-        return 128 + int(error.args[0])
+        return flushed(128 + int(error.args[0]))
     except BrokenPipeError:
         return flushed(0)
     except OSError as error:  # of the system, not of pydock: a full disk, a folder without permission
-        talk.error(str(error))
+        talk.error(system_error(error))
         return flushed(1)
+    except Exception as error:
+        talk.error(*bug(error))
+        return flushed(1)
+
+
+def system_error(error: OSError) -> str:
+    names = " to ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    return (names + ": " if names else "") + (error.strerror or str(error))
+
+
+def bug(error: BaseException) -> Tuple[str, str]:
+    """What to say of an error that nobody has thought of."""
+    trace = error.__traceback__
+    where = "?"
+    while trace:
+        if trace.tb_frame.f_code.co_filename == main.__code__.co_filename:  # the last place in here, not that in a library
+            where = "%s, line %d" % (trace.tb_frame.f_code.co_name, trace.tb_lineno)
+        trace = trace.tb_next
+    what = "%s: %s" % (type(error).__name__, error) if str(error) else type(error).__name__
+    return "this is a bug in pydock %s: %s (%s)" % (__version__, what[:200], where), "please report it, with what you typed: https://github.com/apiad/pydock/issues"
 
 
 if __name__ == "__main__":
