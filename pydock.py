@@ -1348,7 +1348,7 @@ class Folder:
         new = ".%s.new" % name
         try:
             try:
-                with self.create(new, 0o666 if mode is None else 0o600) as file:
+                with self.create(new, 0o666 if mode is None else mode) as file:
                     file.write(text.encode(errors="surrogateescape"))
                     file.flush()
                     if mode is None or durable:
