@@ -1348,7 +1348,7 @@ class Folder:
         new = ".%s.new" % name
         try:
             try:
-                with self.create(new, 0o666 if mode is None else 0o600) as file:
+                with self.create(new, 0o666 if mode is None else mode) as file:
                     file.write(text.encode(errors="surrogateescape"))
                     file.flush()
                     if mode is None or durable:
@@ -2324,9 +2324,11 @@ def compose_service(container: str, hostname: str, image: str, user: str, groups
     def plain(text: str) -> str:
         return text.replace("$", "$$")
 
+    volumes = [{"type": "bind", "source": plain(source), "target": plain(target), **({"read_only": True} if readonly else {})} for source, target, readonly in mounts]
     service: Dict[str, Any] = {"image": image, "pull_policy": "never", "hostname": hostname[:63], "init": True, "working_dir": plain(folder), "labels": labels,
-                               "volumes": [{"type": "bind", "source": plain(source), "target": plain(target), **({"read_only": True} if readonly else {})} for source, target, readonly in mounts]}
-    more = {"container_name": container, "user": user, "security_opt": ["no-new-privileges:true"], "group_add": [str(group) for group in groups], "userns_mode": "keep-id" if mapped else ""}
+                               "volumes": volumes}
+    more = {"container_name": container, "user": user, "security_opt": ["no-new-privileges:true"],
+            "group_add": [str(group) for group in groups], "userns_mode": "keep-id" if mapped else ""}
     return {**service, **{key: value for key, value in more.items() if value}}
 
 
@@ -2619,12 +2621,12 @@ def sweep(session: Session) -> None:
     if talk.dry_run:
         return
     for entry, name, kind in temporary_folders(session.place):
+        lock = Lock(os.path.join(session.place.envs, entry), name, wait=False)
         try:
-            session.place.open(entry).__exit__()  # ours, and no link
-            lock = Lock(os.path.join(session.place.envs, entry), name, wait=False)
+            session.place.open(entry).__exit__()
             if not lock.take():
                 continue
-        except (FileNotFoundError, PydockError):
+        except (FileNotFoundError, PydockError):  # not ours, or gone
             continue
         with lock:
             env = Env(session.place, name, session.settings["prefix"])
@@ -3282,7 +3284,7 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
     if text is None:
         return None
     if dockerfile != env.read("dockerfile"):
-        env.write("dockerfile", dockerfile)
+        keep_dockerfile(env, dockerfile, dockerfile == change.files.get("/opt/pydock/dockerfile"))
     keep_files(env, text, wheels)
     return find_image(engine, env.temporary_tag)
 
@@ -3505,21 +3507,34 @@ def read_note(env: Env) -> Optional[Dict[str, Dict[str, str]]]:
 
 def write_note(env: Env, files: Dict[str, bytes]) -> None:
     """Notes that these files, as they are here, are allowed, and no others."""
-    import json
-
     entries: Dict[str, Dict[str, str]] = {}
-    room = 1 << 20
+    room = 1 << 20  # for texts
     for path, data in files.items():
         entries[path] = {"sha256": sha256(data)}
         text = plain_text(data)
         if text is not None and len(data) <= min(room, 1 << 16):
             entries[path]["text"] = text
             room -= len(data)
+    save_note(env, entries)
+
+
+def save_note(env: Env, entries: Dict[str, Dict[str, str]]) -> None:
+    import json
+
     folder, name = os.path.split(trust_file(env))
     make_folder(folder)
     os.chmod(folder, 0o700)
     with Folder(folder) as notes:
         notes.write(name, json.dumps({"folder": env.folder, "files": entries}, indent=1), 0o600, durable=True)
+
+
+def keep_dockerfile(env: Env, text: str, pydocks_own: bool) -> None:
+    """Replaces the dockerfile; what pydock itself wrote in place of an allowed one is allowed."""
+    note = read_note(env) if pydocks_own and not talk.dry_run else None
+    allowed = note is not None and is_allowed(env, "dockerfile")
+    env.write("dockerfile", text)
+    if note is not None and allowed:
+        save_note(env, {**note, "dockerfile": {"sha256": text_hash(text)}})
 
 
 def forget_note(env: Env) -> None:
@@ -3571,7 +3586,7 @@ def check_trust(env: Env) -> None:
         allowed = (note or {}).get(path)
         if not allowed or path not in files or allowed["sha256"] != sha256(files[path]):
             why = "was not allowed yet" if not allowed else "was changed since it was allowed" if path in files else "is gone since it was allowed"
-            raise PydockError("%s %s" % (quote(env.path(path)), why), "it decides what starts on this host; to read and allow it: pydock trust %s" % env.title)
+            raise PydockError("%s %s" % (env.path(path), why), "it decides what starts on this host; to read and allow it: pydock trust %s" % env.title)
 
 
 def is_allowed(env: Env, file: str) -> bool:
@@ -5028,7 +5043,7 @@ class Included:
 
     def read(self, file: str) -> bytes:
         """A file that this line includes."""
-        path = os.path.realpath(file)
+        path = absolute_path(file, real=True)
         self.check(path)
         with Folder(os.path.dirname(path), own=False) as folder:
             return folder.read(os.path.basename(path))
@@ -5270,8 +5285,7 @@ def cmd_trust(session: Session, args: argparse.Namespace) -> int:
         report(env, "%s is allowed as it is" % env.name, "pydock run %s …" % env.title)
         return 0
     for line in trust_lines(note or {}, files):
-        print(visible(line))
-    sys.stdout.flush()
+        talk.show(line)
     if not confirmed(args, "allow these files to start containers and more on this host", "whether to allow these files of %s" % env.name, "nothing was allowed"):
         return 1
     if not talk.dry_run:
