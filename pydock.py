@@ -47,6 +47,7 @@ CLIENT = ("version", "--format", "{{.Client.Version}}")
 FILES = "/dev/shm/files"
 READY = "\n".join(["{{.Id}}", "{{.Config.User}}", "{{.Config.WorkingDir}}", *('{{index .Config.Labels "pydock.%s"}}' % label for label in
                                                               ("folder", "dockerfile", "requirements"))])  # what `run` asks of an image
+OF_ROOT = ["--security-opt", "no-new-privileges=false"]  # what --root adds
 WAIT = ["/bin/sleep", "infinity"]  # what a container does that waits for programs
 DETACH_KEYS = ("--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_")  # the default takes Ctrl-P away
 COMPOSE = "docker-compose.yml"
@@ -2699,6 +2700,8 @@ def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_c
     text, volumes = None, []
     if again:
         text = re.sub(r"(?m)^(FROM\s(?!.* AS installer$).*)$", r"\1\nARG PYDOCK_AGAIN=%s" % env.id, dockerfile)
+    if engine.podman:
+        check_plain(env, dockerfile)
     if engine.podman and CACHE_MOUNTS in dockerfile:
         text = (text or dockerfile).replace(CACHE_MOUNTS, "")
         volumes = podman_volumes(session, env)
@@ -2712,6 +2715,14 @@ def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_c
     except EngineError as error:
         error.show()
         raise PydockError("cannot build %s: what failed is above" % env.name if error.code != 130 else str(error), build_hint(env)) from None
+
+
+def check_plain(env: Env, dockerfile: str) -> None:
+    """PydockError where podman would give this host to a dockerfile of others that the user has not allowed."""
+    own = Settings(global_place())
+    repository = r"(?:\$\{REPOSITORY\})?" if "REPOSITORY" in open_args(dockerfile) else ""
+    if not is_allowed(env, "dockerfile") and not is_plain(dockerfile, "%s(?:%s)?%s" % (repository, re.escape(own["repository"]), own_images("", own))):
+        raise PydockError("%s has flags or a base image that podman may give this host to" % env.path("dockerfile"), "read it, then: pydock trust %s" % env.title)
 
 
 def podman_volumes(session: Session, env: Env) -> List[str]:
@@ -2742,7 +2753,8 @@ def uv_folder(session: Session, env: Env) -> str:
     try:
         engine.fetch(argv, ("" if talk.dry_run else settings_sh()) + FETCH_UV_SH, os.path.join(folder, "bin", "uv"))
     except EngineError as error:
-        talk.warn("uv %s cannot be fetched (%s); pip installs, which takes longer" % (UV, last_line(error.output.encode())), "to leave it at that: pydock config --global installer pip")
+        talk.warn("uv %s cannot be fetched (%s); pip installs, which takes longer" % (UV, last_line(error.output.encode())),
+                  "to leave it at that: pydock config --global installer pip")
         return ""
     return folder
 
@@ -3657,9 +3669,13 @@ def compose_up(session: Session, env: Env, config: Dict[str, Any], folder: str, 
 
 def compose_fresh(session: Session, env: Env, container: str, config: Dict[str, Any], user: str, folder: str, current: str, options: Sequence[str]) -> None:
     """A container of the environment's service for one program, with the services that it depends on."""
+    root = list(options[:2]) == OF_ROOT
+    options = options[2:] if root else options
     if set(options[::2]) - {"-p", "-v", "--env"}:
         raise PydockError("%s has a %s, where such options go" % (env.name, env.path(COMPOSE)), "only -p, -v and -e can stand here")
     text, ports = compose_file(session, env, "", config, user, folder, current, {})
+    if root:
+        text = text.replace('"no-new-privileges:true"', '"no-new-privileges:false"')
     others = [word for label in ("project=" + compose_project(env), "service=" + env.name) for word in ("--filter", "label=com.docker.compose." + label)]
     argv = [*compose_argv(env), "run", "-d", "--rm", "--name", container, *options, env.name, "/bin/sh", "-c", WAIT_SH, "%s.%s" % (container, env.id)]
     try:
@@ -3675,13 +3691,15 @@ def compose_fresh(session: Session, env: Env, container: str, config: Dict[str, 
 
 
 def caller(engine: Engine, env: Env, config: Dict[str, Any]) -> str:
-    """The caller's uid and gid for -u, or '' where the dockerfile itself says who the user is."""
+    """The caller's uid and gid for -u, or '' where the dockerfile itself says who the user is, and may."""
     user = str(config.get("User") or "0")
     mine = "%d:%d" % (os.getuid(), os.getgid())
     if user.split(":")[0] == str(os.getuid()):
         return mine
-    if "USER_UID" not in open_args(env.read("dockerfile")) or user.split(":")[0] == "0" and engine.root_is_caller():
+    if user.split(":")[0] == "0" and engine.root_is_caller():
         return ""
+    if "USER_UID" not in open_args(env.read("dockerfile")):  # of others, it makes nobody another user of this host, root above all
+        return "" if is_allowed(env, "dockerfile") else mine
     raise PydockError("the image of %s was built for the user id %s, and you are %d" % (env.name, user.split(":")[0], os.getuid()), "pydock build %s" % env.title)
 
 
@@ -4704,7 +4722,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
         session.engine.ahead(*inspect_warm(env))
     if fresh:
         check_trust(env)  # before it is built; what started before goes on
-    options = [*["--security-opt", "no-new-privileges=false"] * args.root, *run_options(session.engine, args)]
+    options = [*OF_ROOT * args.root, *run_options(session.engine, args)]
     folder, current = run_folder(session, env)
     config = ready_image(session, env)
     user = "0:0" if args.root else caller(session.engine, env, config)
@@ -4720,7 +4738,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
         user = user or config["User"] or "0:0"
         session.engine.become(exec_argv(env.warm, user, inside, env.id, options, command, stdin, tty), env.warm, env.id, user, tty)
     container = "%s--run-%s" % (env.repo, env.id)
-    if has_compose(env) and not args.root:  # in a service's container, programs are started by `exec`: not as root
+    if has_compose(env):
         try:
             compose_fresh(session, env, container, config, user, folder, current, options)
             inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")[1]
