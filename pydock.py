@@ -3898,7 +3898,7 @@ def mend(session: Session, env: Env, config: Dict[str, Any]) -> bool:
         talk.warn("in %s runs: %s; an edit of its %s does not hold yet" % (env.name, ", ".join(busy), COMPOSE), "pydock reset --force %s" % env.title)
     if busy and not same:
         talk.warn("the started container of %s keeps %s, for in it runs: %s" % (
-            env.name, "a folder that was moved or deleted" if warm.moved else "the state before the last change", ", ".join(busy)),
+            env.name, "a folder that was moved or deleted, or became a project" if warm.moved else "the state before the last change", ", ".join(busy)),
                   "when it has ended, or to end it: pydock reset --force %s" % env.title)
         write_programs(session, env, config)
         return False
