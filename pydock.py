@@ -46,30 +46,47 @@ CLIENT = ("version", "--format", "{{.Client.Version}}")
 FILES = "/dev/shm/files"
 READY = "\n".join(["{{.Id}}", "{{.Config.User}}", "{{.Config.WorkingDir}}", *('{{index .Config.Labels "pydock.%s"}}' % label for label in
                                                               ("folder", "dockerfile", "requirements"))])  # what `run` asks of an image
+WAIT = ["/bin/sleep", "infinity"]  # what a container does that waits for programs
 DETACH_KEYS = ("--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_")  # the default takes Ctrl-P away
 COMPOSE = "docker-compose.yml"
 STANDARD = ("dockerfile", "requirements.txt", COMPOSE)
 CACHE = "pydock-cache"  # the volume of downloads, one for all: packages are installed by root, whoever asks
 
+UV = "0.13.9"  # the installer
+
+BASE_PATH_SH = "PATH=${PATH#/opt/venv/bin:}"  # what runs as root, or is pydock's own, finds the base system's programs and no package's
+
 # One line of shell for each thing that an installer must be told, shared by the dockerfile and `install`.
-FETCH_SH = r"""export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PIP_ROOT_USER_ACTION=ignore; \
+FETCH_SH = r"""export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=1; \
     export UV_INDEX_STRATEGY=${UV_INDEX_STRATEGY:-unsafe-best-match} PIP_DISABLE_PIP_VERSION_CHECK=1; \
     ca=/etc/ssl/certs/ca-certificates.crt; if [ -f $ca ]; then export SSL_CERT_FILE=${SSL_CERT_FILE:-$ca}; fi; \
-    uv=/cache/bin/uv; pip="pip"; \
-    if [ $INSTALLER = uv ] && ! $uv --version >/dev/null 2>&1; then new=$(mktemp -d /cache/uv-XXXXXX); \
-        if pip install -q --no-compile --target $new uv; then mkdir -p /cache/bin; mv $new/bin/uv $uv; fi; rm -rf $new; fi; \
-    if [ $INSTALLER = uv ] && $uv --version >/dev/null 2>&1; then pip="$uv pip"; fi; \
+    pip="/opt/venv/bin/python3 -m pip"; if /uv/bin/uv --version >/dev/null 2>&1; then pip="/uv/bin/uv pip"; fi; \
 """
-FINISH_SH = r"""python -m compileall -q -j0 -x '/tests?/' /opt/venv >/dev/null || true; \
+FINISH_SH = r"""if [ ! -L /opt/venv/bin/python3 ]; then ln -sf "$(command -v python3)" /opt/venv/bin/python3; fi; \
+    python3 -ISm compileall -q -j0 -x '/tests?/' /opt/venv >/dev/null || true; \
     find /opt/venv ! -user $USER_UID -exec chown -h $USER_UID:$USER_GID {} +
 """
+
+# The mounts of the dockerfile's step for packages. Podman would give a dockerfile more than it asks for by these words: there, pydock
+# says what is mounted (`run_build`).
+CACHE_MOUNTS = "--mount=type=cache,id=pydock,target=/cache --mount=type=bind,from=installer,source=/uv,target=/uv "
+SECRET_MOUNT = "--mount=type=secret,id=pydock "
 
 DOCKERFILE = r"""# A Python environment: this file and requirements.txt are all of it, and both are yours to edit.
 # `pydock build` makes the image; without pydock: docker build -f dockerfile -t NAME .
 ARG REPOSITORY=
-FROM @FROM@
-LABEL pydock=1
+FROM @FROM@ AS base
 USER 0:0
+
+# The installer (uv, or else the image's own pip), in a stage of its own: nothing of it comes into the image.
+FROM base AS installer
+ARG INSTALLER=uv
+RUN --mount=type=secret,id=pydock \
+    if [ -f /run/secrets/pydock ]; then . /run/secrets/pydock; fi; mkdir -p /uv; \
+    if [ $INSTALLER = uv ]; then PIP_NO_INPUT=1 python3 -m pip install -q --no-compile --only-binary :all: --target /uv uv==@UV@ || rm -rf /uv/*; fi
+
+FROM base
+LABEL pydock=1
 
 # System packages: what Python packages may need, such as git, gcc or libgomp1, goes on a line like this.
 @APT@RUN apt-get update && apt-get install -y --no-install-recommends @PACKAGES@ && rm -rf /var/lib/apt/lists/*
@@ -80,19 +97,18 @@ ARG USER_UID=1000
 ARG USER_GID=1000
 RUN sed -i -e "1i $USERNAME:x:$USER_UID:$USER_GID::/home/$USERNAME:/bin/sh" -e "/^$USERNAME:/d" /etc/passwd && \
     sed -i -e "1i $USERNAME:x:$USER_GID:" -e "/^$USERNAME:/d" /etc/group && \
-    mkdir -p /home/$USERNAME /cache /run/secrets && chown $USER_UID:$USER_GID /home/$USERNAME
+    mkdir -p /home/$USERNAME /cache /uv /run/secrets && chown $USER_UID:$USER_GID /home/$USERNAME
 
 # The virtual environment, first on the PATH of every program.
 ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH
 RUN python3 -m venv /opt/venv && chown -R $USER_UID:$USER_GID /opt/venv && \
     mkdir -p /opt/pydock && ln -s . /opt/pydock/wheels
 
-# Packages. Downloads, and the installer (uv, else pip), stay in a cache that is no part of the image; the
-# settings of the host (indexes, credentials) come as a secret; byte code is compiled once, here.
-ARG INSTALLER=uv
+# Packages. Downloads stay in a cache that is no part of the image; the settings of the host (indexes, credentials)
+# come as a secret; byte code is compiled once, here.
 COPY requirements.txt wheels* /opt/pydock/
-RUN --mount=type=cache,id=pydock,target=/cache --mount=type=secret,id=pydock \
-    set -e; cd /opt/pydock; if ! grep -q '^ *[^ #]' requirements.txt; then exit 0; fi; \
+RUN @MOUNTS@\
+    set -e; @PATH@; cd /opt/pydock; if ! grep -q '^ *[^ #]' requirements.txt; then exit 0; fi; \
     if [ -f /run/secrets/pydock ]; then . /run/secrets/pydock; fi; \
     @FETCH@    $pip install -r requirements.txt; \
     @FINISH@
@@ -110,18 +126,25 @@ services:
       context: .
       dockerfile: dockerfile
     init: true
-    command: ["sleep", "infinity"]
+    command: ["/bin/sleep", "infinity"]
 """
 TEMPLATE_ARGS = {"REPOSITORY": "", "USERNAME": "user", "USER_UID": "1000", "USER_GID": "1000", "INSTALLER": "uv"}
+
+# Prints uv, the program. Runs in a container of a base image of the user's own, which is there for that only.
+FETCH_UV_SH = r"""umask 022; export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1
+python3 -m pip install -q --retries 1 --no-compile --only-binary :all: --target /tmp/uv uv==%s </dev/null >&2 && cat /tmp/uv/bin/uv
+""" % UV
 
 # What runs in the container of install, uninstall and update; the arguments come as "$@", the settings before it.
 # 41 tells that the packages do not fit together, 42 that one cannot be locked. Options are those of requirements.txt, without --require-hashes.
 CHANGE_SH = r"""set -e; umask 022; cd /opt/pydock
 """ + FETCH_SH + r"""
+case $pip in /uv/*) uv=/uv/bin/uv ;; *) uv= ;; esac
+installer() { "$@" </dev/null >&2; }
 verb=$1; again=; shift
-fits=yes; $pip check >/dev/null 2>&1 || fits=no
+fits=yes; installer $pip check >/dev/null 2>&1 || fits=no
 case $verb in
-uninstall) if [ "$pip" = pip ]; then set -- -y "$@"; fi ;;
+uninstall) if [ -z "$uv" ]; then set -- -y "$@"; fi ;;
 *) grep -E '^ *(-[if]|--(pre|(no|only|prefer)-binary|(extra-)?index-url|no-index|find-links|trusted-host))' \
        requirements.txt >/dev/shm/options || true
    if [ -s /dev/shm/options ]; then set -- -r /dev/shm/options "$@"; fi ;;
@@ -132,16 +155,16 @@ for source in /dev/shm/src/*/*; do  # what is no wheel is made one, from a copy:
     case $source in
     *.whl) cp "$source" /tmp/pydock/wheels ;;
     *) cp -R "$source" /tmp/pydock/
-       if [ "$pip" = pip ]; then pip wheel --no-deps --use-pep517 -w /tmp/pydock/wheels "/tmp/pydock/${source##*/}" </dev/null >&2
-       else $uv build --wheel -o /tmp/pydock/wheels "/tmp/pydock/${source##*/}" </dev/null >&2; fi ;;
+       if [ -z "$uv" ]; then installer $pip wheel --no-deps --use-pep517 -w /tmp/pydock/wheels "/tmp/pydock/${source##*/}"
+       else installer $uv build --wheel -o /tmp/pydock/wheels "/tmp/pydock/${source##*/}"; fi ;;
     esac
     number=${source%/*}; extras=${number#*,}; if [ "$extras" = "$number" ]; then extras=; fi
     for wheel in /tmp/pydock/wheels/*.whl; do cp "$wheel" .; set -- "$@" "/opt/pydock/wheels/${wheel##*/}$extras"; again="$again ./${wheel##*/}"; done
     rm -rf /tmp/pydock
 done
-if [ $verb != lock ]; then $pip "$verb" "$@" </dev/null >&2; fi
-if [ -n "$again" ] && [ "$pip" = pip ]; then pip install -q --force-reinstall --no-deps $again </dev/null >&2; fi  # of the same version, perhaps
-if [ $fits = yes ] && ! $pip check </dev/null >/dev/shm/check 2>&1; then cat /dev/shm/check >&2; exit 41; fi
+if [ $verb != lock ]; then installer $pip "$verb" "$@"; fi
+if [ -n "$again" ] && [ -z "$uv" ]; then installer $pip install -q --force-reinstall --no-deps $again; fi  # of the same version, perhaps
+if [ $fits = yes ] && ! installer $pip check 2>/dev/shm/check; then cat /dev/shm/check >&2; exit 41; fi
 for source in /opt/venv/lib/python*/site-packages/*.py; do  # a module that uv replaces leaves its byte code, which fits if both are of one second
     code=${source##*/}; code=${source%/*}/__pycache__/${code%.py}
     for code in "$code".*.pyc; do if [ "$source" -nt "$code" ]; then rm -f "$code"; fi; done
@@ -149,7 +172,7 @@ done
 """ + FINISH_SH
 
 # Makes an image's user OLD another one, as the dockerfile does it.
-USER_SH = r"""set -e
+USER_SH = BASE_PATH_SH + r"""; set -e
 sed -i -e "1i $USERNAME:x:$USER_UID:$USER_GID::/home/$USERNAME:/bin/sh" -e "/^$USERNAME:/d" -e "/^$OLD:/d" /etc/passwd
 sed -i -e "1i $USERNAME:x:$USER_GID:" -e "/^$USERNAME:/d" -e "/^$OLD:/d" /etc/group
 grep -q ^root: /etc/passwd || echo root:x:0:0:root:/root:/bin/sh >>/etc/passwd
@@ -159,15 +182,18 @@ mkdir -p /home/$USERNAME
 find /home/$USERNAME /opt/venv \( ! -user $USER_UID -o ! -group $USER_GID \) -exec chown -h $USER_UID:$USER_GID {} +
 """
 
-# The freeze, by the environment's own Python: merges what is installed into /opt/pydock/requirements.txt and
-# prints the version and the packages for the labels. argv: a JSON object with `folder`, `gone` (names uninstalled), `asked` (names installed),
+# The freeze, by the base system's Python, without any code of a package: merges what is installed into /opt/pydock/requirements.txt and
+# prints `pydock-found: `, the version and the packages for the labels, as its last line. argv: a JSON object with `folder`, `gone` (names
+# uninstalled), `asked` (names installed),
 # `options` (lines to add), `write` and `lock` (give each line the hashes of all files of its version, as its index lists them; those
 # that pip would take, where there is no uv: pip lists none). Then argv has uv, or nothing.
 FREEZE_PY = r'''
-import hashlib, json, os, re, subprocess, sys, tempfile
+import glob, hashlib, json, os, re, site, subprocess, sys, tempfile
 from importlib import metadata
 from urllib.parse import quote, unquote
 job, uv = json.loads(sys.argv[1]), sys.argv[2]
+folders = glob.glob("/opt/venv/lib/python3*/site-packages") or site.getsitepackages()
+sys.path += folders  # pip's
 path = os.path.join(job["folder"], "requirements.txt")
 
 def canonical(name):
@@ -208,6 +234,12 @@ def merged(line, name, pin):
     exact = re.sub(r"^[A-Za-z0-9._-]+(\[[^]]*\])?\s*", name, spec).replace(" ", "")
     if exact == pin or spec == pin:
         return line
+    extras = re.search(r"^[A-Za-z0-9._-]+\s*(\[[^]]*\])|^\./\S*\.whl(\[[^]]*\])$", spec)
+    if extras:
+        end = len(pin) if pin.startswith("./") else len(name)
+        pin = pin[:end] + (extras.group(1) or extras.group(2)) + pin[end:]
+        if spec == pin:
+            return line
     return pin + ("; " + marker if marker else "") + (" " + comment if comment else "") + "\n"
 
 def joined(text):  # lines, where a backslash ends none
@@ -236,7 +268,7 @@ def hashes(specs, options):  # by name, of one (spec, marker) for each; what can
         if not found.get(name):
             write([spec])
             files = os.path.join(folder, name)
-            if call("pip", "download", "-q", "--no-deps", "-d", files, "-r", source) is not None:
+            if call("/opt/venv/bin/python3", "-m", "pip", "download", "-q", "--no-deps", "-d", files, "-r", source) is not None:
                 found[name] = [sha256(os.path.join(files, file)) for file in os.listdir(files)]
     return found
 
@@ -282,7 +314,7 @@ exact = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 with open(path, **exact) as f:
     lines = joined(f.read())
 packages = {}
-for dist in metadata.distributions():
+for dist in metadata.distributions(path=folders):
     if dist.metadata["Name"]:
         packages.setdefault(canonical(dist.metadata["Name"]), dist)
 named = set(map(name_of, lines)) | set(job["asked"])
@@ -313,7 +345,8 @@ if job["write"]:
     with open(path, "w", **exact) as f:
         f.write("".join(texts))
 listing = ",".join("%s==%s" % (name, packages[name].version) for name in sorted(set(packages) - hidden))
-print("%d.%d.%d" % sys.version_info[:3], quote(listing, safe="=,"))
+print("\npydock-found: %d.%d.%d" % sys.version_info[:3], quote(listing, safe="=,"), flush=True)
+os._exit(0)  # what a package has left for the end would come after the last line
 '''
 
 # The first process of a container where the engine brings none, or on a terminal, where the engine's would let Ctrl-Z
@@ -342,7 +375,11 @@ while True:
     elif pid == child:
         sys.exit(status >> 8 or (128 + (status & 127) if status & 127 else 0))
 """
-INIT = ["python3", "-ISc", INIT_PY]
+# Runs the text $0 by the base system's Python: `python3` may be a package's.
+PYTHON_SH = "path=$PATH; " + BASE_PATH_SH + """; python=$(command -v python3); PATH=$path; exec "$python" -BISc "$0" "$@"
+"""
+PYTHON = ["/bin/sh", "-c", PYTHON_SH]
+INIT = [*PYTHON, INIT_PY]
 
 # Runs a program whose arguments are URL-quoted: the engine's client passes on nothing but UTF-8.
 BYTES_PY = r"""
@@ -355,41 +392,40 @@ except OSError as error:
     sys.exit(126 if isinstance(error, PermissionError) else 127)
 """
 
-# What runs in a warm container beside its first processes: a line for each (`list`), a signal to all, or to the process group
-# of the program with this mark; END is TERM, and KILL for what is there 10 s later. Fails where it finds none. Where a compose
-# file gives the container a command of its own, only what `exec` started counts. Each program that it starts leaves an empty
-# file with its mark and process id, since its environment and user may change; with the container's name, since memory may be shared.
-INSIDE_SH = r"""verb=$1 name=$2 mark=$3
-outside() { grep -q "^PPid:[^0-9]*$2\$" /proc/$1/status; }
-programs() {
-    for file in /dev/shm/pydock.$name.*; do
-        if ! outside ${file##*.} 0; then rm -f "$file"
-        elif [ -n "$mark" ]; then case $file in *.$mark.*) echo "-${file##*.}" ;; esac
-        fi
-    done
-    [ -z "$mark" ] || return 0
-    waits= others=
+# Sends a signal inside a warm container, run there by the environment's own user, with nothing but builtins of the base system's
+# shell: to the process group of the program with this mark, or without one to every program; END is TERM, and KILL for what is there
+# 10 s later. Fails where it finds none. Where a compose file gives the container a command of its own, only what `exec` started counts.
+# Each program that `exec` starts leaves an empty file with its mark and process id, since its environment may change; with the
+# container's name, since memory may be shared.
+SIGNAL_SH = r"""signal=$1 name=$2 mark=$3
+stat() { parent= state=; read -r line </proc/$1/stat && set -- ${line##*) } && state=$1 parent=$2 && [ $state != Z ]; } 2>/dev/null
+find() {
+    found= waits= others=
+    if [ -n "$mark" ]; then
+        for file in /dev/shm/pydock.$name.$mark.*; do
+            if stat ${file##*.} && [ $parent = 0 ]; then found="$found -${file##*.}"; fi
+        done
+        return
+    fi
     for proc in /proc/[0-9]*; do
-        pid=${proc#/proc/} words=$(tr '\0\n' '  ' <$proc/cmdline)
-        case $pid-$words in 1-* | *- | *' pydock-inside '*) continue ;; esac
-        if outside $pid 0; then printf '%s %s\n' $pid "$words"
-        elif [ "$words" = 'sleep infinity ' ] && outside $pid 1; then waits=yes
-        else others="$others$pid $words
-"
-        fi
+        pid=${proc#/proc/}
+        if [ $pid = 1 ] || [ $pid = $$ ] || ! stat $pid; then continue; fi
+        case $parent-$line in
+        0-*) found="$found $pid" ;;
+        1-*'(sleep) '*) waits=yes ;;
+        *) others="$others $pid" ;;
+        esac
     done
-    [ -z "$waits" ] || printf '%s' "$others"
+    [ -z "$waits" ] || found=$found$others
 }
-found=$(programs 2>/dev/null)
-if [ $verb = list ]; then printf '%s' "$found"; exit; fi
+find
 [ -n "$found" ] || exit 1
-send() { printf '%s\n' "$found" | while read -r pid words; do kill -s $1 -- $pid; done; }
-if [ $verb != END ]; then send $verb; exit; fi
-send TERM
+if [ $signal != END ]; then kill -s $signal -- $found; exit; fi
+kill -s TERM -- $found
 tenths=0
-while found=$(programs 2>/dev/null); [ -n "$found" ]; do
-    tenths=$((tenths + 1)); if [ $tenths -gt 100 ]; then send KILL; exit; fi
-    sleep 0.1
+while find; [ -n "$found" ]; do
+    tenths=$((tenths + 1)); if [ $tenths -gt 100 ]; then kill -s KILL -- $found; exit; fi
+    /bin/sleep 0.1
 done
 """
 MARK_SH = 'true 2>/dev/null >/dev/shm/pydock.$0.$$; exec "$@"'
@@ -397,9 +433,9 @@ MARK_SH = 'true 2>/dev/null >/dev/shm/pydock.$0.$$; exec "$@"'
 # The first program of a container that is there for one program: ends with that, whatever became of pydock.
 WAIT_SH = r"""for second in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     for file in /dev/shm/pydock.$0.*; do
-        if [ -e "$file" ]; then while [ -d /proc/${file##*.} ]; do sleep 1; done; exit; fi
+        if [ -e "$file" ]; then while [ -d /proc/${file##*.} ]; do /bin/sleep 1; done; exit; fi
     done
-    sleep 1
+    /bin/sleep 1
 done
 """
 
@@ -409,9 +445,9 @@ FOREGROUND_SH = r"""foreground() { [ -e /proc/$$/stat ] || return 0; read -r lin
 
 # The parent of a client that cannot be left alone. A client of `run` that a closed pipe or terminal kills says no word to its
 # container; one of `exec` (`mark` is set) passes no signal on, and is kept from those of the terminal's process group.
-# The client is "$@"; set before are `container`, `engine`, `mark`, `terminal` (what its signals would reach) and `remove` (the
-# container ends with the client).
-PARENT_SH = r"""inside() { eval "$engine exec -w / -u 0:0 $container sh -c \"\$look\" pydock-inside $1 $container $mark" </dev/null >/dev/null 2>&1; }
+# The client is "$@"; set before are `container`, `engine`, `mark`, `user` (whose program it is), `signal` (the text that signals it),
+# `terminal` (what its signals would reach) and `remove` (the container ends with the client).
+PARENT_SH = r"""inside() { eval "$engine exec -w / -u $user $container /bin/sh -c \"\$signal\" pydock-signal $1 $container $mark" </dev/null >/dev/null 2>&1; }
 tell() {
     told=$1
     [ -n "$client" ] || return
@@ -420,16 +456,16 @@ tell() {
     until inside $1; do
         kill -0 $client 2>/dev/null || break
         tries=$((tries + 1)); if [ $tries -gt 30 ]; then kill -s KILL $client; break; fi  # an engine that does not answer any more
-        sleep 0.1
+        /bin/sleep 0.1
     done
 }
 { command exec 3<&0; } 2>/dev/null || exec 3</dev/null
 detach=
-if [ -n "$mark" ] && [ -z "$terminal" ] && command -v setsid >/dev/null; then
-    case $engine in sudo*) ;; *) detach=setsid ;; esac  # sudo asks on a terminal
+if [ -n "$mark" ] && [ -z "$terminal" ] && [ -x /usr/bin/setsid ]; then
+    case $engine in sudo* | */sudo*) ;; *) detach=/usr/bin/setsid ;; esac  # sudo asks on a terminal
 fi
 client= told=
-for signal in HUP INT QUIT TERM USR1 USR2; do trap "tell $signal" $signal; done
+for number in HUP INT QUIT TERM USR1 USR2; do trap "tell $number" $number; done
 if [ -z "$mark" ] && [ -n "$terminal" ]; then trap told=yes INT QUIT; fi
 $detach "$@" <&3 3<&- &
 client=$!
@@ -482,7 +518,7 @@ if [ -t 0 ]; then
     elif [ -t 1 ]; then terminal=yes stdin="-i -t $keys"
     fi
 fi
-set -- exec $stdin -u "$user" -w "$inside" "$container" sh -c "$note" "$container.$mark" "$program" "$@"
+set -- exec $stdin -u "$user" -w "$inside" "$container" /bin/sh -c "$note" "$container.$mark" "$program" "$@"
 eval "set -- $engine \"\$@\""
 """
 
@@ -494,17 +530,17 @@ for up in ${DIRENV_IN_ENVRC:+1 2}; do look; pid=${parent:-$pid}; done 2>/dev/nul
 look 2>/dev/null
 mine=$start file=$shells/$pid
 cd /
-if [ -e "$file" ] && read -r noted <"$file" && [ "$noted" = "$mine" ]; then rm -f "$shells/new.$2"; exit 0; fi
+if [ -e "$file" ] && read -r noted <"$file" && [ "$noted" = "$mine" ]; then /bin/rm -f "$shells/new.$2"; exit 0; fi
 printf '%s\n' "$mine" >"$file"
-rm -f "$shells/new.$2"
+/bin/rm -f "$shells/new.$2"
 (
     trap '' HUP INT QUIT
-    while [ -e "$file" ] && kill -0 "$pid" && { look; [ "$start" = "$mine" ]; }; do sleep 2; done
-    if ! kill -0 "$pid" || [ "$start" != "$mine" ]; then rm -f "$file"; fi
-    while [ -d "$shells" ] && ! (pydock stop --unused "$name"); do sleep 5; done
+    while [ -e "$file" ] && kill -0 "$pid" && { look; [ "$start" = "$mine" ]; }; do /bin/sleep 2; done
+    if ! kill -0 "$pid" || [ "$start" != "$mine" ]; then /bin/rm -f "$file"; fi
+    while [ -d "$shells" ] && ! (pydock stop --unused "$name"); do /bin/sleep 5; done
 ) </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &  # direnv waits until a pipe of its own is closed
 """
-LEAVE_SH = r"""rm -f "$shells/$1"
+LEAVE_SH = r"""/bin/rm -f "$shells/$1"
 (pydock stop --unused "$name") >/dev/null 2>&1  # or the watcher will, as soon as no program runs
 """
 
@@ -527,14 +563,14 @@ deactivate () {
     unset _PYDOCK_BIN _PYDOCK_PATH _PYDOCK_PS1 _PYDOCK_OLD _PYDOCK_OLD_ENV _PYDOCK_OLD_VENV _PYDOCK_OLD_PROMPT
     unset -f deactivate
     hash -r 2>/dev/null || :
-    if [ "${1-}" = nondestructive ]; then _PYDOCK_LEAVE=@LEAVE@; elif [ -e @LEAVE@ ]; then sh @LEAVE@ $$ || :; fi
+    if [ "${1-}" = nondestructive ]; then _PYDOCK_LEAVE=@LEAVE@; elif [ -e @LEAVE@ ]; then /bin/sh @LEAVE@ $$ || :; fi
 }
 unset VIRTUAL_ENV
 export PATH="$_PYDOCK_BIN:${PATH-}" PYDOCK_ENV=@NAME@ VIRTUAL_ENV_PROMPT=@NAME@
 if [ -n "${PS1+x}" ] && [ -z "${VIRTUAL_ENV_DISABLE_PROMPT-}" ]; then _PYDOCK_PS1="$PS1"; PS1="(@NAME@) $PS1"; fi
 hash -r 2>/dev/null || :
-sh @WATCH@ $$ @ID@ || :
-if [ -n "${_PYDOCK_LEAVE-}" ] && [ "$_PYDOCK_LEAVE" != @LEAVE@ ]; then sh "$_PYDOCK_LEAVE" $$ || :; fi
+/bin/sh @WATCH@ $$ @ID@ || :
+if [ -n "${_PYDOCK_LEAVE-}" ] && [ "$_PYDOCK_LEAVE" != @LEAVE@ ]; then /bin/sh "$_PYDOCK_LEAVE" $$ || :; fi
 unset _PYDOCK_LEAVE
 """
 ACTIVATE_FISH = r"""if functions -q deactivate; and test -n "$PYDOCK_ENV$VIRTUAL_ENV"; deactivate nondestructive; end
@@ -556,7 +592,7 @@ function deactivate
     end
     set -e _PYDOCK_BIN
     functions -e deactivate
-    if test "$argv[1]" = nondestructive; set -g _PYDOCK_LEAVE @LEAVE@; else if test -e @LEAVE@; sh @LEAVE@ $fish_pid; or true; end
+    if test "$argv[1]" = nondestructive; set -g _PYDOCK_LEAVE @LEAVE@; else if test -e @LEAVE@; /bin/sh @LEAVE@ $fish_pid; or true; end
 end
 set -e VIRTUAL_ENV
 set -gx PATH $_PYDOCK_BIN $PATH
@@ -567,12 +603,12 @@ if not set -q VIRTUAL_ENV_DISABLE_PROMPT; and functions -q fish_prompt
     function fish_prompt
         set -l last $status
         printf '(%s) ' @NAME@
-        sh -c "exit $last"
+        /bin/sh -c "exit $last"
         _pydock_prompt
     end
 end
-sh @WATCH@ $fish_pid @ID@; or true
-if set -q _PYDOCK_LEAVE; and test $_PYDOCK_LEAVE != @LEAVE@; sh $_PYDOCK_LEAVE $fish_pid; or true; end
+/bin/sh @WATCH@ $fish_pid @ID@; or true
+if set -q _PYDOCK_LEAVE; and test $_PYDOCK_LEAVE != @LEAVE@; /bin/sh $_PYDOCK_LEAVE $fish_pid; or true; end
 set -e _PYDOCK_LEAVE; or true
 """
 
@@ -597,7 +633,10 @@ end
 complete -c pydock -f -a '(_pydock)'
 """}
 SHELLS = ("bash", "zsh", "fish", "sh")
-SHELL = ["sh", "-c", "if command -v bash >/dev/null; then exec bash; fi; exec sh"]
+SHELL = ["/bin/sh", "-c", "path=$PATH; " + BASE_PATH_SH + "; bash=$(command -v bash); PATH=$path; exec ${bash:-/bin/sh}"]
+# What people type secrets into, or steer this host with: of these, activation puts none on the PATH of its own accord.
+HOST_PROGRAMS = set("sudo su doas ssh scp gpg git docker podman pydock direnv sh bash zsh fish env login passwd".split())
+HOST_HELPERS = ("docker-credential-", "git-credential-", "git-remote-", "ssh-", "pinentry")  # that those start by name
 
 # ------------------------------------------------------------------------------------------------------------
 # Errors
@@ -624,7 +663,7 @@ class EngineError(PydockError):
     def show(self) -> None:
         if self.unseen:
             lines = self.output.splitlines()[-30:]
-            sys.stderr.write("\n".join(line if len(line) < 200 else line[:199] + "…" for line in lines) + "\n")
+            talk.put("\n".join(line if len(line) < 200 else line[:199] + "…" for line in lines) + "\n")
 
 
 class Terminated(BaseException):
@@ -639,8 +678,21 @@ class Shell(str):
     """Text for the script of --dry-run that is shell syntax already, and must not be quoted."""
 
 
+def visible(text: str) -> str:
+    """What others wrote, for a terminal: all that would steer it, or turn or hide what stands beside it, as an escape; \\n and \\t stay."""
+    if text.isprintable():
+        return text
+    return re.sub("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]",
+                  lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+def one_line(text: str) -> str:
+    return visible(text).replace("\n", "\\n")
+
+
 class Talk:
-    """Everything that is said, on stderr; and the script of --dry-run, on stdout."""
+    """Everything that is said, on stderr: best effort, for no work ends because nobody can hear of it. And what was asked for, on
+    stdout, which is an error where it cannot be written."""
 
     quiet = False
     verbose = False
@@ -652,21 +704,48 @@ class Talk:
             return "\033[%sm%s\033[0m" % (code, text)
         return text
 
-    def say(self, text: str) -> None:
+    @staticmethod
+    def write(text: str) -> None:
+        """To stderr, as it is."""
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:
+            silence(2)
+
+    def put(self, text: str) -> None:
+        """What may have lines, such as those of an engine."""
+        self.write(visible(text))
+
+    def say(self, text: str, before: str = "") -> None:
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            self.write(before + one_line(text) + "\n")
 
     def warn(self, text: str, hint: str = "") -> None:
-        self.say(self.coloured("pydock: warning: ", "33") + text + (" (hint: %s)" % hint if hint else ""))
+        self.say(text + (" (hint: %s)" % hint if hint else ""), self.coloured("pydock: warning: ", "33"))
 
     def error(self, text: str, hint: str = "") -> None:
-        print(self.coloured("pydock: error: ", "31") + text, file=sys.stderr)
-        if hint:
-            print("hint: " + hint, file=sys.stderr)
-        sys.stderr.flush()
+        self.write(self.coloured("pydock: error: ", "31") + one_line(text) + "\n" + ("hint: %s\n" % one_line(hint) if hint else ""))
 
-    def script(self, line: str) -> None:
-        print(line, flush=True)
+    def script(self, text: str, end: str = "\n") -> None:
+        """For programs: as it is."""
+        try:
+            sys.stdout.write(text + end)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            silence(1)
+            raise PydockError("cannot write to stdout: %s" % error.strerror) from None
+
+    def show(self, line: str) -> None:
+        """For people."""
+        self.script(one_line(line))
+
+
+def silence(fd: int) -> None:
+    """Lets what is written there vanish from now on, Python's own last word included."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
 
 
 talk = Talk()
@@ -695,15 +774,25 @@ def human_size(size: float) -> str:
     return "%.3gTB" % size
 
 
-def age_of(created: str) -> float:
-    """Seconds since a time as the engine's JSON writes it, 2026-01-31T23:59:59.…Z."""
+def age_of(created: str) -> Optional[float]:
+    """Seconds since a time as the engine's JSON writes it, 2026-01-31T23:59:59.…Z, or with an offset; None where it is no time."""
     import calendar
     import time
 
-    return time.time() - calendar.timegm(time.strptime(created[:19], "%Y-%m-%dT%H:%M:%S"))
+    found = re.fullmatch(r"([0-9-]{10}T[0-9:]{8})(?:\.[0-9]+)?(?:Z|([+-])([0-9]{2}):([0-9]{2}))", created)
+    if not found:
+        return None
+    try:
+        clock = calendar.timegm(time.strptime(found.group(1), "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return None
+    ahead = 60 * int(found.group(3)) + int(found.group(4)) if found.group(2) else 0
+    return time.time() - clock + 60 * (-ahead if found.group(2) == "-" else ahead)
 
 
-def human_age(seconds: float) -> str:
+def human_age(seconds: Optional[float]) -> str:
+    if seconds is None:
+        return "?"
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return "%d %s" % (seconds // length, unit)
@@ -737,18 +826,34 @@ def client_proxies() -> Dict[str, str]:
     return {**found, **{key.upper(): value for key, value in found.items()}}
 
 
+def client_index(program: Sequence[str]) -> int:
+    """Where in a command line of sudo the program stands that it is to run: after its options and variables."""
+    options, at = "CDghpRrtTUu", 1  # those with a value
+    while at < len(program) - 1 and re.match(r"-|\w+=", program[at]):
+        word = program[at]
+        at += 1
+        if word == "--":
+            break
+        short = re.match("-[^-%s]*[%s]$" % (options, options), word)
+        long = re.match("--(close-from|chdir|group|host|prompt|chroot|role|type|command-timeout|other-user|user)$", word)
+        at += 1 if short or long else 0
+    return min(at, len(program) - 1)
+
+
 class Engine:
-    """A Docker-compatible command line, such as ['docker'], ['podman'] or ['sudo', 'docker']."""
+    """A Docker-compatible command line, such as ['docker'], ['podman'] or ['sudo', '-n', 'docker', '--context', 'x']."""
 
     def __init__(self, program: List[str]) -> None:
         self.program = program
-        self.podman = os.path.basename(program[-1]).startswith("podman")
         self.sudo = os.path.basename(program[0]) == "sudo"
+        self.before = client_index(program) if self.sudo else 0  # words that stand before the client's
+        self.client = program[self.before] if self.sudo else next((word for word in program if re.match("docker|podman", os.path.basename(word))), program[-1])
+        self.podman = os.path.basename(self.client).startswith("podman")
         self.early: Dict[Tuple[str, ...], subprocess.Popen[bytes]] = {}
 
     def command(self, argv: Sequence[str], environ: Sequence[str] = ()) -> List[str]:
         """`environ` holds 'K=V' that the engine must see; sudo passes on only what stands on its own command line."""
-        return self.program[:1] + list(environ) + self.program[1:] + list(argv) if self.sudo else self.program + list(argv)
+        return self.program[:self.before] + list(environ if self.sudo else ()) + self.program[self.before:] + list(argv)
 
     def start(self, argv: Sequence[str], environ: Sequence[str] = (), feed: bool = False, out: Union[str, IO[bytes]] = "keep", err: str = "drop") -> subprocess.Popen[bytes]:
         """`out` and `err` say what becomes of stdout and stderr: keep, drop, merge into stdout, show on our stderr, or a file;
@@ -758,16 +863,14 @@ class Engine:
         to: Dict[Any, Any] = {"keep": subprocess.PIPE, "drop": subprocess.DEVNULL, "merge": subprocess.STDOUT, "show": 2}
         command = self.command(argv, environ)
         if talk.verbose:
-            talk.say("+ " + shell_join(list(environ) + command if not self.sudo else command))
-        sys.stdout.flush()
-        sys.stderr.flush()
+            talk.put("+ " + shell_join(list(environ) + command if not self.sudo else command) + "\n")
         pairs = [pair.partition("=")[::2] for pair in environ]
         try:
             return subprocess.Popen(command, env={**os.environ, **dict(pairs)}, stdin=to["keep" if feed else "drop"], stdout=to.get(out, out), stderr=to[err])
         except FileNotFoundError:
             raise missing_engine(self.program[0]) from None
-        except OSError as error:
-            raise PydockError("cannot start %s: %s" % (command[0], error.strerror), status=127) from None
+        except (OSError, ValueError) as error:  # a NUL, in what others wrote
+            raise PydockError("cannot start %s: %s" % (command[0], getattr(error, "strerror", None) or error), status=127) from None
 
     @staticmethod
     def end(process: subprocess.Popen[bytes]) -> None:
@@ -786,7 +889,7 @@ class Engine:
             return process.communicate(data, timeout)
         except subprocess.TimeoutExpired:
             self.end(process)
-            raise EngineError("%s gave no answer" % self.program[-1]) from None
+            raise EngineError("%s gave no answer" % self.client) from None
         except BaseException:
             self.end(process)
             raise
@@ -813,7 +916,7 @@ class Engine:
             out, err = self.finish(process, timeout)
         if process.returncode:
             self.diagnose()
-            raise EngineError("%s %s failed: %s" % (self.program[-1], " ".join(argv[:2]), last_line(err)), code=process.returncode, output=last_line(err))
+            raise EngineError("%s %s failed: %s" % (self.client, " ".join(argv[:2]), last_line(err)), code=process.returncode, output=last_line(err))
         return out.decode(errors="surrogateescape")
 
     def ask(self, *argv: str) -> Optional[str]:
@@ -841,23 +944,27 @@ class Engine:
             self.diagnose()
             said = tail if capture or to == "show" or not show else out.decode(errors="replace")
             why = "" if show else ": " + last_line(tail.encode())
-            raise EngineError("%s %s failed%s" % (self.program[-1], argv[0], why), code=process.returncode, output=said, unseen=show and not see)
+            raise EngineError("%s %s failed%s" % (self.client, argv[0], why), code=process.returncode, output=said, unseen=show and not see)
         return out.decode(errors="surrogateescape").strip()
 
     @staticmethod
     def relay(process: subprocess.Popen[bytes], data: Optional[str], see: bool) -> Tuple[bytes, str]:
         """Feeds a process and waits for it: its stdout, and the end of its stderr, which the user may see on its way."""
+        import codecs
+        import io
         import threading
 
         tail = bytearray()
+        lines = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
 
         def drain(stream: IO[bytes]) -> None:
             for chunk in iter(lambda: os.read(stream.fileno(), 65536), b""):
                 tail.extend(chunk)
                 del tail[:-65536]
                 if see:
-                    sys.stderr.write(chunk.decode(errors="replace"))
-                    sys.stderr.flush()
+                    talk.put(lines.decode(chunk))
+            if see:
+                talk.put(lines.decode(b"", final=True))
 
         thread = threading.Thread(target=drain, args=(process.stderr,), daemon=True)
         if process.stderr:
@@ -879,6 +986,28 @@ class Engine:
         line = shell_join(words) if data is None else heredoc(words, data)
         talk.script("%s=$(%s\n)" % (capture, line) if capture else line)
         return Shell("$" + capture) if capture else ""
+
+    def fetch(self, argv: Sequence[str], data: str, path: str) -> None:
+        """Makes an executable file of what a command prints that gets `data` on its stdin: whole, or not at all. EngineError where it
+        fails."""
+        if talk.dry_run:
+            talk.script(heredoc(self.command(argv), data, path) + "\n" + shell_join(["chmod", "755", path]))
+            return
+        import tempfile
+
+        fd, new = tempfile.mkstemp(prefix=".new-", dir=os.path.dirname(path))
+        try:
+            with open(fd, "wb") as file:
+                process = self.start(argv, feed=True, out=file, err="keep")
+                _, err = self.finish(process, data=data.encode(errors="surrogateescape"))
+            if process.returncode:
+                self.diagnose()
+                raise EngineError("%s run failed" % self.program[-1], code=process.returncode, output=err.decode(errors="replace"))
+            os.chmod(new, 0o755)
+            os.rename(new, path)
+        finally:
+            if os.path.exists(new):
+                os.unlink(new)
 
     def drop(self, *argv: str) -> bool:
         """A removal that may find nothing, or an engine that is gone: never waits long and never raises."""
@@ -903,10 +1032,10 @@ class Engine:
         for argv in [argv for argv in self.early if argv[0] == "rm"]:
             self.drop(*argv)
 
-    def become(self, argv: Sequence[str], container: str, mark: str = "", tty: bool = False, remove: bool = False) -> NoReturn:
+    def become(self, argv: Sequence[str], container: str, mark: str = "", user: str = "", tty: bool = False, remove: bool = False) -> NoReturn:
         """Replaces this process by the client; by its small sh parent where the client alone would leave something running:
-        `exec` (of what has a mark; `remove` says that its container ends with it), or a pipe or a terminal on stdout that is
-        closed."""
+        `exec` (of what has a mark, and is that user's; `remove` says that its container ends with it), or a pipe or a terminal on
+        stdout that is closed."""
         import signal
         import stat
 
@@ -917,20 +1046,19 @@ class Engine:
                 talk.script(shell_join(self.command(["rm", "-f", container])))
             sys.exit(0)
         if talk.verbose:
-            talk.say("+ " + shell_join(command))
+            talk.put("+ " + shell_join(command) + "\n")
         if mark or stat.S_ISFIFO(os.fstat(1).st_mode) or os.isatty(1):
             terminal = "yes" if tty or not mark and foreground() else ""
-            known = {"container": container, "engine": shell_join(self.program), "mark": mark, "terminal": terminal, "remove": "yes" if remove else ""}
-            command = ["sh", "-c", parent_sh(known), "pydock", *command]
-        sys.stdout.flush()
-        sys.stderr.flush()
+            known = {"container": container, "engine": shell_join(self.program), "mark": mark, "user": user, "terminal": terminal,
+                     "remove": "yes" if remove else ""}
+            command = ["/bin/sh", "-c", parent_sh(known), "pydock", *command]
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the client would inherit that
         try:
             os.execvp(command[0], command)
         except FileNotFoundError:
             raise missing_engine(command[0]) from None
-        except OSError as error:
-            raise PydockError("cannot start %s: %s" % (command[0], error.strerror), status=127) from None
+        except (OSError, ValueError) as error:
+            raise PydockError("cannot start %s: %s" % (command[0], getattr(error, "strerror", None) or error), status=127) from None
 
     def elsewhere(self) -> str:
         """The address of an engine on another machine, or else empty. Asks a client only where its settings name a context."""
@@ -1000,7 +1128,7 @@ def parent_sh(known: Dict[str, str]) -> str:
     import shlex
 
     if known.get("mark"):
-        known = {**known, "look": INSIDE_SH}
+        known = {**known, "signal": SIGNAL_SH}
     return "".join("%s=%s\n" % (key, shlex.quote(value)) for key, value in known.items()) + FOREGROUND_SH + PARENT_SH
 
 
@@ -1083,6 +1211,15 @@ def current_folder() -> str:
         return os.getcwd()
     except OSError:
         raise PydockError("the current folder no longer exists, or cannot be read", "cd somewhere else") from None
+
+
+def absolute_path(path: str, real: bool = False) -> str:
+    """A path that a user gave, from the current folder on; `real`: through links."""
+    path = path if os.path.isabs(path) else os.path.join(current_folder(), path)
+    try:
+        return os.path.realpath(path) if real else os.path.normpath(path)
+    except ValueError:  # a NUL, in a file
+        raise PydockError("%r is no path" % path) from None
 
 
 class Place:
@@ -1205,7 +1342,7 @@ def checked(key: str, value: str, source: str) -> str:
         bad = {"image": not value or bool(re.search(r"\s", value)), "repository": bool(re.search(r"\s", value)),
                "user": bool(value) and not re.fullmatch(USERNAME, value), "installer": value not in ("uv", "pip"),
                "python": not re.fullmatch(VERSION, value), "history": not re.fullmatch(r"[1-9]\d{0,2}", value),
-               "prefix": not re.fullmatch(NAME, value), "engine": not shlex.split(value)}[key]
+               "prefix": not re.fullmatch(NAME, value), "engine": not shlex.split(value)}[key] or not value.isprintable()
     except ValueError:
         bad = True
     if bad:
@@ -1311,7 +1448,7 @@ def write_file(path: str, text: str, mode: Optional[int] = None) -> None:
     try:
         if os.path.lexists(new):  # a cloned repository's might be a link to anywhere
             os.unlink(new)
-        with open(new, "x", encoding="utf-8", errors="surrogateescape", newline="") as handle:
+        with open(new, "x", encoding="utf-8", errors="surrogateescape", newline="", opener=lambda name, flags: os.open(name, flags, 0o666 if mode is None else mode)) as handle:
             handle.write(text)
             handle.flush()
             if mode is None:
@@ -1524,7 +1661,7 @@ def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -
     host = image.split("/")[0] if "/" in image else ""
     text = DOCKERFILE.replace("@FROM@", image if re.search(r"[.:]|^localhost$", host) else "${REPOSITORY}" + image)
     text = text.replace("@APT@", "" if apt else "# ").replace("@PACKAGES@", " ".join(apt) or "git gcc")
-    text = text.replace("@FETCH@", FETCH_SH).replace("@FINISH@", FINISH_SH)
+    text = text.replace("@MOUNTS@", CACHE_MOUNTS + SECRET_MOUNT).replace("@FETCH@", FETCH_SH).replace("@FINISH@", FINISH_SH).replace("@UV@", UV).replace("@PATH@", BASE_PATH_SH)
     uid, _, name = user.rpartition(":")
     for key, value in (("USERNAME", name), ("USER_UID", uid), ("USER_GID", uid)):
         if value:
@@ -1591,17 +1728,43 @@ def label_words(labels: Dict[str, str]) -> str:
     return Shell('"%s"' % text) if any(isinstance(value, Shell) for value in labels.values()) else text
 
 
+def base_from(dockerfile: str) -> Optional[re.Match[str]]:
+    """The FROM line of the image that the last stage stands on, in the end: group 2 is the image."""
+    lines = list(re.finditer(r"(?mi)^(FROM\s+(?:--\S+\s+)*)(\S+)(?:[ \t]+AS[ \t]+(\S+))?", dockerfile))
+    for line in reversed(lines[:-1]):
+        if line.group(3) and line.group(3).lower() == lines[-1].group(2).lower():
+            lines[-1] = line
+    return lines[-1] if lines else None
+
+
 def base_of(dockerfile: str) -> Tuple[str, str]:
-    """(image, Python version) by the first FROM; the version is empty where the tag does not tell it."""
-    found = re.search(r"(?mi)^FROM\s+(?:--\S+\s+)*(\S+)", dockerfile)
-    image = found.group(1) if found else ""
+    """(image, Python version) of the base image; the version is empty where the tag does not tell it."""
+    found = base_from(dockerfile)
+    image = found.group(2) if found else ""
     version = re.search(r"python:(\d+\.\d+(?:\.\d+)?)", image)
     return image, version.group(1) if version else ""
 
 
+def is_plain(dockerfile: str, image_pattern: str) -> bool:
+    """Whether podman can build a dockerfile of others without giving it this host: each image that it starts from fits the pattern (others
+    may have ONBUILD), and no RUN has a flag but the template's. Escape character and comments as whoever reads it may take them."""
+    lines = [line for line in dockerfile.replace(CACHE_MOUNTS, "").replace(SECRET_MOUNT, "").split("\n") if not re.match(r"\s*(#|$)", line)]
+    text = "\n".join(lines)
+    for read in (text, re.sub(r"\\[ \t\r]*\n", "", text), re.sub(r"`[ \t\r]*\n", "", text)):
+        stages: List[str] = []
+        if re.search(r"(?mi)^\s*(ONBUILD\s|RUN\s+--)", read):
+            return False
+        for words in (found.group(1).split() for found in re.finditer(r"(?mi)^\s*FROM\s+(.*)$", read)):
+            if not words or words[0].lower() not in stages and not re.fullmatch(image_pattern, words[0]):
+                return False
+            stages += [words[2].lower()] if len(words) == 3 and words[1].lower() == "as" else []
+    return True
+
+
 def pinned(dockerfile: str, digest: str) -> str:
-    """The dockerfile with its first FROM at this digest."""
-    return re.sub(r"(?mi)^(FROM\s+(?:--\S+\s+)*[^\s@]+)(?:@\S+)?", lambda found: found.group(1) + "@" + digest, dockerfile, count=1)
+    """The dockerfile with its base image at this digest."""
+    found = base_from(dockerfile)
+    return dockerfile[:found.start(2)] + found.group(2).partition("@")[0] + "@" + digest + dockerfile[found.end(2):] if found else dockerfile
 
 
 def requirement_lines(text: str) -> List[str]:
@@ -1622,6 +1785,12 @@ def requirement_name(text: str) -> str:
     """The canonical name that a requirement starts with, or ''."""
     found = re.match(REQUIREMENT, text.strip())
     return canonical(found.group(1)) if found else ""
+
+
+def requirement_extras(text: str) -> str:
+    """The [extras] of a requirement, or ''."""
+    found = re.match(REQUIREMENT + r"(\[[A-Za-z0-9._, -]*\])", text.strip())
+    return found.group(2).replace(" ", "") if found else ""
 
 
 def no_password(text: str, what: str) -> None:
@@ -1811,7 +1980,7 @@ def folder_mounts(folder: str, current: str, host_home: str, home: str) -> Tuple
 def container_argv(container: str, hostname: str, who: Sequence[str], mounts: Sequence[Tuple[str, str]], folder: str, options: Sequence[str]) -> List[str]:
     """What `docker run` is told of any container in which programs of an environment run; `options` are the user's own,
     ready for docker, and win."""
-    argv = ["--name", container, "--pull", "never", "--hostname", hostname[:63], *who]
+    argv = ["--name", container, "--pull", "never", "--hostname", hostname[:63], *who, "--security-opt", "no-new-privileges"]
     for source, target in mounts:
         argv += ["--mount", mount_value(source, target)]
     return argv + ["-w", folder, *options]
@@ -1831,10 +2000,15 @@ def run_argv(image: str, container: Sequence[str], command: Sequence[str], stdin
     return argv + list(container) + [image] + ([] if init and not tty else INIT) + list(command)
 
 
+def look_argv(image: str) -> List[str]:
+    """`docker run` of a command that only looks at what is in an image."""
+    return ["run", "--rm", "--pull", "never", "--network", "none", "--security-opt", "no-new-privileges", image]
+
+
 def start_argv(image: str, container: Sequence[str], labels: Dict[str, str], init: bool) -> List[str]:
     """`docker run` of a warm container, which waits for programs."""
     argv = ["run", "-d"] + (["--init"] if init else []) + [word for pair in labels.items() for word in ("--label", "%s=%s" % pair)]
-    return argv + list(container) + [image] + ([] if init else INIT) + ["sleep", "infinity"]
+    return argv + list(container) + [image] + ([] if init else INIT) + WAIT
 
 
 def compose_project(env: Env) -> str:
@@ -1855,7 +2029,7 @@ def compose_service(container: str, hostname: str, image: str, user: str, groups
 
     service: Dict[str, Any] = {"image": image, "pull_policy": "never", "hostname": hostname[:63], "init": True, "working_dir": plain(folder), "labels": labels,
                                "volumes": [{"type": "bind", "source": plain(source), "target": plain(target)} for source, target in mounts]}
-    more = {"container_name": container, "user": user, "group_add": [str(group) for group in groups], "userns_mode": "keep-id" if mapped else ""}
+    more = {"container_name": container, "user": user, "security_opt": ["no-new-privileges:true"], "group_add": [str(group) for group in groups], "userns_mode": "keep-id" if mapped else ""}
     return {**service, **{key: value for key, value in more.items() if value}}
 
 
@@ -1863,7 +2037,7 @@ def exec_argv(container: str, user: str, folder: str, mark: str, options: Sequen
     """`docker exec` of a program in a warm container; the shell is there for the mark, and for the exit status
     where there is no such program."""
     argv = ["exec"] + (["-i"] if stdin else []) + (["-t", *DETACH_KEYS] if tty else []) + ["-u", user, "-w", folder]
-    return argv + list(options) + [container, "sh", "-c", MARK_SH, "%s.%s" % (container, mark), *command]
+    return argv + list(options) + [container, "/bin/sh", "-c", MARK_SH, "%s.%s" % (container, mark), *command]
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -1987,7 +2161,7 @@ def inspect(engine: Engine, ids: Dict[str, str]) -> Dict[str, Image]:
     if process.returncode:
         there = {id_.split(":")[-1] for id_ in engine.query("image", "ls", "-aq", "--no-trunc").split()}
         if there & set(wanted.values()) - set(found):
-            raise EngineError("%s image inspect failed" % engine.program[-1])
+            raise EngineError("%s image inspect failed" % engine.client)
     return {tag: Image(tag, found[id_]) for tag, id_ in wanted.items() if id_ in found}
 
 
@@ -2001,13 +2175,26 @@ def find_image(engine: Engine, reference: str) -> Optional[Image]:
 def check_owner(engine: Engine, env: Env, images: Dict[str, Image]) -> None:
     """No tag is moved or removed that names another folder which exists: two homes, two users, or two machines, on one engine."""
     for image in images.values():
-        folder = unquote(image.labels.get("pydock.folder", ""))
-        if folder and folder != env.folder and (may_exist(folder) or engine.elsewhere()):
+        if is_others(engine, env, image):
             mine = login_name() if re.fullmatch(NAME, login_name()) else "mine"
-            raise PydockError("the image %s belongs to the environment in %s" % (env.repo, folder),
+            raise PydockError("the image %s belongs to the environment in %s" % (env.repo, unquote(image.labels["pydock.folder"])),
                               "give your images another name: pydock config --global prefix %s" % mine)
-        if not folder and image.tag == "latest":
+        if image.tag in ("latest", env.latest) and "pydock.folder" not in image.labels:
             raise PydockError("the image %s was not made by pydock" % env.latest, "docker rmi %s, or another name" % env.latest)
+
+
+def is_others(engine: Engine, env: Env, image: Image) -> bool:
+    """Whether an image under the environment's name is of another folder, which exists."""
+    folder = unquote(image.labels.get("pydock.folder", ""))
+    return bool(folder) and folder != env.folder and (may_exist(folder) or bool(engine.elsewhere()))
+
+
+def remove_tag(engine: Engine, env: Env, tag: str) -> bool:
+    """Removes a tag of the environment's name if it is of its making, as it is in this moment. False where the engine refuses."""
+    image = find_image(engine, "%s:%s" % (env.repo, tag))
+    if not image or "pydock.folder" not in image.labels or is_others(engine, env, image):
+        return True
+    return engine.drop("rmi", "%s:%s" % (env.repo, tag))
 
 
 def may_exist(folder: str) -> bool:
@@ -2015,7 +2202,7 @@ def may_exist(folder: str) -> bool:
         os.lstat(folder)
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except OSError:  # no permission to look: somebody's
+    except (OSError, ValueError):  # no permission to look: somebody's
         pass
     return True
 
@@ -2035,10 +2222,14 @@ def without_values(command: Sequence[str]) -> List[str]:
 
 
 def found_labels(found: str) -> Dict[str, str]:
-    """The labels that the freeze printed: Python's version, a blank, the packages."""
+    """The labels that the freeze printed, in its last line: Python's version, a blank, the packages. Packages may print, too."""
     if isinstance(found, Shell):
+        talk.script("%s=$(printf '%%s\\n' \"%s\" | sed -n '$s/^pydock-found: //p')" % (found[1:], found))
         return {"pydock.python": Shell("${%s%% *}" % found[1:]), "pydock.packages": Shell("${%s#* }" % found[1:])}
-    return dict(zip(("pydock.python", "pydock.packages"), found.split(" ") + [""]))
+    line = re.fullmatch(r"pydock-found: ([0-9]+\.[0-9]+\.[0-9]+)(?: ([A-Za-z0-9%=,+!_.~-]+))?", found.rpartition("\n")[2])
+    if not line:
+        raise PydockError("the environment's Python does not tell what is installed", "a package of it may change how Python starts")
+    return {"pydock.python": line.group(1), "pydock.packages": line.group(2) or ""}
 
 
 def remove_leftovers(engine: Engine, env: Env, images: Dict[str, Image]) -> None:
@@ -2049,11 +2240,11 @@ def remove_leftovers(engine: Engine, env: Env, images: Dict[str, Image]) -> None
             continue
         created = engine.ask("container", "inspect", "--format", "{{json .Created}}", name) or ""
         # A client that was killed at once leaves a container of `run` that never starts; a new one may be about to.
-        if "--tmp-" in name or created and age_of(created[1:]) > 60:
+        if "--tmp-" in name or (age_of(created.strip().strip('"')) or 0) > 60:
             engine.drop("rm", "-f", name)
     remove_half_written(env)
     for tag in [tag for tag in images if tag.startswith("tmp-")]:
-        engine.drop("rmi", "%s:%s" % (env.repo, images.pop(tag).tag))
+        remove_tag(engine, env, images.pop(tag).tag)
 
 
 def recover(engine: Engine, env: Env) -> Dict[str, Image]:
@@ -2086,10 +2277,12 @@ def recover(engine: Engine, env: Env) -> Dict[str, Image]:
 def promote(engine: Engine, env: Env, images: Dict[str, Image], image: Optional[Image] = None) -> None:
     """Makes an image the present state: the next number, then latest. Then what no state needs any more goes."""
     source = "%s:%s" % (env.repo, image.tag) if image else env.temporary_tag
-    if not image or not image.tag.isdigit():
-        engine.change("tag", source, "%s:%d" % (env.repo, max([int(tag) for tag in images if tag.isdigit()] + [0]) + 1))
+    present = find_image(engine, env.latest) if not talk.dry_run else None
+    check_owner(engine, env, {"latest": present} if present else {})
+    if not image or not is_number(image.tag):
+        engine.change("tag", source, "%s:%d" % (env.repo, max([int(tag) for tag in images if is_number(tag)] + [0]) + 1))
     engine.change("tag", source, env.latest)
-    if not image or not image.tag.isdigit():
+    if not image or not is_number(image.tag):
         engine.drop("rmi", source)
 
 
@@ -2103,7 +2296,7 @@ def drop_old_states(session: Session, env: Env, images: Optional[Dict[str, Image
         return
     old = old_states(images, session.settings)
     for number in old:
-        session.engine.drop("rmi", "%s:%d" % (env.repo, number))
+        remove_tag(session.engine, env, str(number))
     lost = sorted(number for number in old if not images["latest"].stands_on(images[str(number)]))
     if lost:
         talk.say("%s: not kept any longer: state %s; a label keeps one: pydock snapshot" % (env.name, ", ".join(map(str, lost))))
@@ -2160,9 +2353,8 @@ def remove_temporary(engine: Engine, env: Env, mark: str) -> None:
 
 
 def remove_images(engine: Engine, env: Env, images: Dict[str, Image]) -> bool:
-    """Removes every tag of the environment's name that pydock made; whether all of them went."""
-    tags = [tag for tag, image in images.items() if "pydock.folder" in image.labels or tag.startswith("tmp-")]
-    return all([engine.drop("rmi", "%s:%s" % (env.repo, tag)) for tag in tags])
+    """Removes every tag of the environment's name that pydock made for it; whether all of them went."""
+    return all([remove_tag(engine, env, tag) for tag in images])
 
 
 class Secret:
@@ -2204,19 +2396,81 @@ def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_c
     engine, dockerfile = session.engine, env.read("dockerfile")
     builder = engine.builder()
     args = build_args(dockerfile, session.settings, session.engine.root_is_caller())
+    if "INSTALLER" in args and not requirement_lines(env.read("requirements.txt")):
+        args["INSTALLER"] = "pip"  # nothing to install
     proxies = [name for name in PROXIES if os.environ.get(name)]
-    environ = ["DOCKER_BUILDKIT=1"] if not engine.podman else []
-    text = None
+    environ = ["DOCKER_BUILDKIT=1", "BUILDX_GIT_INFO=false"] if not engine.podman else []  # no git of the host in a folder of others
+    text, volumes = None, []
     if again:
-        text = re.sub(r"(?m)^(FROM\s.*)$", r"\1\nARG PYDOCK_AGAIN=%s" % env.id, dockerfile)
+        text = re.sub(r"(?m)^(FROM\s(?!.* AS installer$).*)$", r"\1\nARG PYDOCK_AGAIN=%s" % env.id, dockerfile)
+    if engine.podman and CACHE_MOUNTS in dockerfile:
+        text = (text or dockerfile).replace(CACHE_MOUNTS, "")
+        volumes = podman_volumes(session, env)
+        args.update(dict.fromkeys({"INSTALLER"} & set(args), "pip"))
     try:
         with Secret(engine) as secret:
             argv = build_argv(builder, tag, env.work, labels, args, proxies, secret.path, no_cache, pull, text is not None)
+            argv[1:1] = volumes
             talk.say("building the image of %s" % env.name)
             engine.change(*argv, data=text, show=True, see=talk.verbose or sys.stderr.isatty(), environ=environ)
     except EngineError as error:
         error.show()
         raise PydockError("cannot build %s: what failed is above" % env.name if error.code != 130 else str(error), build_hint(env)) from None
+
+
+def podman_volumes(session: Session, env: Env) -> List[str]:
+    """What podman mounts into the steps of a build, in place of CACHE_MOUNTS: the downloads, which are the caller's own, and uv."""
+    if session.engine.elsewhere():
+        return []
+    cache, uv = downloads_folder(), uv_folder(session, env)
+    make_folder(cache)
+    return ["-v", cache + ":/cache"] + (["-v", uv + ":/uv:ro"] if uv else [])
+
+
+def uv_folder(session: Session, env: Env) -> str:
+    """A folder of this host, made where it is not there, with the installer in it as bin/uv; '' where pip has to do. Nobody's code can
+    write into it: it is mounted read-only. What fetches it is a base image of the user's own settings, never one that a project or an
+    image chose."""
+    engine = session.engine
+    folder = os.path.join(uv_folders(), "%s-%s" % (UV, os.uname().machine))
+    if session.settings["installer"] != "uv" or engine.elsewhere():
+        return ""
+    if os.path.exists(os.path.join(folder, "bin", "uv")):
+        return folder
+    image = fetcher_image(session, env)
+    if not image:
+        return ""
+    talk.say("fetching the installer (uv %s), once" % UV)
+    argv = ["run", "--rm", "-i", "--pull", "never", "--security-opt", "no-new-privileges", image, "/bin/sh", "-s"]
+    make_folder(os.path.join(folder, "bin"))
+    try:
+        engine.fetch(argv, ("" if talk.dry_run else settings_sh()) + FETCH_UV_SH, os.path.join(folder, "bin", "uv"))
+    except EngineError as error:
+        talk.warn("uv %s cannot be fetched (%s); pip installs, which takes longer" % (UV, last_line(error.output.encode())), "to leave it at that: pydock config --global installer pip")
+        return ""
+    return folder
+
+
+def own_images(repository: str, own: Settings) -> str:
+    """The pattern of the base images that the user's own settings name, for any version."""
+    return re.escape(repository + own["image"]).replace(re.escape("{version}"), VERSION)
+
+
+def fetcher_image(session: Session, env: Env) -> str:
+    """A base image of the user's own settings that is here, or can be pulled: best the environment's own base image."""
+    own = Settings(global_place())
+    pattern = own_images(own["repository"], own)
+    base = base_reference(env.read("dockerfile"), own)
+    if re.fullmatch(pattern, base) and session.engine.ask("image", "inspect", base):
+        return base
+    base = own["repository"] + own["image"].replace("{version}", own["python"])
+    here = sorted(tag for tag in tagged(session.engine) if re.fullmatch(pattern, tag.replace("docker.io/library/", "")))
+    try:
+        if not here or base in here:
+            base_image(session, base)
+        return base if not here or base in here else here[-1]
+    except PydockError:
+        return ""
 
 
 def build_image(session: Session, env: Env, tag: str, command: Sequence[str], no_cache: bool = False, pull: bool = False) -> None:
@@ -2230,9 +2484,9 @@ def build_image(session: Session, env: Env, tag: str, command: Sequence[str], no
         run_build(session, env, tag, {**labels, "pydock.python": version, "pydock.packages": ""}, no_cache, pull)
         return
     built = env.temporary_tag + "-build"
-    run_build(session, env, built, {}, no_cache, pull)
+    run_build(session, env, built, {"pydock.folder": labels["pydock.folder"]}, no_cache, pull)
     config = image_config(engine, built)
-    command_line = ["python3", "-BIc", FREEZE_PY, json.dumps({"folder": "/opt/pydock", "gone": [], "asked": [], "options": [], "write": False, "lock": False}), ""]
+    command_line = [*PYTHON, FREEZE_PY, json.dumps({"folder": "/opt/pydock", "gone": [], "asked": [], "options": [], "write": False, "lock": False}), ""]
     found = engine.change(*work_argv(env.temporary, built, config, client_proxies(), [], command_line), capture="found")
     commit(engine, env, tag, config, {**labels, **found_labels(found)})
     engine.drop("rm", "-f", env.temporary)
@@ -2275,32 +2529,12 @@ def image_config(engine: Engine, reference: str) -> Dict[str, Any]:
     raise PydockError("the image %s has vanished" % reference)
 
 
-def find_same(session: Session, env: Env) -> Optional[Image]:
-    """An image of pydock's own making, of the same files for the same user, under another name, as after a project was moved or cloned."""
-    hashes, dockerfile = env.hashes(), env.read("dockerfile")
-    if "wheels/" in env.read("requirements.txt"):
-        return None
-    args = build_args(dockerfile, session.settings, session.engine.root_is_caller())
-    for tag, image in inspect(session.engine, tagged(session.engine, "--filter", "label=pydock.requirements=" + hashes[1])).items():
-        user, home = image.config.get("User", ""), image.config.get("WorkingDir", "")
-        if (image.is_ours(tag, session.settings["prefix"]) and image.hashes == hashes
-                and args.get("USER_UID", user.split(":")[0]) + ":" + args.get("USER_GID", user.split(":")[-1]) == user
-                and os.path.basename(home) == args.get("USERNAME", os.path.basename(home))):
-            return image
-    return None
-
-
 def renew(session: Session, env: Env, images: Dict[str, Image], command: Sequence[str], no_cache: bool = False, pull: bool = False) -> bool:
     """Makes the image of the environment anew from its files, as its next state. False where it came out the same."""
     engine, latest = session.engine, images.get("latest")
     fresh = latest and latest.of(env) and latest.hashes == env.hashes()
     try:
-        same = None if fresh or no_cache or pull else find_same(session, env)
-        if same:
-            talk.say("%s: there is an image of the same files already" % env.name)
-            take_over(engine, env, same, command)
-        else:
-            build_image(session, env, env.temporary_tag, command, no_cache, pull)
+        build_image(session, env, env.temporary_tag, command, no_cache, pull)
         made = find_image(engine, env.temporary_tag)
         if fresh and latest and made and made.layers == latest.layers and made.config.get("User") == latest.config.get("User"):
             engine.drop("rmi", env.temporary_tag)
@@ -2357,6 +2591,11 @@ def check_frozen(env: Env) -> None:
         raise PydockError("%s is frozen" % env.name, "pydock unfreeze %s" % env.title)
 
 
+def is_number(tag: str) -> bool:
+    """Whether a tag is one that pydock counts states by; others may have made 007."""
+    return bool(re.fullmatch("[1-9][0-9]*", tag))
+
+
 def is_label(tag: str) -> bool:
     """Whether a tag is one that `snapshot` gave."""
     return not tag.isdigit() and tag != "latest" and not tag.startswith("tmp-")
@@ -2364,7 +2603,7 @@ def is_label(tag: str) -> bool:
 
 def state_numbers(images: Dict[str, Image]) -> List[int]:
     """The numbers of the states, newest first."""
-    return sorted((int(tag) for tag in images if tag.isdigit() and "pydock.folder" in images[tag].labels), reverse=True)
+    return sorted((int(tag) for tag in images if is_number(tag) and "pydock.folder" in images[tag].labels), reverse=True)
 
 
 def restore(session: Session, env: Env, images: Dict[str, Image], image: Image, command: Sequence[str]) -> None:
@@ -2461,6 +2700,33 @@ def take_bundle(session: Session, env: Env, path: str, command: Sequence[str]) -
         build_image(session, env, env.temporary_tag, command)
 
 
+def strict_members() -> Any:
+    """The class of an archive's members, for one of strangers: tarfile reads what stands before a member at once, however long it
+    says that it is; in a time that grows with the square of that; and backwards."""
+    import tarfile
+
+    class Member(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, *args: Any) -> tarfile.TarInfo:
+            member = super().frombuf(*args)
+            ahead = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+            if member.type in ahead and member.size > 1 << 16:
+                raise tarfile.ReadError("a header of %s is too much" % human_size(member.size))
+            if member.type == tarfile.GNUTYPE_SPARSE:
+                raise tarfile.ReadError("%r has holes" % member.name)
+            return member
+
+        def _block(self, count: int) -> int:
+            if count < 0:
+                raise tarfile.ReadError("a member has a negative size")
+            return -(-count // 512) * 512
+
+        def _proc_gnusparse_10(self, *_: object) -> None:
+            raise tarfile.ReadError("%r has holes" % self.name)
+
+    return Member
+
+
 def read_bundle(env: Env, path: str) -> Tuple[Dict[str, str], bool]:
     """Reads the first part of a file of `export`, of which nobody knows what it holds: the texts of the standard files, by name, and
     whether there is more: an image. Wheels go to the environment's folder."""
@@ -2470,7 +2736,7 @@ def read_bundle(env: Env, path: str) -> Tuple[Dict[str, str], bool]:
     texts: Dict[str, str] = {}
     name = ""
     more = False
-    with tarfile.open(path, "r:") as archive:
+    with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:
         for count, member in enumerate(archive):
             top, _, file = check_member(member, count).partition("/")
             stream = archive.extractfile(member) if member.isfile() else None
@@ -2501,7 +2767,7 @@ def load_image(engine: Engine, path: str, tag: str) -> None:
     if talk.dry_run:
         talk.script("%s $(%s | grep -o 'sha256:.*') %s" % (shell_join(engine.command(["tag"])), shell_join(engine.command(["load", "-q", "-i", path])), tag))
         return
-    with tarfile.open(path, "r:") as archive:  # before the engine hears of it: of some it would take the first half
+    with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:  # before the engine hears of it: of some it would take the first half
         names = [check_member(member, count) for count, member in enumerate(archive)]
         check_end(archive)
     if names.count("manifest.json") != 1 or len(set(names)) != len(names):
@@ -2509,7 +2775,7 @@ def load_image(engine: Engine, path: str, tag: str) -> None:
     process = engine.start(["load", "-q"], feed=True, out="drop", err="keep")
     try:
         try:
-            with tarfile.open(path, "r:") as archive, tarfile.open(fileobj=process.stdin, mode="w|") as forward:
+            with tarfile.open(path, "r:", tarinfo=strict_members()) as archive, tarfile.open(fileobj=process.stdin, mode="w|") as forward:
                 for member in archive:
                     if os.path.basename(member.name) not in (*STANDARD, "repositories") and not member.name.endswith(".whl"):
                         forward_member(archive, member, forward, "localhost/" + tag if engine.podman else tag)
@@ -2520,7 +2786,7 @@ def load_image(engine: Engine, path: str, tag: str) -> None:
         engine.end(process)
         raise
     if process.returncode:
-        raise EngineError("%s load failed: %s" % (engine.program[-1], last_line(err)))
+        raise EngineError("%s load failed: %s" % (engine.client, last_line(err)))
     if engine.ask("image", "inspect", tag) is None:
         raise ValueError("the image in it is none that this engine understands")
 
@@ -2624,7 +2890,7 @@ def hand_over(session: Session, env: Env, image: Image) -> Dict[str, Any]:
     if uid != (config.get("User") or "").partition(":")[0]:
         talk.say("the packages belong to another user (uid %s); handing them over to you copies them" % (config.get("User") or "0").partition(":")[0])
     script = "OLD=%s USERNAME=%s USER_UID=%s USER_GID=%s\n%s" % (*(shell_join([word]) for word in (os.path.basename(home), name, uid, gid)), USER_SH)
-    engine.change(*work_argv(env.temporary, image.id, config, client_proxies(), [], ["sh", "-s"]), data=script, capture="ignored")
+    engine.change(*work_argv(env.temporary, image.id, config, client_proxies(), [], ["/bin/sh", "-s"]), data=script, capture="ignored")
     return {**config, "User": uid + ":" + gid, "WorkingDir": "/home/" + name}
 
 
@@ -2689,10 +2955,10 @@ class Change:
         uid, _, gid = (config.get("User") or "0:0").partition(":")
         lock = self.verb == "lock" or is_locked(env.read("requirements.txt"))
         job = {"folder": "/opt/pydock", "gone": self.gone, "asked": self.asked, "options": self.options, "write": True, "lock": lock}
-        known = "INSTALLER=%s USER_UID=%s USER_GID=%s\n" % (settings["installer"], uid, gid or uid)
-        freeze = 'if [ "$pip" = pip ]; then uv=; fi\npython -BIc %s %s "$uv"\n' % (shlex.quote(FREEZE_PY), shlex.quote(json.dumps(job)))
+        known = "USER_UID=%s USER_GID=%s\n" % (uid, gid or uid)
+        freeze = 'python3 -BISc %s %s "$uv"\n' % (shlex.quote(FREEZE_PY), shlex.quote(json.dumps(job)))
         files = ["mkdir -p %s\n%s\n" % (shell_join([os.path.dirname(path)]), heredoc(["cat"], text, path)) for path, text in self.files.items()]
-        return ("" if talk.dry_run else settings_sh()) + known + "".join(files) + CHANGE_SH + freeze
+        return BASE_PATH_SH + "\n" + ("" if talk.dry_run else settings_sh()) + known + "".join(files) + CHANGE_SH + freeze
 
 
 def commit_change(session: Session, env: Env, change: Change, command: Sequence[str], base: str) -> Optional[Image]:
@@ -2703,7 +2969,9 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
     for path, _ in change.mounts:
         check_near(engine, path, "put it on an index, or a web server, that the engine can reach")
     try:
-        found = engine.change(*work_argv(env.temporary, base, config, client_proxies(), install_options(CACHE, change.mounts), ["sh", "-s", "--", change.verb, *change.words]),
+        uv = uv_folder(session, env)
+        mounts = [*change.mounts, *[(uv, "/uv")] * bool(uv)]
+        found = engine.change(*work_argv(env.temporary, base, config, client_proxies(), install_options(CACHE, mounts), ["/bin/sh", "-s", "--", change.verb, *change.words]),
                               data=script, capture="found", show=True)
     except EngineError as error:
         error.show()
@@ -2753,8 +3021,7 @@ def pin_base(session: Session, env: Env, latest: Optional[Image]) -> str:
     base = find_image(session.engine, reference)
     if not base and "$" not in reference and not talk.dry_run:
         raise PydockError("cannot see the base image %s" % reference)
-    stages = len(re.findall(r"(?mi)^FROM\s", dockerfile))  # of several, the first may leave no layer
-    if base and latest and stages == 1 and not latest.stands_on(base):
+    if base and latest and not latest.stands_on(base):
         raise PydockError("the base image %s is another one now than %s was made of" % (reference, env.name), "pydock build %s" % env.title)
     digest = base.digest_of(reference) if base else ""
     if not digest:
@@ -2805,7 +3072,7 @@ def fetch_files(engine: Engine, env: Env, wheels: bool, dockerfile: bool = False
 
     copy_out(engine, argv, "cannot keep the files of %s" % env.name, keep)
     if "requirements.txt" not in texts:
-        raise EngineError("%s cp failed" % engine.program[-1])
+        raise EngineError("%s cp failed" % engine.client)
     return texts, found
 
 
@@ -2815,11 +3082,11 @@ def copy_out(engine: Engine, argv: Sequence[str], failed: str, take: Callable[[A
 
     process = engine.start(argv)
     try:
-        with tarfile.open(fileobj=process.stdout, mode="r|", bufsize=1 << 20) as archive:
+        with tarfile.open(fileobj=process.stdout, mode="r|", bufsize=1 << 20, tarinfo=strict_members()) as archive:
             for member in archive:
                 take(archive, member)
         engine.finish(process)
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
         engine.end(process)
         raise PydockError("%s: %s" % (failed, error)) from None
     except BaseException:
@@ -2827,7 +3094,7 @@ def copy_out(engine: Engine, argv: Sequence[str], failed: str, take: Callable[[A
         raise
     if process.returncode:
         engine.diagnose()
-        raise EngineError("%s cp failed" % engine.program[-1])
+        raise EngineError("%s cp failed" % engine.client)
 
 
 def run_folder(session: Session, env: Env) -> Tuple[str, str]:
@@ -2910,7 +3177,7 @@ def compose_file(session: Session, env: Env, container: str, config: Dict[str, A
         known = engine.query(*names).split()
     except EngineError as error:
         if engine.ask("compose", "version") is None:
-            raise PydockError("%s has a %s, and this %s has no compose" % (env.name, COMPOSE, engine.program[-1]),
+            raise PydockError("%s has a %s, and this %s has no compose" % (env.name, COMPOSE, engine.client),
                               "https://docs.docker.com/compose/install/ (Debian 13: docker-compose)") from None
         raise PydockError("cannot use %s: %s" % (path, error.output)) from None
     if env.name not in known:
@@ -2919,7 +3186,7 @@ def compose_file(session: Session, env: Env, container: str, config: Dict[str, A
     if programs_of_host and env.place.mode == "local":
         raise PydockError("the service %s of %s is a program of this host, which a project may not choose" % (programs_of_host[0], path), "start it yourself")
     if not whole["services"][env.name].get("command"):
-        service["command"] = ["sleep", "infinity"]
+        service["command"] = WAIT
     ports = ["%s:%s:%s/%s" % (port.get("host_ip") or "0.0.0.0", port["published"], port["target"], port.get("protocol") or "tcp")
              for each in whole["services"].values() for port in each.get("ports") or [] if port.get("published")]
     return json.dumps({"services": {env.name: service}}), [word for port in ports for word in ("-p", port)]
@@ -2947,7 +3214,7 @@ def compose_fresh(session: Session, env: Env, container: str, config: Dict[str, 
         raise PydockError("%s has a %s, where such options go" % (env.name, env.path(COMPOSE)), "only -p, -v and -e can stand here")
     text, ports = compose_file(session, env, "", config, user, folder, current, {})
     others = [word for label in ("project=" + compose_project(env), "service=" + env.name) for word in ("--filter", "label=com.docker.compose." + label)]
-    argv = [*compose_argv(env), "run", "-d", "--rm", "--name", container, *options, env.name, "sh", "-c", WAIT_SH, "%s.%s" % (container, env.id)]
+    argv = [*compose_argv(env), "run", "-d", "--rm", "--name", container, *options, env.name, "/bin/sh", "-c", WAIT_SH, "%s.%s" % (container, env.id)]
     try:
         with Lock(env.folder, env.name):  # one at a time makes the network and starts the other services, and the first has the ports
             if "-p" not in options and not session.engine.query("ps", "-q", *others):
@@ -2983,7 +3250,7 @@ def file_id(path: str) -> str:
     """Tells a folder from another one that took its name; '' where there is none."""
     try:
         found = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # a label can hold what no path can
         return ""
     return "%d:%d" % (found.st_dev, found.st_ino)
 
@@ -2994,9 +3261,10 @@ def read_started(text: str) -> Tuple[str, List[str], str]:
 
     try:
         folder, options, id_ = json.loads(text)
-    except (ValueError, TypeError):
-        return "", [], "-"
-    return folder, options, id_
+        good = isinstance(options, list) and all(isinstance(word, str) for word in [folder, id_, *options])
+    except (ValueError, TypeError, RecursionError):
+        good = False
+    return (folder, options, id_) if good else ("", [], "-")
 
 
 class Warm:
@@ -3012,7 +3280,9 @@ class Warm:
         self.mounts = [(mount["Source"], mount["Destination"]) for mount in data.get("Mounts") or [] if mount.get("Type") == "bind"]
         ports = (data.get("NetworkSettings") or {}).get("Ports") or {}
         self.ports = ["%s:%s->%s" % (host.get("HostIp") or "0.0.0.0", host["HostPort"], port) for port, hosts in ports.items() for host in hosts or []]
-        labels = (data.get("Config") or {}).get("Labels") or {}
+        config = data.get("Config") or {}
+        self.user: str = config.get("User") or "0:0"
+        labels = config.get("Labels") or {}
         self.environment = unquote(labels.get("pydock.folder", ""))
         self.project: str = labels.get("com.docker.compose.project", "")
         self.folder, self.options, id_ = read_started(unquote(labels.get("pydock.start", "")))
@@ -3057,16 +3327,20 @@ def inspect_containers(engine: Engine, names: Sequence[str]) -> List[Dict[str, A
     return list(json.loads(engine.finish(engine.start(["container", "inspect", *names]))[0] or b"[]")) if names else []
 
 
-def inside_argv(warm: str, verb: str) -> List[str]:
-    return ["exec", "-w", "/", "-u", "0:0", warm, "sh", "-c", INSIDE_SH, "pydock-inside", verb, warm]
-
-
-def programs(engine: Engine, env: Env) -> List[str]:
-    """The command lines of what runs in the warm container. PydockError where that cannot be seen: nothing is ended unseen."""
-    out = engine.ask(*inside_argv(env.warm, "list"))
-    if out is None:
-        raise PydockError("cannot see what runs in the container %s" % env.warm, "--force ends it, whatever runs there")
-    return [line.partition(" ")[2].strip()[:60] for line in out.splitlines()]
+def programs(engine: Engine, container: str) -> List[str]:
+    """The command lines of the programs in a warm container: what `exec` started, and what such a program left behind. PydockError
+    where that cannot be seen: nothing is ended unseen. (What a compose file's own command starts is none.)"""
+    columns = ["pid", "ppid", "args"] if engine.podman else ["-eo", "pid,ppid,args"]
+    rows = [line.split(None, 2) for line in (engine.ask("top", container, *columns) or "").splitlines()[1:] if line.strip()]
+    found = {pid: (parent, " ".join(words).strip()) for pid, parent, *words in rows}
+    first = next((data["State"]["Pid"] for data in inspect_containers(engine, [container])), 0)
+    first = "1" if engine.podman else str(first)
+    if first not in found:
+        raise PydockError("cannot see what runs in the container %s" % container, "--force ends it, whatever runs there")
+    waits = [pid for pid, (parent, words) in found.items() if first in (pid, parent) and words == " ".join(WAIT)]
+    outside = [pid for pid, (parent, words) in found.items() if parent not in found and pid != first and " pydock-signal " not in words]
+    orphans = [pid for pid, (parent, _) in found.items() if parent == first and pid not in waits and waits]
+    return [found[pid][1][:60] for pid in outside + orphans]
 
 
 def remove_warm(engine: Engine, env: Env, services: str = "stop") -> None:
@@ -3074,9 +3348,9 @@ def remove_warm(engine: Engine, env: Env, services: str = "stop") -> None:
     what they hold; `services` is `rm` where they go too."""
     warm = find_warm(engine, env)
     if warm and warm.running:
-        engine.drop(*inside_argv(env.warm, "END"))
+        engine.drop("exec", "-w", "/", "-u", warm.user, env.warm, "/bin/sh", "-c", SIGNAL_SH, "pydock-signal", "END", env.warm)
     if warm and not engine.drop("rm", "-f", env.warm) and find_warm(engine, env):
-        raise PydockError("%s cannot remove the container %s" % (engine.program[-1], env.warm))
+        raise PydockError("%s cannot remove the container %s" % (engine.client, env.warm))
     if has_compose(env) or warm and warm.project or services == "rm":
         end_services(engine, env, services)
     if is_started(env) and not talk.dry_run:
@@ -3099,7 +3373,7 @@ def end_services(engine: Engine, env: Env, how: str) -> None:
     if networks:
         engine.drop("network", "rm", *networks)
     if running and not talk.dry_run and engine.query("ps", "-q", *label):
-        raise PydockError("%s cannot stop the containers of %s" % (engine.program[-1], env.name), "docker ps shows them")
+        raise PydockError("%s cannot stop the containers of %s" % (engine.client, env.name), "docker ps shows them")
 
 
 def start_label(folder: str, options: Sequence[str]) -> Dict[str, str]:
@@ -3135,7 +3409,7 @@ def mend(session: Session, env: Env, config: Dict[str, Any]) -> bool:
     if not warm:
         return False
     kept, same = is_kept(env), warm.image == config["Id"].split(":")[-1] and not warm.moved and bool(warm.project) == has_compose(env)
-    busy = programs(session.engine, env) if warm.running and (has_compose(env) or not same) else []
+    busy = programs(session.engine, env.warm) if warm.running and (has_compose(env) or not same) else []
     if has_compose(env) and warm.project:  # replaces what is different, and only that
         compose_up(session, env, config, warm.folder, start_label(warm.folder, warm.options), *["--no-recreate"] * bool(busy))
         write_programs(session, env, config)
@@ -3178,7 +3452,7 @@ def warm_folder(session: Session, env: Env, config: Dict[str, Any], user: str, c
     if not warm or talk.dry_run and not warm.running:
         return None
     inside = warm.inside(current, config.get("WorkingDir") or "/")
-    joined = {str(group) for group in further_groups("" if user == "0:0" else user)} - set(warm.groups)
+    joined = {str(group) for group in further_groups(user)} - set(warm.groups)
     if joined and "keep-groups" not in warm.groups:  # since it was started
         return None
     if inside is None or warm.current(config):
@@ -3202,6 +3476,16 @@ def start_again(session: Session, env: Env, config: Dict[str, Any]) -> Warm:
 def data_folder() -> str:
     base = os.environ.get("XDG_DATA_HOME", "")
     return os.path.join(base if os.path.isabs(base) else os.path.join(home_folder(), ".local", "share"), "pydock")
+
+
+def uv_folders() -> str:
+    return os.path.join(data_folder(), "uv")
+
+
+def downloads_folder() -> str:
+    """The downloads of builds by podman, which are mounted from here; docker's are BuildKit's own."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return os.path.join(base if os.path.isabs(base) else os.path.join(home_folder(), ".cache"), "pydock", "downloads")
 
 
 def programs_folder(env: Env) -> str:
@@ -3241,7 +3525,7 @@ def living_shells(env: Env) -> List[str]:
 
     folder = os.path.join(programs_folder(env), "shells")
     names = os.listdir(folder) if os.path.isdir(folder) else []
-    living = [name for name in names if name.isdigit() and is_living(int(name), host_file(os.path.join(folder, name)).strip())]
+    living = [name for name in names if is_number(name) and is_living(int(name), host_file(os.path.join(folder, name)).strip())]
     for name in names:
         try:
             if name.startswith("new.") and os.path.getmtime(os.path.join(folder, name)) > time.time() - 10:
@@ -3257,7 +3541,7 @@ def is_living(pid: int, start: str) -> bool:
     """Whether a process of ours is still there, and started then (in the kernel's ticks; '' where there is no /proc)."""
     try:
         os.kill(pid, 0)
-    except OSError:
+    except (OSError, OverflowError):
         return False
     return start == start_time(pid)
 
@@ -3277,7 +3561,7 @@ def pydock_sh(session: Session, env: Env) -> str:
     if env.place.mode == "local":
         exports.append("PYDOCK_LOCAL=" + os.path.dirname(env.place.root))
     command = shell_join([sys.executable, "-IS", os.path.realpath(sys.argv[0]), "--" + env.place.mode])
-    client = os.path.dirname(shutil.which(session.engine.program[-1]) or "/usr/bin/docker")
+    client = os.path.dirname(shutil.which(session.engine.client) or "/usr/bin/docker")
     return 'exports() { export PATH="${PATH:+$PATH:}"%s %s; }\npydock() { exports; exec %s "$@"; }\n' % (shell_join([client]), shell_join(exports), command)
 
 
@@ -3317,7 +3601,7 @@ def enter_sh(session: Session, env: Env, config: Dict[str, Any], warm: Optional[
     known = {"name": env.name, "bin": os.path.join(programs_folder(env), "bin"), "container": env.warm, "engine": shell_join(program),
              "user": caller(session.engine, env, config) or config.get("User") or "0:0", "keys": " ".join(DETACH_KEYS),
              "python": sys.executable, "itself": os.path.realpath(sys.argv[0]),
-             "plain": "\t\n", "note": MARK_SH, "look": INSIDE_SH}
+             "plain": "\t\n", "note": MARK_SH, "signal": SIGNAL_SH}
     assigned = "".join("%s=%s\n" % (key, shlex.quote(value)) for key, value in known.items())
     return "# Read by the programs of %s; made by pydock, and made anew.\n%s%s%salive() { %s; }\n%s%s%s" % (
         quote(env.folder), assigned, pydock_sh(session, env), place_sh(mounts), alive, FOREGROUND_SH, ENTER_SH, PARENT_SH)
@@ -3330,7 +3614,8 @@ def program_sh(env: Env, program: str) -> str:
 
 
 def write_programs(session: Session, env: Env, config: Dict[str, Any]) -> None:
-    """The programs of an environment that is, or was, activated or linked: those of its packages, as they are now."""
+    """The programs of an environment that is, or was, activated or linked: those of its packages, as they are now. It says so where
+    it leaves out one of HOST_PROGRAMS."""
     folder = programs_folder(env)
     if talk.dry_run or not os.path.isdir(os.path.join(folder, "bin")):
         return
@@ -3342,9 +3627,13 @@ def write_programs(session: Session, env: Env, config: Dict[str, Any]) -> None:
     write_file(os.path.join(folder, "leave"), known + LEAVE_SH, 0o644)
     if not warm or not warm.running:
         return
-    where = ["exec", env.warm] if warm.current(config) else ["run", "--rm", "--pull", "never", "--network", "none", env.latest]
-    out = session.engine.query(*where, "sh", "-c", 'cd /opt/venv/bin && for f in *; do if [ -f "$f" ] && [ -x "$f" ]; then echo "$f"; fi; done')
-    wanted = {name for name in out.splitlines() if re.fullmatch(r"[A-Za-z0-9_.+-]+", name)}
+    where = ["exec", "-u", warm.user, env.warm] if warm.current(config) else look_argv(env.latest)
+    out = session.engine.query(*where, "/bin/sh", "-c", 'cd /opt/venv/bin && for f in *; do if [ -f "$f" ] && [ -x "$f" ]; then echo "$f"; fi; done')
+    found = {name for name in out.splitlines() if re.fullmatch(r"[A-Za-z0-9_.+-]+", name)}
+    wanted = {name for name in found if name.lower() not in HOST_PROGRAMS and not name.lower().startswith(HOST_HELPERS)}
+    if wanted != found:
+        names = sorted(found - wanted)
+        talk.warn("%s brings %s, which is not put before this host's" % (env.name, ", ".join(names)), "pydock link %s %s" % (env.title, names[0]))
     bin_folder = os.path.join(folder, "bin")
     for name in wanted:
         write_file(os.path.join(bin_folder, name), program_sh(env, name), 0o755)
@@ -3589,8 +3878,8 @@ def undo_create(engine: Engine, env: Env, made: Sequence[str], no_build: bool) -
     if not no_build:
         remove_temporary(engine, env, env.id)
     if renamed and not no_build:
-        engine.drop("rmi", env.latest)
-        engine.drop("rmi", env.repo + ":1")
+        for tag in ("latest", "1"):
+            remove_tag(engine, env, tag)
 
 
 def build_new(session: Session, env: Env, change: Optional[Change], command: Sequence[str]) -> None:
@@ -3649,7 +3938,7 @@ def cmd_list(session: Session, args: argparse.Namespace) -> int:
 
     rows = listing(session, args)
     if args.json:
-        print(json.dumps(rows, indent=2))
+        talk.script(json.dumps(rows, indent=2))
     elif rows:
         print_table(rows)
     else:
@@ -3728,7 +4017,7 @@ def print_table(rows: Sequence[Dict[str, Any]]) -> None:
         if width and len(line[8]) > room:
             line[8] = "…" + line[8][len(line[8]) - room + 1:] if room > 1 else ""
         text = "  ".join(line[i].ljust(widths[i]) for i in columns).rstrip()
-        print(text[:width] if width else text)
+        talk.show(text[:width] if width else text)
 
 
 def cmd_build(session: Session, args: argparse.Namespace) -> int:
@@ -3786,7 +4075,7 @@ def confirmed(args: argparse.Namespace, what: str, short: str) -> bool:
         return True
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise PydockError("nobody here can be asked %s" % short, "add -y")
-    print("%s? [y/N] " % what, end="", file=sys.stderr, flush=True)
+    talk.put("%s? [y/N] " % what)
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
         return True
     talk.say("nothing was removed")
@@ -3809,7 +4098,7 @@ def in_use(engine: Engine, env: Env, force: bool) -> List[str]:
         if running and not force:
             words = [data["Path"], *data["Args"]]
             words = words[len(INIT):] if words[:len(INIT)] == INIT else words
-            busy = programs(engine, env) if name == env.warm else ["%s (container %s)" % (" ".join(words)[:60], name)]
+            busy = programs(engine, name) if name == env.warm else ["%s (container %s)" % (" ".join(words)[:60], name)]
         if busy:
             raise PydockError("a program is running in %s: %s" % (env.name, ", ".join(busy)), "end it, or: pydock delete --force %s" % env.title)
         found.append(name)
@@ -3848,18 +4137,18 @@ def cmd_config(session: Session, args: argparse.Namespace) -> int:
     if args.key:
         if args.key not in SETTINGS:
             checked(args.key, "", "this command")
-        print(session.settings[args.key])
+        talk.show(session.settings[args.key])
         return 0
     found, problems = survey(session)
     if args.json:
         settings = {key: {"value": session.settings[key], "source": source} for key, (_, source) in session.settings.values.items()}
-        print(json.dumps({**found, "settings": settings, "problems": [{"problem": p, "hint": h} for p, h in problems]}, indent=2))
+        talk.script(json.dumps({**found, "settings": settings, "problems": [{"problem": p, "hint": h} for p, h in problems]}, indent=2))
     else:
         for key, value in found.items():
-            print("%-12s %s" % (key, value))
-        print()
+            talk.show("%-12s %s" % (key, value))
+        talk.show("")
         for key, (_, source) in session.settings.values.items():
-            print("%-12s %-24s %s" % (key, session.settings[key] or "(empty)", source))
+            talk.show("%-12s %-24s %s" % (key, session.settings[key] or "(empty)", source))
         for problem, hint in problems:
             talk.error(problem, hint)
     return 1 if problems else 0
@@ -3922,17 +4211,17 @@ def set_setting(session: Session, key: str, value: str) -> None:
 def cmd_run(session: Session, args: argparse.Namespace) -> int:
     """A program in the warm container, if there is one that has the current folder, else in a fresh one."""
     env = session.env(args.name)
-    fresh = args.fresh or bool(args.publish or args.volume or args.gpus or args.network or args.platform or args.option)
-    fresh = fresh or not is_started(env) or args.root and keep_id(session.engine, "")  # whose mapping is fixed
+    fresh = args.fresh or args.root or bool(args.publish or args.volume or args.gpus or args.network or args.platform or args.option)
+    fresh = fresh or not is_started(env)
     if not fresh:
         session.engine.ahead(*inspect_warm(env))
-    options = run_options(session.engine, args)
+    options = [*["--security-opt", "no-new-privileges=false"] * args.root, *run_options(session.engine, args)]
     folder, current = run_folder(session, env)
     config = ready_image(session, env)
     user = "0:0" if args.root else caller(session.engine, env, config)
     command = args.command or SHELL
     if any(not is_utf8(word) for word in command):
-        command = ["python3", "-Ic", BYTES_PY, *map(quote, command)]
+        command = [*PYTHON, BYTES_PY, *map(quote, command)]
     stdin = not os.isatty(0) or foreground()  # the client would be stopped for reading the terminal behind a job's back
     tty = os.isatty(0) and os.isatty(1) and stdin
     if command is SHELL and tty or command[:2] == ["pip", "install"]:
@@ -3940,13 +4229,14 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     inside = None if fresh else warm_folder(session, env, config, user, current)
     if inside is not None:
         user = user or config["User"] or "0:0"
-        session.engine.become(exec_argv(env.warm, user, inside, env.id, options, command, stdin, tty), env.warm, env.id, tty)
+        session.engine.become(exec_argv(env.warm, user, inside, env.id, options, command, stdin, tty), env.warm, env.id, user, tty)
     container = "%s--run-%s" % (env.repo, env.id)
-    if has_compose(env):
+    if has_compose(env) and not args.root:  # in a service's container, programs are started by `exec`: not as root
         try:
             compose_fresh(session, env, container, config, user, folder, current, options)
             inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")[1]
-            session.engine.become(exec_argv(container, user or config["User"] or "0:0", inside, env.id, [], command, stdin, tty), container, env.id, tty, remove=True)
+            user = user or config["User"] or "0:0"
+            session.engine.become(exec_argv(container, user, inside, env.id, [], command, stdin, tty), container, env.id, user, tty, remove=True)
         except BaseException:
             if not talk.dry_run:
                 session.engine.drop("rm", "-f", container)
@@ -4000,7 +4290,7 @@ def cmd_stop(session: Session, args: argparse.Namespace) -> int:
 
 
 def check_idle(engine: Engine, env: Env, warm: Warm, force: bool, command: str) -> None:
-    busy = programs(engine, env) if warm.running and not force else []
+    busy = programs(engine, env.warm) if warm.running and not force else []
     if busy:
         raise PydockError("in %s runs: %s" % (env.name, ", ".join(busy)), "end it, or: pydock %s --force %s" % (command, env.title))
 
@@ -4031,7 +4321,7 @@ def cmd_activate(session: Session, args: argparse.Namespace) -> int:
         return activate(session, session.env(args.name), args)
     except PydockError:
         if not sys.stdout.isatty():
-            print("false")  # to eval nothing succeeds, and a script would go on with the host's programs
+            talk.script("false")  # to eval nothing succeeds, and a script would go on with the host's programs
         raise
 
 
@@ -4042,9 +4332,12 @@ def typed(args: argparse.Namespace, env: Env) -> str:
 
 def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
     shell = args.shell or parent_shell()
+    if os.pathsep in programs_folder(env):
+        raise PydockError("activate has no effect here: PATH cannot hold a folder with a '%s' in its name, as %s" % (os.pathsep, data_folder()),
+                          "export XDG_DATA_HOME=/some/folder; or: pydock link %s PROGRAM" % env.title)
     if sys.stdout.isatty():
         line = "%s activate %s" % (shell_join([os.path.basename(sys.argv[0]) if "/bin/" in sys.argv[0] else sys.argv[0]]), typed(args, env))
-        print("%s | source" % line if shell == "fish" else 'eval "$(%s)"' % line)
+        talk.show("%s | source" % line if shell == "fish" else 'eval "$(%s)"' % line)
         return 0
     folder, current = run_folder(session, env)
     config = ready_image(session, env)
@@ -4062,7 +4355,7 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
             write_file(os.path.join(programs_folder(env), "shells", "new." + env.id), "", 0o644)
     if warm and warm.inside(current, config.get("WorkingDir") or "/") is None:
         talk.say("%s is started with the folder %s; elsewhere its programs start in containers of their own, which takes longer" % (env.name, warm.folder))
-    print(render_activate(env, shell, args.persistent), end="")
+    talk.script(render_activate(env, shell, args.persistent), "")
     return 0
 
 
@@ -4088,20 +4381,18 @@ def render_activate(env: Env, shell: str, persistent: bool) -> str:
         path = os.path.join(folder, *names)
         return "'%s'" % path.replace("\\", "\\\\").replace("'", "\\'") if fish else shell_join([path])
 
-    text = ACTIVATE_FISH if fish else ACTIVATE_SH
-    for key, value in (("@BIN@", quoted("bin")), ("@NAME@", env.name), ("@ID@", env.id), ("@LEAVE@", quoted("leave")), ("@WATCH@", quoted("watch"))):
-        text = text.replace(key, "/dev/null" if persistent and key in ("@LEAVE@", "@WATCH@") else value)
-    return text
+    values = {"BIN": quoted("bin"), "NAME": env.name, "ID": env.id, "LEAVE": "/dev/null" if persistent else quoted("leave"), "WATCH": "/dev/null" if persistent else quoted("watch")}
+    return re.sub("@(%s)@" % "|".join(values), lambda found: values[found.group(1)], ACTIVATE_FISH if fish else ACTIVATE_SH)
 
 
 def cmd_link(session: Session, args: argparse.Namespace) -> int:
-    folder = os.path.abspath(os.path.expanduser(args.to or os.path.join(home_folder(), ".local", "bin")))
+    folder = absolute_path(os.path.expanduser(args.to or os.path.join(home_folder(), ".local", "bin")))
     if args.remove:
         unlink_programs([os.path.join(folder, name) for name in args.words])
         return 0
     if not args.words:
         for path in sorted(path for place in all_program_folders() for path in linked(place)):
-            print(path)
+            talk.show(path)
         return 0
     env = session.env(args.words[0])
     if not args.words[1:]:
@@ -4149,7 +4440,7 @@ def check_programs(engine: Engine, env: Env, words: Sequence[str]) -> None:
     code = 'for word do found=$(command -v -- "$word"); case $found in /*) [ -f "$found" ] && [ -x "$found" ] ;; *) false ;; esac && echo yes || echo no; done'
     if any(not is_utf8(word) or word.startswith("-") or word.endswith("/") for word in words):
         raise PydockError("%r is not the name of a program" % words[0])
-    answers = engine.query("run", "--rm", "--pull", "never", "--network", "none", env.latest, "sh", "-c", code, "sh", *words).split()
+    answers = engine.query(*look_argv(env.latest), "/bin/sh", "-c", code, "sh", *words).split()
     for word, answer in zip(words, answers):
         if answer != "yes":
             raise PydockError("%s has no program %s" % (env.name, word), "pydock install %s PKG" % env.title)
@@ -4178,7 +4469,7 @@ def run_options(engine: Engine, args: argparse.Namespace, keep: bool = False) ->
             if name == "env" and "=" not in value and (keep or engine.sudo):  # which keeps the caller's variables to itself
                 value = "%s=%s" % (value, os.environ.get(value, ""))
             if name == "env_file" and keep:
-                value = os.path.abspath(value)
+                value = absolute_path(value)
             options += ["--" + name.replace("_", "-"), value]
     return options + [option if option.startswith("-") else "--" + option for option in args.option]
 
@@ -4188,7 +4479,7 @@ def host_volume(volume: str) -> str:
     source, _, rest = volume.partition(":")
     if not rest or not (source.startswith((".", "~")) or "/" in source):  # the name of a volume has no slash
         return volume
-    source = os.path.abspath(os.path.expanduser(source))
+    source = absolute_path(os.path.expanduser(source))
     if not os.path.exists(source):
         raise PydockError("there is no %s to mount" % source, "mkdir it first")
     return source + ":" + rest
@@ -4224,7 +4515,7 @@ def add_requirement(change: Change, word: str) -> None:
     if extras and (word.startswith((".", "/", "~/")) or ".whl[" in word):
         path = path[:extras.start()]
     if path != word or word.startswith((".", "/", "~/")) or word.endswith(".whl") and "://" not in word:
-        path = os.path.realpath(os.path.expanduser(path))
+        path = absolute_path(os.path.expanduser(path), real=True)
         if not os.path.exists(path):
             raise PydockError("there is no %s" % path, "a package is a name, a requirement, a URL, or a wheel or folder of this host")
         target = "%d,%s" % (len(change.mounts), extras.group().replace(" ", "")) if extras else str(len(change.mounts))
@@ -4243,7 +4534,7 @@ def add_requirement(change: Change, word: str) -> None:
 def add_file(change: Change, path: str) -> None:
     """-r FILE: its text and that of the files that it includes go to one folder of the container, where they find each
     other; lines that name a folder of this host do not, for they are packages of their own."""
-    path = os.path.abspath(path)
+    path = absolute_path(path)
     pending = [path]
     while pending:
         file = os.path.normpath(pending.pop())
@@ -4252,7 +4543,7 @@ def add_file(change: Change, path: str) -> None:
         try:
             with open(file, encoding="utf-8") as handle:
                 text = handle.read()
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise PydockError("cannot read %s: %s" % (file, getattr(error, "strerror", None) or error)) from None
         if file.endswith(".toml"):
             for url in sorted(set(re.findall(r'(?m)^index = "(https?://[^"]+)"', text))):
@@ -4314,7 +4605,7 @@ def cmd_update(session: Session, args: argparse.Namespace) -> int:
         if not lines:
             talk.say("%s has no packages to update" % env.name)
             return 0
-        change.words += ["; ".join([requirement_name(line)] + [marker.strip() for marker in line.split(";")[1:]]) for line in lines]
+        change.words += ["; ".join([requirement_name(line) + requirement_extras(line)] + [marker.strip() for marker in line.split(";")[1:]]) for line in lines]
         change.asked += [requirement_name(line) for line in lines]
     return finish_change(session, env, change, args.line, "%s is up to date" % env.name)
 
@@ -4341,7 +4632,7 @@ def cmd_history(session: Session, args: argparse.Namespace) -> int:
     images = images_of(session.engine, env)
     rows = state_rows(images, find_image(session.engine, base))
     if args.json:
-        print(json.dumps(rows, indent=2))
+        talk.script(json.dumps(rows, indent=2))
         return 0
     lines = [["STATE", "WHEN", "SIZE", "COMMAND", "PACKAGES"]]
     for row in rows:
@@ -4349,10 +4640,10 @@ def cmd_history(session: Session, args: argparse.Namespace) -> int:
         packages = ["+%s %s" % pair for pair in row["added"].items()] + ["-" + name for name in row["removed"]]
         packages += ["%s %s→%s" % (name, *versions) for name, versions in row["changed"].items()]
         shown = ", ".join(packages[:6]) + (" and %d more" % (len(packages) - 6) if len(packages) > 6 else "")
-        lines.append([names, human_age(age_of(row["time"])) + " ago" if row["time"] else "-", "+" + human_size(row["bytes"]), "pydock " + row["command"], shown])
+        lines.append([names, human_age(age_of(row["time"])) + " ago" if age_of(row["time"]) is not None else "-", "+" + human_size(row["bytes"]), "pydock " + row["command"], shown])
     widths = [max(len(line[i]) for line in lines) for i in range(5)]
     for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+        talk.show("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
     if "latest" in images and images["latest"].hashes != env.hashes():
         talk.say("%s was edited since; next: pydock build %s" % (env.name, env.title))
     return 0
@@ -4414,7 +4705,7 @@ def cmd_rollback(session: Session, args: argparse.Namespace) -> int:
         state = before if args.state is None else args.state
         if state is None:
             raise PydockError("%s has no state before this one" % env.name, "pydock history %s" % env.title)
-        if not (state.isdigit() or is_label(state)) or state not in images or "pydock.requirements" not in images[state].labels:
+        if not (is_number(state) or is_label(state)) or state not in images or "pydock.requirements" not in images[state].labels:
             raise PydockError("%s has no state %s" % (env.name, state), "pydock history %s" % env.title)
         image = images[state]
         if image.layers == images["latest"].layers and image.hashes == env.hashes():
@@ -4458,7 +4749,7 @@ def cmd_lock(session: Session, args: argparse.Namespace) -> int:
         return finish_change(session, env, Change("lock"), args.line, "%s is locked" % env.name)
     faults = lock_faults(session, env)
     for fault in faults:
-        print(fault)
+        talk.show(fault)
     if faults:
         raise PydockError("the lock of %s does not hold" % env.name, "pydock lock %s" % env.title)
     report(env, "the lock of %s holds" % env.name, "pydock verify %s" % env.title)
@@ -4507,7 +4798,7 @@ def cmd_digest(session: Session, args: argparse.Namespace) -> int:
     with Lock(env.folder, env.name):
         tree = tree_of(session.engine, env, image)
     if not talk.dry_run:
-        print(digest_of(tree))
+        talk.script(digest_of(tree))
     return 0
 
 
@@ -4523,7 +4814,7 @@ def cmd_verify(session: Session, args: argparse.Namespace) -> int:
     with Lock(env.folder, env.name):
         expected = tree_of(session.engine, env, image) if image else None
         try:
-            run_build(session, env, env.temporary_tag, {}, False, False, again=True)
+            run_build(session, env, env.temporary_tag, {"pydock.folder": quote(env.folder)}, False, False, again=True)
             tree = tree_of(session.engine, env, env.temporary_tag)
         finally:
             session.engine.drop("rmi", env.temporary_tag)
@@ -4534,7 +4825,7 @@ def cmd_verify(session: Session, args: argparse.Namespace) -> int:
         return 0
     for path in sorted(set(tree) | set(expected or tree)):
         if expected is not None and tree.get(path) != expected.get(path):
-            print("%s %s" % ("-" if path not in tree else "+" if path not in expected else "~", quote(path)))
+            talk.show("%s %s" % ("-" if path not in tree else "+" if path not in expected else "~", quote(path)))
     raise PydockError("%s, built again, is not %s" % (env.name, digest or "equal to " + against),
                       "only a locked environment comes out the same: pydock lock %s" % env.title if "--hash" not in env.read("requirements.txt") else "")
 
@@ -4543,7 +4834,7 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
     """One file with what another machine needs: the standard files, and the image as `docker save` gives it, in one tar."""
     import tarfile
 
-    env, path = session.env(args.name), os.path.abspath(args.file)
+    env, path = session.env(args.name), absolute_path(args.file)
     no_link(env.path("wheels"))
     if os.path.lexists(path):
         raise PydockError("%s is there already" % path, "another name, or remove it")
@@ -4597,16 +4888,16 @@ def save_image(engine: Engine, image: Image, out: IO[bytes]) -> None:
     process = engine.start(["save", image.id], out=out, err="keep")
     try:
         while sys.stderr.isatty() and not talk.quiet and process.poll() is None:
-            print("\r%s of about %s " % (human_size(os.fstat(out.fileno()).st_size), human_size(image.size)), end="", file=sys.stderr, flush=True)
+            talk.write("\r%s of about %s " % (human_size(os.fstat(out.fileno()).st_size), human_size(image.size)))
             time.sleep(0.2)
     except BaseException:
         engine.end(process)
         raise
     _, err = engine.finish(process)
     if sys.stderr.isatty() and not talk.quiet:
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
+        talk.write("\r\033[K")
     if process.returncode:
-        raise EngineError("%s save failed: %s" % (engine.program[-1], last_line(err)))
+        raise EngineError("%s save failed: %s" % (engine.client, last_line(err)))
 
 
 def cmd_prune(session: Session, args: argparse.Namespace) -> int:
@@ -4622,12 +4913,13 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     envs = [(its, Env(its.place, name, its.settings["prefix"])) for its in sessions for name in its.place.names()]
     old = {"%s:%d" % (env.repo, number): "an old state" for its, env in envs for number in old_states(
         {tag.rpartition(":")[2]: image for tag, image in images.items() if tag.startswith(env.repo + ":") and image.of(env)}, its.settings)}
-    why = {**gone, **old, **({CACHE: "downloads"} if args.cache and engine.ask("volume", "inspect", CACHE) else {})}
+    caches = caches_of(engine) if args.cache else {}
+    why = {**gone, **old, **caches}
     staying, own = [image for tag, image in images.items() if tag not in why], {}
-    for tag in sorted(set(why) - {CACHE}, key=lambda tag: images[tag].size):
+    for tag in sorted(set(gone) | set(old), key=lambda tag: images[tag].size):
         own[tag] = own_size(images[tag], staying)
         staying.append(images[tag])
-    show: Callable[[str], None] = talk.say if talk.dry_run else print
+    show: Callable[[str], None] = talk.say if talk.dry_run else talk.show
     for tag, cause in why.items():
         sizes = "%10s own  %10s shared" % (human_size(own[tag]), human_size(images[tag].size - own[tag])) if tag in own else ""
         show(("%-40s  %-20s  %s" % (tag, cause, sizes)).rstrip())
@@ -4651,11 +4943,24 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
         talk.warn("some are still in use: %s" % ", ".join(left))
     if own and not talk.dry_run:
         talk.say("removed %d, about %s" % (len(own) - len(left), human_size(sum(size for tag, size in own.items() if tag not in left))))
-    if CACHE in why:
-        engine.change("volume", "rm", CACHE)
-        if not talk.dry_run:
-            talk.say("removed %s" % CACHE)
+    remove_caches(engine, list(caches))
     return 0
+
+
+def caches_of(engine: Engine) -> Dict[str, str]:
+    """What is kept of downloads, a volume or a folder, and what it is."""
+    found = {CACHE: "downloads"} if engine.ask("volume", "inspect", CACHE) else {}
+    return {**found, **{path: what for path, what in ((downloads_folder(), "downloads"), (uv_folders(), "the installer")) if os.path.isdir(path)}}
+
+
+def remove_caches(engine: Engine, names: Sequence[str]) -> None:
+    for name in names:
+        if name == CACHE:
+            engine.change("volume", "rm", name)
+        else:
+            remove_folder(name)
+    if names and not talk.dry_run:
+        talk.say("removed %s" % ", ".join(names))
 
 
 def is_gone(prefix: str, tag: str, image: Image) -> bool:
@@ -4672,7 +4977,7 @@ def remove_gone(engine: Engine, tag: str, image: Image) -> None:
     repo = tag.rpartition(":")[0]
     rows = engine.query("ps", "-a", "--format", "{{.Names}} {{.State}}", "--filter", "label=pydock.folder=" + image.labels["pydock.folder"]).splitlines()
     for name, _, state in (row.partition(" ") for row in rows):
-        idle = state.split()[0].lower() in ("created", "exited") or name == repo + "--warm" and engine.ask(*inside_argv(name, "list")) == ""
+        idle = state.split()[0].lower() in ("created", "exited") or name == repo + "--warm" and not programs(engine, name)
         if name.startswith(repo + "--") and idle:
             engine.drop("rm", "-f", name)
     engine.drop("rmi", tag)
@@ -4684,7 +4989,7 @@ def own_size(image: Image, others: Sequence[Image]) -> int:
 
 
 def cmd_completion(session: Session, args: argparse.Namespace) -> int:
-    print(COMPLETION[args.shell], end="")
+    talk.script(COMPLETION[args.shell], "")
     return 0
 
 
@@ -4940,7 +5245,7 @@ def complete_value(name: str, values: Sequence[str], mode: Optional[str]) -> Lis
         engine = Settings(place).engine()
         if engine.sudo:  # would ask for a password, in the middle of a line
             return []
-        return [tag for tag in tags_of(engine, env, timeout=2) if tag.isdigit() or is_label(tag)]
+        return [tag for tag in tags_of(engine, env, timeout=2) if is_number(tag) or is_label(tag)]
     return {"KEY": list(SETTINGS), "SHELL": list(COMPLETION)}.get(kind, [])
 
 
@@ -4955,9 +5260,9 @@ def parse_no_command(argv: List[str]) -> argparse.Namespace:
     add_global_options(p)
     args = p.parse_args(argv)
     if args.version:
-        print("pydock " + __version__)
+        talk.script("pydock " + __version__)
     else:
-        print(overview())
+        talk.script(overview())
     raise SystemExit(0)
 
 
@@ -4974,12 +5279,12 @@ def overview() -> str:
 
 def show_needs(name: str, argv: Sequence[str]) -> int:
     """The small help of a command that got no arguments, with the names that could stand there."""
-    print("usage: pydock %s [OPTIONS] %s\n%s; pydock %s --help tells more." % (name, COMMANDS[name][1], COMMANDS[name][3].capitalize(), name), file=sys.stderr)
+    talk.put("usage: pydock %s [OPTIONS] %s\n%s; pydock %s --help tells more.\n" % (name, COMMANDS[name][1], COMMANDS[name][3].capitalize(), name))
     if name != "create":
         try:
             mode = "local" if "--local" in argv else "global" if "--global" in argv else None
             place = find_place(mode)
-            print("%s environments: %s" % (place.mode, ", ".join(place.names()) or "none yet; pydock create NAME"), file=sys.stderr)
+            talk.put("%s environments: %s\n" % (place.mode, ", ".join(place.names()) or "none yet; pydock create NAME"))
         except PydockError:
             pass
     return 2
@@ -5015,13 +5320,13 @@ def prepare() -> None:
 
 
 def flushed(status: int) -> int:
-    """The status, once stdout is out; a reader that has gone is no error."""
+    """The status, once stdout is out; a reader that has gone is no error, and one error is enough."""
     try:
         if sys.stdout:
             sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        if not isinstance(error, BrokenPipeError):
+        silence(1)
+        if not status and not isinstance(error, BrokenPipeError):
             talk.error("cannot write to stdout: %s" % error.strerror)
             return 1
     return status
@@ -5029,15 +5334,16 @@ def flushed(status: int) -> int:
 
 def main(argv: Optional[List[str]] = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    if argv == ["--version"]:
-        print("pydock " + __version__)
-        return flushed(0)
-    prepare()
     try:
+        if argv == ["--version"]:
+            if sys.stdout:
+                talk.script("pydock " + __version__)
+            return flushed(0)
+        prepare()
         if argv[:2] == ["completion", "--words"]:
             try:
                 print("".join(word + "\n" for word in complete(argv[2:])), end="")
-            except PydockError:  # nobody wants to read of it while typing
+            except Exception:  # nobody wants to read of it while typing
                 pass
             return flushed(0)
         args = parse(argv)
@@ -5056,19 +5362,39 @@ def main(argv: Optional[List[str]] = None) -> int:
         return show_needs(str(error), argv)
     except PydockError as error:
         talk.error(str(error), error.hint)
-        return error.status
+        return flushed(error.status)
     except KeyboardInterrupt:
         if sys.stderr.isatty():
-            print(file=sys.stderr)
+            talk.put("\n")
         talk.error("interrupted")
-        return 130
+        return flushed(130)
     except Terminated as error:
-        return 128 + int(error.args[0])
+        return flushed(128 + int(error.args[0]))
     except BrokenPipeError:
         return flushed(0)
     except OSError as error:  # of the system, not of pydock: a full disk, a folder without permission
-        talk.error(str(error))
+        talk.error(system_error(error))
         return flushed(1)
+    except Exception as error:
+        talk.error(*bug(error))
+        return flushed(1)
+
+
+def system_error(error: OSError) -> str:
+    names = " to ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    return (names + ": " if names else "") + (error.strerror or str(error))
+
+
+def bug(error: BaseException) -> Tuple[str, str]:
+    """What to say of an error that nobody has thought of."""
+    trace = error.__traceback__
+    where = "?"
+    while trace:
+        if trace.tb_frame.f_code.co_filename == main.__code__.co_filename:  # the last place in here, not that in a library
+            where = "%s, line %d" % (trace.tb_frame.f_code.co_name, trace.tb_lineno)
+        trace = trace.tb_next
+    what = "%s: %s" % (type(error).__name__, error) if str(error) else type(error).__name__
+    return "this is a bug in pydock %s: %s (%s)" % (__version__, what[:200], where), "please report it, with what you typed: https://github.com/apiad/pydock/issues"
 
 
 if __name__ == "__main__":

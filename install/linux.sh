@@ -4,35 +4,82 @@
 # or install/linux.sh from a checkout. The file is an executable zip: pydock.py as it is, and compiled,
 # so that it starts faster. An older one stays until the new one has run. All is in functions, the
 # last line apart, so that a download which was cut short runs nothing.
-marker='# pydock, https://github.com/apiad/pydock'
+marker='# pydock, https://github.com/apiad/pydock, put here by install/linux.sh'
+# The SHA-256 of each release's pydock.py: a line `VERSION SUM` for each.
+sums='
+'
 
 usage() {
     cat <<'EOF'
-usage: linux.sh [--prefix DIR] [--version X] [--uninstall]
+usage: linux.sh [--prefix DIR] [--version X] [--sha256 SUM] [--uninstall]
   --prefix DIR   install DIR/bin/pydock (default: /usr/local as root, else ~/.local)
   --version X    download release X (default: this checkout, or else the newest)
+  --sha256 SUM   install only a pydock.py with this SHA-256; of releases that this script knows, it knows the sum
   --uninstall    remove it; your environments stay
-PYDOCK_URL in the environment is a mirror's address: it has main/pydock.py and vX/pydock.py.
+PYDOCK_URL in the environment is a mirror's address (https:// or file://; http:// only on 127.0.0.1): it has
+main/pydock.py and vX/pydock.py. As root, all programs come from /usr/bin and /bin, and Python from there or /usr/local/bin.
 EOF
 }
 
 say() { printf 'pydock: %s\n' "$*" >&2; }
 die() { code=$1; shift; say "error: $*"; exit "$code"; }
 
-# Told by its text: a stranger of that name is never run. A link to any pydock.py is ours (`make dev`).
+# What this script made (its first lines say so, a zip follows), or `make dev`'s link to a pydock.py. Nothing else.
 is_pydock() {
-    if [ -L "$1" ]; then case /$(readlink "$1") in */pydock.py) [ ! -d "$1" ]; return ;; esac; fi
     [ -f "$1" ] || return
-    head -n 2 "$1" | LC_ALL=C grep -q "^$marker" && return
-    head -n 1 "$1" | LC_ALL=C grep -q '^#!.*python' && LC_ALL=C grep -Eq "apiad/pydock|[\"'/]\\.pydock" "$1"
+    if [ -L "$1" ]; then
+        case $(readlink "$1") in /*/pydock.py) head -n 5 "$1" | LC_ALL=C grep -qxF https://github.com/apiad/pydock ;; *) false ;; esac
+        return
+    fi
+    head -n 1 "$1" | LC_ALL=C grep -q '^#!/.* -IS$' && head -n 2 "$1" | tail -n 1 | LC_ALL=C grep -qxF "$marker" &&
+        head -n 3 "$1" | tail -n 1 | LC_ALL=C grep -q '^PK'
 }
 
-# Prints real path and version of the first Python 3.8+ on PATH that a #! line can name (127 bytes, no
+# Whether nobody but root can change what this path names: every folder, link and file on the way to it.
+trusted() (
+    rest=${1#/}/ at='' links=0
+    only_root / || return
+    while [ -n "$rest" ]; do
+        name=${rest%%/*} rest=${rest#*/}
+        case $name in '' | .) continue ;; ..) at=${at%/*}; continue ;; esac
+        if [ -L "$at/$name" ]; then
+            links=$((links + 1)); [ "$links" -le 40 ] || return
+            to=$(readlink "$at/$name") || return
+            case $to in /*) at='' ;; esac
+            rest=$to/$rest
+        else
+            at=$at/$name
+            only_root "$at" || return
+        fi
+    done
+)
+# shellcheck disable=SC2012  # the name is not read, and stat has other options elsewhere
+only_root() {
+    LC_ALL=C ls -ldn "$1" 2>/dev/null | {
+        IFS=' ' read -r mode _ owner _ && [ "$owner" = 0 ] && case $mode in ?????w* | ????????w*) false ;; esac
+    }
+}
+
+# Prints the checkout that this file was started in, by its path. By a pipe, -c or `.` there is none, whatever $0 says and
+# whatever lies in the current folder.
+checkout() (
+    case $- in *[cs]*) return 1 ;; esac
+    case $self in linux.sh) at=. ;; */linux.sh) at=${self%/*}/ ;; *) return 1 ;; esac
+    LC_ALL=C grep -qxF "marker='$marker'" "$self" || return
+    # Not every shell says in $- that it runs -c; this script's text is then among its arguments.
+    if LC_ALL=C grep -qF "$marker" "/proc/$$/cmdline" 2>/dev/null; then return 1; fi
+    unset CDPATH
+    at=$(cd -- "$at" && pwd -P) || return
+    case $at in */install) [ -f "${at%/*}/pydock.py" ] && echo "${at%/*}" ;; *) return 1 ;; esac
+)
+
+# Prints real path and version of the first Python 3.9+ in $pythons that a #! line can name (127 bytes, no
 # spaces). Strict: none of a virtual environment, which may go; for root, none that others cannot reach.
+# For root none is even tried that others can change.
 find_python() ( # 1 (strict) or 0
     probe='import os, sys
 exe = sys.executable or ""
-ok = sys.version_info >= (3, 8) and exe.startswith("/") and not set(exe) & set(" \t\n")
+ok = sys.version_info >= (3, 9) and exe.startswith("/") and not set(exe) & set(" \t\n")
 ok = ok and len(os.fsencode("#!%s -IS" % exe)) <= 127
 if ok and sys.argv[1] == "1":
     ok = not os.path.exists(os.path.dirname(os.path.dirname(exe)) + "/pyvenv.cfg")
@@ -41,33 +88,48 @@ if ok and sys.argv[1] == "1":
         ok, path = os.stat(path).st_mode & 1, os.path.dirname(path)
 print("%s %d.%d.%d" % ((exe,) + sys.version_info[:3])) if ok else sys.exit(1)'
     IFS=: && set -f
-    for name in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9 python3.8 python; do
-        for dir in $PATH; do
+    for name in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9 python; do
+        for dir in $pythons; do
             case $dir in /*) [ -x "$dir/$name" ] || continue ;; *) continue ;; esac
+            [ "$uid" != 0 ] || trusted "$dir/$name" || continue
             found=$("$dir/$name" -IS -c "$probe" "$1" 2>/dev/null </dev/null) || continue
-            case $found in /*' 3.'*) echo "$found"; return ;; esac
+            case $found in /*' 3.'*) ;; *) continue ;; esac
+            [ "$uid" != 0 ] || trusted "${found% *}" || continue
+            echo "$found"; return
         done
     done
     return 1
 )
 
 download() { # url file
-    if command -v curl >/dev/null; then curl -fsSL -o "$2" "$1"
-    elif command -v wget >/dev/null; then wget -q -t 3 -O "$2" "$1"
-    else die 1 'needs curl or wget'
+    host=${1#http://} host=${host%%/*} proto=${1%%:*}
+    case $1 in
+        https://* | file:///*) ;;
+        http://127.0.0.1[:/]*) no_proxy=127.0.0.1; export no_proxy
+            case $host in *[!0-9.:]*) proto='' ;; esac ;;
+        *) proto='' ;;
+    esac
+    [ -n "$proto" ] || die 1 "$1 is refused: https:// or file://, http:// only on 127.0.0.1"
+    if command -v curl >/dev/null; then
+        curl -fsSL --proto "=$proto" --proto-redir =https -o "$2" "$1"
+    elif [ "$proto" != file ] && wget --version 2>/dev/null | grep -q '^GNU Wget'; then  # busybox's does not look at certificates
+        wget -q -t 3 --max-redirect=0 -O "$2" "$1"
+    else die 1 'needs curl or GNU wget'
     fi </dev/null >&2 || die 1 "could not download $1"
 }
 
 # The .pyc is of the kind that is not compared with its source's time (PEP 552), as times in a zip are
 # local and even. Another version of Python passes it over and reads the source.
-build() { # python source result destination
+build() { # python source result destination sum
     "$1" -IS - "$@" "$marker" <<'EOF'
-import marshal, os, sys, zipfile
+import hashlib, marshal, os, sys, zipfile
 from importlib.util import MAGIC_NUMBER, source_hash
-python, source, result, destination, marker = sys.argv[1:]
+python, source, result, destination, wanted, marker = sys.argv[1:]
 try:
     with open(source, "rb") as f:
         text = f.read()
+    if wanted and hashlib.sha256(text).hexdigest() != wanted.lower():
+        raise ValueError("its SHA-256 is %s, not %s" % (hashlib.sha256(text).hexdigest(), wanted))
     code = compile(text, destination + "/pydock.py", "exec", dont_inherit=True)
     if b"__main__" not in text[-500:]:
         raise ValueError("its end is missing")
@@ -87,26 +149,35 @@ EOF
 
 main() {
     set -eu && umask 022
-    prefix='' version='' uninstall=''
+    prefix='' version='' uninstall='' sum='' callers=$PATH pythons=$PATH
+    uid=$(PATH=/usr/bin:/bin; id -u 2>/dev/null) || uid=$([ ! -O / ] || echo 0)
+    if [ "$uid" = 0 ]; then
+        PATH=/usr/bin:/bin pythons=/usr/local/bin:/usr/bin:/bin
+        { trusted /usr/bin && trusted /bin; } || die 1 'not as root: others can write to /usr/bin or /bin'
+        trusted "${HOME:-/}" || HOME=/  # where curl and wget find their settings
+    fi
     while [ $# -gt 0 ]; do
         case $1 in
-            --prefix=* | --version=*) arg=$1; shift; set -- "${arg%%=*}" "${arg#*=}" "$@"; continue ;;
+            --prefix=* | --version=* | --sha256=*) arg=$1; shift; set -- "${arg%%=*}" "${arg#*=}" "$@"; continue ;;
             --prefix) prefix=${2-}; [ -n "$prefix" ] || die 2 '--prefix needs a folder'; shift ;;
             --version) version=${2-}; version=${version#v}; shift
                 case $version in '' | -* | *[!0-9A-Za-z.+_-]*) die 2 '--version needs one, such as 0.1.0' ;; esac ;;
+            --sha256) sum=${2-}; shift
+                case $sum in *[!0-9A-Fa-f]*) sum='' ;; esac
+                [ ${#sum} = 64 ] || die 2 '--sha256 needs a sum, 64 hexadecimal digits' ;;
             --uninstall) uninstall=1 ;;
             -h | --help) usage; return ;;
             *) die 2 "unknown option $1 (--help shows them)" ;;
         esac
         shift
     done
-    if [ -z "$prefix" ] && [ "$(id -u)" = 0 ]; then prefix=/usr/local; fi
+    if [ -z "$prefix" ] && [ "$uid" = 0 ]; then prefix=/usr/local; fi
     prefix=${prefix:-${HOME:+$HOME/.local}}
     case $prefix in '') die 1 'HOME is not set: say --prefix DIR' ;; /*) ;; *) prefix=$PWD/$prefix ;; esac
     bin=${prefix%/}/bin dest=${prefix%/}/bin/pydock
 
     if [ -e "$dest" ] || [ -L "$dest" ]; then
-        is_pydock "$dest" || die 1 "$dest is another program, not this pydock: left as it is"
+        is_pydock "$dest" || die 1 "$dest was made neither by this script nor by 'make dev': left as it is"
         if [ -n "$uninstall" ]; then
             rm -f "$dest" || die 1 "could not remove $dest"
             say "removed $dest; your environments (~/.pydock, a project's .pydock) and their images stay"
@@ -115,31 +186,35 @@ main() {
     fi
     [ -z "$uninstall" ] || return 0
 
+    if [ -n "$version" ] && [ -z "$sum" ]; then
+        sum=$(printf '%s\n' "$sums" | while read -r name hash; do [ "$name" != "$version" ] || echo "$hash"; done)
+        [ -n "$sum" ] || die 1 "the checksum of version $version is not known here: say --sha256 SUM"
+    fi
     if ! found=$(find_python 1); then
-        found=$(find_python 0) || die 1 'no Python 3.8+ on PATH (of a path without spaces, at most 120 long)'
+        found=$(find_python 0) ||
+            die 1 "no Python 3.9+ in $pythons (of a path without spaces, at most 120 long; for root, one that only root can change)"
         say "note: ${found% *} is in a virtual environment, or closed to other users"
     fi
     mkdir -p "$bin" || die 1 "could not make $bin"
     tmp=$(mktemp -d "$bin/.pydock.XXXXXX") || die 1 "could not write to $bin"
     trap 'rm -rf "$tmp"' EXIT; trap 'exit 130' INT; trap 'exit 143' HUP TERM
-    here=$(unset CDPATH; cd "$(dirname "$0")" && pwd) || here=''
-    if [ -z "$version" ] && [ -f "$0" ] && [ "${here##*/}" = install ] && [ -f "$here/../pydock.py" ]; then
-        source=${here%/*}/pydock.py
+    if [ -z "$version" ] && source=$(checkout); then source=$source/pydock.py
     else
         source=$tmp/pydock.py url=${PYDOCK_URL:-https://raw.githubusercontent.com/apiad/pydock}
         download "${url%/}/${version:+v}${version:-main}/pydock.py" "$source"
     fi
-    build "${found% *}" "$source" "$tmp/pydock" "$dest" || die 1 'not installed: see above'
+    build "${found% *}" "$source" "$tmp/pydock" "$dest" "$sum" || die 1 'not installed: see above'
     chmod 755 "$tmp/pydock"
     said=$("$tmp/pydock" --version </dev/null) || die 1 'not installed: the new copy does not run'
     case $said in 'pydock '[0-9]*) ;; *) die 1 "not installed: as its version, the new copy says '$said'" ;; esac
     mv -f "$tmp/pydock" "$dest" || die 1 "could not replace $dest"
-    case $(command -v pydock) in
+    other=$(PATH=$callers; command -v pydock) || other=''
+    case $other in
         "$dest") ;;
         '') say "note: $bin is not on your PATH" ;;
-        *) say "note: on your PATH, pydock is $(command -v pydock)" ;;
+        *) say "note: on your PATH, pydock is $other" ;;
     esac
     printf 'installed %s in %s (Python %s); next: pydock create NAME\n' "$said" "$dest" "${found##* }" >&2
 }
 
-{ main "$@"; exit; }
+{ [ -z "${ZSH_VERSION-}" ] || emulate sh; self=$0; main "$@"; exit; }

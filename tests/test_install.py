@@ -1,13 +1,16 @@
 """install/linux.sh: what it promises, on a small stand-in for pydock.py (and once on the real one).
 
-Every test works in a folder of its own, with a PATH that holds this Python and the few tools that
-the script may use. Neither /usr/local nor anyone's home is touched, and no engine is needed.
+Every test works in a folder of its own, with a PATH that holds a Python and the few tools that
+the script may use; root becomes an ordinary user for it, but in AsRoot. Neither /usr/local nor
+anyone's home is touched, and no engine is needed.
 """
 from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import http.server
+import itertools
 import os
 import re
 import shutil
@@ -20,14 +23,31 @@ import unittest
 import zipfile
 from pathlib import Path
 
+from support import as_user
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCRIPT = REPOSITORY / "install" / "linux.sh"
-TOOLS = "cat chmod curl dirname env grep head id mkdir mktemp mv readlink rm wget".split()
-SHELLS = [s for s in ("sh", "bash", "dash", "ksh", "mksh", "yash") if shutil.which(s)]
+TOOLS = "cat chmod curl env grep head mkdir mktemp mv readlink rm tail wget".split()
+SHELLS = [s for s in ("sh", "bash", "dash", "busybox", "ksh", "mksh", "yash", "zsh") if shutil.which(s)]
+ROOT = os.geteuid() == 0
+UID = 54321  # whom root becomes; nobody needs to know that user
+
+
+def runs(python: str) -> bool:
+    try:
+        return subprocess.run([python, "-IS", "-c", "import sys; sys.exit(sys.version_info < (3, 9))"], cwd="/",
+                              preexec_fn=as_user(UID, UID, []) if ROOT else None).returncode == 0
+    except OSError:
+        return False
+
+
+PYTHON = next(filter(runs, (os.path.realpath(sys.executable), "/usr/local/bin/python3", "/usr/bin/python3")), sys.executable)
 
 SOURCE = '''\
 #!/usr/bin/env python3
-"""A stand-in for pydock, which keeps its environments in "~/.pydock"."""
+"""A stand-in for pydock, which keeps its environments in "~/.pydock".
+https://github.com/apiad/pydock
+"""
 import argparse, json, sys
 __version__ = "0.1.0"
 {extra}
@@ -45,6 +65,10 @@ def source(version: str = "0.1.0", extra: str = "") -> str:
     return SOURCE.format(extra=extra).replace("0.1.0", version)
 
 
+MARKER = "# pydock, https://github.com/apiad/pydock, put here by install/linux.sh"
+SUM = hashlib.sha256(source("0.2.0").encode()).hexdigest()
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     """Serves a folder; of a path with /cut/ in it, only one half arrives."""
 
@@ -56,7 +80,14 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         outputfile.write(data[: len(data) // 2] if "/cut/" in self.path else data)
 
 
+def command(shell: str) -> list[str]:
+    found = shutil.which(shell) or shell
+    return [found, "sh"] if shell == "busybox" else [found]
+
+
 class Case(unittest.TestCase):
+    as_root = False
+
     def setUp(self) -> None:
         self.tmp = Path(os.path.realpath(tempfile.mkdtemp(prefix="pydock-install-")))
         self.addCleanup(shutil.rmtree, str(self.tmp))
@@ -73,10 +104,17 @@ class Case(unittest.TestCase):
             found = shutil.which(tool)
             if found:
                 (self.tools / tool).symlink_to(found)
-        self.python = self.program("tools/python3", 'exec "%s" "$@"' % sys.executable)
+        self.python = self.program("tools/python3", 'exec "%s" "$@"' % PYTHON)
         self.environ = {"PATH": str(self.tools), "HOME": str(self.tmp / "home"), "TMPDIR": str(self.tmp)}
         self.cwd = self.tmp / "cwd"
         self.cwd.mkdir()
+
+    def become(self):  # type: ignore[no-untyped-def]
+        """For preexec_fn: the ordinary user that root becomes, after all in self.tmp is handed to that one."""
+        if not ROOT or self.as_root:
+            return None
+        subprocess.run(["chown", "-Rh", "%d:%d" % (UID, UID), str(self.tmp)], check=True)
+        return as_user(UID, UID, [])
 
     def program(self, path: str, script: str) -> Path:
         file = self.tmp / path
@@ -87,12 +125,12 @@ class Case(unittest.TestCase):
 
     def run_script(self, *arguments: object, expect: int = 0, shell: str = "sh", piped: bool = False) -> str:
         """Standard error, after checking the exit status and that nothing was said on standard output."""
-        command = [shutil.which(shell) or shell]
-        command += ["-s", "--"] if piped else [str(self.script)]
+        argv = command(shell)
+        argv += ["-s", "--"] if piped else [str(self.script)]
         with open(str(self.script), "rb") as script:
             done = subprocess.run(
-                command + [str(a) for a in arguments], stdin=script if piped else subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
+                argv + [str(a) for a in arguments], stdin=script if piped else subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, preexec_fn=self.become(),
                 env=self.environ, cwd=str(self.cwd), timeout=120)
         self.assertEqual((done.returncode, done.stdout), (expect, ""), done.stderr)
         return done.stderr
@@ -103,7 +141,7 @@ class Case(unittest.TestCase):
     def output(self, *command: object, cwd: Path | None = None) -> str:
         return subprocess.run(
             [str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            universal_newlines=True, check=True, env=self.environ, cwd=str(cwd or self.cwd)).stdout
+            universal_newlines=True, check=True, env=self.environ, cwd=str(cwd or self.cwd), preexec_fn=self.become()).stdout
 
     def assert_only_pydock(self) -> None:
         self.assertEqual(os.listdir(str(self.pydock.parent)), ["pydock"])
@@ -193,8 +231,6 @@ class FromCheckout(Case):
             self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o755, path)
 
     def test_without_root_it_goes_to_the_home_folder(self) -> None:
-        (self.tools / "id").unlink()
-        self.program("tools/id", "echo 1000")
         said = self.run_script()
         dest = self.tmp / "home" / ".local" / "bin"
         self.assertIn("note: %s is not on your PATH\n" % dest, said)
@@ -220,9 +256,10 @@ class FromCheckout(Case):
         self.install()
         self.assertRegex(self.output(self.pydock, "--version"), r"^pydock \d")
         self.assertIn("create", self.output(self.pydock, "--help"))
-        # A plain copy, as `cp` would make, is known for pydock too.
-        shutil.copy(str(REPOSITORY / "pydock.py"), str(self.pydock))
+        self.pydock.unlink()
+        self.pydock.symlink_to(self.checkout / "pydock.py")  # as `make dev` does
         self.install()
+        self.assertFalse(self.pydock.is_symlink())
         self.assert_only_pydock()
 
 
@@ -232,12 +269,74 @@ class Piped(Case):
             for shell in SHELLS:
                 with self.subTest(shell=shell):
                     self.assertIn("installed pydock 0.3.0", self.install(shell=shell, piped=True))
-            self.assertIn("installed pydock 0.2.0", self.install("--version", "0.2.0", piped=True))
-            self.assertIn("installed pydock 0.2.0", self.install("--version=v0.2.0"))  # not the checkout's
+            self.assertIn("installed pydock 0.2.0", self.install("--version", "0.2.0", "--sha256", SUM, piped=True))
+            self.assertIn("installed pydock 0.2.0", self.install("--version=v0.2.0", "--sha256=" + SUM.upper()))  # not the checkout's
             self.assertIn("installed pydock 0.1.0", self.install())
-            self.assertIn("/v7/pydock.py", self.install("--version", "7", expect=1, piped=True))
+            self.assertIn("/v7/pydock.py", self.install("--version", "7", "--sha256", SUM, expect=1, piped=True))
         self.assertEqual(self.output(self.pydock, "--version"), "pydock 0.1.0\n")
         self.assert_only_pydock()
+
+    def test_a_version_is_installed_only_with_its_checksum(self) -> None:
+        with self.server() as mirror:
+            self.assertIn("error: the checksum of version 0.2.0 is not known here", self.install("--version", "0.2.0", expect=1, piped=True))
+            self.assertFalse(self.prefix.exists())
+            text = SCRIPT.read_text()
+            table = text.replace("sums='\n'", "sums='\n0.1.9 %s\n0.2.0 %s\n'" % ("0" * 64, SUM))
+            self.assertNotEqual(table, text)
+            self.script.write_text(table)
+            for shell in SHELLS:
+                self.assertIn("installed pydock 0.2.0", self.install("--version", "0.2.0", shell=shell, piped=True))
+            self.install("--version", "0.2", expect=1)
+            before = self.pydock.read_bytes()
+            self.assertIn("its SHA-256 is", self.install("--version", "0.2.0", "--sha256", "1" * 64, expect=1))
+            (mirror / "v0.2.0" / "pydock.py").write_text(source("0.2.0", 'open("%s/ran", "w")' % self.tmp))
+            for arguments in (["--version=0.2.0"], ["--version=0.2.0", "--sha256=" + SUM]):
+                self.assertIn("its SHA-256 is", self.install(*arguments, expect=1))
+            self.assertIn("its SHA-256 is", self.install("--sha256", SUM, expect=1, piped=True))  # the newest is another
+            self.assertIn("its SHA-256 is", self.install("--sha256", SUM, expect=1))  # and so is the checkout's
+            self.assertEqual(self.pydock.read_bytes(), before)
+            self.assertFalse((self.tmp / "ran").exists())
+
+    def test_only_https_but_on_this_machine(self) -> None:
+        with self.server():
+            port = self.environ["PYDOCK_URL"].rpartition(":")[2]
+            for url in ("http://localhost:" + port, "http://127.0.0.1:%s@localhost:%s" % (port, port), "http://127.0.0.1.example.com",
+                        "http://user@127.0.0.1:" + port, "http://example.com", "ftp://127.0.0.1:" + port, "HTTP://127.0.0.1:" + port,
+                        "file:pydock", "127.0.0.1:" + port, "--version", "http://127.0.0.1:%s?x" % port):
+                self.environ["PYDOCK_URL"] = url
+                self.assertIn(" is refused: https:// or file://", self.install(expect=1, piped=True))
+            self.environ.update(PYDOCK_URL="http://127.0.0.1:" + port, http_proxy="http://127.0.0.1:9", NO_PROXY="")
+            self.assertIn("installed", self.install(piped=True))
+
+    def test_a_redirect_goes_nowhere_but_to_https(self) -> None:
+        class Redirect(Quiet):
+            def do_GET(self) -> None:
+                if "there" in self.path:
+                    return super().do_GET()
+                self.send_response(302)
+                self.send_header("Location", "/there" + self.path)
+                self.end_headers()
+
+        there = self.tmp / "there" / "main"
+        there.mkdir(parents=True)
+        (there / "pydock.py").write_text(source("0.3.0"))
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Redirect, directory=str(self.tmp))) as httpd:
+            threading.Thread(target=httpd.serve_forever, daemon=True).start()
+            self.addCleanup(httpd.shutdown)
+            self.environ["PYDOCK_URL"] = "http://127.0.0.1:%d" % httpd.server_address[1]
+            for tool in filter(shutil.which, ("curl", "wget")):
+                self.assertIn("could not download", self.install(expect=1, piped=True))
+                (self.tools / tool).unlink()
+            httpd.shutdown()
+
+    def test_a_program_that_checks_no_certificates_downloads_nothing(self) -> None:
+        for tool in ("curl", "wget"):
+            with contextlib.suppress(FileNotFoundError):
+                (self.tools / tool).unlink()
+        self.program("tools/wget", 'case $1 in --version) echo "wget: unrecognized option" >&2; exit 1 ;; esac; touch "%s/ran"' % self.tmp)
+        with self.server():
+            self.assertIn("needs curl or GNU wget", self.install(expect=1, piped=True))
+        self.assertFalse((self.tmp / "ran").exists())
 
     @unittest.skipUnless(shutil.which("curl"), "only curl reads file://")
     def test_a_mirror_may_be_a_folder(self) -> None:
@@ -254,7 +353,7 @@ class Piped(Case):
             self.environ["PYDOCK_URL"] += "/cut"
             self.install(expect=1, piped=True)
         (self.tools / "wget").unlink()
-        self.assertIn("needs curl or wget", self.install(expect=1, piped=True))
+        self.assertIn("needs curl or GNU wget", self.install(expect=1, piped=True))
         self.assert_only_pydock()
 
     def test_a_script_that_was_cut_short_runs_nothing(self) -> None:
@@ -263,8 +362,188 @@ class Piped(Case):
             self.script.write_bytes(whole[:end])
             subprocess.run(
                 ["sh", "-s", "--", "--prefix", str(self.prefix)], input=whole[:end], env=self.environ,
-                cwd=str(self.checkout), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+                preexec_fn=self.become(), cwd=str(self.checkout), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
             self.assertFalse(self.prefix.exists(), end)
+
+
+class InAHostileFolder(Case):
+    """A checkout counts only where its linux.sh was started by its path: nothing else that lies in the current folder."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ran = self.tmp / "ran"
+        self.cwd = self.tmp / "evil" / "install"
+        self.cwd.mkdir(parents=True)
+        (self.cwd.parent / "pydock.py").write_text(source("6.6.6", 'open("%s", "w")' % self.ran))
+        for name in [*SHELLS, "-bash", "-sh", "linux.sh", "main", "self"]:
+            shutil.copy(str(SCRIPT), str(self.cwd / name))
+
+    def check(self, version: str, argv: list[str], piped: bool = False) -> None:
+        with open(str(self.script), "rb") as script, self.subTest(argv=[a[:60] for a in argv], piped=piped):
+            if self.pydock.exists():
+                self.pydock.unlink()
+            done = subprocess.run(
+                argv, stdin=script if piped else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                universal_newlines=True, env=self.environ, cwd=str(self.cwd), timeout=120, preexec_fn=self.become())
+            self.assertIn("installed pydock %s in %s " % (version, self.pydock), done.stdout)
+            self.assertFalse(self.ran.exists())
+
+    def test_by_a_pipe_nothing_there_is_taken(self) -> None:
+        text, prefix = SCRIPT.read_text(), str(self.prefix)
+        with self.server():
+            for shell in SHELLS:
+                sh = command(shell)
+                for folder in (self.cwd, self.cwd.parent):
+                    self.cwd = folder
+                    self.check("0.3.0", [*sh, "-s", "--", "--prefix", prefix], piped=True)
+                    # $0 is whatever follows
+                    for name in (shell, "linux.sh", "./linux.sh", "install/linux.sh", str(self.tmp / "evil" / "install" / "linux.sh")):
+                        self.check("0.3.0", [*sh, "-c", text, name, "--prefix", prefix])
+                self.cwd = self.tmp / "evil" / "install"
+                self.environ["HOME"] = prefix  # no options: ~/.local
+                self.pydock, kept = self.prefix / ".local" / "bin" / "pydock", self.pydock
+                if not self.as_root:
+                    self.check("0.3.0", sh, piped=True)
+                self.pydock = kept
+
+    @unittest.skipUnless(shutil.which("bash"), "no bash here")
+    def test_a_shell_of_another_name(self) -> None:
+        with self.server():
+            for name in ("-bash", "./bash", "install/linux.sh", "linux.sh"):
+                self.check("0.3.0", ["bash", "-c", 'exec -a "$1" "$2" -s -- --prefix "$3"', "-", name, shutil.which("bash") or "", str(self.prefix)],
+                           piped=True)
+
+    def test_sourced_by_a_script_of_another_name(self) -> None:
+        self.program("evil/install/other.sh", '. "%s"' % self.script)
+        with self.server():
+            for shell in SHELLS:  # zsh alone says in $0 which file is sourced
+                self.check("0.1.0" if shell == "zsh" else "0.3.0", [*command(shell), str(self.cwd / "other.sh"), "--prefix", str(self.prefix)])
+
+    def test_started_by_its_path_it_takes_its_own_checkout(self) -> None:
+        prefix = ["--prefix", str(self.prefix)]
+        self.script.chmod(0o755)
+        for shell in SHELLS:
+            sh = command(shell)
+            self.check("0.1.0", [*sh, str(self.script), *prefix])
+        self.check("0.1.0", [str(self.script), *prefix])
+        self.cwd = self.checkout
+        for shell in SHELLS:
+            for path in ("install/linux.sh", "./install/linux.sh", "install/../install/linux.sh"):
+                self.check("0.1.0", [*command(shell), path, *prefix])
+        self.check("0.1.0", ["./install/linux.sh", *prefix])
+        self.cwd = self.checkout / "install"
+        self.environ["CDPATH"] = str(self.tmp / "evil")
+        for shell in SHELLS:
+            self.check("0.1.0", [*command(shell), "linux.sh", *prefix])
+        self.check("0.1.0", ["./linux.sh", *prefix])
+
+
+@unittest.skipUnless(ROOT, "only root can be attacked as root")
+class InAHostileFolderAsRoot(InAHostileFolder):
+    as_root = True
+
+
+@unittest.skipUnless(ROOT, "only root can be attacked as root")
+class AsRoot(Case):
+    """Root's programs are the system's, whoever may write to the folders of PATH."""
+    as_root = True
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.tmp.chmod(0o755)
+        self.ran = self.tmp / "ran"
+        self.mark = 'echo "$0" >>"%s"' % self.ran
+        if not any(map(os.path.exists, ("/usr/bin/python3", "/usr/local/bin/python3"))):
+            self.skipTest("no Python in a system folder")
+
+    def evil(self, path: str, then: str = "exit 1") -> Path:
+        return self.program(path, "%s\n%s" % (self.mark, then))
+
+    def test_no_program_of_path_is_run(self) -> None:
+        for name in ["python3", "python", "python3.%d" % sys.version_info[1], "id", "ls", "uname", "stat", *TOOLS]:
+            with contextlib.suppress(FileNotFoundError):
+                (self.tools / name).unlink()
+            self.evil("tools/" + name)
+            self.evil("cwd/" + name)
+        paths = (str(self.tools), "%s:/usr/bin:/bin" % self.tools, ".:/usr/bin:/bin", ":/usr/bin")
+        with self.server():
+            for shell, path, (owner, mode) in zip(SHELLS * 4, itertools.cycle(paths), itertools.cycle(((0, 0o755), (UID, 0o755), (0, 0o777)))):
+                os.chown(str(self.tools), owner, owner)
+                self.tools.chmod(mode)
+                self.environ["PATH"] = path
+                with self.subTest(shell=shell, path=path):
+                    self.assertIn("installed pydock 0.3.0", self.install(shell=shell, piped=True))
+                    self.assertIn("installed pydock 0.1.0", self.install(shell=shell))
+                    self.install("--uninstall", shell=shell)
+        self.assertFalse(self.ran.exists(), self.ran.exists() and self.ran.read_text())
+
+    def in_usr_local(self, folder: Path, prepare: str = "") -> subprocess.CompletedProcess[str]:
+        """Installs where /usr/local/bin is `folder`, in a mount namespace."""
+        script = 'mount --bind "$1" /usr/local/bin\n%s\nshift; exec "$@"' % prepare
+        return subprocess.run(["unshare", "-m", "sh", "-ec", script, "-", str(folder), "sh", str(self.script), "--prefix", str(self.prefix)],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, cwd=str(self.cwd), timeout=120,
+                              env={"PATH": "/usr/local/bin:/usr/bin:/bin"})
+
+    def test_a_python_that_others_can_change_is_not_run(self) -> None:
+        if shutil.which("unshare") is None or subprocess.run(["unshare", "-m", "mount", "--bind", "/usr/bin", "/usr/local/bin"],
+                                                             stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("no mount namespaces here")
+        python = os.path.realpath("/usr/bin/python3")
+        folder, theirs = self.tmp / "local", self.tmp / "theirs"
+        theirs.mkdir()
+        os.chown(str(theirs), UID, UID)
+        (theirs / "link").symlink_to(python)
+        self.evil("theirs/python3", 'exec "%s" "$@"' % python)
+
+        def case(name: str, link: object = None, owner: int = 0, mode: int = 0o755, folder_mode: int = 0o755, folder_owner: int = 0) -> None:
+            shutil.rmtree(str(folder), ignore_errors=True)
+            if link is None:
+                self.evil("local/" + name, 'exec "%s" "$@"' % python)
+                os.chown(str(folder / name), owner, owner)
+                (folder / name).chmod(mode)
+            else:
+                folder.mkdir()
+                (folder / name).symlink_to(str(link))
+            os.chown(str(folder), folder_owner, folder_owner)
+            folder.chmod(folder_mode)
+            done = self.in_usr_local(folder)
+            self.assertIn("installed pydock 0.1.0", done.stdout)
+            self.assertFalse(self.ran.exists())
+            self.assertNotIn(str(self.tmp), self.interpreter())
+            self.assertNotIn("/usr/local", self.interpreter())
+
+        for name in ("python3", "python3.14"):
+            case(name, folder_mode=0o777)
+            case(name, folder_mode=0o775)
+            case(name, folder_mode=0o1777)
+            case(name, folder_owner=UID)
+            case(name, owner=UID)
+            case(name, mode=0o757)
+            case(name, mode=0o775)
+            case(name, link=theirs / "python3")
+            case(name, link="../..%s/python3" % theirs)
+            case(name, link=theirs / "link")  # right today
+            case(name, link="python3")  # to itself
+            case(name, link=self.tmp / "gone")
+        (self.tmp / "usr").symlink_to("/usr")  # below /tmp, where all may write
+        case("python3", link=self.tmp / "usr" / "bin" / "python3")
+        # Beside it: a folder that is root's alone.
+        shutil.rmtree(str(folder))
+        folder.mkdir()
+        (folder / "python3").symlink_to("../../bin/python3")
+        done = self.in_usr_local(folder)
+        self.assertIn("installed pydock 0.1.0", done.stdout)
+        self.assertEqual(self.interpreter(), "/usr/local/bin/python3")
+
+    def test_settings_of_others_are_not_read(self) -> None:
+        home = self.tmp / "home"
+        home.mkdir()
+        (home / ".curlrc").write_text('trace = "%s"\n' % self.ran)
+        (home / ".wgetrc").write_text("output_document = %s\n" % self.ran)
+        os.chown(str(home), UID, UID)
+        with self.server():
+            self.assertIn("installed pydock 0.3.0", self.install(piped=True))
+        self.assertFalse(self.ran.exists())
 
 
 class Broken(Case):
@@ -305,7 +584,7 @@ class Broken(Case):
 
     def test_no_python(self) -> None:
         self.python.unlink()
-        self.assertIn("error: no Python 3.8+ on PATH", self.install(expect=1))
+        self.assertIn("error: no Python 3.9+ in %s" % self.tools, self.install(expect=1))
 
     def test_an_interrupted_download(self) -> None:
         for tool in ("curl", "wget"):
@@ -321,7 +600,7 @@ class Pythons(Case):
         self.install()  # python3 on this PATH is a wrapper, as pyenv's are
         python = self.interpreter()
         self.assertNotEqual(python, str(self.python))
-        self.assertTrue(os.path.samefile(python, sys.executable))
+        self.assertTrue(os.path.samefile(python, PYTHON))
 
     def test_any_name_will_do(self) -> None:
         for name in ("python", "python3.9"):
@@ -329,20 +608,20 @@ class Pythons(Case):
             self.python = self.tools / name
             self.assertIn("installed", self.install())
 
-    def test_what_is_no_python_3_8_is_passed_over(self) -> None:
+    def test_what_is_no_python_3_9_is_passed_over(self) -> None:
         self.python.rename(self.tools / "python")
         self.program("tools/python3", "echo hello")
         self.program("tools/python3.12", "echo Python 2.7; exit 2")
         (self.tools / "python3.11").mkdir()
         self.assertIn("installed", self.install())
-        self.assertTrue(os.path.samefile(self.interpreter(), sys.executable))
+        self.assertTrue(os.path.samefile(self.interpreter(), PYTHON))
 
     def test_a_path_that_no_first_line_can_hold_is_passed_over(self) -> None:
-        (self.tools / "python").symlink_to(os.path.realpath(sys.executable))
+        (self.tools / "python").symlink_to(os.path.realpath(PYTHON))
         for folder in ("with space", "x" * 120):
             named = self.tmp / folder / "python3"
             named.parent.mkdir()
-            named.symlink_to(os.path.realpath(sys.executable))
+            named.symlink_to(os.path.realpath(PYTHON))
             self.program("tools/python3", 'exec "%s" "$@"' % named)
             self.environ["PATH"] = "%s:%s" % (named.parent, self.tools)
             self.assertIn("installed", self.install())
@@ -352,16 +631,15 @@ class Pythons(Case):
 
     def test_a_virtual_environment_is_the_last_choice(self) -> None:
         venv = self.tmp / "venv"
-        self.output(sys.executable, "-m", "venv", "--without-pip", venv)
+        self.output(PYTHON, "-m", "venv", "--without-pip", venv)
         self.environ["PATH"] = "%s/bin:%s" % (venv, self.tools)
         self.python.unlink()
         self.assertIn("note: %s/bin/python" % venv, self.install())
         self.assertIn(str(venv), self.interpreter())
-        if sys.prefix == sys.base_prefix:
-            (self.tools / "python").symlink_to(os.path.realpath(sys.executable))
+        if PYTHON != sys.executable or sys.prefix == sys.base_prefix:
+            (self.tools / "python").symlink_to(os.path.realpath(PYTHON))
             self.install()
-            if os.geteuid() != 0:  # root's other wish: that others can reach it too
-                self.assertNotIn(str(venv), self.interpreter())
+            self.assertNotIn(str(venv), self.interpreter())
 
 
 class InTheWay(Case):
@@ -372,11 +650,14 @@ class InTheWay(Case):
 
     def test_another_program_is_neither_run_nor_touched(self) -> None:
         for text in ("#!/bin/sh\necho pydock 0.1.0; touch '%s/ran'\n" % self.tmp, "",
-                     "#!/usr/bin/env python3\n'''pyDock, protein docking'''\n", "\x7fELF\0\n\n"):
+                     "#!/usr/bin/env python3\n'''pyDock, protein docking'''\n", "\x7fELF\0\n\n",
+                     "#!/usr/bin/env python3\n# around https://github.com/apiad/pydock: reads ~/.pydock\n", source(),
+                     "#!/bin/sh\n%s\nPK\n" % MARKER, "#!/usr/bin/python3 -IS\n%s\nimport os\n" % MARKER,
+                     "#!/usr/bin/python3 -IS\n%s and more\nPK\n" % MARKER, "#!/usr/bin/python3 -IS\n\n%s\nPK\n" % MARKER):
             self.put(text)
             for arguments in ([], ["--uninstall"]):
                 said = self.install(*arguments, expect=1)
-                self.assertEqual(said, "pydock: error: %s is another program, not this pydock: left as it is\n"
+                self.assertEqual(said, "pydock: error: %s was made neither by this script nor by 'make dev': left as it is\n"
                                  % self.pydock)
             self.assertEqual(self.pydock.read_text(), text)
             self.assert_only_pydock()
@@ -386,27 +667,25 @@ class InTheWay(Case):
         self.pydock.mkdir(parents=True)
         self.install(expect=1)
         self.pydock.rmdir()
-        for target in (self.program("opt/other", "exit 0"), self.tmp / "opt", self.tmp / "gone"):
+        docking = self.program("opt/pydock.py", "exit 0")
+        (self.pydock.parent / "pydock.py").write_text(source())
+        for target in (self.program("opt/other", "exit 0"), self.tmp / "opt", self.tmp / "gone", docking, "pydock.py",
+                       self.tmp / "gone" / "pydock.py"):
             self.pydock.symlink_to(target)
             self.install(expect=1)
             self.assertEqual(os.readlink(str(self.pydock)), str(target))
             self.pydock.unlink()
 
-    def test_an_older_plain_script_is_replaced(self) -> None:
-        self.put(source("0.0.1"))
-        self.assertIn("installed pydock 0.1.0", self.install())
-
     def test_a_link_to_a_checkout_is_replaced_and_not_followed(self) -> None:
-        for target in (self.checkout / "pydock.py", self.tmp / "gone" / "pydock.py"):
-            self.pydock.parent.mkdir(parents=True, exist_ok=True)
-            self.pydock.symlink_to(target)
-            self.install()
-            self.assertFalse(self.pydock.is_symlink())
-            self.assertEqual((self.checkout / "pydock.py").read_text(), source())
-            self.pydock.unlink()
-            self.pydock.symlink_to(target)
-            self.install("--uninstall")
-            self.assertFalse(os.path.lexists(str(self.pydock)))
+        self.pydock.parent.mkdir(parents=True, exist_ok=True)
+        self.pydock.symlink_to(self.checkout / "pydock.py")
+        self.install()
+        self.assertFalse(self.pydock.is_symlink())
+        self.assertEqual((self.checkout / "pydock.py").read_text(), source())
+        self.pydock.unlink()
+        self.pydock.symlink_to(self.checkout / "pydock.py")
+        self.install("--uninstall")
+        self.assertFalse(os.path.lexists(str(self.pydock)))
         self.assertTrue((self.checkout / "pydock.py").exists())
 
 
@@ -424,13 +703,14 @@ class Options(Case):
 
     def test_wrong_options_are_one_line_and_exit_2(self) -> None:
         for arguments in (["--frobnicate"], ["extra"], ["--prefix"], ["--prefix="], ["--version"],
-                          ["--version", "../main"], ["--version", "--uninstall"]):
+                          ["--version", "../main"], ["--version", "--uninstall"], ["--sha256"], ["--sha256", "--uninstall"],
+                          ["--sha256="], ["--sha256", SUM[1:]], ["--sha256", SUM + "0"], ["--sha256", "x" + SUM[1:]]):
             said = self.run_script(*arguments, expect=2)
             self.assertRegex(said, r"^pydock: error: [^\n]+\n$")
 
     def test_help(self) -> None:
         said = self.output("sh", self.script, "--help")
-        for option in ("--prefix", "--version", "--uninstall", "PYDOCK_URL"):
+        for option in ("--prefix", "--version", "--sha256", "--uninstall", "PYDOCK_URL"):
             self.assertIn(option, said)
 
     @unittest.skipUnless(shutil.which("shellcheck"), "no shellcheck here")

@@ -135,7 +135,7 @@ class WhatDockerGets(unittest.TestCase):
 
     def test_run(self) -> None:
         self.assertEqual(self.run_argv(), ["run", "--rm", "-i", "--init", "--name", "c", "--pull", "never", "--hostname", "ds", "-u", "7:8",
-                                           "--mount", "type=bind,source=/h/p,target=/home/u/p", "-w", "/home/u/p", "img", "ls", "-l"])
+                                           "--security-opt", "no-new-privileges", "--mount", "type=bind,source=/h/p,target=/home/u/p", "-w", "/home/u/p", "img", "ls", "-l"])
 
     def test_run_at_a_terminal_has_one(self) -> None:
         self.assertIn("-t", self.run_argv(tty=True))
@@ -144,7 +144,7 @@ class WhatDockerGets(unittest.TestCase):
     def test_without_an_init_of_the_engine_pydock_brings_one(self) -> None:
         got = self.run_argv(init=False)
         self.assertNotIn("--init", got)
-        self.assertEqual(got[got.index("img") + 1:], ["python3", "-ISc", pydock.INIT_PY, "ls", "-l"])
+        self.assertEqual(got[got.index("img") + 1:], ["/bin/sh", "-c", pydock.PYTHON_SH, pydock.INIT_PY, "ls", "-l"])
 
     def test_where_the_dockerfile_says_who_the_user_is_nobody_else_does(self) -> None:
         self.assertNotIn("-u", self.run_argv(user=""))
@@ -154,12 +154,12 @@ class WhatDockerGets(unittest.TestCase):
         self.assertEqual(pydock.who_argv("7:8", [9], True), ["--userns", "keep-id", "--group-add", "keep-groups", "-u", "7:8"])
 
     def test_start(self) -> None:
-        self.assertEqual(pydock.start_argv("img", ["--name", "c"], {"a": "b"}, True), ["run", "-d", "--init", "--label", "a=b", "--name", "c", "img", "sleep", "infinity"])
-        self.assertEqual(pydock.start_argv("img", [], {}, False), ["run", "-d", "img", "python3", "-ISc", pydock.INIT_PY, "sleep", "infinity"])
+        self.assertEqual(pydock.start_argv("img", ["--name", "c"], {"a": "b"}, True), ["run", "-d", "--init", "--label", "a=b", "--name", "c", "img", "/bin/sleep", "infinity"])
+        self.assertEqual(pydock.start_argv("img", [], {}, False), ["run", "-d", "img", "/bin/sh", "-c", pydock.PYTHON_SH, pydock.INIT_PY, "/bin/sleep", "infinity"])
 
     def test_exec(self) -> None:
         self.assertEqual(pydock.exec_argv("c", "7:8", "/w", "m", ["-e", "A=1"], ["ls", ""], True, False),
-                         ["exec", "-i", "-u", "7:8", "-w", "/w", "-e", "A=1", "c", "sh", "-c", pydock.MARK_SH, "c.m", "ls", ""])
+                         ["exec", "-i", "-u", "7:8", "-w", "/w", "-e", "A=1", "c", "/bin/sh", "-c", pydock.MARK_SH, "c.m", "ls", ""])
         self.assertEqual(pydock.exec_argv("c", "7:8", "/w", "m", [], ["ls"], False, True)[:4], ["exec", "-t", *pydock.DETACH_KEYS])
 
     def test_the_users_own_options_come_last_and_so_win(self) -> None:
@@ -232,12 +232,12 @@ class TheDockerfile(Folder):
 
     def test_what_environments_have_in_common_comes_first(self) -> None:
         words = [line.split()[0] for line in self.render().splitlines() if re.match(r"[A-Z]+ ", line)]
-        self.assertEqual(words, "ARG FROM LABEL USER ARG ARG ARG RUN ENV RUN ARG COPY RUN COPY USER WORKDIR ENTRYPOINT CMD".split())
+        self.assertEqual(words, "ARG FROM USER FROM ARG RUN FROM LABEL ARG ARG ARG RUN ENV RUN COPY RUN COPY USER WORKDIR ENTRYPOINT CMD".split())
 
     def test_the_repository_stands_before_a_base_image_without_a_registry(self) -> None:
         for image, line in {"python:{version}-slim": "${REPOSITORY}python:3.12-slim", "library/python:{version}": "${REPOSITORY}library/python:3.12",
                             "example.org/python:{version}": "example.org/python:3.12", "localhost:5000/x": "localhost:5000/x", "localhost/x": "localhost/x"}.items():
-            self.assertIn("\nFROM %s\n" % line, self.render(image))
+            self.assertIn("\nFROM %s AS base\n" % line, self.render(image))
 
     def test_system_packages_are_one_line_and_a_comment_where_none_are_wanted(self) -> None:
         self.assertRegex(self.render(apt=["git", "libgomp1"]), r"(?m)^RUN apt-get update && apt-get install -y --no-install-recommends git libgomp1 && ")
@@ -267,6 +267,38 @@ class TheDockerfile(Folder):
         self.assertEqual(pydock.base_of("# FROM x\nfrom --platform=linux/arm64 python:3.11.4\n"), ("python:3.11.4", "3.11.4"))
         self.assertEqual(pydock.base_of("FROM debian:12\n"), ("debian:12", ""))
         self.assertEqual(pydock.base_of(""), ("", ""))
+        self.assertEqual(pydock.base_of("FROM node:20 AS web\nFROM python:3.11 AS base\nFROM Base AS more\nFROM more\nCOPY --from=web /a /a\n"), ("python:3.11", "3.11"))
+
+
+class WhatPodmanMayBuild(unittest.TestCase):
+    """A dockerfile of others, before the user has allowed it: podman gives this host's files to who asks for a mount."""
+
+    EVIL = "--mount=type=cache,id=../../../home/x,target=/x"
+    IMAGES = r"\$\{REPOSITORY\}python:[\d.]+-slim"
+
+    def plain(self, text: str) -> bool:
+        return pydock.is_plain(text, self.IMAGES)
+
+    def test_the_template_and_what_people_put_into_it(self) -> None:
+        text = pydock.render_dockerfile("python:{version}-slim", "3.11", ["git"], "")
+        self.assertTrue(self.plain(text))
+        self.assertTrue(self.plain(text.replace("# The virtual", "ENV A=1\nRUN echo --mount=x && \\\n    true\nCOPY --chown=1 x /x\n# The virtual")))
+
+    def test_no_run_has_a_flag_of_its_own_however_it_is_written(self) -> None:
+        head = "FROM ${REPOSITORY}python:3.11-slim AS base\nFROM base\n"
+        for line in ("RUN %s true", "run\t%s true", "  RUN  %s true", "RUN \\\n %s true", "RU\\\nN %s true", "RUN \\\n# a comment\n\n%s true", "RUN \r%s true",
+                     "ONBUILD RUN %s true", "RUN " + pydock.SECRET_MOUNT + "%s true", "RUN " + pydock.CACHE_MOUNTS + "%s true", "RUN \xa0%s true",
+                     "RUN --mo" + pydock.CACHE_MOUNTS + "unt=type=cache,id=../x true#%s", "LABEL a=`\nRUN %s true", "ONBUILD \\\nRUN %s true"):
+            with self.subTest(line=line):
+                self.assertFalse(self.plain(head + line % self.EVIL))
+        self.assertFalse(self.plain("# escape=`\n" + head + "RUN `\n%s true" % self.EVIL))
+        self.assertFalse(self.plain(head + "RUN --security=insecure true"))
+
+    def test_it_starts_from_the_users_own_images(self) -> None:
+        for line in ("FROM evil/python:3.11-slim", "FROM ${REPOSITORY}python:3.11-slim-evil", "FROM $X", "FROM --platform=x ${REPOSITORY}python:3.11-slim",
+                     "FROM \\\n evil", "FROM ${REPOSITORY}python:3.11-slim AS evil\nFROM evil2", "FROM"):
+            with self.subTest(line=line):
+                self.assertFalse(self.plain(line + "\nRUN true\n"))
 
 
 class WhatALockIsMadeOf(unittest.TestCase):
@@ -274,11 +306,11 @@ class WhatALockIsMadeOf(unittest.TestCase):
 
     DIGEST = "sha256:" + "ab" * 32
 
-    def test_the_first_base_image_is_named_by_its_digest_and_nothing_else_changes(self) -> None:
+    def test_the_base_image_is_named_by_its_digest_and_nothing_else_changes(self) -> None:
         for line, image in {"FROM python:3.12-slim": "python:3.12-slim", "FROM ${REPOSITORY}python:3.12-slim": "${REPOSITORY}python:3.12-slim",
                             "from --platform=linux/arm64 localhost:5000/x": "localhost:5000/x", "FROM  python:3.12  AS base": "python:3.12"}.items():
             with self.subTest(line=line):
-                text = "# FROM nowhere\nARG REPOSITORY=\n%s\nRUN echo FROM x\nFROM other AS last\nCOPY --from=base /a /a\n"
+                text = "# FROM nowhere\nARG REPOSITORY=\nFROM other AS first\n%s\nRUN echo FROM x\nCOPY --from=first /a /a\n"
                 self.assertEqual(pydock.pinned(text % line, self.DIGEST), text % line.replace(image, image + "@" + self.DIGEST))
 
     def test_a_digest_that_stands_there_is_replaced(self) -> None:
@@ -288,7 +320,7 @@ class WhatALockIsMadeOf(unittest.TestCase):
     def test_the_template_is_pinned_in_one_line(self) -> None:
         text = pydock.render_dockerfile("python:{version}-slim", "3.12", [], "")
         pinned = pydock.pinned(text, self.DIGEST)
-        self.assertEqual([line for line in pinned.splitlines() if line not in text.splitlines()], ["FROM ${REPOSITORY}python:3.12-slim@" + self.DIGEST])
+        self.assertEqual([line for line in pinned.splitlines() if line not in text.splitlines()], ["FROM ${REPOSITORY}python:3.12-slim@%s AS base" % self.DIGEST])
         self.assertEqual(pydock.base_of(pinned), ("${REPOSITORY}python:3.12-slim@" + self.DIGEST, "3.12"))
 
     def test_lines_that_ask_for_a_package(self) -> None:
@@ -475,6 +507,10 @@ class Words(Folder):
                            " x ~= 1": "x", "x===1": "x", "# x": "", "": "", "-r x": "", "--pre": "", "./x": "", "git+https://h/x": "", "https://h/x.whl": "", "x(>1)": "x"}.items():
             self.assertEqual(pydock.requirement_name(text), name, text)
 
+    def test_extras_of_requirements(self) -> None:
+        for text, extras in (("fastapi[all]==1", "[all]"), ("a [ b, c ] >=1", "[b,c]"), ("a", ""), ("a==1", ""), ("a @ https://h/[x]", ""), ("a; extra == '[x]'", ""), ("./a[b]", "")):
+            self.assertEqual(pydock.requirement_extras(text), extras, text)
+
     def test_a_password_is_refused_where_it_would_be_written(self) -> None:
         for text in ("https://u:p@h/simple", "x @ https://token@h/x.whl", "git+https://u:p@h/x.git", "http://:p@h/", "--index-url=https://u:@h/", "git+https://token@h/x"):
             with self.subTest(text=text), self.assertRaises(pydock.PydockError) as raised:
@@ -492,6 +528,23 @@ class Words(Folder):
         for seconds, text in {-5: "0 s", 0: "0 s", 59: "59 s", 60: "1 min", 7200: "2 h", 86400 * 3 + 5: "3 d"}.items():
             self.assertEqual(pydock.human_age(seconds), text)
 
+    def test_times_of_the_engine_in_any_zone(self) -> None:
+        now = time.time()
+        for zone in ("UTC", "America/Los_Angeles", "Asia/Kolkata"):
+            with self.subTest(zone=zone), mock.patch.dict(os.environ, {"TZ": zone}):
+                time.tzset()
+                for ago in (0, 90, 86400 * 200):
+                    for offset, shown in ((0, "Z"), (0, "+00:00"), (-8 * 3600, "-08:00"), (19800, "+05:30"), (-12600, "-03:30")):
+                        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now - ago + offset))
+                        for part in ("", ".1", ".123456789"):
+                            age = pydock.age_of(text + part + shown)
+                            assert age is not None
+                            self.assertLess(abs(age - ago), 5, text + part + shown)
+        time.tzset()
+        for text in ("", "x", "2026-01-31", "2026-01-31T23:59:59", "2026-13-31T23:59:59Z", "2026-01-31T23:59:59Zz", "2026-01-31T23:59:59+0800", "0000-01-01T00:00:00Z", "a" * 99):
+            self.assertIsNone(pydock.age_of(text), text)
+        self.assertEqual(pydock.human_age(None), "?")
+
     def test_the_script_of_a_dry_run_can_be_pasted(self) -> None:
         words = ["", "a b", "'", '"', "$HOME", "`id`", "\n", "*", "é", "\\", "--"]
         self.assertEqual(sh(pydock.shell_join(["printf", r"%s\0", *words])).decode().split("\0")[:-1], words)
@@ -501,6 +554,28 @@ class Words(Folder):
         target = str(self.tmp / "it's here")
         sh(pydock.heredoc(["cat"], "x\n", target))
         self.assertEqual(Path(target).read_text(encoding="utf-8"), "x\n")
+
+
+class WrittenFiles(Folder):
+    def test_a_file_with_a_mode_has_it_from_its_first_moment(self) -> None:
+        self.addCleanup(os.umask, os.umask(0))
+        path, seen = str(self.tmp / "started"), []
+        real = os.open
+
+        def watched(*args: Any, **more: Any) -> int:
+            fd = real(*args, **more)
+            seen.append(os.fstat(fd).st_mode & 0o777)
+            return fd
+
+        for mode in (0o600, 0o644, 0o755):
+            with mock.patch("os.open", watched):
+                pydock.write_file(path, "K=secret", mode)
+            self.assertEqual((seen.pop(), seen, os.stat(path).st_mode & 0o777), (mode, [], mode))
+
+    def test_one_without_a_mode_keeps_its_own(self) -> None:
+        os.chmod(str(self.write("f", "x")), 0o640)
+        pydock.write_file(str(self.tmp / "f"), "y")
+        self.assertEqual((os.stat(str(self.tmp / "f")).st_mode & 0o777, (self.tmp / "f").read_text(encoding="utf-8")), (0o640, "y"))
 
 
 class WhereASettingComesFrom(Folder):
@@ -766,6 +841,46 @@ class Archives(unittest.TestCase):
             pydock.check_member(self.member("x"), 10**9)
 
 
+class StrangersArchives(Folder):
+    """What tarfile would do with a header of an archive before anybody could look at it."""
+
+    def archive(self, *members: Tuple[bytes, int, bytes]) -> Path:
+        """A sparse file with members of (type, size that the header tells, content)."""
+        path = self.tmp / "b.tar"
+        with open(str(path), "wb") as file:
+            for kind, size, content in members:
+                member = tarfile.TarInfo("x")
+                member.type, member.size = kind, size
+                file.write(member.tobuf(tarfile.GNU_FORMAT) + content)
+                file.seek(-len(content) % 512 + max(size - len(content), 0), 1)
+            file.truncate(file.tell() + 1024)
+        return path
+
+    def read(self, path: Path) -> List[str]:
+        with tarfile.open(str(path), "r:", tarinfo=pydock.strict_members()) as archive:
+            return [member.name.rstrip("/") for member in archive]
+
+    def test_a_header_of_gigabytes_is_not_read(self) -> None:
+        for kind in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
+            for size in (6 << 30, 1 << 20):
+                with self.subTest(kind=kind, size=size), self.assertRaisesRegex(tarfile.ReadError, "too much"):
+                    self.read(self.archive((kind, size, b"")))
+
+    def test_nor_one_that_goes_backwards_or_has_holes(self) -> None:
+        for members in ([(tarfile.REGTYPE, -512, b"")], [(tarfile.GNUTYPE_SPARSE, 0, b"")], [(tarfile.XHDTYPE, 13, b"13 size=-512\n"), (tarfile.REGTYPE, 0, b"")],
+                        [(tarfile.XHDTYPE, 46, b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"), (tarfile.REGTYPE, 1 << 20, b"99999999\n")]):
+            with self.subTest(members=members), self.assertRaises((tarfile.TarError, ValueError)):
+                self.read(self.archive(*members))
+
+    def test_long_names_are_read(self) -> None:
+        path = self.tmp / "good.tar"
+        for format in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+            with tarfile.open(str(path), "w", format=format) as archive:
+                archive.addfile(tarfile.TarInfo("größe/" * 300))
+                archive.addfile(tarfile.TarInfo("b"))
+            self.assertEqual(self.read(path), [("größe/" * 300).rstrip("/"), "b"])
+
+
 class WhereTheEngineIs(Folder):
     """An engine on another machine cannot mount the current folder; one behind a local address can."""
 
@@ -813,6 +928,27 @@ class WhereTheEngineIs(Folder):
 
 
 # ------------------------------------------------------------------------------------------------------------
+
+
+class HowTheEngineIsCalled(unittest.TestCase):
+    def test_variables_stand_right_before_the_client(self) -> None:
+        for words, at in (("sudo docker", 1), ("sudo -n docker", 2), ("sudo -u x docker", 3), ("sudo -n /usr/bin/docker --context c", 2), ("sudo -u docker podman", 3),
+                          ("/usr/bin/sudo -nu x -- docker", 4), ("sudo --user=x -E --group y docker", 5), ("sudo --preserve-env=A A=b docker", 3), ("sudo -ux docker -H tcp://h", 2)):
+            with self.subTest(words):
+                program = words.split()
+                engine = pydock.Engine(program)
+                self.assertEqual(engine.command(["build", "."], ["DOCKER_BUILDKIT=1"]), program[:at] + ["DOCKER_BUILDKIT=1"] + program[at:] + ["build", "."])
+                self.assertEqual((engine.client, engine.podman), (program[at], "podman" in program[at]))
+
+    def test_without_sudo_they_are_none_of_its_words(self) -> None:
+        for words, client in (("docker", "docker"), ("docker --context c", "docker"), ("/usr/bin/podman --remote", "/usr/bin/podman"), ("nerdctl", "nerdctl")):
+            engine = pydock.Engine(words.split())
+            self.assertEqual((engine.command(["ps"], ["A=b"]), engine.client), (words.split() + ["ps"], client))
+            self.assertEqual(engine.podman, "podman" in client)
+
+    def test_a_command_line_that_is_not_whole(self) -> None:
+        for words in ("sudo", "sudo -n", "sudo -u", "sudo -u x", "sudo --"):
+            pydock.Engine(words.split()).command(["ps"], ["A=b"])
 
 
 class CommandLines(unittest.TestCase):
@@ -926,8 +1062,253 @@ class WhatPodmanTripsOver(Folder):
                 self.assertEqual((self.tmp / "calls").read_text(encoding="utf-8").count("x"), calls)
 
 
+class Process(Folder):
+    """pydock as a process of its own, with an engine that a few lines of shell make up."""
+
+    def engine(self, text: str, name: str = "docker") -> None:
+        program = self.write("bin/" + name, "#!/bin/sh\n" + text)
+        program.chmod(0o755)
+
+    def pydock(self, *argv: str, cwd: str = "", **options: Any) -> subprocess.CompletedProcess[str]:
+        environ = {**os.environ, "PATH": "%s:%s" % (self.tmp / "bin", os.environ["PATH"])}
+        given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environ, "cwd": cwd or str(self.tmp), **options}
+        return subprocess.run([sys.executable, "-IS", str(PYDOCK), *argv], encoding="utf-8", errors="surrogateescape", timeout=60, **given)
+
+    def images(self, *images: Dict[str, Any]) -> None:
+        """An engine that has these images: `tag`, and what `image inspect` tells."""
+        listed = "".join("%s sha256:%064d\n" % (image["tag"], at) for at, image in enumerate(images))
+        self.write("listed", listed)
+        self.write("inspected", json.dumps([{"Id": "sha256:%064d" % at, **image} for at, image in enumerate(images)]))
+        self.engine("case \"$1 $2\" in\n'image ls') cat '%s/listed' ;;\n'image inspect') cat '%s/inspected' ;;\n*) exit 1 ;;\nesac\n" % (self.tmp, self.tmp))
+
+
+class WhatOthersWrote(Process):
+    """Nothing that others wrote steers the terminal, and what is for programs stays exact."""
+
+    def test_what_steers_turns_or_hides_is_seen(self) -> None:
+        for char in "\0\a\b\r\x1b\x7f\x9b\u200b\u200f\u2028\u202e\u2060\u2066\ufeff\udc9b\u061c":
+            with self.subTest(char=char):
+                shown = pydock.visible("a" + char + "b")
+                self.assertRegex(shown, r"^a\\[xu\w]+b$|^a\\rb$")
+                self.assertTrue(shown.isascii() and shown.isprintable())
+
+    def test_letters_lines_and_tabs_stay(self) -> None:
+        for text in ("", "größer ✓ 文字 🐍", "a\tb\nc", "a\u00a0b\u3000c"):
+            self.assertEqual(pydock.visible(text), text)
+
+    def test_a_message_is_one_line_whatever_is_in_it(self) -> None:
+        with mock.patch("sys.stderr", io.StringIO()) as stderr:
+            pydock.talk.error("no \x1b[2J\nhint: rm -rf /", "a\nb")
+            pydock.talk.warn("x\ny\u202e")
+            pydock.talk.say("waiting for '\x1b]0;x\a'")
+        self.assertEqual(stderr.getvalue().splitlines(), ["pydock: error: no \\x1b[2J\\nhint: rm -rf /", "hint: a\\nb",
+                                                          "pydock: warning: x\\ny\\u202e", "waiting for '\\x1b]0;x\\x07'"])
+
+    def test_list_and_its_json(self) -> None:
+        labels = {"pydock.name": "e\x1b[31mvil", "pydock.folder": "/x/%1B%5D0;t%07%0Afake", "pydock.python": "3\u202e.12"}
+        self.images({"tag": "pydock-evil:latest", "Config": {"Labels": labels}, "Created": "no time", "Size": 1})
+        done = self.pydock("list", "--all")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("e\\x1b[31mvil", done.stdout)
+        self.assertEqual(len(done.stdout.splitlines()), 2, done.stdout)
+        self.assertTrue(done.stdout.replace("\n", "").isprintable())
+        row = json.loads(self.pydock("list", "--all", "--json").stdout)[0]
+        self.assertEqual((row["name"], row["path"], row["python"]), ("e\x1b[31mvil", "/x/\x1b]0;t\x07\nfake", "3\u202e.12"))
+
+    def test_what_an_installer_prints_keeps_its_lines(self) -> None:
+        self.engine("printf 'one\\r\\ntwo\\r\\033[2Jthr\\303'; sleep 0.2; printf '\\251e\\n' ; printf 'a\\tb\\302\\233' >&2; printf 'one\\r' >&2; sleep 0.2; printf '\\n\\303' >&2\n"
+                    "sleep 0.2; printf '\\251\\n' >&2\n")
+        with mock.patch("sys.stderr", io.StringIO()) as stderr:
+            pydock.Engine([str(self.tmp / "bin/docker")]).change("run", capture="found", show=True)
+        self.assertEqual(stderr.getvalue(), "a\tb\\x9bone\né\n")
+
+
+class BadInput(Process):
+    """What others wrote is never a traceback."""
+
+    LABELS = {"pydock.name": "ds", "pydock.folder": "/x", "pydock.dockerfile": "d", "pydock.requirements": "r"}
+
+    def environment(self) -> None:
+        self.write(".pydock/envs/ds/dockerfile", "FROM python:3.11-slim\n")
+        self.write(".pydock/envs/ds/requirements.txt", "")
+
+    def test_update_asks_for_the_extras_that_are_written(self) -> None:
+        self.environment()
+        self.write(".pydock/envs/ds/requirements.txt", "FastAPI[all]==1 ; python_version > '3'  # web\nsix==1 \\\n    --hash=sha256:aa\n")
+        self.engine("[ \"$1 $2\" != 'image inspect' ]")
+        done = self.pydock("-n", "update", "ds")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("sh -s -- install --upgrade 'fastapi[all]; python_version > '\"'\"'3'\"'\"'' six <<", done.stdout)
+
+    def test_a_label_that_is_no_time(self) -> None:
+        self.environment()
+        for time_ in ("", "no time", "2026-13-45T99:99:99Z", "2026-01-31T23:59:59", "9999999999999999999", "\x1b[2J", "²026-01-31T23:59:59Z"):
+            labels = {**self.LABELS, "pydock.folder": pydock.quote(str(self.tmp / ".pydock/envs/ds")), "pydock.time": time_}
+            self.images({"tag": "pydock-ds:latest", "Config": {"Labels": labels}, "Created": time_, "Size": 1}, {"tag": "pydock-ds:1", "Config": {"Labels": labels}, "Created": time_})
+            for argv in (["history", "ds"], ["history", "ds", "--json"], ["list"], ["list", "--all"], ["prune", "-y"]):
+                with self.subTest(time=time_, argv=argv):
+                    done = self.pydock(*argv)
+                    self.assertNotIn("bug", done.stderr)
+                    self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_tags_that_are_no_numbers_of_states(self) -> None:
+        for tag in ("007", "0", "", "1a", "²", "-1", "1.0"):
+            self.assertFalse(pydock.is_number(tag), tag)
+        self.assertTrue(pydock.is_number("10"))
+        images = {tag: pydock.Image(tag, {"Id": tag, "Config": {"Labels": self.LABELS}}) for tag in ("latest", "007", "0", "12", "3", "v1")}
+        self.assertEqual(pydock.state_numbers(images), [12, 3])
+        self.assertEqual([row["state"] for row in pydock.state_rows(images, None)], [3, 12])
+        self.assertFalse(pydock.is_label("007"))
+
+    def test_labels_that_no_path_can_hold(self) -> None:
+        self.images({"tag": "pydock-x:latest", "Config": {"Labels": {**self.LABELS, "pydock.folder": "/x%00y"}}, "Size": 1})
+        for argv in (["list", "--all"], ["prune", "-y"]):
+            done = self.pydock(*argv)
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_a_note_of_a_started_container_that_is_none(self) -> None:
+        for text in ("", "{", "[]", "[1,2,3]", '["/x",["-e",1],"a"]', '["/x","-e","a"]', "[" * 99999, "null", '{"a":1,"b":2,"c":3}'):
+            self.assertEqual(pydock.read_started(text), ("", [], "-"), text[:20])
+        self.assertEqual(pydock.read_started('["/x",["-e","A=1"],"1:2"]'), ("/x", ["-e", "A=1"], "1:2"))
+
+    def test_a_nul_in_a_dockerfile_or_setting(self) -> None:
+        self.engine("exit 1")
+        self.write(".pydock/envs/ds/requirements.txt", "")
+        self.write(".pydock/envs/ds/dockerfile", "FROM a\0b\n")
+        done = self.pydock("history", "ds")
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (127, 1), done.stderr)
+        for value in ("docker\0", "docker\n run", "\x1b[2J"):
+            self.write(".pydock/pydock.conf", "[pydock]\nengine = %s\n" % value)
+            done = self.pydock("list")
+            self.assertIn("bad value", done.stderr)
+            self.assertEqual(done.returncode, 1)
+
+    def test_a_bundle_with_a_header_of_gigabytes(self) -> None:
+        self.images()
+        member = tarfile.TarInfo("x")
+        member.type, member.size = tarfile.XHDTYPE, 6 << 30
+        with open(str(self.tmp / "b.tar"), "wb") as file:
+            file.write(member.tobuf())
+            file.truncate(6 << 30)
+        limit = "ulimit -v 500000; exec \"$@\""
+        done = subprocess.run(["sh", "-c", limit, "sh", sys.executable, "-IS", str(PYDOCK), "create", "x", "--from", "b.tar"], cwd=str(self.tmp), timeout=60,
+                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8", env={**os.environ, "PATH": "%s:%s" % (self.tmp / "bin", os.environ["PATH"])})
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"^pydock: error: cannot read b.tar: a header of 6.44GB is too much\nhint: .*\n$")
+        self.assertEqual(os.listdir(str(self.tmp / ".pydock/envs")) if (self.tmp / ".pydock/envs").exists() else [], [])
+
+
+class ABug(Folder):
+    """Whatever nobody has thought of is one line that says where, and how to report it."""
+
+    def main(self, error: BaseException) -> Tuple[int, str]:
+        with mock.patch("sys.stderr", io.StringIO()) as stderr, mock.patch.object(pydock, "parse", side_effect=error), mock.patch.object(pydock, "prepare"):
+            return pydock.main(["list"]), stderr.getvalue()
+
+    def test_it_is_one_error(self) -> None:
+        for error in (KeyError("x\ny"), RecursionError(), MemoryError(), ValueError("\x1b[2J" + "x" * 9999), UnicodeDecodeError("utf-8", b"", 0, 1, "y"), AssertionError()):
+            with self.subTest(error=type(error)):
+                status, said = self.main(error)
+                self.assertEqual(status, 1)
+                self.assertRegex(said, r"^pydock: error: this is a bug in pydock [\d.]+: %s.* \(main, line \d+\)\nhint: .*https://github.com/apiad/pydock/issues\n$" % type(error).__name__)
+                self.assertLess(len(said), 500)
+
+    def test_an_error_of_the_system_is_said_without_its_number(self) -> None:
+        self.assertEqual(self.main(OSError(28, "No space left on device")), (1, "pydock: error: No space left on device\n"))
+        self.assertEqual(self.main(PermissionError(13, "Permission denied", "/x")), (1, "pydock: error: /x: Permission denied\n"))
+        self.assertEqual(self.main(OSError("odd")), (1, "pydock: error: odd\n"))
+
+    def test_completion_says_nothing(self) -> None:
+        with mock.patch("sys.stderr", io.StringIO()) as stderr, mock.patch("sys.stdout", io.StringIO()) as stdout, mock.patch.object(pydock, "prepare"):
+            for error in (KeyError("x"), RecursionError(), OSError(2, "x"), pydock.PydockError("x")):
+                with mock.patch.object(pydock, "complete", side_effect=error):
+                    self.assertEqual(pydock.main(["completion", "--words", "l"]), 0)
+        self.assertEqual((stdout.getvalue(), stderr.getvalue()), ("", ""))
+
+
+class OddFolders(Process):
+    """Homes and current folders that no example has."""
+
+    def home(self, name: str) -> pydock.Env:
+        home = self.tmp / name
+        home.mkdir(parents=True)
+        self.environ({"HOME": str(home)})
+        for file in ("dockerfile", "requirements.txt"):
+            self.write("%s/.pydock/envs/ds/%s" % (name, file), "")
+        return pydock.Env(pydock.global_place(), "ds", "pydock")
+
+    def test_a_home_that_no_PATH_can_hold_is_one_error(self) -> None:
+        env = self.home("a:b")
+        self.engine("touch '%s/called'" % self.tmp)
+        done = self.pydock("activate", "ds")
+        self.assertEqual((done.returncode, done.stdout), (1, "false\n"))
+        self.assertRegex(done.stderr, "^pydock: error: activate has no effect here: .*':'.*\nhint: .*pydock link ds.*\n$")
+        self.assertFalse((self.tmp / "called").exists() or os.path.exists(pydock.programs_folder(env)))
+
+    def test_a_home_with_words_of_the_template_in_its_name(self) -> None:
+        for name in ("@NAME@", "@WATCH@ @BIN@", "it's @LEAVE@ @ID@", "\\1 \\g<0>"):
+            env = self.home(name)
+            for shell in ("sh", "fish"):
+                with self.subTest(home=name, shell=shell):
+                    text = pydock.render_activate(env, shell, False)
+                    for file in ("bin", "leave", "watch"):
+                        path = os.path.join(pydock.programs_folder(env), file)
+                        self.assertIn("'%s'" % path.replace("\\", "\\\\").replace("'", "\\'") if shell == "fish" else pydock.shell_join([path]), text)
+                    self.assertIn("PYDOCK_ENV=ds" if shell == "sh" else "PYDOCK_ENV ds", text)
+            got = sh(pydock.render_activate(env, "sh", True).replace("hash -r", ":") + '\nprintf %s "$PATH"')
+            self.assertTrue(os.fsdecode(got).startswith(os.path.join(pydock.programs_folder(env), "bin") + ":"), got)
+
+    def test_a_current_folder_that_is_gone_is_said(self) -> None:
+        self.home("home")
+        self.images()
+        gone = self.tmp / "gone"
+        for argv in (["export", "ds", "x.tar"], ["install", "ds", "./x"], ["install", "ds", "-r", "x.txt"], ["link", "ds", "python", "--to", "bin"], ["start", "-v", "./x:/x", "ds"],
+                     ["start", "--env-file", "x", "ds"], ["run", "ds", "true"]):
+            with self.subTest(argv=argv):
+                gone.mkdir()
+                script = 'cd "$0" && rmdir "$0" && exec "$@"'
+                done = subprocess.run(["sh", "-c", script, str(gone), sys.executable, "-IS", str(PYDOCK), *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE, encoding="utf-8", env={**os.environ, "PATH": "%s:%s" % (self.tmp / "bin", os.environ["PATH"])})
+                self.assertEqual((done.returncode, done.stderr), (1, "pydock: error: the current folder no longer exists, or cannot be read\nhint: cd somewhere else\n"))
+
+    def test_a_path_with_a_nul_is_none(self) -> None:
+        for text in ("-r a\0b\n", "./a\0b\n"):
+            with self.subTest(text), self.assertRaises(pydock.PydockError):
+                pydock.add_file(pydock.Change("install"), str(self.write("r.txt", text)))
+
+
+@unittest.skipUnless(os.path.exists("/dev/full"), "needs Linux's /dev/full")
+class FullStreams(Process):
+    """Talk is best effort; what was asked for and cannot be written is an error."""
+
+    def test_nobody_hears_and_the_work_goes_on(self) -> None:
+        self.engine("printf 'out\\n'; printf 'some talk\\n' >&2; sleep 0.1; printf 'more\\n' >&2; touch '%s/done'" % self.tmp)
+        code = "import sys; sys.path.insert(0, %r); import pydock; pydock.talk.verbose = True\n" % str(PYDOCK.parent)
+        code += "pydock.talk.say('x'); pydock.talk.warn('y'); got = pydock.Engine(['docker']).change('run', capture='found', show=True)\n"
+        code += "pydock.talk.error('z'); sys.exit(7 if got == 'out' else 1)"
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([sys.executable, "-c", code], stderr=full, env={**os.environ, "PATH": "%s:%s" % (self.tmp / "bin", os.environ["PATH"])}, timeout=60)
+        self.assertEqual(done.returncode, 7)
+        self.assertTrue((self.tmp / "done").exists())
+
+    def test_the_status_is_that_of_the_work(self) -> None:
+        with open("/dev/full", "w") as full:
+            for argv, status in ((["--version"], 0), (["config", "python"], 0), (["list", "--nonsense"], 2), (["run"], 2), (["config", "python", "x"], 1)):
+                with self.subTest(argv=argv):
+                    self.assertEqual(self.pydock(*argv, stderr=full).returncode, status)
+
+    def test_a_full_stdout_is_one_error(self) -> None:
+        self.images({"tag": "pydock-x:latest", "Config": {"Labels": {"pydock.name": "x", "pydock.folder": "/x"}}})
+        with open("/dev/full", "w") as full:
+            for argv in (["--version"], [], ["--help"], ["list", "--all"], ["list", "--all", "--json"], ["config", "python"], ["completion", "bash"]):
+                with self.subTest(argv=argv):
+                    done = self.pydock(*argv, stdout=full)
+                    self.assertEqual((done.returncode, done.stderr), (1, "pydock: error: cannot write to stdout: No space left on device\n"))
+
+
 class FreezeCase(Folder):
     """FREEZE_PY, run over a file with packages that seem to be installed."""
+    noise = ""  # what a package of the environment does when Python starts
 
     def freeze(self, text: str, packages: Dict[str, Any], python: Tuple[int, int, int] = (3, 12, 1), uv: str = "", status: int = 0,
                files: Optional[Dict[str, bytes]] = None, **job: Any) -> str:
@@ -947,14 +1328,15 @@ class FreezeCase(Folder):
         file = folder / "requirements.txt"
         file.write_text(text, encoding="utf-8")
         given = {"folder": str(folder), "gone": [], "asked": [], "options": [], "write": True, "lock": False, **job}
-        start = ("import sys\nfrom importlib import metadata\nreal = metadata.distributions\n"
-                 "metadata.distributions = lambda: real(path=[%r])\nsys.version_info = %r\n" % (str(folder / "site"), python))
-        done = subprocess.run([sys.executable, "-IBc", start + pydock.FREEZE_PY, json.dumps(given), uv], cwd=str(folder),
+        start = self.noise + ("import sys\nfrom importlib import metadata\nreal = metadata.distributions\n"
+                 "metadata.distributions = lambda path: real(path=[%r])\nsys.version_info = %r\n" % (str(folder / "site"), python))
+        done = subprocess.run([sys.executable, "-IBc", start + pydock.FREEZE_PY.replace('"/opt/venv/bin/python3", "-m", "pip"', '"pip"'), json.dumps(given), uv], cwd=str(folder),
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.said = done.stderr.decode()
         self.assertEqual(done.returncode, status, self.said)
-        self.python, _, listing = done.stdout.decode().strip().partition(" ")
-        self.listing = pydock.unquote(listing)
+        if status == 0:
+            labels = pydock.found_labels(done.stdout.decode().strip())
+            self.python, self.listing = labels["pydock.python"], pydock.unquote(labels["pydock.packages"])
         return file.read_text(encoding="utf-8")
 
     def check(self, text: str, packages: Dict[str, Any], expected: str, **job: Any) -> None:
@@ -973,6 +1355,28 @@ class TheFreeze(FreezeCase):
         self.freeze("", {"b": "2+local", "a": "1", "pip": "23"}, python=(3, 13, 7))
         self.assertEqual((self.python, self.listing), ("3.13.7", "a==1,b==2+local"))
 
+    def test_a_package_that_prints_is_not_heard(self) -> None:
+        self.noise = ("print('noise ' * 3); print('pydock-found: 9.9.9 evil==1'); print('no end', end='')\nimport atexit, sys\n"
+                      "atexit.register(print, 'pydock-found: 9.9.9 evil==1')\n")
+        self.freeze("", {"a": "1"}, python=(3, 12, 1))
+        self.assertEqual((self.python, self.listing), ("3.12.1", "a==1"))
+        self.freeze("", {}, python=(3, 12, 1))
+        self.assertEqual((self.python, self.listing), ("3.12.1", ""))
+
+    def test_anything_else_than_its_answer_is_an_error(self) -> None:
+        for text in ("", "3.12.1 a==1", "pydock-found: 3.12 a==1", "pydock-found: 3.12.1 a==1 b==2", "pydock-found: 3.12.1 a==1\nx", "pydock-found: 3.12.1 $(x)",
+                     "x pydock-found: 3.12.1 a==1", "pydock-found: 3.12.1 \x1b", "pydock-found: ٣.12.1 a==1"):
+            with self.subTest(text=text), self.assertRaises(pydock.PydockError):
+                pydock.found_labels(text)
+
+    def test_the_script_of_a_dry_run_reads_the_same(self) -> None:
+        for listing in ("", "a==1,b==2%2Bx"):
+            with mock.patch("sys.stdout", io.StringIO()) as script:
+                labels = pydock.found_labels(pydock.Shell("$found"))
+            setup = "found=$(printf 'pydock-found: 9.9.9 evil==1\\nno end\\npydock-found: 3.12.1 %s\\n')\n" % listing.replace("%", "%%")
+            asks = 'printf "%%s|%%s" "%s" "%s"' % (labels["pydock.python"], labels["pydock.packages"])
+            self.assertEqual(sh(setup + script.getvalue() + asks).decode(), "3.12.1|" + listing)
+
     def test_without_write_the_file_stays(self) -> None:
         self.assertEqual(self.freeze("x\n", {"x": "1"}, write=False), "x\n")
 
@@ -989,6 +1393,11 @@ class TheFreeze(FreezeCase):
 
     def test_an_extra_is_kept(self) -> None:
         self.check("uvicorn[standard]==1.0\n", {"uvicorn": "1.0"}, "uvicorn[standard]==1.0\n")
+        self.check("FastAPI [all] >=1  # web\nrequests[socks,use_chardet]\n", {"fastapi": "2", "requests": "3"}, "fastapi[all]==2  # web\nrequests[socks,use_chardet]==3\n")
+        url = {"url": "https://h/x-1-py3-none-any.whl", "archive_info": {}}
+        self.check("x[a]==0.9\n", {"x": ("1", url)}, "x[a] @ https://h/x-1-py3-none-any.whl\n")
+        wheel = {"url": "file:///opt/pydock/wheels/x-1-py3-none-any.whl", "archive_info": {}}
+        self.check("./wheels/x-0.9-py3-none-any.whl[a]\n", {"x": ("1", wheel)}, "./wheels/x-1-py3-none-any.whl[a]\n")
 
     def test_hashes_are_kept_with_their_version_and_go_with_it(self) -> None:
         line = "six==1.16 \\\n    --hash=sha256:aaaa \\\n    --hash=sha256:bbbb\n"
