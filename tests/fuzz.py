@@ -363,7 +363,7 @@ def bundles(it: Input) -> None:
         head[148:156] = b" " * 8
         spoilt[at + 148:at + 156] = b"%06o\0 " % sum(head)
     elif how == 3:
-        spoilt += r.choice((b"x", bytes(512), bytes(20000), spoilt))
+        spoilt += r.choice((b"x", bytes(512), bytes(20000), bytes(spoilt)))
     (it.cwd / "in.tar").write_bytes(bytes(spoilt))
     it.shown = [members, how]
     it.argv = list(r.choice([["create", "f", "--from", "in.tar"]] * 4 + [["-n", "create", "f", "--from", "in.tar"], ["create", "e", "--from", "in.tar"], ["create", "f", "--from", "./in.tar", "--no-build"],
