@@ -1,5 +1,5 @@
 #!/usr/bin/env -S python3 -IS
-"""pydock: named Python environments over real images; one file that needs a Python 3.8+ and docker.
+"""pydock: named Python environments over real images; one file that needs a Python 3.9+ and docker.
 https://github.com/apiad/pydock
 
 An environment is a folder of standard files, `dockerfile` and `requirements.txt`, and the image that they
@@ -15,8 +15,8 @@ import sys
 
 if __name__ == "__main__" and not sys.flags.isolated:
     del sys.path[0]  # beside a vendored pydock.py, a project's own json.py is not ours to import
-if sys.version_info < (3, 8):
-    sys.exit("pydock: error: pydock needs Python 3.8 or newer, this is %d.%d" % sys.version_info[:2])
+if sys.version_info < (3, 9):
+    sys.exit("pydock: error: pydock needs Python 3.9 or newer, this is %d.%d" % sys.version_info[:2])
 if sys.platform == "win32":
     sys.exit("pydock: error: pydock runs on Linux and macOS; on Windows run it inside WSL 2")
 
@@ -132,7 +132,7 @@ TEMPLATE_ARGS = {"REPOSITORY": "", "USERNAME": "user", "USER_UID": "1000", "USER
 
 # Prints uv, the program. Runs in a container of a base image of the user's own, which is there for that only.
 FETCH_UV_SH = r"""umask 022; export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1
-python3 -m pip install -q --retries 1 --no-compile --only-binary :all: --target /tmp/uv uv==%s </dev/null >&2 && cat /tmp/uv/bin/uv
+python3 -m pip install -q --retries 3 --no-compile --only-binary :all: --target /tmp/uv uv==%s </dev/null >&2 && cat /tmp/uv/bin/uv
 """ % UV
 
 # What runs in the container of install, uninstall and update; the arguments come as "$@", the settings before it.
@@ -1156,17 +1156,21 @@ def buildx_remedy(program: Sequence[str]) -> str:
     import shutil
 
     other = "/usr/bin/docker"
-    if program[-1] == "docker" and os.path.realpath(shutil.which("docker") or "") != os.path.realpath(other) and os.access(other, os.X_OK):
+    here = os.path.realpath(shutil.which(program[-1]) or "")
+    if os.path.basename(program[-1]) == "docker" and here != os.path.realpath(other) and os.access(other, os.X_OK):
         client = Engine([*program[:-1], other])
         try:
             client.builder()
             return "pydock config --global engine %s" % shell_join([shell_join(client.program)] if client.sudo else client.program)
         except PydockError:
             pass
-    for manager, line in (("apt-get", "sudo apt-get install docker-buildx"), ("dnf", "sudo dnf install docker-buildx-plugin"),
+    # Docker's own packages have another name for it; Debian 12 has none, but its docker.io is a client with BuildKit.
+    for manager, line in (("apt-get", "sudo apt-get install docker-buildx-plugin" if os.path.exists("/usr/share/doc/docker-ce-cli")
+                           else "sudo apt-get install docker-buildx || sudo apt-get install docker.io"),
+                          ("dnf", "sudo dnf install docker-buildx-plugin || sudo dnf install docker-buildx"),
                           ("pacman", "sudo pacman -S docker-buildx"), ("apk", "sudo apk add docker-cli-buildx"), ("brew", "brew install docker-buildx")):
         if shutil.which(manager):
-            return line + (" (of Docker's own packages: docker-buildx-plugin)" if manager == "apt-get" else "")
+            return line
     return "https://docs.docker.com/go/buildx/"
 
 
@@ -1204,6 +1208,11 @@ def home_folder() -> str:
     if not os.path.isabs(home):
         raise PydockError("there is no home folder: HOME is not set", "export HOME=/some/folder")
     return os.path.realpath(home)
+
+
+def data_folder() -> str:
+    base = os.environ.get("XDG_DATA_HOME", "")
+    return os.path.join(base if os.path.isabs(base) else os.path.join(home_folder(), ".local", "share"), "pydock")
 
 
 def current_folder() -> str:
@@ -1550,7 +1559,8 @@ def make_folder(path: str, parents: bool = True) -> List[str]:
 
 
 class Lock:
-    """An flock of an environment's folder, held while it changes. It ends with the process, however that ends."""
+    """An flock of an environment's folder, held while it changes; of a file in pydock's data folder where the file system, such as
+    NFS, has none of folders. It ends with the process, however that ends."""
 
     def __init__(self, folder: str, title: str, wait: bool = True) -> None:
         self.folder = folder
@@ -1560,7 +1570,7 @@ class Lock:
         self.fd = -1
 
     def __enter__(self) -> Lock:
-        if not talk.dry_run:
+        if not talk.dry_run and not self.held():
             while not self.take() and self.wait:
                 pass
         return self
@@ -1576,9 +1586,8 @@ class Lock:
             self.fd = os.open(self.folder, os.O_RDONLY)
         except OSError as error:
             raise PydockError("cannot open %s: %s" % (self.folder, error.strerror)) from None
-        try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        there = os.fstat(self.fd)
+        if not self.flock(fcntl.LOCK_EX | fcntl.LOCK_NB):
             if not self.wait:
                 return self.release()
             self.patience -= 1
@@ -1586,10 +1595,29 @@ class Lock:
                 time.sleep(0.05)
                 return self.release()
             talk.say("waiting for %s, which is changing %s" % (self.holder(), self.title))
-            fcntl.flock(self.fd, fcntl.LOCK_EX)
-        if os.path.isdir(self.folder) and os.path.samestat(os.stat(self.folder), os.fstat(self.fd)):
+            self.flock(fcntl.LOCK_EX)
+        if os.path.isdir(self.folder) and os.path.samestat(os.stat(self.folder), there):
             return True
         return self.release()  # deleted, perhaps made anew, while this one waited
+
+    def flock(self, how: int) -> bool:
+        """Whether it has the lock now: of the folder, or of the file in its place."""
+        import errno
+        import fcntl
+        import stat
+
+        try:
+            fcntl.flock(self.fd, how)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            of_folder = stat.S_ISDIR(os.fstat(self.fd).st_mode)
+            self.release()
+            if not of_folder or error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL):
+                raise PydockError("cannot lock %s: %s" % (self.folder, error.strerror)) from None
+            self.fd = open_lock_file(self.folder)
+            return self.flock(how)
+        return True
 
     def release(self) -> bool:
         os.close(self.fd)
@@ -1612,6 +1640,17 @@ class Lock:
     def __exit__(self, *_: object) -> None:
         if self.held():
             self.release()
+
+
+def open_lock_file(folder: str) -> int:
+    """A descriptor of the file whose lock stands for that of a folder: the same one where `create` or `delete` renames it."""
+    final = re.sub(r"/\.([^/]+)\.(?:new|old)-[0-9a-f]{8}$", r"/\1", os.path.realpath(folder))
+    path = os.path.join(data_folder(), "locks", sha256(os.fsencode(final)))
+    make_folder(os.path.dirname(path))
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise PydockError("cannot open %s: %s" % (path, error.strerror)) from None
 
 
 def temporary_folders(place: Place) -> Iterator[Tuple[str, str, str]]:
@@ -2325,23 +2364,18 @@ def sweep(session: Session) -> None:
     if talk.dry_run:
         return
     for path, name, kind in temporary_folders(session.place):
-        import fcntl
-
+        lock = Lock(path, name, wait=False)
         try:
-            fd = os.open(path, os.O_RDONLY)
-        except OSError:
+            if not lock.take():
+                continue
+        except PydockError:  # not ours, or gone
             continue
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with lock:
             env = Env(session.place, name, session.settings["prefix"])
             if kind == "new":
                 remove_temporary(engine, env, path[-8:])
             if kind == "new" or env.exists() or remove_images(engine, env, images_of(engine, env)):
                 remove_folder(path)
-        except BlockingIOError:
-            pass
-        finally:
-            os.close(fd)
 
 
 def remove_temporary(engine: Engine, env: Env, mark: str) -> None:
@@ -2707,8 +2741,8 @@ def strict_members() -> Any:
 
     class Member(tarfile.TarInfo):
         @classmethod
-        def frombuf(cls, *args: Any) -> tarfile.TarInfo:
-            member = super().frombuf(*args)
+        def frombuf(cls, buf: Union[bytes, bytearray], encoding: str, errors: str) -> Member:
+            member = super().frombuf(buf, encoding, errors)
             ahead = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
             if member.type in ahead and member.size > 1 << 16:
                 raise tarfile.ReadError("a header of %s is too much" % human_size(member.size))
@@ -3473,11 +3507,6 @@ def start_again(session: Session, env: Env, config: Dict[str, Any]) -> Warm:
     return warm
 
 
-def data_folder() -> str:
-    base = os.environ.get("XDG_DATA_HOME", "")
-    return os.path.join(base if os.path.isabs(base) else os.path.join(home_folder(), ".local", "share"), "pydock")
-
-
 def uv_folders() -> str:
     return os.path.join(data_folder(), "uv")
 
@@ -4161,12 +4190,12 @@ def survey(session: Session) -> Tuple[Dict[str, str], List[Tuple[str, str]]]:
              "environments": session.place.envs, "settings": session.place.conf}
     try:
         found["engine"] = "%s %s" % (session.settings["engine"], engine.query("version", "--format", "{{.Server.Version}}", timeout=20).strip())
-        found["builder"] = {"buildx": "BuildKit (buildx)", "buildkit": "BuildKit (of docker's client)", "podman": "podman"}[engine.builder()]
         compose = engine.ask("compose", "version", "--short")
         found["compose"] = compose.strip() if compose else "none"
+        found["builder"] = {"buildx": "BuildKit (buildx)", "buildkit": "BuildKit (of docker's client)", "podman": "podman"}[engine.builder()]
     except PydockError as error:
         problems.append((str(error), error.hint))
-        found["engine"] = "%s: %s" % (session.settings["engine"], error)
+        found.setdefault("engine", "%s: %s" % (session.settings["engine"], error))
     folder = session.place.envs
     while not os.path.exists(folder):
         folder = os.path.dirname(folder)
@@ -4381,7 +4410,8 @@ def render_activate(env: Env, shell: str, persistent: bool) -> str:
         path = os.path.join(folder, *names)
         return "'%s'" % path.replace("\\", "\\\\").replace("'", "\\'") if fish else shell_join([path])
 
-    values = {"BIN": quoted("bin"), "NAME": env.name, "ID": env.id, "LEAVE": "/dev/null" if persistent else quoted("leave"), "WATCH": "/dev/null" if persistent else quoted("watch")}
+    values = {"BIN": quoted("bin"), "NAME": env.name, "ID": env.id, "LEAVE": quoted("leave"), "WATCH": quoted("watch")}
+    values.update({"LEAVE": "/dev/null", "WATCH": "/dev/null"} if persistent else {})
     return re.sub("@(%s)@" % "|".join(values), lambda found: values[found.group(1)], ACTIVATE_FISH if fish else ACTIVATE_SH)
 
 
@@ -4640,7 +4670,8 @@ def cmd_history(session: Session, args: argparse.Namespace) -> int:
         packages = ["+%s %s" % pair for pair in row["added"].items()] + ["-" + name for name in row["removed"]]
         packages += ["%s %s→%s" % (name, *versions) for name, versions in row["changed"].items()]
         shown = ", ".join(packages[:6]) + (" and %d more" % (len(packages) - 6) if len(packages) > 6 else "")
-        lines.append([names, human_age(age_of(row["time"])) + " ago" if age_of(row["time"]) is not None else "-", "+" + human_size(row["bytes"]), "pydock " + row["command"], shown])
+        age = age_of(row["time"])
+        lines.append([names, human_age(age) + " ago" if age is not None else "-", "+" + human_size(row["bytes"]), "pydock " + row["command"], shown])
     widths = [max(len(line[i]) for line in lines) for i in range(5)]
     for line in lines:
         talk.show("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())

@@ -24,7 +24,6 @@ import unittest
 import zipfile
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
-from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
 PYDOCK = ROOT / "pydock.py"
@@ -77,12 +76,17 @@ class Result:
 def engine(*argv: str, check: bool = True, input: Optional[str] = None) -> str:
     """Calls the real engine: stdout, stripped."""
     for _ in range(5):
-        done = subprocess.run([*ENGINE, *argv], input=input, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([*ENGINE, *argv], env=by_hand(), input=input, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if argv[:2] != ("image", "ls") or "image not known" not in done.stderr:  # what podman trips over, beside other tests
             break
     if check and done.returncode:
         raise AssertionError("%s %s: %s" % (ENGINE[-1], " ".join(argv), done.stderr))
     return done.stdout.strip()
+
+
+def by_hand() -> Dict[str, str]:
+    """The variables under which the engine's client builds with BuildKit when a test calls it: docker's, up to 22, wants to be told."""
+    return {**os.environ, "DOCKER_BUILDKIT": "1"}
 
 
 def docker_groups() -> List[int]:
@@ -118,11 +122,22 @@ class Case(unittest.TestCase):
         if os.path.exists(client + "/config.json") or os.path.exists(client + "/cli-plugins"):
             self.environ.setdefault("DOCKER_CONFIG", client)
         self.environ.update(HOME=str(self.home), PYDOCK_PREFIX=self.prefix, PYDOCK_PYTHON=PYTHON)
+        self.share_installer()
         buildx = self.base / "buildx"  # whoever a test becomes must be able to write there
         buildx.mkdir()
         buildx.chmod(0o777)
         self.environ["BUILDX_CONFIG"] = str(buildx)
         self.program = [sys.executable, "-IS", str(PYDOCK)]
+
+    def share_installer(self) -> None:
+        """Lets all tests have one uv on this host: its download, once for each home, would take longer than the test."""
+        shared = Path(tempfile.gettempdir()) / "pydock-test-uv"
+        shared.mkdir(exist_ok=True)
+        if shared.stat().st_uid == os.getuid():
+            shared.chmod(0o777)
+        data = self.home / ".local" / "share" / "pydock"
+        data.mkdir(parents=True)
+        (data / "uv").symlink_to(shared)
 
     def clean(self) -> None:
         try:
@@ -161,7 +176,7 @@ class Case(unittest.TestCase):
         shutil.copy(PYDOCK, copy)
         copy.chmod(0o755)
         self.base.chmod(0o755)
-        for folder in (self.home, self.work):
+        for folder in (self.home, self.work, *self.home.glob(".local/**/")):
             os.chown(folder, uid, -1)
         self.environ.pop("PYENV_VERSION", None)
         for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
@@ -339,22 +354,6 @@ def make_wheel(folder: Path, name: str, version: str = "1.0", requires: Sequence
         for path, text in content.items():
             archive.writestr(path, text)
     return wheel
-
-
-def buildkit_environ() -> Optional[Dict[str, str]]:
-    """The variables under which pydock builds with BuildKit (or as podman does) on this engine; None where no client on
-    PATH can."""
-    def builder(path: str, **more: str) -> str:
-        with mock.patch.dict(os.environ, PATH=path, **more):
-            return pydock.Engine(ENGINE).builder()
-
-    path = os.environ["PATH"]
-    if builder(path) != "classic":
-        return {"DOCKER_BUILDKIT": "1"} if builder(path) == "buildkit" else {}  # an old client must be told, when called by hand
-    for folder in path.split(os.pathsep):
-        if os.access(os.path.join(folder, ENGINE[-1]), os.X_OK) and builder(folder + os.pathsep + path, DOCKER_BUILDKIT="1") != "classic":
-            return {"PATH": folder + os.pathsep + path, "DOCKER_BUILDKIT": "1"}
-    return None
 
 
 def host_address() -> Optional[str]:

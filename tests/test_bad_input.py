@@ -431,7 +431,7 @@ class Hosts(unittest.TestCase):
             self.skipTest("no Python 3.7 here")
         done = subprocess.run([found[0], "-IS", str(ROOT / "pydock.py"), "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60)
         self.assertEqual((done.returncode, len(done.stderr.splitlines())), (1, 1), done.stderr)
-        self.assertIn("3.8", done.stderr)
+        self.assertIn("3.9", done.stderr)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import unittest
 from pathlib import Path
 from typing import Any, Dict, List
 
-from support import ENGINE, PYTHON, Case, SharedCase, buildkit_environ, engine, make_wheel, pydock
+from support import ENGINE, PYTHON, Case, SharedCase, by_hand, engine, make_wheel, pydock
 
 BASE = "python:%s-slim" % PYTHON
 READING = ("image ls", "network ls", "image inspect", "container inspect", "version", "ps", "buildx version", "compose version", "context inspect", "info", "container ls")
@@ -281,17 +281,75 @@ class ImageTest(SharedEnvironmentCase):
         self.assertNotIn(str(self.home), text)
 
     def test_plain_docker_build_makes_the_same_environment(self) -> None:
-        environ = buildkit_environ()
-        if environ is None:
-            self.skipTest("no client on PATH builds with BuildKit")
         tag = self.prefix + "-hand:latest"
-        done = subprocess.run([*ENGINE, "build", "-f", "dockerfile", "-t", tag, "."], cwd=str(self.folder("ds")), env={**os.environ, **environ},
+        done = subprocess.run([*ENGINE, "build", "-f", "dockerfile", "-t", tag, "."], cwd=str(self.folder("ds")), env=by_hand(),
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.assertEqual(done.returncode, 0, done.stdout)
         found = engine("run", "--rm", "--pull", "never", tag, "sh", "-c", "pip freeze --exclude setuptools --exclude wheel; whoami; id -u")
         self.assertEqual(found + "\n", self.requirements("ds") + "user\n1000\n")
         self.assertEqual(image_config(tag)["Cmd"], ["python3"])
         self.assertIn("1  2", engine("run", "--rm", "-i", "--pull", "never", tag, "tabulate", input="1 2\n"))
+
+
+class NoBuilderTest(EnvironmentCase):
+    """A newer client of docker without buildx has only the builder that docker calls deprecated."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        if pydock.Engine(ENGINE).podman:
+            self.skipTest("podman builds by itself")
+        self.environ.pop("PYDOCK_ENGINE", None)
+
+    def without_buildx(self) -> None:
+        folder = self.base / "bin"
+        folder.mkdir()
+        program = folder / "docker"
+        program.write_text("""#!/bin/sh
+case "$*" in
+    buildx*) echo "docker: unknown command: docker buildx" >&2; exit 1 ;;
+    *Client.Version*) echo 28.2.2; exit ;;
+    build*) echo build >>'%s/built' ;;
+esac
+exec '%s' "$@"
+""" % (self.base, shutil.which("docker")), encoding="utf-8")
+        program.chmod(0o755)
+        self.environ["PATH"] = str(folder) + os.pathsep + self.environ["PATH"]
+
+    def test_building_is_one_error_and_changes_nothing_and_everything_else_works(self) -> None:
+        one, two = [str(make_wheel(self.base / "made", name)) for name in ("pydockone", "pydocktwo")]
+        self.ok("create", "ds", PYTHON, one)
+        self.ok("create", "stale", "--no-build")
+        self.without_buildx()
+        before = self.everything()
+        for environ in ({}, {"DOCKER_BUILDKIT": "0"}, {"DOCKER_BUILDKIT": "1"}):
+            for argv in (["create", "new", PYTHON], ["build", "stale"], ["build", "ds", "--no-cache"], ["run", "stale", "true"], ["-n", "build", "stale"],
+                         ["install", "stale", "six"]):
+                with self.subTest(argv, **environ):
+                    self.fails(*argv, environ=environ, says="this docker cannot build: it has no buildx", hint="docker")
+                    self.assertEqual(self.everything(), before)
+        self.assertFalse((self.base / "built").exists())
+        self.assertEqual(self.ok("run", "ds", "echo", "ran"), "ran\n")
+        self.ok("install", "ds", two)
+        self.assert_clean("ds")
+
+    def test_config_says_so_beside_everything_that_is_there(self) -> None:
+        version = json.loads(self.ok("config", "--json"))["engine"]
+        self.without_buildx()
+        result = self.run_pydock("config", "--json")
+        found = json.loads(result.out)
+        self.assertEqual((result.status, found["engine"], [p["problem"] for p in found["problems"]]), (1, version, ["this docker cannot build: it has no buildx"]))
+        self.assertTrue(found["compose"])
+        self.assertIn("\nhint: ", self.fails("config", says="it has no buildx").err)
+
+    def test_the_hint_works_when_pasted_where_another_client_can_build(self) -> None:
+        self.without_buildx()
+        line = self.fails("create", "ds", PYTHON).err.splitlines()[-1][len("hint: "):]
+        if not line.startswith("pydock "):
+            self.skipTest("no other client here: " + line)
+        script = 'pydock() { %s "$@"; }\n%s\n' % (pydock.shell_join(self.program), line)
+        subprocess.run(["sh", "-ec", script], env=self.environ, cwd=str(self.work), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        self.ok("create", "ds", PYTHON)
+        self.assertEqual(self.ok("run", "ds", "echo", "ran"), "ran\n")
 
 
 class BuildTest(EnvironmentCase):

@@ -23,7 +23,6 @@ from support import ENGINE, ROOT, Case, Result, as_user, catches, docker_groups,
 
 SLOW = bool(os.environ.get("PYDOCK_TEST_SLOW"))
 SEED = int(os.environ.get("PYDOCK_TEST_SEED") or random.randrange(10**6))
-CLASSIC = "classic"
 WAYS = ("fail", "kill", "hang", "after")
 STRANGER = 12345  # the uid of somebody else, whom this machine need not know
 IMPORTS = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
@@ -795,50 +794,6 @@ class OtherPeople(Disturbed):
                     self.assertEqual(result.status, 0, result)
                     self.assertIn("names an engine", result.err, result)
                     self.assertFalse((self.base / "ran").exists())
-
-
-class OldBuilder(Disturbed):
-    def test_what_a_killed_build_leaves_goes_with_the_next_command_and_nothing_else_does(self) -> None:
-        if pydock.Engine(ENGINE).builder() != CLASSIC:
-            self.skipTest("this engine's builder leaves nothing")
-        self.bystanders()
-        self.ok("create", "e")
-        before = self.tags("e")
-        mark = "test.of=" + self.prefix
-        archive = self.base / "empty.tar"
-        foreign = [engine("import", "--change", "LABEL test.foreign=1", *more, str(archive)) for more in
-                   ((), ("--change", "LABEL pydock=1"), ("--change", "LABEL pydock=1 pydock.name=e"))]
-        self.addCleanup(engine, "rmi", "-f", *foreign, check=False)
-        dockerfile = self.folder("e") / "dockerfile"
-        seconds = "300.%s" % random.randrange(10**9)
-        text = dockerfile.read_text(encoding="utf-8")
-        first = text.index("# System packages")
-        dockerfile.write_text(text[:first] + "LABEL %s\nRUN echo one > /one\nRUN sleep %s\n" % (mark, seconds) + text[first:], encoding="utf-8")
-        for number in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
-            with self.subTest(number.name):
-                process = self.start("build", "e", start_new_session=True, preexec_fn=signals_as_usual)
-                self.wait_for(lambda: seconds in engine("ps", "--no-trunc", "--format", "{{.Command}}"), 60)
-                self.assertNotIn("", self.left_of(mark))  # else nothing could be left either
-                os.killpg(process.pid, number)
-                process.communicate(timeout=60)
-                self.wait_for_end_of(process)
-                self.assertEqual(self.tags("e"), before)
-                self.ok("run", "e", "python", "-c", "pass")
-
-                def gone() -> bool:  # a build of somebody else that runs now puts the sweep off
-                    self.next_command()
-                    return self.left_of(mark) == ["", ""]
-
-                self.wait_for(gone, 60)
-        for image in foreign:
-            engine("image", "inspect", image)
-        self.assert_clean("e")
-        self.assert_nothing_else_touched()
-
-    def left_of(self, mark: str) -> List[str]:
-        """Images, and containers, that carry a label."""
-        return [engine("image", "ls", "-q", "--filter", "dangling=true", "--filter", "label=" + mark),
-                engine("ps", "-a", "-q", "--filter", "label=" + mark)]
 
 
 if __name__ == "__main__":

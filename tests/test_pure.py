@@ -80,7 +80,30 @@ class WhatDockerGets(unittest.TestCase):
         self.assertEqual(self.build("buildkit"), named + ["/h/ds"])
         self.assertEqual(self.build("podman"), named + ["/h/ds"])
         self.assertEqual(self.build("buildx"), named + ["--load", "/h/ds"])
-        self.assertEqual(self.build("classic", stdin=True), ["build", "-t", "pydock-ds:tmp", "-f", "-", "--force-rm", "/h/ds"])
+        self.assertEqual(self.build("buildkit", stdin=True), ["build", "-t", "pydock-ds:tmp", "-f", "-", "/h/ds"])
+
+    def remedy(self, present: Sequence[str], program: str = "docker") -> str:
+        """Where only these commands and files of the system are there, and the docker on PATH is none of the system's."""
+        with mock.patch("shutil.which", lambda name: "/opt/docker" if name == "docker" else name if name in present else None), \
+                mock.patch("os.path.exists", lambda path: path in present), mock.patch("os.access", lambda path, mode: path in present), \
+                mock.patch.object(pydock.Engine, "ask", lambda self, *argv: None), \
+                mock.patch.object(pydock.Engine, "query", lambda self, *argv: "20.10.24" if "the client of Debian 12" in present else "26.1.5"):
+            return pydock.buildx_remedy([*program.split()])
+
+    def test_what_brings_buildx_is_one_line_for_a_shell(self) -> None:
+        lines = {
+            ("apt-get",): "sudo apt-get install docker-buildx || sudo apt-get install docker.io",
+            ("apt-get", "/usr/bin/docker"): "sudo apt-get install docker-buildx || sudo apt-get install docker.io",
+            ("apt-get", "/usr/share/doc/docker-ce-cli"): "sudo apt-get install docker-buildx-plugin",
+            ("apt-get", "/usr/bin/docker", "the client of Debian 12"): "pydock config --global engine /usr/bin/docker",
+            ("dnf",): "sudo dnf install docker-buildx-plugin || sudo dnf install docker-buildx",
+            ("pacman",): "sudo pacman -S docker-buildx", ("apk",): "sudo apk add docker-cli-buildx", ("brew",): "brew install docker-buildx"}
+        for present, line in lines.items():
+            with self.subTest(present):
+                self.assertEqual(self.remedy(present), line)
+                subprocess.run(["sh", "-n", "-c", line], check=True)
+        self.assertEqual(self.remedy(["/usr/bin/docker", "the client of Debian 12"], "sudo docker"), "pydock config --global engine 'sudo /usr/bin/docker'")
+        self.assertEqual(self.remedy([]), "https://docs.docker.com/go/buildx/")
 
     def test_build_options_stand_before_the_folder(self) -> None:
         got = self.build("buildkit", labels={"pydock.name": "ds"}, args={"USER_UID": "7"}, proxies=["HTTP_PROXY"], secret="/proc/1/fd/3", no_cache=True, pull=True)
@@ -89,7 +112,7 @@ class WhatDockerGets(unittest.TestCase):
 
     def test_a_proxy_is_named_and_its_value_never_said(self) -> None:
         with mock.patch.dict(os.environ, {"HTTPS_PROXY": "http://me:secret@proxy:1"}):
-            self.assertNotIn("secret", " ".join(self.build("classic", proxies=["HTTPS_PROXY"])))
+            self.assertNotIn("secret", " ".join(self.build("buildkit", proxies=["HTTPS_PROXY"])))
 
     def test_a_change_is_made_by_root_with_no_variable_and_no_pull(self) -> None:
         got = pydock.work_argv("c", "img", {"User": "1000:1000"}, [], ["-w", "/x"], ["sh", "-s"])
@@ -364,39 +387,6 @@ class TheComposeFileOfACopy(unittest.TestCase):
         self.assertEqual(pydock.renamed_service(text % "ds", "ds", "copy"), text % "copy")
 
 
-class TheOldBuilder(unittest.TestCase):
-    """It refuses `RUN --mount`, so these go from what it is handed, and nothing else does."""
-
-    def test_the_template_loses_its_mounts_only(self) -> None:
-        text = pydock.render_dockerfile("python:{version}-slim", "3.12", [], "")
-        got = pydock.classic_dockerfile(text, {})
-        self.assertNotIn("--mount", got)
-        self.assertIn("LABEL pydock=1 pydock.builder=classic\n", got)
-        self.assertEqual(got.count("\nRUN "), text.count("\nRUN "))
-        kept = [line for line in text.splitlines() if "--mount" not in line and not line.startswith("LABEL")]
-        self.assertEqual([line for line in got.splitlines() if line in kept or line == ""][-12:], kept[-12:])
-
-    def test_mounts_of_a_file_that_a_person_edited(self) -> None:
-        for text, expected in {
-            "RUN --mount=type=cache,target=/a make\n": "RUN make\n",
-            "RUN --mount=type=cache,target=/a --mount=type=secret,id=b make\n": "RUN make\n",
-            "RUN --mount=type=cache,target=/a \\\n    --mount=type=secret,id=b \\\n    make && \\\n    clean\n": "RUN make && \\\n    clean\n",
-            "RUN \\\n    --mount=type=cache,target=/a \\\n    make\n": "RUN make\n",
-            "  RUN --mount=type=tmpfs,target=/t make\n": "  RUN make\n",
-            "run --mount=type=cache,target=/a make\n": "run make\n",
-        }.items():
-            with self.subTest(text=text):
-                got = pydock.classic_dockerfile("FROM x\n" + text, {})
-                self.assertEqual(re.sub(r"(?i)(run)\s*\\\n\s*", r"\1 ", got), "FROM x\n" + expected)
-
-    def test_what_only_looks_like_a_mount_stays(self) -> None:
-        for text in ("FROM x\nRUN make --mount=x\n", "FROM x\n# RUN --mount=type=cache,target=/a make\n", "FROM x\nRUN echo 'RUN --mount=x'\n", "FROM x\nLABEL pydock=10\n"):
-            self.assertEqual(pydock.classic_dockerfile(text, {}), text)
-
-    def test_labels_are_one_step_at_the_end(self) -> None:
-        self.assertEqual(pydock.classic_dockerfile("FROM x\nCMD a", {"k": "v", "l": "w"}), "FROM x\nCMD a\nLABEL k=v l=w\n")
-
-
 # ------------------------------------------------------------------------------------------------------------
 
 
@@ -508,7 +498,8 @@ class Words(Folder):
             self.assertEqual(pydock.requirement_name(text), name, text)
 
     def test_extras_of_requirements(self) -> None:
-        for text, extras in (("fastapi[all]==1", "[all]"), ("a [ b, c ] >=1", "[b,c]"), ("a", ""), ("a==1", ""), ("a @ https://h/[x]", ""), ("a; extra == '[x]'", ""), ("./a[b]", "")):
+        for text, extras in (("fastapi[all]==1", "[all]"), ("a [ b, c ] >=1", "[b,c]"), ("a", ""), ("a==1", ""), ("a @ https://h/[x]", ""),
+                             ("a; extra == '[x]'", ""), ("./a[b]", "")):
             self.assertEqual(pydock.requirement_extras(text), extras, text)
 
     def test_a_password_is_refused_where_it_would_be_written(self) -> None:
@@ -554,6 +545,76 @@ class Words(Folder):
         target = str(self.tmp / "it's here")
         sh(pydock.heredoc(["cat"], "x\n", target))
         self.assertEqual(Path(target).read_text(encoding="utf-8"), "x\n")
+
+
+class LocksOfNFS(Folder):
+    """Where a folder has no flock, a file in the data folder has it."""
+
+    CODE = """import errno, fcntl, os, stat, sys
+sys.path.insert(0, {root!r})
+import pydock
+real = fcntl.flock
+def flock(fd, how):
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        raise OSError(errno.{name}, os.strerror(errno.{name}))
+    real(fd, how)
+fcntl.flock = flock
+with pydock.Lock(sys.argv[2], "ds", wait=sys.argv[1] == "wait") as lock:
+    print("held" if lock.held() else "not held", flush=True)
+    sys.stdin.readline()
+"""
+
+    def start(self, folder: str, name: str, how: str) -> subprocess.Popen[str]:
+        code = self.CODE.format(root=str(PYDOCK.parent), name=name)
+        (self.tmp / "pydock-test").write_text(code, encoding="utf-8")
+        process = subprocess.Popen([sys.executable, str(self.tmp / "pydock-test"), how, str(self.tmp / folder)],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def line(self, process: subprocess.Popen[str]) -> str:
+        assert process.stdout
+        return process.stdout.readline().strip()
+
+    def test_one_at_a_time(self) -> None:
+        (self.tmp / "envs/ds").mkdir(parents=True)
+        (self.tmp / "envs/other").mkdir()
+        for name in ("EBADF", "ENOLCK", "EOPNOTSUPP", "EINVAL"):
+            with self.subTest(name):
+                first = self.start("envs/ds", name, "wait")
+                self.assertEqual(self.line(first), "held")
+                self.assertEqual([self.start("envs/" + env, name, "no").communicate("\n", timeout=20)[0] for env in ("ds", "other")], ["not held\n", "held\n"])
+                second = self.start("envs/ds", name, "wait")
+                assert second.stderr
+                self.assertRegex(second.stderr.readline(), r"^waiting for 'pydock .*envs/ds' \(process %d\), which is changing ds$" % first.pid)
+                first.kill()
+                self.assertEqual(self.line(second), "held")
+                second.communicate("\n", timeout=20)
+                self.assertEqual(second.returncode, 0)
+        files = list((self.tmp / ".local/share/pydock/locks").iterdir())
+        self.assertEqual({file.name for file in files}, {hashlib.sha256(os.fsencode(self.tmp / "envs" / env)).hexdigest() for env in ("ds", "other")})
+        self.assertEqual({file.stat().st_mode & 0o777 for file in files}, {0o600})
+
+    def test_it_stays_where_create_and_delete_rename_the_folder(self) -> None:
+        (self.tmp / "envs/.ds.new-0123abcd").mkdir(parents=True)
+        first = self.start("envs/.ds.new-0123abcd", "EBADF", "wait")
+        self.assertEqual(self.line(first), "held")
+        (self.tmp / "envs/.ds.new-0123abcd").rename(self.tmp / "envs/ds")
+        self.assertEqual(self.start("envs/ds", "EBADF", "no").communicate("\n", timeout=20)[0], "not held\n")
+
+    def test_another_error_is_said(self) -> None:
+        (self.tmp / "ds").mkdir()
+        for patch in (OSError(5, "Input/output error"), OSError(37, "No locks available")):
+            with mock.patch("fcntl.flock", side_effect=patch), self.assertRaisesRegex(pydock.PydockError, "cannot lock .*/ds: " + str(patch.strerror)):
+                pydock.Lock(str(self.tmp / "ds"), "ds").take()
+
+    def test_elsewhere_nothing_is_written(self) -> None:
+        (self.tmp / "ds").mkdir()
+        with pydock.Lock(str(self.tmp / "ds"), "ds") as lock:
+            self.assertTrue(lock.held())
+            self.assertFalse(pydock.Lock(str(self.tmp / "ds"), "ds", wait=False).take())
+        self.assertFalse((self.tmp / ".local").exists())
 
 
 class WrittenFiles(Folder):
@@ -933,7 +994,8 @@ class WhereTheEngineIs(Folder):
 class HowTheEngineIsCalled(unittest.TestCase):
     def test_variables_stand_right_before_the_client(self) -> None:
         for words, at in (("sudo docker", 1), ("sudo -n docker", 2), ("sudo -u x docker", 3), ("sudo -n /usr/bin/docker --context c", 2), ("sudo -u docker podman", 3),
-                          ("/usr/bin/sudo -nu x -- docker", 4), ("sudo --user=x -E --group y docker", 5), ("sudo --preserve-env=A A=b docker", 3), ("sudo -ux docker -H tcp://h", 2)):
+                          ("/usr/bin/sudo -nu x -- docker", 4), ("sudo --user=x -E --group y docker", 5), ("sudo --preserve-env=A A=b docker", 3),
+                          ("sudo -ux docker -H tcp://h", 2)):
             with self.subTest(words):
                 program = words.split()
                 engine = pydock.Engine(program)
@@ -1116,8 +1178,8 @@ class WhatOthersWrote(Process):
         self.assertEqual((row["name"], row["path"], row["python"]), ("e\x1b[31mvil", "/x/\x1b]0;t\x07\nfake", "3\u202e.12"))
 
     def test_what_an_installer_prints_keeps_its_lines(self) -> None:
-        self.engine("printf 'one\\r\\ntwo\\r\\033[2Jthr\\303'; sleep 0.2; printf '\\251e\\n' ; printf 'a\\tb\\302\\233' >&2; printf 'one\\r' >&2; sleep 0.2; printf '\\n\\303' >&2\n"
-                    "sleep 0.2; printf '\\251\\n' >&2\n")
+        self.engine("printf 'one\\r\\ntwo\\r\\033[2Jthr\\303'; sleep 0.2; printf '\\251e\\n' ; printf 'a\\tb\\302\\233' >&2; printf 'one\\r' >&2\n"
+                    "sleep 0.2; printf '\\n\\303' >&2; sleep 0.2; printf '\\251\\n' >&2\n")
         with mock.patch("sys.stderr", io.StringIO()) as stderr:
             pydock.Engine([str(self.tmp / "bin/docker")]).change("run", capture="found", show=True)
         self.assertEqual(stderr.getvalue(), "a\tb\\x9bone\né\n")
@@ -1144,7 +1206,8 @@ class BadInput(Process):
         self.environment()
         for time_ in ("", "no time", "2026-13-45T99:99:99Z", "2026-01-31T23:59:59", "9999999999999999999", "\x1b[2J", "²026-01-31T23:59:59Z"):
             labels = {**self.LABELS, "pydock.folder": pydock.quote(str(self.tmp / ".pydock/envs/ds")), "pydock.time": time_}
-            self.images({"tag": "pydock-ds:latest", "Config": {"Labels": labels}, "Created": time_, "Size": 1}, {"tag": "pydock-ds:1", "Config": {"Labels": labels}, "Created": time_})
+            self.images({"tag": "pydock-ds:latest", "Config": {"Labels": labels}, "Created": time_, "Size": 1},
+                        {"tag": "pydock-ds:1", "Config": {"Labels": labels}, "Created": time_})
             for argv in (["history", "ds"], ["history", "ds", "--json"], ["list"], ["list", "--all"], ["prune", "-y"]):
                 with self.subTest(time=time_, argv=argv):
                     done = self.pydock(*argv)
@@ -1210,7 +1273,8 @@ class ABug(Folder):
             with self.subTest(error=type(error)):
                 status, said = self.main(error)
                 self.assertEqual(status, 1)
-                self.assertRegex(said, r"^pydock: error: this is a bug in pydock [\d.]+: %s.* \(main, line \d+\)\nhint: .*https://github.com/apiad/pydock/issues\n$" % type(error).__name__)
+                self.assertRegex(said, r"^pydock: error: this is a bug in pydock [\d.]+: %s.* \(main, line \d+\)\nhint: .*https://github.com/apiad/pydock/issues\n$"
+                                 % type(error).__name__)
                 self.assertLess(len(said), 500)
 
     def test_an_error_of_the_system_is_said_without_its_number(self) -> None:
@@ -1262,7 +1326,8 @@ class OddFolders(Process):
         self.home("home")
         self.images()
         gone = self.tmp / "gone"
-        for argv in (["export", "ds", "x.tar"], ["install", "ds", "./x"], ["install", "ds", "-r", "x.txt"], ["link", "ds", "python", "--to", "bin"], ["start", "-v", "./x:/x", "ds"],
+        for argv in (["export", "ds", "x.tar"], ["install", "ds", "./x"], ["install", "ds", "-r", "x.txt"], ["link", "ds", "python", "--to", "bin"],
+                     ["start", "-v", "./x:/x", "ds"],
                      ["start", "--env-file", "x", "ds"], ["run", "ds", "true"]):
             with self.subTest(argv=argv):
                 gone.mkdir()
@@ -1708,18 +1773,18 @@ class EveryPython(unittest.TestCase):
         environ = {**os.environ, "PYTHONUTF8": "1"}
         return subprocess.run([python, "-IS", str(PYDOCK), *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=environ)
 
-    def test_help_and_version_work_from_3_8_on(self) -> None:
+    def test_help_and_version_work_from_3_9_on(self) -> None:
         for python, version in pythons().items():
-            if version >= (3, 8):
+            if version >= (3, 9):
                 with self.subTest(python=python):
                     for argv in ([], ["--help"], ["-h"], ["--version"], ["-V"]):
                         done = self.run_with(python, *argv)
                         self.assertEqual((done.returncode, done.stderr), (0, ""), argv)
                         self.assertIn("pydock", done.stdout)
 
-    def test_the_help_of_each_command_works_from_3_8_on(self) -> None:
+    def test_the_help_of_each_command_works_from_3_9_on(self) -> None:
         for python, version in pythons().items():
-            if version >= (3, 8):
+            if version >= (3, 9):
                 for name, (_, _, _, summary) in pydock.COMMANDS.items():
                     with self.subTest(python=python, command=name):
                         done = self.run_with(python, name, "--help")
@@ -1728,11 +1793,12 @@ class EveryPython(unittest.TestCase):
                         self.assertTrue(done.stdout.startswith("usage: pydock " + name), done.stdout)
 
     def test_an_older_python_is_told_so_in_one_line(self) -> None:
-        older = [python for python, version in pythons().items() if version == (3, 7)]
+        older = {python: version for python, version in pythons().items() if (3, 7) <= version < (3, 9)}
         if not older:
-            self.skipTest("no Python 3.7 here")
-        done = self.run_with(older[0])
-        self.assertEqual((done.returncode, done.stderr), (1, "pydock: error: pydock needs Python 3.8 or newer, this is 3.7\n"))
+            self.skipTest("no Python 3.7 or 3.8 here")
+        for python, version in older.items():
+            done = self.run_with(python)
+            self.assertEqual((done.returncode, done.stderr), (1, "pydock: error: pydock needs Python 3.9 or newer, this is %d.%d\n" % version))
 
     def test_help_works_where_letters_are_ascii_only(self) -> None:
         environ = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}

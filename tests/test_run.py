@@ -747,7 +747,7 @@ class Sudo(Case):
 
 
 class EveryPython(unittest.TestCase):
-    """The pure part of the arguments, under each Python from 3.8 up that is on this machine; no engine."""
+    """The pure part of the arguments, under each Python from 3.9 up that is on this machine; no engine."""
 
     CODE = """
 import sys
@@ -780,7 +780,7 @@ print("good")
     def test_arguments_are_the_same_under_every_python(self) -> None:
         found = {sys.executable}
         for folder in [*os.environ.get("PATH", "").split(os.pathsep), *map(str, Path.home().glob(".pyenv/versions/*/bin"))]:
-            found.update(os.path.join(folder, "python3.%d" % minor) for minor in range(8, 20))
+            found.update(os.path.join(folder, "python3.%d" % minor) for minor in range(9, 20))
         for python in sorted(found):
             if subprocess.run([python, "-IS", "-c", ""], stderr=subprocess.DEVNULL).returncode == 0 if os.access(python, os.X_OK) else False:
                 with self.subTest(python=python):

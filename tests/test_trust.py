@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import test_nothing_lost as lost
-from support import ENGINE, PYTHON, ROOT, Case, Result, SharedCase, as_user, buildkit_environ, docker_groups, engine, host_address, make_wheel, pydock
+from support import ENGINE, PYTHON, ROOT, Case, Result, SharedCase, as_user, by_hand, docker_groups, engine, host_address, make_wheel, pydock
 from test_packages import Index
 
 BASE = "python:%s-slim" % PYTHON
@@ -121,12 +121,9 @@ class TrustCase(Case):
         mark = "label=test.of=" + self.prefix
         return engine("image", "ls", "-q", "--filter", "dangling=true", "--filter", mark).split() + engine("ps", "-aq", "--filter", mark).split()
 
-    def assert_swept(self, name: str) -> None:
-        """Nothing of a build is left, at the latest when no build of somebody else's runs and puts the sweep off."""
-        def swept() -> bool:
-            return not self.left_of_builds() or bool(self.run_pydock("uninstall", name, "no-such-package").err and not self.left_of_builds())
-
-        self.wait_for(swept, 60)
+    def assert_nothing_left_of_builds(self) -> None:
+        """Nothing of a build is left, once the engine has ended it."""
+        self.wait_for(lambda: not self.left_of_builds(), 60)
 
     @contextlib.contextmanager
     def forged(self, script: str, name: str = "e") -> Iterator[None]:
@@ -189,7 +186,7 @@ class Lock(SharedTrustCase):
         make_wheel(case.folder("e") / "wheels", "pydocklocal", requires=["six"])
         case.file("e", "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
         cls.before = {file: case.file("e", file).read_text(encoding="utf-8") for file in ("dockerfile", "requirements.txt")}
-        result = case.run_pydock("lock", "e", environ=buildkit_environ())
+        result = case.run_pydock("lock", "e")
         case.assertEqual((result.status, result.out), (0, ""), result)
         cls.said = result.err
 
@@ -321,12 +318,9 @@ done
         self.assert_clean("e")
 
     def test_it_builds_by_hand(self) -> None:
-        environ = buildkit_environ()
-        if environ is None:
-            self.skipTest("no client on PATH builds with BuildKit")
         argv = [*ENGINE, "build", "-f", "dockerfile", "-t", self.prefix + "-hand:latest"]
         argv += ["--build-arg", "REPOSITORY=%s/" % self.environ["PYDOCK_REPOSITORY"]] if self.digest else []
-        done = subprocess.run([*argv, "."], cwd=str(self.folder("e")), env={**os.environ, **environ},
+        done = subprocess.run([*argv, "."], cwd=str(self.folder("e")), env=by_hand(),
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.assertEqual(done.returncode, 0, done.stdout)
         engine("run", "--rm", "--pull", "never", self.prefix + "-hand:latest", "python", "-c", "import six, markupsafe, pydocklocal")
@@ -359,7 +353,7 @@ class Keeping(TrustCase):
         lines = ['audioop-lts==0.2.1; python_version >= "3.13"', 'colorama==0.4.5; sys_platform == "win32"', 'tomli==2.0.1; python_version < "3.11"']
         self.ok("create", "--no-build", "e", "3.11")
         self.file("e", "requirements.txt").write_text("\n".join(lines) + "\niniconfig==2.0.0\n", encoding="utf-8")
-        self.ok("lock", "e", environ=buildkit_environ())
+        self.ok("lock", "e")
         for changed in ([], ["update", "e"]):
             with self.subTest(changed):
                 self.ok(*changed or ["lock", "e"])
@@ -374,7 +368,7 @@ class Keeping(TrustCase):
         self.assert_locked("e")
         for installer in ("uv", "pip"):
             with self.subTest(installer):
-                self.ok("build", "e", environ={**(buildkit_environ() or {}), "PYDOCK_INSTALLER": installer})
+                self.ok("build", "e", environ={"PYDOCK_INSTALLER": installer})
                 self.ok("run", "e", "python", "-c", "import setuptools, six, pydockneeds")
                 self.assert_locked("e")
 
@@ -514,14 +508,14 @@ class Digest(SharedTrustCase):
 
 
 class Twice(TrustCase):
-    def test_made_twice_in_two_folders_by_two_users_and_two_builders_it_is_the_same(self) -> None:
+    def test_made_twice_in_two_folders_by_two_users_it_is_the_same(self) -> None:
         wheel = make_wheel(self.base / "made", "pydocklocal", requires=["six"], scripts=["local = pydocklocal:version"])
         self.ok("create", "e", "six==1.16.0", "markupsafe==2.1.5")
         self.ok("lock", "e")
         self.ok("install", "e", "iniconfig==2.0.0", str(wheel))
         known = self.ok("digest", "e")
         shutil.copytree(str(self.folder("e")), str(self.folder("again")))
-        self.ok("build", "--no-cache", "again", environ=buildkit_environ())
+        self.ok("build", "--no-cache", "again")
         self.assertEqual(self.ok("digest", "again"), known)
         if os.geteuid() or pydock.Engine(ENGINE).podman or pydock.Engine(ENGINE).sudo:
             self.skipTest("one user only")
@@ -565,17 +559,17 @@ class Verify(SharedTrustCase):
                   "ln -sfn /tmp/python bin/python3; chown -h $(stat -c %u:%g .) bin/python3").format(SITE)
         with self.forged(script):
             before = self.state()
-            result = self.fails("verify", "e", says="e, built again, is not equal to its present image", environ=buildkit_environ())
+            result = self.fails("verify", "e", says="e, built again, is not equal to its present image")
             self.assertEqual(result.out.splitlines(), ["- bin/a%1Bb", "~ bin/activate", "~ bin/python3", "- %s/evil.pth" % SITE,
                                                        "+ %s/six-1.16.0.dist-info/top_level.txt" % SITE, "~ %s/six.py" % SITE])
             self.assertEqual(self.state(), before)
         self.assert_clean("e")
 
     def test_what_was_downloaded_is_not_downloaded_again(self) -> None:
-        address, environ = host_address(), buildkit_environ()
+        address = host_address()
         if address is None:
             self.skipTest("no address of this host that containers reach and a server can listen on")
-        if environ is None or pydock.Engine(ENGINE).podman:
+        if pydock.Engine(ENGINE).podman:
             self.skipTest("no builder here that keeps downloads")
         name = "pydockcached" + self.prefix
         wheel = make_wheel(self.base / "packages", name)
@@ -583,10 +577,10 @@ class Verify(SharedTrustCase):
         self.addCleanup(index.close)
         self.ok("create", "--no-build", "f")
         self.file("f", "requirements.txt").write_text("--extra-index-url %s\n%s==1.0\n" % (index.url, name), encoding="utf-8")
-        self.ok("build", "f", environ=environ)
+        self.ok("build", "f")
         self.assertIn("/files/" + wheel.name, index.seen)
         index.seen.clear()
-        self.ok("verify", "f", environ=environ)
+        self.ok("verify", "f")
         self.assertNotIn("/files/" + wheel.name, index.seen)
 
 
@@ -637,7 +631,7 @@ class VerifyAgainst(SharedTrustCase):
         result = self.fails("verify", "broken", says="cannot build broken: what failed is above")
         self.assertIn("cannot do that", result.err)
         self.assertEqual(self.state("broken"), before)
-        self.assert_swept("broken")
+        self.assert_nothing_left_of_builds()
 
     def test_the_script_of_a_dry_run_leaves_nothing_either(self) -> None:
         before = self.state()
@@ -651,8 +645,6 @@ class VerifyAgainst(SharedTrustCase):
         self.fake()
         process = self.start("verify", "slow", start_new_session=True, preexec_fn=lost.signals_as_usual)
         self.wait_for(lambda: [call for call in self.calls() if call.startswith("build ")], 60)
-        if pydock.Engine(ENGINE).builder() == lost.CLASSIC:
-            self.wait_for(lambda: engine("ps", "-q", "--filter", "label=test.of=" + self.prefix), 60)
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
         self.wait_for(lambda: not lost.alive(process.pid), 60)
@@ -660,7 +652,7 @@ class VerifyAgainst(SharedTrustCase):
         self.assertEqual((process.returncode, out), (130, ""), err)
         self.assertNotIn("Traceback", err)
         self.assertEqual(self.state("slow")[:2], before[:2])
-        self.assert_swept("slow")
+        self.assert_nothing_left_of_builds()
         self.assertEqual(self.state("slow"), before)
 
 
@@ -685,7 +677,7 @@ class BadEnds(lost.Disturbed, TrustCase):
 
         self.every_call(["digest", "e"], restore, look, turn=0, ways=2)
         self.every_call(["verify", "e"], restore, look, turn=1)
-        self.assert_swept("e")
+        self.assert_nothing_left_of_builds()
 
     def test_lock(self) -> None:
         self.bystanders()
