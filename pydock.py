@@ -22,6 +22,7 @@ if sys.platform == "win32":
 
 import os
 import re
+from collections import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ WAIT = ["/bin/sleep", "infinity"]  # what a container does that waits for progra
 DETACH_KEYS = ("--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_")  # the default takes Ctrl-P away
 COMPOSE = "docker-compose.yml"
 STANDARD = ("dockerfile", "requirements.txt", COMPOSE)
+# Of compose's environment: an `include` of a repository would make it start the host's git. An .env beside the file cannot undo this.
+COMPOSE_ENVIRON = ["COMPOSE_EXPERIMENTAL_GIT_REMOTE=0", "COMPOSE_EXPERIMENTAL_OCI_REMOTE=0"]
 CACHE = "pydock-cache"  # the volume of downloads, one for all: packages are installed by root, whoever asks
 
 UV = "0.13.9"  # the installer
@@ -857,8 +860,11 @@ class Engine:
 
     def start(self, argv: Sequence[str], environ: Sequence[str] = (), feed: bool = False, out: Union[str, IO[bytes]] = "keep", err: str = "drop") -> subprocess.Popen[bytes]:
         """`out` and `err` say what becomes of stdout and stderr: keep, drop, merge into stdout, show on our stderr, or a file;
-        `feed`, that there will be a stdin."""
+        `feed`, that there will be a stdin. Compose, which looks around in the current folder, runs in /."""
         import subprocess
+
+        compose = list(argv[:1]) == ["compose"]
+        environ = [*environ, *COMPOSE_ENVIRON * compose]
 
         to: Dict[Any, Any] = {"keep": subprocess.PIPE, "drop": subprocess.DEVNULL, "merge": subprocess.STDOUT, "show": 2}
         command = self.command(argv, environ)
@@ -866,7 +872,8 @@ class Engine:
             talk.put("+ " + shell_join(list(environ) + command if not self.sudo else command) + "\n")
         pairs = [pair.partition("=")[::2] for pair in environ]
         try:
-            return subprocess.Popen(command, env={**os.environ, **dict(pairs)}, stdin=to["keep" if feed else "drop"], stdout=to.get(out, out), stderr=to[err])
+            return subprocess.Popen(command, env={**os.environ, **dict(pairs)}, stdin=to["keep" if feed else "drop"], stdout=to.get(out, out), stderr=to[err],
+                                    cwd="/" if compose else None)
         except FileNotFoundError:
             raise missing_engine(self.program[0]) from None
         except (OSError, ValueError) as error:  # a NUL, in what others wrote
@@ -982,9 +989,11 @@ class Engine:
         return out, tail.decode(errors="replace")
 
     def script(self, argv: Sequence[str], data: Optional[str], capture: str, environ: Sequence[str]) -> str:
+        compose = list(argv[:1]) == ["compose"]
+        environ = [*environ, *COMPOSE_ENVIRON * compose]
         words = self.command(argv, environ) if self.sudo else [Shell(pair) for pair in environ] + self.command(argv)
-        line = shell_join(words) if data is None else heredoc(words, data)
-        talk.script("%s=$(%s\n)" % (capture, line) if capture else line)
+        line = "cd /; " * compose + (shell_join(words) if data is None else heredoc(words, data))
+        talk.script("%s=$(%s\n)" % (capture, line) if capture else "(%s\n)" % line if compose else line)
         return Shell("$" + capture) if capture else ""
 
     def fetch(self, argv: Sequence[str], data: str, path: str) -> None:
@@ -1231,6 +1240,161 @@ def absolute_path(path: str, real: bool = False) -> str:
         raise PydockError("%r is no path" % path) from None
 
 
+MAX_TEXT = 16 << 20  # bytes of a file that a person writes
+WHEEL = r"[A-Za-z0-9_+!-][A-Za-z0-9_.+!-]*\.whl"
+
+
+class Folder:
+    """A folder in which a stranger may have put things, held open; the only way to the files of an environment. Nothing in it is reached
+    through a symbolic link, nothing but regular files is read, and each level belongs to the caller. PydockError names what is otherwise,
+    FileNotFoundError says that there is nothing."""
+
+    def __init__(self, path: str, *below: str, own: bool = True) -> None:
+        """`path` is the user's own word, and may be a link; what is `below` may not. `own`: whether it matters who the owner is."""
+        self.path, self.own = path, own
+        try:
+            self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(2, os.strerror(2), path) from None
+        except OSError as error:
+            raise PydockError("cannot open %s: %s" % (path, error.strerror)) from None
+        try:
+            for name in below:
+                fd = self.descriptor(name, os.O_DIRECTORY)
+                os.close(self.fd)
+                self.fd, self.path = fd, os.path.join(self.path, name)
+        except BaseException:
+            os.close(self.fd)
+            raise
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+    def stat(self, name: str) -> os.stat_result:
+        return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+
+    def names(self) -> List[str]:
+        return sorted(os.listdir(self.fd))
+
+    def has(self, name: str) -> bool:
+        """Whether there is anything of this name."""
+        try:
+            self.stat(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_folder(self, name: str) -> bool:
+        import stat
+
+        return self.has(name) and stat.S_ISDIR(self.stat(name).st_mode)
+
+    def descriptor(self, name: str, flags: int = 0, own: bool = True) -> int:
+        """Of a regular file, or with O_DIRECTORY of a folder, to be read."""
+        import stat
+
+        path, folder = os.path.join(self.path, name), bool(flags & os.O_DIRECTORY)
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | flags, dir_fd=self.fd)
+        except FileNotFoundError:
+            raise FileNotFoundError(2, os.strerror(2), path) from None
+        except OSError as error:
+            mode = self.stat(name).st_mode if self.has(name) else 0
+            if stat.S_ISLNK(mode):
+                raise PydockError("%s is a symbolic link, which pydock does not follow" % path, "put the %s itself there" % ("folder" if folder else "file")) from None
+            if folder and not stat.S_ISDIR(mode):
+                raise PydockError("%s is no folder" % path) from None
+            if not folder and not stat.S_ISREG(mode):
+                raise PydockError("%s is no regular file" % path) from None
+            raise PydockError("cannot read %s: %s" % (path, error.strerror)) from None
+        found = os.fstat(fd)
+        if not folder and not stat.S_ISREG(found.st_mode):
+            os.close(fd)
+            raise PydockError("%s is no regular file" % path)
+        if own and self.own and found.st_uid != os.getuid():
+            os.close(fd)
+            raise PydockError("%s belongs to another user (uid %d)" % (path, found.st_uid), "if you trust what is in it: sudo chown -R %d %s" % (os.getuid(), shell_join([path])))
+        return fd
+
+    def below(self, name: str, own: bool = True) -> Folder:
+        folder = Folder.__new__(Folder)
+        folder.own = own
+        folder.fd, folder.path = self.descriptor(name, os.O_DIRECTORY, own), os.path.join(self.path, name)
+        return folder
+
+    def open(self, name: str) -> IO[bytes]:
+        """A regular file, to be read."""
+        return open(self.descriptor(name), "rb")
+
+    def read(self, name: str) -> bytes:
+        with self.open(name) as file:
+            data = file.read(MAX_TEXT + 1)
+        if len(data) > MAX_TEXT:
+            raise PydockError("%s is larger than 16 MiB" % os.path.join(self.path, name))
+        return data
+
+    def create(self, name: str, mode: int = 0o666) -> IO[bytes]:
+        """A new file, to be written; what has its name goes away first, unless it is a folder."""
+        self.remove(name)
+        return open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode, dir_fd=self.fd), "wb")
+
+    def write(self, name: str, text: str, mode: Optional[int] = None, durable: bool = False) -> None:
+        """Replaces a file at once: a crash leaves the old one or the new one. One with a `mode` can be made again, and need not be durable."""
+        import stat
+
+        new = ".%s.new" % name
+        try:
+            try:
+                with self.create(new, 0o666 if mode is None else 0o600) as file:
+                    file.write(text.encode(errors="surrogateescape"))
+                    file.flush()
+                    if mode is None or durable:
+                        os.fsync(file.fileno())
+                    if mode is None and self.has(name) and stat.S_ISREG(self.stat(name).st_mode):
+                        mode = self.stat(name).st_mode & 0o7777
+                    if mode is not None:
+                        os.fchmod(file.fileno(), mode)
+                self.rename(new, name)
+            except BaseException:
+                self.remove(new)
+                raise
+        except OSError as error:
+            raise PydockError("cannot write %s: %s" % (os.path.join(self.path, name), error.strerror)) from None
+
+    def rename(self, name: str, new: str) -> None:
+        os.rename(name, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def remove(self, name: str) -> None:
+        """A file, if it is there."""
+        try:
+            os.unlink(name, dir_fd=self.fd)
+        except FileNotFoundError:
+            pass
+
+    def make(self, name: str) -> None:
+        """A folder in it, if it is not there."""
+        try:
+            os.mkdir(name, dir_fd=self.fd)
+        except FileExistsError:
+            pass
+
+    def clear(self, name: str) -> None:
+        """Removes whatever has this name, with all that is in it, as far as that can be done."""
+        try:
+            if not self.is_folder(name):
+                self.remove(name)
+                return
+            with self.below(name, own=False) as folder:
+                for entry in os.listdir(folder.fd):
+                    folder.clear(entry)
+            os.rmdir(name, dir_fd=self.fd)
+        except (OSError, PydockError, RecursionError):
+            pass
+
+
 class Place:
     """A `.pydock` folder: the global one of the home folder, or a local one of a project."""
 
@@ -1238,17 +1402,31 @@ class Place:
         self.mode = mode
         self.root = root
         self.why = why
-        self.envs = os.path.join(root, "envs")
         self.conf = os.path.join(root, "pydock.conf")
+        if mode == "local":
+            self.envs = os.path.join(os.path.realpath(os.path.dirname(root)), ".pydock", "envs")
+        else:  # the user's own, who may have put links there
+            self.envs = os.path.realpath(os.path.join(root, "envs"))
+
+    def open(self, *below: str) -> Folder:
+        """The folder `envs`, or what is below it. FileNotFoundError where it is not there."""
+        if self.mode == "local":
+            return Folder(os.path.dirname(os.path.dirname(self.envs)), ".pydock", "envs", *below)
+        return Folder(*os.path.split(self.envs), *below)
+
+    def open_conf(self) -> Tuple[Folder, str]:
+        """The folder of the settings file, and the file's name."""
+        if self.mode == "local":
+            return Folder(os.path.dirname(self.root), ".pydock"), "pydock.conf"
+        folder, name = os.path.split(os.path.realpath(self.conf))
+        return Folder(folder, own=False), name
 
     def names(self) -> List[str]:
         try:
-            entries = list(os.scandir(self.envs))
-        except (FileNotFoundError, NotADirectoryError):
+            with self.open() as folder:
+                return sorted(name for name in folder.names() if re.fullmatch(NAME, name) and folder.is_folder(name))
+        except FileNotFoundError:
             return []
-        except OSError as error:
-            raise PydockError("cannot read %s: %s" % (self.envs, error.strerror)) from None
-        return sorted(e.name for e in entries if re.fullmatch(NAME, e.name) and e.is_dir(follow_symlinks=False))
 
 
 def global_place() -> Place:
@@ -1256,8 +1434,10 @@ def global_place() -> Place:
 
 
 def local_place() -> Optional[Place]:
-    """The `.pydock` of the current folder, or of the nearest above, that belongs to the caller: what somebody else has put
-    into /tmp is not run for it."""
+    """The `.pydock` of the current folder, or of the nearest above, that is a folder of the caller's. Above the current folder it does
+    not count in / and where everybody may write, such as /tmp."""
+    import stat
+
     try:
         folder = start = os.environ.get("PYDOCK_LOCAL") or os.getcwd()  # a program of a local environment, wherever it is called
         home = home_folder()
@@ -1265,7 +1445,13 @@ def local_place() -> Optional[Place]:
         return None
     while True:
         root = os.path.join(folder, ".pydock")
-        if folder != home and os.path.isdir(root) and os.stat(root).st_uid == os.getuid():
+        try:
+            found = os.lstat(root)
+            good = folder != home and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+            good = good and (folder == start or folder != "/" and not os.stat(folder).st_mode & stat.S_IWOTH)
+        except OSError:
+            good = False
+        if good:
             return Place("local", root, "%s has a .pydock" % ("the current folder" if folder == start else folder))
         if folder == os.path.dirname(folder):
             return None
@@ -1279,13 +1465,16 @@ def find_place(mode: Optional[str]) -> Place:
         local = Place("local", os.path.join(current_folder(), ".pydock"), "")
         if local.root == global_place().root:
             raise PydockError("the home folder's .pydock is the global one", "leave out --local, or cd into a project")
+        if os.path.lexists(local.root):
+            Folder(os.path.dirname(local.root), ".pydock").__exit__()  # says what is wrong with it
     if local:
         local.why = "--local" if mode else local.why
         return local
     place = global_place()
     place.why = "--global" if mode else "no .pydock of yours in this folder or above it"
-    if not mode and os.path.isdir(".pydock") and os.path.realpath(".pydock") != place.root:
-        talk.warn("the .pydock of this folder belongs to another user and is left alone", "--local takes it")
+    if not mode and os.path.lexists(".pydock") and os.path.realpath(".") != home_folder():
+        why = "is a symbolic link" if os.path.islink(".pydock") else "belongs to another user" if os.path.isdir(".pydock") else "is no folder"
+        talk.warn("the .pydock of this folder %s and is left alone" % why)
     return place
 
 
@@ -1294,9 +1483,9 @@ class Settings:
 
     def __init__(self, place: Place) -> None:
         self.values: Dict[str, Tuple[str, str]] = {key: (value, "default") for key, (value, _) in SETTINGS.items()}
-        for path in [global_place().conf] + ([place.conf] if place.mode == "local" else []):
-            for key, value in read_conf(path).items():
-                if key == "engine" and path == place.conf and place.mode == "local":
+        for path, its in [(its.conf, its) for its in [global_place()] + [place] * (place.mode == "local")]:
+            for key, value in read_conf(its).items():
+                if key == "engine" and its.mode == "local":
                     talk.warn("%s names an engine, which a project may not choose; ignored" % path)
                 else:
                     self.values[key] = (checked(key, value, path), path)
@@ -1325,20 +1514,36 @@ def login_name() -> str:
     return name if re.fullmatch(USERNAME, name) else "user"
 
 
-def read_conf(path: str) -> Dict[str, str]:
-    if not os.path.exists(path):
+def read_conf(place: Place) -> Dict[str, str]:
+    text = conf_text(place)
+    if not text:
         return {}
     import configparser
 
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        with open(path, encoding="utf-8") as file:
-            parser.read_file(file)
-    except (configparser.Error, UnicodeDecodeError, OSError) as error:
-        raise PydockError("cannot read %s: %s" % (path, " ".join(str(error).split()))) from None
+        parser.read_string(text)
+    except configparser.Error as error:  # whose words repeat what is in the file
+        lines = [number for number, _ in getattr(error, "errors", [])] or [getattr(error, "lineno", None) or 0]
+        again = isinstance(error, (configparser.DuplicateOptionError, configparser.DuplicateSectionError))
+        raise PydockError("cannot read %s: line %d %s" % (place.conf, lines[0], "says something again" if again else "is neither [pydock] nor KEY = VALUE below it")) from None
     if not parser.has_section("pydock"):
-        raise PydockError("%s has no section [pydock]" % path)
+        raise PydockError("%s has no section [pydock]" % place.conf)
     return dict(parser.items("pydock"))
+
+
+def conf_text(place: Place) -> str:
+    """The text of a settings file; empty where there is none."""
+    data = b""
+    try:
+        folder, name = place.open_conf()
+        with folder:
+            data = folder.read(name)
+        return data.decode()
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError as error:
+        raise PydockError("cannot read %s: line %d is no UTF-8" % (place.conf, data[:error.start].count(b"\n") + 1)) from None
 
 
 def checked(key: str, value: str, source: str) -> str:
@@ -1346,7 +1551,7 @@ def checked(key: str, value: str, source: str) -> str:
     import shlex
 
     if key not in SETTINGS:
-        raise PydockError("unknown setting '%s' in %s" % (key, source), nearest(key, SETTINGS) or "settings: " + ", ".join(SETTINGS))
+        raise PydockError("unknown setting %r in %s" % (key, source), nearest(key, SETTINGS) or "settings: " + ", ".join(SETTINGS))
     try:
         bad = {"image": not value or bool(re.search(r"\s", value)), "repository": bool(re.search(r"\s", value)),
                "user": bool(value) and not re.fullmatch(USERNAME, value), "installer": value not in ("uv", "pip"),
@@ -1374,15 +1579,6 @@ def check_name(name: str) -> str:
                       + "(small letters, digits, and single . _ - between them; 64 at most)")
 
 
-def sha256_of(path: str) -> str:
-    """The SHA-256 of a file's content; empty where it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return sha256(file.read())
-    except OSError:
-        return ""
-
-
 def text_hash(text: str) -> str:
     return sha256(text.encode(errors="surrogateescape"))
 
@@ -1398,6 +1594,19 @@ def sha256(data: bytes) -> str:
     raise AssertionError
 
 
+def wheel_names(requirements: str) -> List[str]:
+    """The wheels in `wheels/` that the lines name."""
+    return re.findall(r"(?m)^\./wheels/(%s)(?![^\s;#\[])" % WHEEL, requirements)
+
+
+def check_wheels(requirements: str, path: str) -> None:
+    """PydockError where a line names a wheel that does not lie in `wheels/`."""
+    for number, line in enumerate(requirements.splitlines() if "wheels/" in requirements else [], 1):
+        found = re.match(r"\s*(?:\./+)*wheels/(\S*)", line)
+        if found and ".." in found.group(1).split("/"):
+            raise PydockError("line %d of %s leads out of wheels/: %r" % (number, path, found.group(0).strip()), "pydock install NAME /PATH/TO/THE.whl copies a wheel")
+
+
 class Env:
     """One environment: the folder `envs/NAME`, and the image named after it. `work` is where its files are now: the
     folder itself, or a hidden one beside it while it is being created."""
@@ -1405,7 +1614,7 @@ class Env:
     def __init__(self, place: Place, name: str, prefix: str) -> None:
         self.place = place
         self.name = check_name(name)
-        self.folder = self.work = os.path.join(os.path.realpath(place.envs), name)
+        self.folder = self.work = os.path.join(place.envs, name)
         mark = "__" + sha256(os.fsencode(self.folder))[:8] if place.mode == "local" else ""
         self.repo = "%s-%s%s" % (prefix, name, mark)
         self.latest = self.repo + ":latest"
@@ -1425,22 +1634,49 @@ class Env:
         return os.path.join(self.work, file)
 
     def exists(self) -> bool:
-        return os.path.lexists(self.folder)
+        """Whether there is anything of its name."""
+        try:
+            with self.place.open() as envs:
+                return envs.has(self.name)
+        except FileNotFoundError:
+            return False
+
+    def open(self, *below: str) -> Folder:
+        """The folder in which its files are now."""
+        return self.place.open(os.path.basename(self.work), *below)
+
+    def wheels(self, make: bool = False) -> List[str]:
+        """What lies in `wheels/`; or that folder made."""
+        try:
+            with self.open() as folder:
+                if make:
+                    folder.make("wheels")
+                with folder.below("wheels") as wheels:
+                    return wheels.names()
+        except FileNotFoundError:
+            return []
+
+    def has(self, file: str) -> bool:
+        try:
+            with self.open() as folder:
+                return folder.has(file)
+        except FileNotFoundError:
+            return False
 
     def read(self, file: str) -> str:
         if file in self.planned:
             return self.planned[file]
         try:
-            with open(self.path(file), encoding="utf-8", errors="surrogateescape", newline="") as handle:
-                return handle.read()
+            with self.open() as folder:
+                return folder.read(file).decode(errors="surrogateescape")
         except FileNotFoundError:
             raise PydockError("%s has no %s" % (self.work, file), "git checkout it, or write one; or: pydock delete %s" % self.title) from None
-        except OSError as error:
-            raise PydockError("cannot read %s: %s" % (self.path(file), error.strerror)) from None
 
     def hashes(self) -> Tuple[str, str]:
         """SHA-256 of the dockerfile and of requirements.txt, as they are on disk now."""
-        return text_hash(self.read("dockerfile")), text_hash(self.read("requirements.txt"))
+        dockerfile, requirements = self.read("dockerfile"), self.read("requirements.txt")
+        check_wheels(requirements, self.path("requirements.txt"))
+        return text_hash(dockerfile), text_hash(requirements)
 
     def write(self, file: str, text: str) -> None:
         """Replaces a file at once, and durably: a crash leaves the old one or the new one."""
@@ -1448,31 +1684,14 @@ class Env:
             self.planned[file] = text
             talk.script(heredoc(["cat"], text, self.path(file)))
             return
-        write_file(self.path(file), text)
+        with self.open() as folder:
+            folder.write(file, text)
 
 
 def write_file(path: str, text: str, mode: Optional[int] = None) -> None:
-    """Replaces a file at once; one with a `mode` can be made again, and need not be durable."""
-    new = os.path.join(os.path.dirname(path), ".%s.new" % os.path.basename(path))
-    try:
-        if os.path.lexists(new):  # a cloned repository's might be a link to anywhere
-            os.unlink(new)
-        with open(new, "x", encoding="utf-8", errors="surrogateescape", newline="", opener=lambda name, flags: os.open(name, flags, 0o666 if mode is None else mode)) as handle:
-            handle.write(text)
-            handle.flush()
-            if mode is None:
-                os.fsync(handle.fileno())
-        if mode is not None:
-            os.chmod(new, mode)
-        elif os.path.exists(path):
-            os.chmod(new, os.stat(path).st_mode & 0o7777)
-        os.replace(new, path)
-    except OSError as error:
-        try:
-            os.unlink(new)
-        except OSError:
-            pass
-        raise PydockError("cannot write %s: %s" % (path, error.strerror)) from None
+    """As `Folder.write`, for a file of the user's own."""
+    with Folder(os.path.dirname(path), own=False) as folder:
+        folder.write(os.path.basename(path), text, mode)
 
 
 class NewFile:
@@ -1528,12 +1747,22 @@ class NewFile:
 
 def remove_half_written(env: Env) -> None:
     """Files that a writer which was killed has left; only under the environment's lock."""
-    for folder, ending in ((env.work, ".new"), (env.path("wheels"), ".whl")):
-        for name in os.listdir(folder) if os.path.isdir(folder) else []:
-            if name.startswith(".") and name.endswith(ending):
-                os.unlink(os.path.join(folder, name))
+    with env.open() as folder:
+        for name in folder.names():
+            if name.startswith(".") and name.endswith(".new") and not folder.is_folder(name):
+                folder.remove(name)
+        if folder.has("wheels"):
+            with folder.below("wheels") as wheels:
+                for name in wheels.names():
+                    if name.startswith(".") and name.endswith(".whl") and not wheels.is_folder(name):
+                        wheels.remove(name)
+    remove_empty_wheels(env)
+
+
+def remove_empty_wheels(env: Env) -> None:
     try:
-        os.rmdir(env.path("wheels"))
+        with env.open() as folder:
+            os.rmdir("wheels", dir_fd=folder.fd)
     except OSError:  # not empty, or not there
         pass
 
@@ -1654,15 +1883,16 @@ def open_lock_file(folder: str) -> int:
 
 
 def temporary_folders(place: Place) -> Iterator[Tuple[str, str, str]]:
-    """(path, name, kind) of what a `create` or `delete` that died has left in `envs/`; kind is 'new' or 'old'."""
+    """(entry, name, kind) of what a `create` or `delete` that died has left in `envs/`; kind is 'new' or 'old'."""
     try:
-        entries = sorted(os.listdir(place.envs))
-    except OSError:
+        with place.open() as envs:
+            entries = envs.names()
+    except FileNotFoundError:
         return
     for entry in entries:
         found = re.fullmatch(r"\.(.+)\.(new|old)-[0-9a-f]{8}", entry)
         if found and re.fullmatch(NAME, found.group(1)):
-            yield os.path.join(os.path.realpath(place.envs), entry), found.group(1), found.group(2)
+            yield entry, found.group(1), found.group(2)
 
 
 def remove_file(path: str) -> None:
@@ -1691,7 +1921,11 @@ def quote(text: str) -> str:
 
 
 def unquote(text: str) -> str:
-    return os.fsdecode(re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: bytes([int(found.group(1), 16)]), os.fsencode(text)))
+    try:
+        data = os.fsencode(text)
+    except UnicodeEncodeError:  # half a character, which no bytes stand for
+        data = text.encode(errors="replace")
+    return os.fsdecode(re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: bytes([int(found.group(1), 16)]), data))
 
 
 def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -> str:
@@ -1743,6 +1977,17 @@ def renamed_service(text: str, old: str, new: str) -> str:
             indent = indent or line[:len(line) - len(line.lstrip())]
             lines[at] = re.sub(r"^%s(['\"]?)%s\1:(?=\s*(#.*)?$)" % (indent, re.escape(old)), "%s%s:" % (indent, yaml_key(new)), line)
     return "\n".join(lines)
+
+
+def has_command(text: str, name: str) -> bool:
+    """Whether a docker-compose.yml gives a service a command, by its text alone."""
+    import json
+
+    try:
+        return bool(json.loads(text)["services"][name].get("command"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        found = re.search(r"(?m)^( +)(['\"]?)%s\2:[^\n]*\n((?:\1 [^\n]*\n|[ \t]*(?:#[^\n]*)?\n)*)" % re.escape(name), text + "\n")
+    return bool(found and re.search(r"(?m)^ +command:", found.group(3)))
 
 
 def base_reference(dockerfile: str, settings: Settings) -> str:
@@ -2016,12 +2261,30 @@ def folder_mounts(folder: str, current: str, host_home: str, home: str) -> Tuple
     return mounts, os.path.normpath(os.path.join(target, os.path.relpath(current, folder)))
 
 
-def container_argv(container: str, hostname: str, who: Sequence[str], mounts: Sequence[Tuple[str, str]], folder: str, options: Sequence[str]) -> List[str]:
+Mount = namedtuple("Mount", "source target readonly")
+
+
+def guarded_mounts(mounts: Sequence[Tuple[str, str]], guarded: Sequence[str], whole: bool) -> List[Mount]:
+    """The mounts of a folder, in which these folders of the host can be read only. A folder above one of them is a mount of its own: what is
+    mounted cannot be renamed, or else code inside would put another one in its place. `whole`: all of it can be read only."""
+    found: Dict[str, Mount] = {}
+    for source, target in mounts:
+        found[target] = Mount(source, target, whole)
+        for path in guarded:
+            parts = os.path.relpath(path, source).split("/") if path.startswith(source.rstrip("/") + "/") and not whole else []
+            for count in range(1, len(parts) + 1):
+                part = os.path.join(source, *parts[:count])
+                inside = os.path.join(target, *parts[:count])
+                found[inside] = Mount(part, inside, any((part + "/").startswith(its + "/") for its in guarded))
+    return [found[target] for target in sorted(found, key=lambda target: target.count("/"))]
+
+
+def container_argv(container: str, hostname: str, who: Sequence[str], mounts: Sequence[Mount], folder: str, options: Sequence[str]) -> List[str]:
     """What `docker run` is told of any container in which programs of an environment run; `options` are the user's own,
     ready for docker, and win."""
     argv = ["--name", container, "--pull", "never", "--hostname", hostname[:63], *who, "--security-opt", "no-new-privileges"]
-    for source, target in mounts:
-        argv += ["--mount", mount_value(source, target)]
+    for source, target, readonly in mounts:
+        argv += ["--mount", mount_value(source, target, readonly)]
     return argv + ["-w", folder, *options]
 
 
@@ -2055,19 +2318,14 @@ def compose_project(env: Env) -> str:
     return env.repo.replace(".", "__")
 
 
-def compose_argv(env: Env) -> List[str]:
-    """`docker compose` with the environment's file, and on stdin what pydock says of its own service."""
-    return ["compose", "-p", compose_project(env), "-f", env.path(COMPOSE), "-f", "-"]
-
-
-def compose_service(container: str, hostname: str, image: str, user: str, groups: Sequence[int], mounts: Sequence[Tuple[str, str]], folder: str,
+def compose_service(container: str, hostname: str, image: str, user: str, groups: Sequence[int], mounts: Sequence[Mount], folder: str,
                     labels: Dict[str, str], mapped: bool) -> Dict[str, Any]:
     """The service of the environment, as compose is to have it: what `container_argv` says to `docker run`."""
     def plain(text: str) -> str:
         return text.replace("$", "$$")
 
     service: Dict[str, Any] = {"image": image, "pull_policy": "never", "hostname": hostname[:63], "init": True, "working_dir": plain(folder), "labels": labels,
-                               "volumes": [{"type": "bind", "source": plain(source), "target": plain(target)} for source, target in mounts]}
+                               "volumes": [{"type": "bind", "source": plain(source), "target": plain(target), **({"read_only": True} if readonly else {})} for source, target, readonly in mounts]}
     more = {"container_name": container, "user": user, "security_opt": ["no-new-privileges:true"], "group_add": [str(group) for group in groups], "userns_mode": "keep-id" if mapped else ""}
     return {**service, **{key: value for key, value in more.items() if value}}
 
@@ -2135,11 +2393,6 @@ class Image:
         return dict(item.partition("==")[::2] for item in listing.split(",") if item)
 
 
-def no_link(path: str) -> None:
-    if os.path.islink(path):
-        raise PydockError("%s is a symbolic link, which pydock does not follow" % path, "put the folder itself there")
-
-
 class Session:
     """What a command works with: place, settings, engine."""
 
@@ -2156,9 +2409,11 @@ class Session:
         elsewhere: Optional[Place] = global_place() if place.mode == "local" else local_place()
         if other and elsewhere and not env.exists() and name in elsewhere.names():
             return Env(elsewhere, name, self.settings["prefix"])
-        no_link(env.folder)
-        if os.path.isdir(env.folder):
+        try:
+            env.open().__exit__()  # or an error that says what is wrong with it
             return env
+        except FileNotFoundError:
+            pass
         if elsewhere and name in elsewhere.names():
             hint = "there is a %s one: pydock --%s %s" % (elsewhere.mode, elsewhere.mode, shell_join(self.line))
         else:
@@ -2289,7 +2544,7 @@ def remove_leftovers(engine: Engine, env: Env, images: Dict[str, Image]) -> None
 def recover(engine: Engine, env: Env) -> Dict[str, Image]:
     """Finishes or undoes what died, and returns the images. Files that match a newer state than the present one say
     that it was only not tagged yet; anything else of a temporary name goes. Only under the environment's lock."""
-    no_link(env.path("wheels"))
+    env.wheels()  # an error where that is a link
     images = images_of(engine, env)
     if talk.dry_run:
         return images
@@ -2363,19 +2618,21 @@ def sweep(session: Session) -> None:
     engine = session.engine
     if talk.dry_run:
         return
-    for path, name, kind in temporary_folders(session.place):
-        lock = Lock(path, name, wait=False)
+    for entry, name, kind in temporary_folders(session.place):
         try:
+            session.place.open(entry).__exit__()  # ours, and no link
+            lock = Lock(os.path.join(session.place.envs, entry), name, wait=False)
             if not lock.take():
                 continue
-        except PydockError:  # not ours, or gone
+        except (FileNotFoundError, PydockError):
             continue
         with lock:
             env = Env(session.place, name, session.settings["prefix"])
             if kind == "new":
-                remove_temporary(engine, env, path[-8:])
+                remove_temporary(engine, env, entry[-8:])
             if kind == "new" or env.exists() or remove_images(engine, env, images_of(engine, env)):
-                remove_folder(path)
+                with session.place.open() as envs:
+                    envs.clear(entry)
 
 
 def remove_temporary(engine: Engine, env: Env, mark: str) -> None:
@@ -2429,6 +2686,9 @@ def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_c
     downloads, which --no-cache would empty: an ARG that no step has seen yet. PydockError where it fails."""
     engine, dockerfile = session.engine, env.read("dockerfile")
     builder = engine.builder()
+    for ignore in (".dockerignore", "dockerfile.dockerignore", ".containerignore", "dockerfile.containerignore"):  # which the client reads
+        if env.has(ignore):
+            env.read(ignore)
     args = build_args(dockerfile, session.settings, session.engine.root_is_caller())
     if "INSTALLER" in args and not requirement_lines(env.read("requirements.txt")):
         args["INSTALLER"] = "pip"  # nothing to install
@@ -2615,7 +2875,8 @@ def ready_image(session: Session, env: Env) -> Dict[str, Any]:
 def is_frozen(env: Env) -> bool:
     """By the mode bits of the files: access(2) would let root write."""
     try:
-        return not any(os.stat(env.path(file)).st_mode & 0o222 for file in ("dockerfile", "requirements.txt"))
+        with env.open() as folder:
+            return not any(folder.stat(file).st_mode & 0o222 for file in ("dockerfile", "requirements.txt"))
     except OSError:
         return False
 
@@ -2681,8 +2942,9 @@ def restore_requirements(engine: Engine, env: Env, image: Image) -> None:
 
 def read_copy(env: Env) -> str:
     """The newest copy of an edited requirements.txt that a rollback has kept."""
-    copies = [file for file in os.listdir(env.work) if re.fullmatch(r"requirements\.txt\.orig\d*", file)]
-    return env.read(max(copies, key=lambda file: os.stat(env.path(file)).st_mtime)) if copies else ""
+    with env.open() as folder:
+        copies = {file: folder.stat(file).st_mtime for file in folder.names() if re.fullmatch(r"requirements\.txt\.orig\d*", file)}
+    return env.read(max(copies, key=lambda file: copies[file])) if copies else ""
 
 
 def keep_edits(env: Env, latest: Image, texts: Dict[str, str]) -> None:
@@ -2692,7 +2954,7 @@ def keep_edits(env: Env, latest: Image, texts: Dict[str, str]) -> None:
         if present == text or text_hash(present) == latest.labels.get("pydock." + file.split(".")[0]):
             continue
         copy, count = file + ".orig", 1
-        while os.path.exists(env.path(copy)) and env.read(copy) != present:
+        while env.has(copy) and env.read(copy) != present:
             count += 1
             copy = "%s.orig%d" % (file, count)
         env.write(copy, present)
@@ -2774,15 +3036,15 @@ def read_bundle(env: Env, path: str) -> Tuple[Dict[str, str], bool]:
         for count, member in enumerate(archive):
             top, _, file = check_member(member, count).partition("/")
             stream = archive.extractfile(member) if member.isfile() else None
-            more = not stream or not (file in STANDARD or re.fullmatch(r"wheels/[\w.+!-]+\.whl", file)) or bool(name) and top != name
+            more = not stream or not (file in STANDARD or re.fullmatch("wheels/" + WHEEL, file)) or bool(name) and top != name
             if more or not stream:
                 break
             name = top
             if file in STANDARD:
                 texts[file] = stream.read().decode(errors="surrogateescape")
             elif not talk.dry_run:
-                make_folder(env.path("wheels"))
-                with open(env.path(file), "xb") as wheel:
+                env.wheels(make=True)
+                with env.open("wheels") as wheels, wheels.create(os.path.basename(file)) as wheel:
                     shutil.copyfileobj(stream, wheel)
         if not more:
             check_end(archive)
@@ -2790,7 +3052,7 @@ def read_bundle(env: Env, path: str) -> Tuple[Dict[str, str], bool]:
         raise ValueError("it does not begin with a dockerfile and requirements.txt")
     if COMPOSE in texts:
         texts[COMPOSE] = renamed_service(texts[COMPOSE], name, env.name)
-        talk.say("it brings a %s; read it before you start anything" % COMPOSE)
+        talk.say("it brings a %s; to read and allow it: pydock trust %s" % (COMPOSE, env.title))
     return texts, more
 
 
@@ -3028,21 +3290,21 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
 def keep_files(env: Env, text: str, wheels: Sequence[str], held: bool = True) -> None:
     """Puts a change's files into the environment's folder: new wheels, requirements.txt, and only then away with the
     wheels that it no longer names, if an image holds them."""
-    pattern = r"(?m)^\./wheels/(\S+\.whl)"
-    unused = set(re.findall(pattern, env.read("requirements.txt"))) - set(re.findall(pattern, text))
-    named = re.findall(pattern, text)
-    for wheel in wheels:  # an image may still have one that was uninstalled
-        if wheel in named:
-            os.replace(env.path("wheels/." + wheel), env.path("wheels/" + wheel))
-        else:
-            remove_file(env.path("wheels/." + wheel))
+    named = wheel_names(text)
+    unused = set(wheel_names(env.read("requirements.txt"))) - set(named)
+    if wheels and not talk.dry_run:
+        with env.open("wheels") as folder:
+            for wheel in wheels:  # an image may still have one that was uninstalled
+                if wheel in named:
+                    folder.rename("." + wheel, wheel)
+                else:
+                    folder.remove("." + wheel)
     env.write("requirements.txt", text)
-    for wheel in unused if held else ():
-        try:
-            os.unlink(env.path("wheels/" + wheel))
-            os.rmdir(env.path("wheels"))
-        except OSError:  # gone already; or others are in there
-            pass
+    if unused and held and env.has("wheels") and not talk.dry_run:
+        with env.open("wheels") as folder:
+            for wheel in unused:
+                folder.remove(wheel)
+        remove_empty_wheels(env)
 
 
 def pin_base(session: Session, env: Env, latest: Optional[Image]) -> str:
@@ -3098,9 +3360,9 @@ def fetch_files(engine: Engine, env: Env, wheels: bool, dockerfile: bool = False
         name, stream = os.path.basename(member.name), archive.extractfile(member) if member.isfile() else None
         if stream and name in ("dockerfile", "requirements.txt") and member.size < 1 << 24:
             texts[name] = stream.read().decode(errors="surrogateescape")
-        elif stream and name.endswith(".whl"):
-            make_folder(env.path("wheels"))
-            with open(env.path("wheels/." + name), "wb") as wheel:
+        elif stream and re.fullmatch(WHEEL, name):
+            env.wheels(make=True)
+            with env.open("wheels") as folder, folder.create("." + name) as wheel:
                 shutil.copyfileobj(stream, wheel)
             found.append(name)
 
@@ -3146,6 +3408,33 @@ def run_folder(session: Session, env: Env) -> Tuple[str, str]:
     return folder, current
 
 
+def guarded_folder(folder: str, current: str, home: str) -> Tuple[List[Mount], str]:
+    """As `folder_mounts`, where code inside can neither change an environment (but the packages of its own in there) nor what pydock
+    keeps for itself: they can be read only. What is not there yet is made, or else that code could make it."""
+    mounts, inside = folder_mounts(folder, current, home_folder(), home)
+    guarded, whole = [os.path.join(folder, ".pydock")], "/.pydock/" in os.path.realpath(folder) + "/"
+    if os.path.islink(guarded[0]) or not os.path.isdir(guarded[0]):
+        guarded.clear()
+    for path in (global_place().root, data_folder()):
+        for way in {os.path.normpath(path), os.path.realpath(path)}:
+            whole = whole or (folder + "/").startswith(way + "/")
+            if not way.startswith(folder.rstrip("/") + "/"):
+                continue
+            if any(os.path.islink(os.path.join(folder, part)) for part in parts_of(os.path.relpath(way, folder))):
+                talk.warn("%s can be read only, inside: a program there could replace the symbolic link at %s" % (folder, way))
+                whole = True
+            elif not os.path.isdir(way):
+                make_folder(way)
+            guarded.append(way)
+    return guarded_mounts(mounts, guarded, whole), inside
+
+
+def parts_of(path: str) -> List[str]:
+    """A relative path, and all that it leads through."""
+    names = path.split("/")
+    return ["/".join(names[:count]) for count in range(1, len(names) + 1)]
+
+
 def check_near(engine: Engine, path: str, hint: str) -> None:
     """An error where the engine is on another machine, and so cannot mount this path."""
     address = engine.elsewhere()
@@ -3155,7 +3444,7 @@ def check_near(engine: Engine, path: str, hint: str) -> None:
 
 def fresh_argv(session: Session, env: Env, container: str, config: Dict[str, Any], user: str, folder: str, current: str, options: Sequence[str]) -> List[str]:
     """The `container_argv` of a new container with a folder of the host."""
-    mounts, inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")
+    mounts, inside = guarded_folder(folder, current, config.get("WorkingDir") or "/")
     who = who_argv(user, further_groups(user), keep_id(session.engine, user))
     return container_argv(container, env.name, who, mounts, inside, options)
 
@@ -3192,7 +3481,112 @@ def check_ports(options: Sequence[str], own: Sequence[str] = ()) -> None:
 
 
 def has_compose(env: Env) -> bool:
-    return os.path.exists(env.path(COMPOSE))
+    return env.has(COMPOSE)
+
+
+def trust_file(env: Env) -> str:
+    return os.path.join(data_folder(), "trust", sha256(os.fsencode(env.folder)) + ".json")
+
+
+def read_note(env: Env) -> Optional[Dict[str, Dict[str, str]]]:
+    """What the user has allowed of an environment's files: digest, and text where it is short, by path. None where nothing was noted."""
+    import json
+
+    folder, name = os.path.split(trust_file(env))
+    try:
+        with Folder(folder) as notes:
+            files = json.loads(notes.read(name))["files"]
+        return {path: {"sha256": entry["sha256"], **({"text": str(entry["text"])} if "text" in entry else {})} for path, entry in files.items()}
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, PydockError):
+        return {}
+
+
+def write_note(env: Env, files: Dict[str, bytes]) -> None:
+    """Notes that these files, as they are here, are allowed, and no others."""
+    import json
+
+    entries: Dict[str, Dict[str, str]] = {}
+    room = 1 << 20
+    for path, data in files.items():
+        entries[path] = {"sha256": sha256(data)}
+        text = plain_text(data)
+        if text is not None and len(data) <= min(room, 1 << 16):
+            entries[path]["text"] = text
+            room -= len(data)
+    folder, name = os.path.split(trust_file(env))
+    make_folder(folder)
+    os.chmod(folder, 0o700)
+    with Folder(folder) as notes:
+        notes.write(name, json.dumps({"folder": env.folder, "files": entries}, indent=1), 0o600, durable=True)
+
+
+def forget_note(env: Env) -> None:
+    if os.path.lexists(trust_file(env)):
+        remove_file(trust_file(env))
+
+
+def plain_text(data: bytes) -> Optional[str]:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def watched_files(env: Env) -> Dict[str, bytes]:
+    """What has to be allowed before compose may read it: all files of an environment, by path, but requirements.txt, wheels/ and what
+    pydock keeps beside them. PydockError where one of them is a link, or none that can be read to its end."""
+    found: Dict[str, bytes] = {}
+    own = r"requirements\.txt|(requirements\.txt|dockerfile)\.orig\d*|\.(requirements\.txt|dockerfile)(\.orig\d*)?\.new"
+
+    def look(folder: Folder, above: str) -> None:
+        for name in folder.names():
+            try:
+                if folder.is_folder(name):
+                    with folder.below(name) as inner:
+                        if above + name != "wheels":
+                            look(inner, above + name + "/")
+                elif not above and re.fullmatch(own, name):
+                    folder.open(name).close()
+                else:
+                    found[above + name] = folder.read(name)
+            except FileNotFoundError:  # it was another pydock's for a moment
+                continue
+            if len(found) > 1000 or above.count("/") > 100 or sum(map(len, found.values())) > 4 * MAX_TEXT:
+                raise PydockError("%s holds more than anybody can read" % env.folder, "what is no part of the environment goes elsewhere")
+
+    with env.open() as folder:
+        look(folder, "")
+    return found
+
+
+def check_trust(env: Env) -> None:
+    """PydockError where compose would read what the user has not allowed: of a local environment, or of one that was handed over."""
+    note = read_note(env)
+    if not has_compose(env) or note is None and env.place.mode == "global":
+        return
+    files = watched_files(env)
+    for path in sorted({*files, *(note or {})} - {"dockerfile"}, key=lambda path: (path != COMPOSE, path)):
+        allowed = (note or {}).get(path)
+        if not allowed or path not in files or allowed["sha256"] != sha256(files[path]):
+            why = "was not allowed yet" if not allowed else "was changed since it was allowed" if path in files else "is gone since it was allowed"
+            raise PydockError("%s %s" % (quote(env.path(path)), why), "it decides what starts on this host; to read and allow it: pydock trust %s" % env.title)
+
+
+def is_allowed(env: Env, file: str) -> bool:
+    """Whether the user has allowed this file as it is, or made it on this machine."""
+    note = read_note(env)
+    if note is None:
+        return env.place.mode == "global"
+    return file in note and note[file]["sha256"] == text_hash(env.read(file))
+
+
+def compose_argv(env: Env) -> List[str]:
+    """`docker compose` with the environment's file, and on stdin what pydock says of its own service. Nothing else starts compose with a
+    file, and nothing that was not allowed."""
+    check_trust(env)
+    return ["compose", "-p", compose_project(env), "--project-directory", env.folder, "-f", env.path(COMPOSE), "-f", "-"]
 
 
 def compose_file(session: Session, env: Env, container: str, config: Dict[str, Any], user: str, folder: str, current: str, labels: Dict[str, str]) -> Tuple[str, List[str]]:
@@ -3201,13 +3595,17 @@ def compose_file(session: Session, env: Env, container: str, config: Dict[str, A
     import json
 
     engine, path = session.engine, env.path(COMPOSE)
-    mounts, inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")
+    mounts, inside = guarded_folder(folder, current, config.get("WorkingDir") or "/")
     service = compose_service(container, env.name, env.latest, user, further_groups(user), mounts, inside, labels, keep_id(engine, user))
+    argv = compose_argv(env)
+    if talk.dry_run:  # nor is compose asked what it thinks of the file
+        service.update({} if has_command(env.read(COMPOSE), env.name) else {"command": WAIT})
+        return json.dumps({"services": {env.name: service}}), []
     text = json.dumps({"services": {env.name: service}})
-    names = (*compose_argv(env)[:-2], "config", "--services")
+    names = (*argv[:-2], "config", "--services")
     engine.ahead(*names)
     try:
-        whole = json.loads(engine.query(*compose_argv(env), "config", "--format", "json", data=text))
+        whole = json.loads(engine.query(*argv, "config", "--format", "json", data=text))
         known = engine.query(*names).split()
     except EngineError as error:
         if engine.ask("compose", "version") is None:
@@ -3311,7 +3709,9 @@ class Warm:
         self.since: str = data["State"]["StartedAt"]
         self.pid: int = data["State"].get("Pid") or 0
         self.image: str = data["Image"].split(":")[-1]
-        self.mounts = [(mount["Source"], mount["Destination"]) for mount in data.get("Mounts") or [] if mount.get("Type") == "bind"]
+        binds = [mount for mount in data.get("Mounts") or [] if mount.get("Type") == "bind"]
+        self.mounts = [(mount["Source"], mount["Destination"]) for mount in binds]
+        self.readonly = [mount["Source"] for mount in binds if not mount.get("RW", True)]
         ports = (data.get("NetworkSettings") or {}).get("Ports") or {}
         self.ports = ["%s:%s->%s" % (host.get("HostIp") or "0.0.0.0", host["HostPort"], port) for port, hosts in ports.items() for host in hosts or []]
         config = data.get("Config") or {}
@@ -3320,7 +3720,13 @@ class Warm:
         self.environment = unquote(labels.get("pydock.folder", ""))
         self.project: str = labels.get("com.docker.compose.project", "")
         self.folder, self.options, id_ = read_started(unquote(labels.get("pydock.start", "")))
-        self.moved: bool = id_ != file_id(self.folder)
+        local = os.path.join(self.folder, ".pydock")  # may have been made since, and has to be guarded
+        self.moved: bool = id_ != file_id(self.folder) or bool(self.folder) and os.path.isdir(local) and not os.path.islink(local) and not self.guards(local)
+
+    def guards(self, path: str) -> bool:
+        """Whether a folder is a mount of its own in here, or lies where nothing can be written."""
+        sources = [source for source, _ in self.mounts]
+        return path in sources or self.folder in self.readonly or self.folder not in sources
 
     def current(self, config: Dict[str, Any]) -> bool:
         """Whether programs can be started in it as it is: it runs, with the present image, and with the folder that is there now."""
@@ -3439,6 +3845,7 @@ def start_warm(session: Session, env: Env, config: Dict[str, Any], folder: str, 
 def mend(session: Session, env: Env, config: Dict[str, Any]) -> bool:
     """Brings a warm container that died, or belongs to an older image, to the present; False where programs of it keep that
     from happening, or it is gone. Only under the environment's lock."""
+    check_trust(env)
     warm = find_warm(session.engine, env)
     if not warm:
         return False
@@ -3600,7 +4007,7 @@ def place_sh(mounts: Sequence[Tuple[str, str]]) -> str:
 
     arms = dict(mounts)
     for source, target in mounts:
-        arms.update((source + other[len(target):], "") for _, other in mounts if other.startswith(target.rstrip("/") + "/"))
+        arms.update((source + other[len(target):], "") for its, other in mounts if other.startswith(target.rstrip("/") + "/") and its != source + other[len(target):])
     lines = []
     for source in sorted(arms, key=len, reverse=True):
         rest = "${PWD#%s}" % shlex.quote(source) if arms[source] else ""
@@ -3776,7 +4183,7 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
     if args.no_build and packages:
         raise PydockError("packages are installed into an image, which --no-build leaves out", "write them into requirements.txt")
     old = {} if args.no_build else before_create(session, env, text)
-    create(session, env, {"dockerfile": text, "requirements.txt": "", **compose}, "",
+    create(session, env, {"dockerfile": text, "requirements.txt": "", **compose}, None,
            None if args.no_build else lambda: build_new(session, env, packages, args.line), old)
     python = "Python " + base_of(text)[1] if base_of(text)[1] else base_of(text)[0]
     report(env, "created %s (%s)%s" % (env.name, python, " in " + env.folder if env.place.mode == "local" else ""),
@@ -3821,7 +4228,7 @@ def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
     check_owner(session.engine, env, old)
     pulled = not bundle and base_image(session, args.source, "docker pull %s says why; docker login, for a registry that wants it" % args.source)
     try:
-        create(session, env, {}, "", lambda: take_bundle(session, env, args.source, args.line) if bundle else adopt(session, env, args.source, {}, args.line), old)
+        create(session, env, {}, None, lambda: take_bundle(session, env, args.source, args.line) if bundle else adopt(session, env, args.source, {}, args.line), old, ())
     finally:
         if pulled:
             session.engine.drop("rmi", args.source)
@@ -3863,29 +4270,36 @@ def before_create(session: Session, env: Env, dockerfile: str) -> Dict[str, Imag
     return images
 
 
-def create(session: Session, env: Env, files: Dict[str, str], wheels: str, make: Optional[Callable[[], object]], old: Dict[str, Image]) -> None:
+def create(session: Session, env: Env, files: Dict[str, str], source: Optional[Env], make: Optional[Callable[[], object]], old: Dict[str, Image],
+           allowed: Optional[Sequence[str]] = None) -> None:
     """Everything is made in a hidden folder beside the final one, which it becomes by one rename. `make` makes the image as the
-    temporary tag; `wheels` is a folder to copy; `old` are the images of an environment of this name whose folder is gone."""
-    import shutil
-
+    temporary tag; `source` is an environment whose wheels are copied; `old` are the images of an environment of this name whose folder
+    is gone; `allowed` are the files that the user trusts, where others wrote them (`pydock trust`)."""
     engine = session.engine
     made = make_folder(env.place.envs)
     if not talk.dry_run:
-        env.folder = os.path.join(os.path.realpath(env.place.envs), env.name)
         env.work = os.path.join(os.path.dirname(env.folder), ".%s.new-%s" % (env.name, env.id))
-    make_folder(env.work, parents=False)
+        with env.place.open() as envs:
+            envs.make(os.path.basename(env.work))
+    else:
+        make_folder(env.work)
     try:
         with Lock(env.work, env.name):
             for file, text in files.items():
                 env.write(file, text)
-            if os.path.isdir(wheels) and talk.dry_run:
-                talk.script(shell_join(["cp", "-R", wheels, env.path("wheels")]))
-            elif os.path.isdir(wheels):
-                shutil.copytree(wheels, env.path("wheels"), ignore=shutil.ignore_patterns(".*"))  # of an install that goes on
+            if source and source.has("wheels"):
+                copy_wheels(source, env)
             if make:
                 make()
+            written = watched_files(env) if not talk.dry_run else {}
+            if allowed is not None and not talk.dry_run:
+                write_note(env, {file: data for file, data in written.items() if file in allowed})
             rename_new(env)
             env.work = env.folder
+            if allowed is None and env.place.mode == "local" and not talk.dry_run:
+                write_note(env, written)
+            elif allowed is None:
+                forget_note(env)
             if make:
                 remove_images(engine, env, old)
                 promote(engine, env, {})
@@ -3896,9 +4310,26 @@ def create(session: Session, env: Env, files: Dict[str, str], wheels: str, make:
         raise
 
 
+def copy_wheels(source: Env, env: Env) -> None:
+    import shutil
+
+    if talk.dry_run:
+        talk.script(shell_join(["cp", "-R", source.path("wheels"), env.path("wheels")]))
+        return
+    names = [name for name in source.wheels() if not name.startswith(".")]  # of an install that goes on
+    env.wheels(make=True)
+    with source.open("wheels") as old, env.open("wheels") as new:
+        for name in names:
+            with old.open(name) as wheel, new.create(name) as copy:
+                shutil.copyfileobj(wheel, copy)
+
+
 def undo_create(engine: Engine, env: Env, made: Sequence[str], no_build: bool) -> None:
     renamed = env.work == env.folder
-    remove_folder(env.work)
+    with env.place.open() as envs:
+        envs.clear(os.path.basename(env.work))
+    if not env.exists():
+        forget_note(env)
     for folder in made:
         try:
             os.rmdir(folder)
@@ -3927,21 +4358,25 @@ def rename_new(env: Env) -> None:
     try:
         if env.exists():
             raise FileExistsError
-        os.rename(env.work, env.folder)
+        with env.place.open() as envs:
+            envs.rename(os.path.basename(env.work), env.name)
     except OSError:
         raise PydockError("the environment '%s' was created by somebody else meanwhile" % env.name, "pydock list") from None
 
 
 def python_version_file() -> str:
     try:
-        with open(".python-version", encoding="utf-8") as file:
-            text = file.readline().strip()
-    except (OSError, UnicodeDecodeError):
+        with Folder(current_folder(), own=False) as folder:
+            lines = folder.read(".python-version").decode().splitlines() or [""]
+    except (FileNotFoundError, UnicodeDecodeError):
         return ""
-    if not re.fullmatch(VERSION, text):
-        talk.warn(".python-version names %r, which is no version of CPython; ignored" % text)
+    except PydockError as error:
+        talk.warn("%s; ignored" % error)
         return ""
-    return text
+    if not re.fullmatch(VERSION, lines[0].strip()):
+        talk.warn(".python-version names %r, which is no version of CPython; ignored" % lines[0].strip()[:40])
+        return ""
+    return lines[0].strip()
 
 
 def checked_apt(package: str) -> str:
@@ -4068,14 +4503,19 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     env = Env(session.place, args.new, session.settings["prefix"])
     check_new(env)
     source = session.env(args.name, other=True)
-    no_link(source.path("wheels"))
+    source.wheels()  # an error where that is a link
     session.engine.ahead(*tags_argv(env.repo))
     image, files = settled(session, source)
     if has_compose(source):
-        files[COMPOSE] = renamed_service(source.read(COMPOSE), source.name, env.name)
+        files[COMPOSE] = source.read(COMPOSE)
+    note, allowed = read_note(source), None
+    if note is not None or source.place.mode == "local":
+        allowed = [file for file, text in files.items() if text_hash(text) == (note or {}).get(file, {}).get("sha256")]
+    if COMPOSE in files:
+        files[COMPOSE] = renamed_service(files[COMPOSE], source.name, env.name)
     old = images_of(session.engine, env)
     check_owner(session.engine, env, old)
-    create(session, env, files, source.path("wheels"), lambda: take_over(session.engine, env, image, args.line), old)
+    create(session, env, files, source, lambda: take_over(session.engine, env, image, args.line), old, allowed)
     report(env, "cloned %s to %s%s" % (source.name, env.name, " in " + env.folder if env.place.mode == "local" else ""), "pydock shell %s" % env.title)
     return 0
 
@@ -4098,16 +4538,16 @@ def cmd_delete(session: Session, args: argparse.Namespace) -> int:
     return 0
 
 
-def confirmed(args: argparse.Namespace, what: str, short: str) -> bool:
+def confirmed(args: argparse.Namespace, what: str, short: str, no: str = "nothing was removed") -> bool:
     """Asks whether to do it; an error where there is nobody to be asked."""
     if args.yes or talk.dry_run:
         return True
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise PydockError("nobody here can be asked %s" % short, "add -y")
-    talk.put("%s? [y/N] " % what)
+    talk.write("%s? [y/N] " % one_line(what))
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
         return True
-    talk.say("nothing was removed")
+    talk.say(no)
     return False
 
 
@@ -4142,17 +4582,21 @@ def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
     if others:
         engine.drop("stop", "-t", "5", *others)
         engine.drop("rm", "-f", *others)
-    away = os.path.join(os.path.dirname(env.folder), ".%s.old-%s" % (env.name, env.id))
-    if talk.dry_run:
-        away = env.folder
-    else:
+    away = ".%s.old-%s" % (env.name, env.id)
+    if not talk.dry_run:
         try:
-            os.rename(env.folder, away)
+            with env.place.open() as envs:
+                envs.rename(env.name, away)
         except OSError as error:
             raise PydockError("cannot delete %s: %s" % (env.folder, error.strerror)) from None
     remove_programs(env)
+    forget_note(env)
     if remove_images(engine, env, images_of(engine, env)):
-        remove_folder(away)
+        if talk.dry_run:
+            remove_folder(env.folder)
+            return
+        with env.place.open() as envs:
+            envs.clear(away)
     else:
         talk.warn("some images of %s could not be removed; the next command that changes something tries again" % env.name)
 
@@ -4215,10 +4659,7 @@ def set_setting(session: Session, key: str, value: str) -> None:
     if key == "engine" and session.place.mode == "local":
         raise PydockError("a project may not choose the engine", "pydock config --global engine %s" % shell_join([value]))
     path = session.place.conf
-    lines: List[str] = []
-    if os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
-            lines = file.read().splitlines()
+    lines = conf_text(session.place).splitlines()
     section = [i for i, line in enumerate(lines) if line.strip() == "[pydock]"]
     if not section:
         lines += ["[pydock]"]
@@ -4233,7 +4674,9 @@ def set_setting(session: Session, key: str, value: str) -> None:
     if talk.dry_run:
         talk.script(heredoc(["cat"], "\n".join(lines), path))
         return
-    write_file(path, "\n".join(lines) + "\n")
+    folder, name = session.place.open_conf()
+    with folder:
+        folder.write(name, "\n".join(lines) + "\n")
     talk.say("%s = %s in %s" % (key, value, path))
 
 
@@ -4244,6 +4687,8 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     fresh = fresh or not is_started(env)
     if not fresh:
         session.engine.ahead(*inspect_warm(env))
+    if fresh:
+        check_trust(env)  # before it is built; what started before goes on
     options = [*["--security-opt", "no-new-privileges=false"] * args.root, *run_options(session.engine, args)]
     folder, current = run_folder(session, env)
     config = ready_image(session, env)
@@ -4276,6 +4721,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
 
 def cmd_start(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
+    check_trust(env)
     options = start_options(session, env, args)
     folder, current = run_folder(session, env)
     config = ready_image(session, env)
@@ -4326,6 +4772,7 @@ def check_idle(engine: Engine, env: Env, warm: Warm, force: bool, command: str) 
 
 def cmd_reset(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
+    check_trust(env)
     options = start_options(session, env, args)
     folder, current = run_folder(session, env)
     config = ready_image(session, env)
@@ -4368,6 +4815,7 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
         line = "%s activate %s" % (shell_join([os.path.basename(sys.argv[0]) if "/bin/" in sys.argv[0] else sys.argv[0]]), typed(args, env))
         talk.show("%s | source" % line if shell == "fish" else 'eval "$(%s)"' % line)
         return 0
+    check_trust(env)
     folder, current = run_folder(session, env)
     config = ready_image(session, env)
     made = not os.path.isdir(os.path.join(programs_folder(env), "bin"))
@@ -4427,6 +4875,7 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.words[0])
     if not args.words[1:]:
         raise PydockError("no program to link was named", "pydock link %s PROGRAM" % env.title, 2)
+    check_trust(env)
     config = ready_image(session, env)
     paths = {os.path.join(folder, os.path.basename(word)): word for word in args.words[1:]}
     for path in paths:
@@ -4536,7 +4985,7 @@ def package_change(verb: Sequence[str], words: Sequence[str], args: argparse.Nam
     return change
 
 
-def add_requirement(change: Change, word: str) -> None:
+def add_requirement(change: Change, word: str, line: Optional[Included] = None) -> None:
     if os.path.isfile(word) and word.endswith((".txt", ".toml", ".lock")):
         raise PydockError("'%s' is a file here, not a package" % word, "-r %s" % word)
     local = re.sub(r"^[^/]*@\s*(?=file:)", "", word)
@@ -4546,6 +4995,8 @@ def add_requirement(change: Change, word: str) -> None:
         path = path[:extras.start()]
     if path != word or word.startswith((".", "/", "~/")) or word.endswith(".whl") and "://" not in word:
         path = absolute_path(os.path.expanduser(path), real=True)
+        if line:
+            line.check(path)
         if not os.path.exists(path):
             raise PydockError("there is no %s" % path, "a package is a name, a requirement, a URL, or a wheel or folder of this host")
         target = "%d,%s" % (len(change.mounts), extras.group().replace(" ", "")) if extras else str(len(change.mounts))
@@ -4561,25 +5012,52 @@ def add_requirement(change: Change, word: str) -> None:
     change.asked += [requirement_name(word)] if requirement_name(word) else []
 
 
+class Included:
+    """A line of a requirements file that the user may not have written. What it names of this host must lie in the folder of the file that
+    was named on the command line, in the current folder, or in the project's."""
+
+    def __init__(self, top: str, file: str, number: int) -> None:
+        self.top, self.file, self.number = top, file, number
+
+    def check(self, path: str) -> None:
+        project = local_place()
+        folders = {os.path.realpath(folder) for folder in [os.path.dirname(self.top), current_folder(), *([os.path.dirname(project.root)] if project else [])]}
+        if not any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders):
+            raise PydockError("line %d of %s names %s, which is neither in its folder nor in the current one" % (self.number, self.file, path),
+                              "if you mean that, name it on the command line")
+
+    def read(self, file: str) -> bytes:
+        """A file that this line includes."""
+        path = os.path.realpath(file)
+        self.check(path)
+        with Folder(os.path.dirname(path), own=False) as folder:
+            return folder.read(os.path.basename(path))
+
+
 def add_file(change: Change, path: str) -> None:
     """-r FILE: its text and that of the files that it includes go to one folder of the container, where they find each
     other; lines that name a folder of this host do not, for they are packages of their own."""
     path = absolute_path(path)
-    pending = [path]
+    pending: List[Tuple[str, Optional[Included]]] = [(path, None)]
     while pending:
-        file = os.path.normpath(pending.pop())
+        file, line = pending.pop()
         if FILES + file in change.files:
             continue
         try:
-            with open(file, encoding="utf-8") as handle:
-                text = handle.read()
+            if line:
+                data = line.read(file)
+            else:
+                with open(file, "rb") as handle:
+                    data = handle.read(MAX_TEXT)
+            text = data.decode()
         except (OSError, ValueError) as error:
-            raise PydockError("cannot read %s: %s" % (file, getattr(error, "strerror", None) or error)) from None
+            raise PydockError("cannot read %s: %s" % (file, getattr(error, "strerror", None) or "it is no UTF-8")) from None
         if file.endswith(".toml"):
             for url in sorted(set(re.findall(r'(?m)^index = "(https?://[^"]+)"', text))):
                 change.options.append("--extra-index-url " + url)
         else:
-            text = "".join(line for line in text.splitlines(True) if keep_line(change, file, line, pending))
+            lines = [(row, Included(path, file, number)) for number, row in enumerate(text.splitlines(True), 1)]
+            text = "".join(row for row, its in lines if keep_line(change, file, row, its, pending))
         change.files[FILES + file] = text
     if os.path.basename(path) == "pyproject.toml":  # may name a readme, or a backend that reads the folder
         change.mounts.append((os.path.dirname(path), FILES + os.path.dirname(path)))
@@ -4587,17 +5065,17 @@ def add_file(change: Change, path: str) -> None:
     change.words += ["-r", FILES + path]
 
 
-def keep_line(change: Change, file: str, line: str, pending: List[str]) -> bool:
+def keep_line(change: Change, file: str, line: str, its: Included, pending: List[Tuple[str, Optional[Included]]]) -> bool:
     """Whether a line of a requirements file goes to the installer as it is; what else it asks for is noted."""
     no_password(line, "a line of %s" % file)
     included = re.match(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]*([^\s#]+)", line)
     if included and "://" not in included.group(1):
-        pending.append(os.path.join(os.path.dirname(file), included.group(1)))
+        pending.append((os.path.normpath(os.path.join(os.path.dirname(file), included.group(1))), its))
     if re.match(r"\s*(-e\b|--editable)", line):
         talk.say("left out '%s' of %s: the current folder is in every run anyway" % (line.strip(), file))
         return False
     if re.match(r"\s*(\.{0,2}/|\.\s*$)", line):
-        add_requirement(change, os.path.join(os.path.dirname(file), re.split(r"\s+#", line.strip())[0]))
+        add_requirement(change, os.path.join(os.path.dirname(file), re.split(r"\s+#", line.strip())[0]), its)
         return False
     if re.match(r"\s*(-i\b|--index-url|--extra-index-url)", line):
         change.options.append(line.strip())
@@ -4757,21 +5235,70 @@ def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
         env.hashes()
         umask = os.umask(0)
         os.umask(umask)
-        for file in ("dockerfile", "requirements.txt"):
-            mode = os.stat(env.path(file)).st_mode & 0o7777
-            mode = mode & ~0o222 if args.line[0] == "freeze" else mode | 0o222 & ~umask
-            if talk.dry_run:
-                talk.script(shell_join(["chmod", "%o" % mode, env.path(file)]))
-                continue
-            try:
-                os.chmod(env.path(file), mode)
-            except OSError as error:
-                raise PydockError("cannot %s %s: %s: %s" % (args.line[0], env.name, env.path(file), error.strerror)) from None
+        for name in ("dockerfile", "requirements.txt"):
+            with env.open() as folder, folder.open(name) as file:
+                mode = os.fstat(file.fileno()).st_mode & 0o7777
+                mode = mode & ~0o222 if args.line[0] == "freeze" else mode | 0o222 & ~umask
+                if talk.dry_run:
+                    talk.script(shell_join(["chmod", "%o" % mode, env.path(name)]))
+                    continue
+                try:
+                    os.fchmod(file.fileno(), mode)
+                except OSError as error:
+                    raise PydockError("cannot %s %s: %s: %s" % (args.line[0], env.name, env.path(name), error.strerror)) from None
     if args.line[0] == "freeze":
         report(env, "froze %s; its packages (pip's freeze) are in %s" % (env.name, env.path("requirements.txt")), "pydock unfreeze %s" % env.title)
     else:
         report(env, "%s may change again" % env.name, "pydock install %s PKG" % env.title)
     return 0
+
+
+def cmd_trust(session: Session, args: argparse.Namespace) -> int:
+    """Shows the files that decide what compose starts on this host, asks, and notes these very bytes."""
+    env = session.env(args.name)
+    note = read_note(env)
+    if note is None and env.place.mode == "global":
+        talk.say("%s was made on this machine, and is trusted" % env.name)
+        return 0
+    if args.remove:
+        if not talk.dry_run:
+            write_note(env, {})
+        report(env, "nothing of %s is allowed any more" % env.name, "pydock trust %s" % env.title)
+        return 0
+    files = watched_files(env)
+    if note is not None and {path: entry["sha256"] for path, entry in note.items()} == {path: sha256(data) for path, data in files.items()}:
+        report(env, "%s is allowed as it is" % env.name, "pydock run %s …" % env.title)
+        return 0
+    for line in trust_lines(note or {}, files):
+        print(visible(line))
+    sys.stdout.flush()
+    if not confirmed(args, "allow these files to start containers and more on this host", "whether to allow these files of %s" % env.name, "nothing was allowed"):
+        return 1
+    if not talk.dry_run:
+        write_note(env, files)
+    report(env, "allowed %s, until a file changes" % env.name, "pydock run %s …" % env.title)
+    return 0
+
+
+def trust_lines(note: Dict[str, Dict[str, str]], files: Dict[str, bytes]) -> Iterator[str]:
+    """What is to be read before one says yes: each file, or what changed in it since it was allowed."""
+    import difflib
+
+    for path in sorted({*note, *files}):
+        old, data = note.get(path, {}), files.get(path)
+        text = plain_text(data) if data is not None else None
+        if data is None:
+            yield "==> %s is gone" % path
+        elif old.get("sha256") == sha256(data):
+            yield "==> %s is as it was allowed" % path
+        elif text is None:
+            yield "==> %s: %d bytes that are no text, sha256 %s" % (path, len(data), sha256(data))
+        elif "text" in old:
+            yield "==> %s was changed:" % path
+            yield from difflib.unified_diff(old["text"].split("\n"), text.split("\n"), path + " as it was allowed", path + " now", lineterm="")
+        else:
+            yield "==> %s:" % path
+            yield from text.split("\n")
 
 
 def cmd_lock(session: Session, args: argparse.Namespace) -> int:
@@ -4802,11 +5329,11 @@ def lock_faults(session: Session, env: Env) -> List[str]:
     pins: Dict[str, List[str]] = {}
     for line in requirement_lines(text):
         spec = re.split(r"\s;|;\s|\s--", line)[0].strip()
-        wheel = re.match(r"\./wheels/(\S+\.whl)", line)
+        wheel = (wheel_names(line) + [""])[0]
         if "--hash=" not in line:
             faults.append("requirements.txt: no hash of %s" % spec)
-        elif wheel and sha256_of(env.path("wheels/" + wheel.group(1))) not in re.findall(r"--hash=sha256:(\w+)", line):
-            faults.append("wheels/%s: not what its hash says" % wheel.group(1))
+        elif wheel and wheel_hash(env, wheel) not in re.findall(r"--hash=sha256:(\w+)", line):
+            faults.append("wheels/%s: not what its hash says" % wheel)
         found = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[.*\])?\s*==\s*(\S+)", spec)
         if found:
             pins.setdefault(canonical(found.group(1)), []).append(found.group(2))
@@ -4821,6 +5348,20 @@ def lock_faults(session: Session, env: Env) -> List[str]:
                for name, versions in pins.items() if packages.get(name, versions[0]) not in versions]
     names = {requirement_name(line) for line in requirement_lines(text)} | {canonical(name) for name in re.findall(r"(?m)^\./wheels/([A-Za-z0-9_.]+)-", text)}
     return faults + ["%s: in the image, and not in requirements.txt" % name for name in sorted(set(packages) - names - {"setuptools", "wheel", "distribute"})]
+
+
+def wheel_hash(env: Env, name: str) -> str:
+    """The SHA-256 of a wheel; empty where there is none."""
+    import hashlib
+
+    content = hashlib.sha256()
+    try:
+        with env.open("wheels") as wheels, wheels.open(name) as file:
+            for data in iter(lambda: file.read(1 << 20), b""):
+                content.update(data)
+    except FileNotFoundError:
+        return ""
+    return content.hexdigest()
 
 
 def cmd_digest(session: Session, args: argparse.Namespace) -> int:
@@ -4866,17 +5407,19 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
     import tarfile
 
     env, path = session.env(args.name), absolute_path(args.file)
-    no_link(env.path("wheels"))
+    files = standard_files(env)
     if os.path.lexists(path):
         raise PydockError("%s is there already" % path, "another name, or remove it")
     image = ready_image(session, env)["Id"] if args.image else ""
-    left = [file for file in sorted(os.listdir(env.folder)) if file not in (*STANDARD, "wheels") and not file.startswith(".")]
+    with env.open() as folder:
+        names = folder.names()
+    left = [file for file in names if file not in (*STANDARD, "wheels") and not file.startswith(".")]
     if left:
         talk.say("left out, as it is no standard file: %s" % ", ".join(left))
     if has_compose(env):
         talk.say("%s goes along, with the values of variables that are in it" % COMPOSE)
     if talk.dry_run:
-        talk.script(shell_join(["tar", "-b", "1", "-C", os.path.dirname(env.folder), "-cf", path, *("%s/%s" % (env.name, file) for file in standard_files(env))]))
+        talk.script(shell_join(["tar", "-b", "1", "-C", os.path.dirname(env.folder), "-cf", path, *("%s/%s" % (env.name, file) for file in files)]))
         if image:  # goes on in the same tar, without the end of the first
             talk.script("truncate -s -1024 %s; %s >>%s" % (shell_join([path]), shell_join(session.engine.command(["save", image])), shell_join([path])))
         return 0
@@ -4884,10 +5427,11 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
         held = find_image(session.engine, image) if image else None
         if image and (not held or held.hashes != env.hashes()):
             raise PydockError("the image of %s is not made of its files" % env.name, "pydock build %s" % env.title)
-        archive = tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, dereference=True)
+        archive = tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT)
         for file in standard_files(env):
-            no_link(env.path(file))
-            archive.add(env.path(file), "%s/%s" % (env.name, file), recursive=False, filter=anonymous)
+            *below, name = file.split("/")
+            with env.open(*below) as folder, folder.open(name) as content:
+                archive.addfile(anonymous(archive.gettarinfo(arcname="%s/%s" % (env.name, file), fileobj=content)), content)
         lock.release()
         if held:  # goes on in the same tar, whose end the engine writes
             save_image(session.engine, held, out)
@@ -4899,8 +5443,7 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
 
 def standard_files(env: Env) -> List[str]:
     """What makes an environment, by paths in its folder."""
-    wheels = sorted(os.listdir(env.path("wheels"))) if os.path.isdir(env.path("wheels")) else []
-    return [file for file in STANDARD if os.path.isfile(env.path(file))] + ["wheels/" + wheel for wheel in wheels if re.fullmatch(r"[^.].*\.whl", wheel)]
+    return [file for file in STANDARD if env.has(file)] + ["wheels/" + wheel for wheel in env.wheels() if re.fullmatch(WHEEL, wheel)]
 
 
 def anonymous(member: Any) -> Any:
@@ -4966,7 +5509,7 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     for tag in old if talk.dry_run else ():
         engine.drop("rmi", tag)
     for its, env in envs:
-        if any(tag.startswith(env.repo + ":") for tag in old) and os.path.isdir(env.folder):
+        if any(tag.startswith(env.repo + ":") for tag in old) and env.exists():
             with Lock(env.folder, env.name):
                 drop_old_states(its, env)
     left = [tag for tag in own if not talk.dry_run and engine.ask("image", "inspect", tag)]
@@ -5102,6 +5645,7 @@ ARGUMENTS: Dict[str, Sequence[Tuple[Sequence[str], Dict[str, Any]]]] = {  # by c
     "history": [ONE, AS_JSON],
     "snapshot": [ONE, arg("label", metavar="LABEL", nargs="?", help="a docker tag; none: the time")],
     "rollback": [ONE, arg("state", metavar="STATE", nargs="?", help="a number or label of `history`; none: the one before; 1: as created")],
+    "trust": [ONE, SURE, flag("--remove", help="nothing is allowed any more")],
     "lock": [ONE, flag("--check", help="change nothing; fail where files, lock and image disagree")],
     "verify": [ONE, arg("--against", metavar="DIGEST|NAME", help="instead of its present image")],
     "export": [ONE, arg("file", metavar="FILE.tar"), flag("--image", help="with the image: it runs where there is no network")],
@@ -5130,6 +5674,7 @@ COMMANDS: Dict[str, Tuple[str, str, Callable[[Session, argparse.Namespace], int]
     "rollback": ("time", "NAME [STATE]", cmd_rollback, "go back to a state; itself a new one"),
     "freeze": ("time", "NAME", cmd_freeze, "refuse every change"),
     "unfreeze": ("time", "NAME", cmd_freeze, "allow changes again"),
+    "trust": ("trust", "NAME", cmd_trust, "read and allow the docker-compose.yml of somebody else"),
     "lock": ("trust", "NAME", cmd_lock, "pin the base image and every package by version and hash"),
     "digest": ("trust", "NAME", cmd_digest, "print a digest of what is installed, the same wherever that is the same"),
     "verify": ("trust", "NAME", cmd_verify, "build it again from its files, and compare"),
@@ -5138,7 +5683,7 @@ COMMANDS: Dict[str, Tuple[str, str, Callable[[Session, argparse.Namespace], int]
     "completion": ("share, care", "SHELL", cmd_completion, "print what completes pydock's words in a shell"),
 }
 ALIASES = {"ls": "list", "envs": "list", "rm": "delete"}
-OTHER_WORDS = {"exec": "run", "add": "install", "remove": "uninstall", "env": "list", "upgrade": "update", "sync": "build", "info": "config",
+OTHER_WORDS = {"exec": "run", "allow": "trust", "add": "install", "remove": "uninstall", "env": "list", "upgrade": "update", "sync": "build", "info": "config",
                "new": "create", "init": "create", "enter": "shell", "destroy": "delete", "copy": "clone", "undo": "rollback", "log": "history"}
 EVERYWHERE = {"-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global"}
 TAKE_VALUE = ("-p", "--publish", "-v", "--volume", "-e", "--env", "--env-file", "--gpus", "--network", "--platform", "-o", "--option")
@@ -5377,7 +5922,10 @@ def main(argv: Optional[List[str]] = None) -> int:
             except Exception:  # nobody wants to read of it while typing
                 pass
             return flushed(0)
-        args = parse(argv)
+        try:
+            args = parse(argv)
+        except NeedsArguments as error:
+            return flushed(show_needs(str(error), argv))
         talk.quiet, talk.verbose, talk.dry_run = args.quiet, args.verbose, args.dry_run
         session = Session(find_place(args.mode), args.line)
         try:
@@ -5389,8 +5937,6 @@ def main(argv: Optional[List[str]] = None) -> int:
         return flushed(status)
     except SystemExit as error:  # of --help and --version
         return flushed(int(error.code or 0))
-    except NeedsArguments as error:
-        return show_needs(str(error), argv)
     except PydockError as error:
         talk.error(str(error), error.hint)
         return flushed(error.status)

@@ -306,7 +306,7 @@ class Case(unittest.TestCase):
         installed = self.ok("run", name, "pip", "freeze", "--exclude", "setuptools", "--exclude", "wheel").splitlines()
         written = [line for line in self.requirements(name).splitlines() if line and not line.startswith(("#", "-"))]
         self.assertEqual(sorted(line.lower().replace("_", "-") for line in installed if "file://" not in line),
-                         sorted(line.split(" #")[0].split(";")[0].strip() for line in written if "./wheels/" not in line))
+                         sorted(re.sub(r"\[.*\]", "", line.split(" #")[0].split(";")[0].strip()) for line in written if "./wheels/" not in line))
 
 
 class SharedCase(Case):

@@ -153,7 +153,8 @@ class WhatDockerGets(unittest.TestCase):
                                  "options": [], "command": ["ls", "-l"], "stdin": True, "tty": False, "init": True, "groups": [], "mapped": False}
         given.update(changes)
         who = pydock.who_argv(given.pop("user"), given.pop("groups"), given.pop("mapped"))
-        container = pydock.container_argv(given.pop("container"), given.pop("hostname"), who, given.pop("mounts"), given.pop("folder"), given.pop("options"))
+        mounts = [pydock.Mount(source, target, False) for source, target in given.pop("mounts")]
+        container = pydock.container_argv(given.pop("container"), given.pop("hostname"), who, mounts, given.pop("folder"), given.pop("options"))
         return pydock.run_argv(container=container, **given)
 
     def test_run(self) -> None:
@@ -236,6 +237,23 @@ class WhereTheCurrentFolderIs(unittest.TestCase):
     def test_a_local_environment_mounts_its_project_and_starts_in_the_current_folder(self) -> None:
         self.assertEqual(self.mounts("/srv/p", "/srv/p/src/deep"), ([("/srv/p", "/home/user/p"), ("/srv/p", "/srv/p")], "/home/user/p/src/deep"))
         self.assertEqual(self.mounts("/home/ada/p", "/home/ada/p/src")[1], "/home/user/p/src")
+
+    def test_what_code_inside_may_not_change_is_read_only_and_what_is_above_it_cannot_be_renamed(self) -> None:
+        mounts = [("/h/ada", "/home/user"), ("/h/ada", "/h/ada")]
+        got = pydock.guarded_mounts(mounts, ["/h/ada/.pydock", "/h/ada/.local/share/pydock", "/elsewhere"], False)
+        expected = [(source, "/home/user" + source[len("/h/ada"):], readonly) for source, readonly in (
+            ("/h/ada", False), ("/h/ada/.pydock", True), ("/h/ada/.local", False), ("/h/ada/.local/share", False), ("/h/ada/.local/share/pydock", True))]
+        self.assertEqual(sorted(mount for mount in got if mount.target.startswith("/home")), sorted(expected))
+        self.assertEqual(sorted(mount for mount in got if mount.target.startswith("/h/")), sorted((source, source, readonly) for source, _, readonly in expected))
+        self.assertLess([mount.target for mount in got].index("/home/user"), [mount.target for mount in got].index("/home/user/.local"))
+
+    def test_nothing_below_what_is_read_only_can_be_written(self) -> None:
+        for guarded in (["/p/.pydock", "/p/.pydock/data/pydock"], ["/p/.pydock/data/pydock", "/p/.pydock"]):
+            got = pydock.guarded_mounts([("/p", "/home/user/p")], guarded, False)
+            self.assertEqual([mount.source for mount in got if not mount.readonly], ["/p"])
+
+    def test_a_folder_within_what_is_guarded_is_read_only(self) -> None:
+        self.assertEqual(pydock.guarded_mounts([("/p", "/t")], ["/p/.pydock"], True), [("/p", "/t", True)])
 
     def test_a_home_that_is_the_root_folder(self) -> None:
         self.assertEqual(pydock.folder_mounts("/data/x", "/data/x", "/", "/home/user")[0][0], ("/data/x", "/home/user/data/x"))
@@ -475,6 +493,9 @@ class Words(Folder):
             quoted = pydock.quote(text)
             self.assertEqual(pydock.unquote(quoted), text)
             self.assertRegex(quoted, r"\A[A-Za-z0-9/:=,.\-_+@%]*\Z")
+
+    def test_what_stands_for_no_bytes_is_no_error(self) -> None:
+        self.assertEqual((pydock.unquote("a\ud800%41"), pydock.unquote("\udcff%ff")), ("a?A", "\udcff\udcff"))
 
     def test_names_of_environments(self) -> None:
         for name in ("a", "1", "datascience", "a-b", "a_b", "a.b", "py3.12-x", "a" * 64):
@@ -1276,6 +1297,11 @@ class ABug(Folder):
                 self.assertRegex(said, r"^pydock: error: this is a bug in pydock [\d.]+: %s.* \(main, line \d+\)\nhint: .*https://github.com/apiad/pydock/issues\n$"
                                  % type(error).__name__)
                 self.assertLess(len(said), 500)
+
+    def test_the_small_help_is_no_exception(self) -> None:
+        with mock.patch("sys.stderr", io.StringIO()) as stderr, mock.patch.object(pydock, "find_place", side_effect=KeyError("x")), mock.patch.object(pydock, "prepare"):
+            self.assertEqual(pydock.main(["run"]), 1)
+        self.assertIn("this is a bug in pydock", stderr.getvalue())
 
     def test_an_error_of_the_system_is_said_without_its_number(self) -> None:
         self.assertEqual(self.main(OSError(28, "No space left on device")), (1, "pydock: error: No space left on device\n"))
