@@ -1,5 +1,5 @@
 """What a project, a package or an image does to get out: each attack leaves a marker, a file of root's, a secret or a hole where it
-works, and the honest use beside it must go on (issue 8)."""
+works, and the honest use beside it must go on."""
 from __future__ import annotations
 
 import io
