@@ -4720,7 +4720,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     fresh = fresh or not is_started(env)
     if not fresh:
         session.engine.ahead(*inspect_warm(env))
-    if fresh:
+    if fresh and not args.root:
         check_trust(env)  # before it is built; what started before goes on
     options = [*OF_ROOT * args.root, *run_options(session.engine, args)]
     folder, current = run_folder(session, env)
