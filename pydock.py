@@ -1125,11 +1125,11 @@ class Engine:
         is none: the builder that docker had before is about to go, and cannot keep a secret."""
         if self.podman:
             return "podman"
-        if self.ask(*BUILDX) is not None:
-            return "buildx"
         client = re.match(r"\d+", self.query(*CLIENT))
         if client and 20 <= int(client.group()) < 23:
-            return "buildkit"
+            return "buildkit"  # also where it has buildx, as its `build` does not know --load
+        if self.ask(*BUILDX) is not None:
+            return "buildx"
         raise PydockError("this docker cannot build: it has no buildx", buildx_remedy(self.program))
 
 
