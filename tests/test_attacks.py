@@ -150,7 +150,7 @@ class ComposeOfOthers(Attack):
         config = '[core]\n\trepositoryformatversion = 0\n\tbare = true\n[protocol "ext"]\n\tallow = always\n[url "ext::touch %s #"]\n\tinsteadOf = https://x.example/\n'
         config %= str(self.marker()).replace(" ", "% ")
         bare = {"HEAD": "ref: refs/heads/main\n", "config": config, "objects/info/x": "", "refs/heads/x": ""}
-        text = 'include:\n  - "https://x.example/x.git"\n' + services()
+        text = services(include=["https://x.example/x.git"])
         folder = self.project("git", {**bare, ".env": "COMPOSE_EXPERIMENTAL_GIT_REMOTE=1\nCOMPOSE_EXPERIMENTAL_OCI_REMOTE=1\n", "docker-compose.yml": text})
         for name, data in bare.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -214,7 +214,7 @@ class ComposeOfOthers(Attack):
         evil = services(dep={"volumes": ["/:/host"], "command": self.touch()})
         plain = services()
         texts: Dict[str, Union[str, bytes]] = {
-            "escaped": '"\\u0069nclude": ["more.yml"]\n' + plain[1:-1], "tagged": "!!str include: [more.yml]\nservices: {dev: {build: .}}\n",
+            "escaped": '{"\\u0069nclude": ["more.yml"],' + plain[1:], "tagged": "!!str include: [more.yml]\nservices: {dev: {build: .}}\n",
             "anchored": "x-a: &a include\n*a : [more.yml]\nservices: {dev: {build: .}}\n",
                     "merged": "x-a: &a {include: [more.yml]}\n<<: *a\nservices: {dev: {build: .}}\n",
             "extended": "services: {dev: {build: ., extends: {file: more.yml, service: dep}}}\n",
@@ -372,7 +372,7 @@ class ComposeOfOthers(Attack):
         for number, name in enumerate(("dockerfile.orig", "requirements.txt.orig", "requirements.txt.orig1", ".dockerfile.new", ".requirements.txt.new",
                 "wheels/more.yml")):
             with self.subTest(name):
-                folder = self.project("beside%d" % number, {"docker-compose.yml": "include: [%s]\n" % name + services(), name: "# nothing\n"})
+                folder = self.project("beside%d" % number, {"docker-compose.yml": services(include=[name]), name: "# nothing\n"})
                 self.trusted(folder)
                 self.record()
                 (folder / ".pydock" / "envs" / "dev" / name).write_text(evil.replace('"dev"', '"other"'), encoding="utf-8")
