@@ -13,16 +13,14 @@ demo: ## an environment, scikit-learn, a real analysis; in a throw-away home, in
 	@tests/demo.sh
 
 test: ## all tests, on a real engine
-	@install/engine.sh 3.11 3.13
-	@tests/engines.sh tools
-	@registry=$$(tests/engines.sh registry) && eval "$$registry" && set -x && python3 tests/run.py --jobs $(JOBS) $(TESTS)
+	@client=$$(install/engine.sh 3.11 3.13) && eval "$$client" && tests/engines.sh tools && \
+	registry=$$(tests/engines.sh registry) && eval "$$registry" && set -x && python3 tests/run.py --jobs $(JOBS) $(TESTS)
 
 fuzz: ## 500 inputs of each kind that nobody would write (FUZZ=N, FUZZ_SEED=S); needs no engine
 	@python3 tests/fuzz.py
 
 bench: ## what pydock costs against the same by hand, as a table
-	@install/engine.sh 3.11
-	python3 tests/bench.py
+	@client=$$(install/engine.sh 3.11) && eval "$$client" && python3 tests/bench.py
 
 lint: ## ruff, mypy --strict, shellcheck
 	@tests/lint.sh

@@ -47,6 +47,7 @@ CLIENT = ("version", "--format", "{{.Client.Version}}")
 FILES = "/dev/shm/files"
 READY = "\n".join(["{{.Id}}", "{{.Config.User}}", "{{.Config.WorkingDir}}", *('{{index .Config.Labels "pydock.%s"}}' % label for label in
                                                               ("folder", "dockerfile", "requirements"))])  # what `run` asks of an image
+OF_ROOT = ["--security-opt", "no-new-privileges=false"]  # what --root adds
 WAIT = ["/bin/sleep", "infinity"]  # what a container does that waits for programs
 DETACH_KEYS = ("--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_")  # the default takes Ctrl-P away
 COMPOSE = "docker-compose.yml"
@@ -1348,7 +1349,7 @@ class Folder:
         new = ".%s.new" % name
         try:
             try:
-                with self.create(new, 0o666 if mode is None else 0o600) as file:
+                with self.create(new, 0o666 if mode is None else mode) as file:
                     file.write(text.encode(errors="surrogateescape"))
                     file.flush()
                     if mode is None or durable:
@@ -2324,9 +2325,11 @@ def compose_service(container: str, hostname: str, image: str, user: str, groups
     def plain(text: str) -> str:
         return text.replace("$", "$$")
 
+    volumes = [{"type": "bind", "source": plain(source), "target": plain(target), **({"read_only": True} if readonly else {})} for source, target, readonly in mounts]
     service: Dict[str, Any] = {"image": image, "pull_policy": "never", "hostname": hostname[:63], "init": True, "working_dir": plain(folder), "labels": labels,
-                               "volumes": [{"type": "bind", "source": plain(source), "target": plain(target), **({"read_only": True} if readonly else {})} for source, target, readonly in mounts]}
-    more = {"container_name": container, "user": user, "security_opt": ["no-new-privileges:true"], "group_add": [str(group) for group in groups], "userns_mode": "keep-id" if mapped else ""}
+                               "volumes": volumes}
+    more = {"container_name": container, "user": user, "security_opt": ["no-new-privileges:true"],
+            "group_add": [str(group) for group in groups], "userns_mode": "keep-id" if mapped else ""}
     return {**service, **{key: value for key, value in more.items() if value}}
 
 
@@ -2619,12 +2622,12 @@ def sweep(session: Session) -> None:
     if talk.dry_run:
         return
     for entry, name, kind in temporary_folders(session.place):
+        lock = Lock(os.path.join(session.place.envs, entry), name, wait=False)
         try:
-            session.place.open(entry).__exit__()  # ours, and no link
-            lock = Lock(os.path.join(session.place.envs, entry), name, wait=False)
+            session.place.open(entry).__exit__()
             if not lock.take():
                 continue
-        except (FileNotFoundError, PydockError):
+        except (FileNotFoundError, PydockError):  # not ours, or gone
             continue
         with lock:
             env = Env(session.place, name, session.settings["prefix"])
@@ -2697,6 +2700,8 @@ def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_c
     text, volumes = None, []
     if again:
         text = re.sub(r"(?m)^(FROM\s(?!.* AS installer$).*)$", r"\1\nARG PYDOCK_AGAIN=%s" % env.id, dockerfile)
+    if engine.podman:
+        check_plain(env, dockerfile)
     if engine.podman and CACHE_MOUNTS in dockerfile:
         text = (text or dockerfile).replace(CACHE_MOUNTS, "")
         volumes = podman_volumes(session, env)
@@ -2710,6 +2715,14 @@ def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_c
     except EngineError as error:
         error.show()
         raise PydockError("cannot build %s: what failed is above" % env.name if error.code != 130 else str(error), build_hint(env)) from None
+
+
+def check_plain(env: Env, dockerfile: str) -> None:
+    """PydockError where podman would give this host to a dockerfile of others that the user has not allowed."""
+    own = Settings(global_place())
+    repository = r"(?:\$\{REPOSITORY\})?" if "REPOSITORY" in open_args(dockerfile) else ""
+    if not is_allowed(env, "dockerfile") and not is_plain(dockerfile, "%s(?:%s)?%s" % (repository, re.escape(own["repository"]), own_images("", own))):
+        raise PydockError("%s has flags or a base image that podman may give this host to" % env.path("dockerfile"), "read it, then: pydock trust %s" % env.title)
 
 
 def podman_volumes(session: Session, env: Env) -> List[str]:
@@ -2740,7 +2753,8 @@ def uv_folder(session: Session, env: Env) -> str:
     try:
         engine.fetch(argv, ("" if talk.dry_run else settings_sh()) + FETCH_UV_SH, os.path.join(folder, "bin", "uv"))
     except EngineError as error:
-        talk.warn("uv %s cannot be fetched (%s); pip installs, which takes longer" % (UV, last_line(error.output.encode())), "to leave it at that: pydock config --global installer pip")
+        talk.warn("uv %s cannot be fetched (%s); pip installs, which takes longer" % (UV, last_line(error.output.encode())),
+                  "to leave it at that: pydock config --global installer pip")
         return ""
     return folder
 
@@ -3282,7 +3296,7 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
     if text is None:
         return None
     if dockerfile != env.read("dockerfile"):
-        env.write("dockerfile", dockerfile)
+        keep_dockerfile(env, dockerfile, dockerfile == change.files.get("/opt/pydock/dockerfile"))
     keep_files(env, text, wheels)
     return find_image(engine, env.temporary_tag)
 
@@ -3505,21 +3519,34 @@ def read_note(env: Env) -> Optional[Dict[str, Dict[str, str]]]:
 
 def write_note(env: Env, files: Dict[str, bytes]) -> None:
     """Notes that these files, as they are here, are allowed, and no others."""
-    import json
-
     entries: Dict[str, Dict[str, str]] = {}
-    room = 1 << 20
+    room = 1 << 20  # for texts
     for path, data in files.items():
         entries[path] = {"sha256": sha256(data)}
         text = plain_text(data)
         if text is not None and len(data) <= min(room, 1 << 16):
             entries[path]["text"] = text
             room -= len(data)
+    save_note(env, entries)
+
+
+def save_note(env: Env, entries: Dict[str, Dict[str, str]]) -> None:
+    import json
+
     folder, name = os.path.split(trust_file(env))
     make_folder(folder)
     os.chmod(folder, 0o700)
     with Folder(folder) as notes:
         notes.write(name, json.dumps({"folder": env.folder, "files": entries}, indent=1), 0o600, durable=True)
+
+
+def keep_dockerfile(env: Env, text: str, pydocks_own: bool) -> None:
+    """Replaces the dockerfile; what pydock itself wrote in place of an allowed one is allowed."""
+    note = read_note(env) if pydocks_own and not talk.dry_run else None
+    allowed = note is not None and is_allowed(env, "dockerfile")
+    env.write("dockerfile", text)
+    if note is not None and allowed:
+        save_note(env, {**note, "dockerfile": {"sha256": text_hash(text)}})
 
 
 def forget_note(env: Env) -> None:
@@ -3571,7 +3598,7 @@ def check_trust(env: Env) -> None:
         allowed = (note or {}).get(path)
         if not allowed or path not in files or allowed["sha256"] != sha256(files[path]):
             why = "was not allowed yet" if not allowed else "was changed since it was allowed" if path in files else "is gone since it was allowed"
-            raise PydockError("%s %s" % (quote(env.path(path)), why), "it decides what starts on this host; to read and allow it: pydock trust %s" % env.title)
+            raise PydockError("%s %s" % (env.path(path), why), "it decides what starts on this host; to read and allow it: pydock trust %s" % env.title)
 
 
 def is_allowed(env: Env, file: str) -> bool:
@@ -3642,9 +3669,13 @@ def compose_up(session: Session, env: Env, config: Dict[str, Any], folder: str, 
 
 def compose_fresh(session: Session, env: Env, container: str, config: Dict[str, Any], user: str, folder: str, current: str, options: Sequence[str]) -> None:
     """A container of the environment's service for one program, with the services that it depends on."""
+    root = list(options[:2]) == OF_ROOT
+    options = options[2:] if root else options
     if set(options[::2]) - {"-p", "-v", "--env"}:
         raise PydockError("%s has a %s, where such options go" % (env.name, env.path(COMPOSE)), "only -p, -v and -e can stand here")
     text, ports = compose_file(session, env, "", config, user, folder, current, {})
+    if root:
+        text = text.replace('"no-new-privileges:true"', '"no-new-privileges:false"')
     others = [word for label in ("project=" + compose_project(env), "service=" + env.name) for word in ("--filter", "label=com.docker.compose." + label)]
     argv = [*compose_argv(env), "run", "-d", "--rm", "--name", container, *options, env.name, "/bin/sh", "-c", WAIT_SH, "%s.%s" % (container, env.id)]
     try:
@@ -3660,13 +3691,15 @@ def compose_fresh(session: Session, env: Env, container: str, config: Dict[str, 
 
 
 def caller(engine: Engine, env: Env, config: Dict[str, Any]) -> str:
-    """The caller's uid and gid for -u, or '' where the dockerfile itself says who the user is."""
+    """The caller's uid and gid for -u, or '' where the dockerfile itself says who the user is, and may."""
     user = str(config.get("User") or "0")
     mine = "%d:%d" % (os.getuid(), os.getgid())
     if user.split(":")[0] == str(os.getuid()):
         return mine
-    if "USER_UID" not in open_args(env.read("dockerfile")) or user.split(":")[0] == "0" and engine.root_is_caller():
+    if user.split(":")[0] == "0" and engine.root_is_caller():
         return ""
+    if "USER_UID" not in open_args(env.read("dockerfile")):  # of others, it makes nobody another user of this host, root above all
+        return "" if is_allowed(env, "dockerfile") else mine
     raise PydockError("the image of %s was built for the user id %s, and you are %d" % (env.name, user.split(":")[0], os.getuid()), "pydock build %s" % env.title)
 
 
@@ -3865,7 +3898,7 @@ def mend(session: Session, env: Env, config: Dict[str, Any]) -> bool:
         talk.warn("in %s runs: %s; an edit of its %s does not hold yet" % (env.name, ", ".join(busy), COMPOSE), "pydock reset --force %s" % env.title)
     if busy and not same:
         talk.warn("the started container of %s keeps %s, for in it runs: %s" % (
-            env.name, "a folder that was moved or deleted" if warm.moved else "the state before the last change", ", ".join(busy)),
+            env.name, "a folder that was moved or deleted, or became a project" if warm.moved else "the state before the last change", ", ".join(busy)),
                   "when it has ended, or to end it: pydock reset --force %s" % env.title)
         write_programs(session, env, config)
         return False
@@ -4689,7 +4722,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
         session.engine.ahead(*inspect_warm(env))
     if fresh:
         check_trust(env)  # before it is built; what started before goes on
-    options = [*["--security-opt", "no-new-privileges=false"] * args.root, *run_options(session.engine, args)]
+    options = [*OF_ROOT * args.root, *run_options(session.engine, args)]
     folder, current = run_folder(session, env)
     config = ready_image(session, env)
     user = "0:0" if args.root else caller(session.engine, env, config)
@@ -4705,7 +4738,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
         user = user or config["User"] or "0:0"
         session.engine.become(exec_argv(env.warm, user, inside, env.id, options, command, stdin, tty), env.warm, env.id, user, tty)
     container = "%s--run-%s" % (env.repo, env.id)
-    if has_compose(env) and not args.root:  # in a service's container, programs are started by `exec`: not as root
+    if has_compose(env):
         try:
             compose_fresh(session, env, container, config, user, folder, current, options)
             inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")[1]
@@ -5028,7 +5061,7 @@ class Included:
 
     def read(self, file: str) -> bytes:
         """A file that this line includes."""
-        path = os.path.realpath(file)
+        path = absolute_path(file, real=True)
         self.check(path)
         with Folder(os.path.dirname(path), own=False) as folder:
             return folder.read(os.path.basename(path))
@@ -5270,8 +5303,7 @@ def cmd_trust(session: Session, args: argparse.Namespace) -> int:
         report(env, "%s is allowed as it is" % env.name, "pydock run %s …" % env.title)
         return 0
     for line in trust_lines(note or {}, files):
-        print(visible(line))
-    sys.stdout.flush()
+        talk.show(line)
     if not confirmed(args, "allow these files to start containers and more on this host", "whether to allow these files of %s" % env.name, "nothing was allowed"):
         return 1
     if not talk.dry_run:

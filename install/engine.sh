@@ -2,8 +2,10 @@
 # A working docker engine and the base images pydock builds on, from Debian's or Ubuntu's own packages.
 #   install/engine.sh [VERSION…]      (Python versions, default 3.11; what is there already is left alone)
 # Base images are pulled; where no registry can be reached they are made of Debian packages instead.
+# To stdout goes one `export` line, and only where another docker than the first on PATH is the one that can build.
 set -euo pipefail
-exec >&2 </dev/null                     # all talk goes to stderr, and nothing here may ask
+exec 3>&1 >&2 </dev/null                # all talk goes to stderr, and nothing here may ask
+path=$PATH
 PATH=$PATH:/usr/sbin:/sbin              # dockerd and debootstrap, where sbin is missing
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 
@@ -20,6 +22,29 @@ apt_install() {
     # A third party's broken list must not stop this: the install itself tells whether it matters.
     apt-get -qq update || say "apt-get update failed in part, going on"
     apt-get -qq install -y --no-install-recommends "$@" >/dev/null
+}
+
+# builds CLIENT: whether it has BuildKit: by buildx, or in itself, as docker 20 to 22 has.
+builds() { "$1" buildx version >/dev/null 2>&1 || [[ $("$1" version --format '{{.Client.Version}}' 2>/dev/null) =~ ^2[0-2]\. ]]; }
+
+# Sees to a client that can build: the first one, another one on PATH, or the first one with buildx of the system's packages.
+client() {
+    local folder folders package=docker-buildx
+    ! builds docker || return 0
+    IFS=: read -ra folders <<<"$path"
+    for folder in "${folders[@]}"; do
+        { [ -x "$folder/docker" ] && builds "$folder/docker"; } || continue
+        say "$(command -v docker) cannot build, as it has no buildx; $folder/docker can (for pydock: pydock config --global engine $folder/docker)"
+        printf 'export PATH=%q\n' "$folder:$path" >&3
+        return 0
+    done
+    ! dpkg -s docker-ce-cli >/dev/null 2>&1 || package=docker-buildx-plugin     # Docker's own packages
+    if is_debian && [ "$(id -u)" = 0 ]; then
+        say "installing $package"
+        apt_install "$package" 3>&- || true
+        ! builds docker || return 0
+    fi
+    die "$(command -v docker) cannot build: it needs buildx (sudo apt-get install $package, or https://docs.docker.com/go/buildx/)"
 }
 
 start_engine() {
@@ -108,7 +133,8 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
 
-answers || start_engine
+answers || start_engine 3>&-            # what it starts must not hold the stdout of a caller's $(…)
+client
 [ $# -gt 0 ] || set -- 3.11
 tmp=$(mktemp -d /var/tmp/pydock-engine.XXXXXX)
 set -m                                  # a process group for each job, so that cleanup ends all of it
@@ -116,7 +142,7 @@ versions=()
 for version in "$@"; do
     case $version in *[!0-9A-Za-z._-]* | '') die "not a Python version: '$version'" ;; esac
     has_image "$version" && continue
-    base_image "$version" &             # all at once: one downloads while another unpacks
+    base_image "$version" 3>&- &        # all at once: one downloads while another unpacks
     jobs+=("$!") versions+=("$version")
 done
 failed=0

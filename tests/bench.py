@@ -51,7 +51,10 @@ class Bench:
         self.environ.update(HOME=str(self.tmp / "home"), PYDOCK_PREFIX=self.prefix)
         self.work = self.tmp / "home" / "project"
         self.work.mkdir(parents=True)
-        self.builder = self.choose_builder()
+        try:
+            self.builder = pydock.Engine(self.program).builder()
+        except pydock.PydockError as error:
+            sys.exit("bench.py: %s; %s" % (error, error.hint))
         self.had_cache = self.quiet("volume", "inspect", pydock.CACHE)
         subprocess.run(["sh", str(ROOT / "install" / "linux.sh"), "--prefix", str(self.tmp / "prefix")], check=True, stderr=subprocess.DEVNULL, env=self.environ)
         self.pydock = str(self.tmp / "prefix" / "bin" / "pydock")
@@ -60,21 +63,6 @@ class Bench:
         self.filled = 0
         self.started = ""
         self.large = ""
-
-    def choose_builder(self) -> str:
-        """The builder that pydock will use: BuildKit, if any docker on PATH brings it."""
-        found = ""
-        for folder in os.environ["PATH"].split(os.pathsep):
-            client = os.path.join(folder, self.program[-1])
-            if os.access(client, os.X_OK):
-                builder = pydock.Engine(self.program[:-1] + [client]).builder()
-                found = found or builder
-                if builder != "classic" and found == "classic":
-                    (self.tmp / "bin").mkdir()
-                    (self.tmp / "bin" / self.program[-1]).symlink_to(client)
-                    self.environ["PATH"] = "%s:%s" % (self.tmp / "bin", self.environ["PATH"])
-                    return builder
-        return found
 
     def run(self, argv: Sequence[str], data: Optional[str] = None, out: Any = subprocess.DEVNULL) -> str:
         """Runs a command that must succeed, in the project's folder."""
@@ -256,8 +244,8 @@ def row_install(b: Bench) -> Row:
 
 def row_build(b: Bench) -> Row:
     what, against = "`build` after one pin changed, warm cache", "the same dockerfile with plain `pip install -r`, no cache mount"
-    if b.builder in ("classic", "podman"):
-        say("build: needs BuildKit, and %s has none" % " ".join(b.program))
+    if b.builder == "podman":
+        say("build: needs docker's BuildKit")
         return what, against, None, (0, 0), 0.30
     name, other = b.name(), b.tmp / "by-hand"
     b.do("create", name, VERSION, *PACKAGES, "six==1.10.0")

@@ -3,7 +3,8 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)
-"$here/install/engine.sh" 3.11
+client=$("$here/install/engine.sh" 3.11)
+eval "$client"
 
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/pydock-demo.XXXXXX")
 prefix=demo$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')

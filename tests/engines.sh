@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Starts a real engine for the tests, beside whatever runs on this machine:   eval "$(tests/engines.sh NAME)"
-#   classic   the system's own docker, as install/engine.sh sets it up (Debian 12: 20.10, no buildx)
+#   classic   the system's own docker, as install/engine.sh sets it up (Debian 12: 20.10, whose client has BuildKit)
 #   modern    Debian 13's docker 26.1 with buildx and compose, unpacked into the private folder, with a daemon of its own
 #   podman    the system's podman, with a storage of its own
 #   rootless  the same for an ordinary user, $PYDOCK_TEST_USER: what follows runs as that user, by tests/as_user.sh COMMAND…
@@ -79,7 +79,7 @@ bring() {
     local wanted
     mapfile -t wanted < <(missing "$@")
     [ ${#wanted[@]} -gt 0 ] || return 0
-    classic
+    system
     say "loading ${wanted[*]} into $name"
     docker save "${wanted[@]}" | "$@" load -q >/dev/null
 }
@@ -99,7 +99,7 @@ packages() {
 redis_image() {
     ! "$@" image inspect "$redis" >/dev/null 2>&1 || return 0
     say "making $redis"
-    "$@" build -q -t "$redis" - <<-END >/dev/null
+    DOCKER_BUILDKIT=1 "$@" build -q -t "$redis" - <<-END >/dev/null
 	FROM ${images[0]}
 	RUN apt-get -qq update && apt-get -qq install -y --no-install-recommends redis-server >/dev/null && rm -rf /var/lib/apt/lists/*
 	EXPOSE 6379
@@ -153,12 +153,14 @@ podman_emit() {
     emit PYDOCK_ENGINE podman
 }
 
-classic() { "$here/../install/engine.sh" "${versions[@]}" 9>&- 3>&-; }
+# What engine.sh says to export, if the docker first on PATH cannot build, goes to stdout.
+system() { "$here/../install/engine.sh" "${versions[@]}" 9>&- 3>&-; }
+classic() { system >&3; }
 
 modern() {
     local dir=$base/modern net=10.213 docker
     local root=$dir/root sock=unix://$dir/docker.sock ctd=$dir/containerd.sock
-    docker=("$dir/bin/docker" -H "$sock")
+    docker=("$dir/bin/docker" --config "$dir/config" -H "$sock")
     fetch "$root" docker.io docker-cli docker-buildx docker-compose containerd tini
     mkdir -p "$dir/bin" "$dir/config/cli-plugins"
     ln -sf "$root/usr/bin/docker" "$dir/bin/"
@@ -254,8 +256,11 @@ tools() {
     packages zsh zsh
     packages fish fish
     packages direnv direnv
-    docker image inspect "$redis" >/dev/null 2>&1 || classic        # the engine at hand, whichever it is
-    redis_image docker
+    docker image inspect "$redis" >/dev/null 2>&1 || {      # on the engine at hand, whichever it is
+        client=$(system)
+        eval "$client"
+        redis_image docker
+    }
 }
 
 case $name in

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-tools=(ruff==0.15.18 mypy==1.14.1)      # the last mypy that knows Python 3.8
+tools=(ruff==0.15.18 mypy==1.20.2)      # the last mypy that knows Python 3.9
 venv=${XDG_CACHE_HOME:-$HOME/.cache}/pydock-lint
 status=0
 
@@ -32,7 +32,7 @@ fi
 command -v shellcheck >/dev/null || system shellcheck
 
 check "$venv/bin/ruff" check -q --output-format concise pydock.py tests
-check "$venv/bin/mypy" --strict --python-version 3.8 pydock.py
-check "$venv/bin/mypy" --python-version 3.8 tests
+check "$venv/bin/mypy" --strict --python-version 3.9 pydock.py
+check "$venv/bin/mypy" --python-version 3.9 tests
 check shellcheck install/*.sh tests/*.sh .ci/run
 exit "$status"

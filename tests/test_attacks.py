@@ -1,5 +1,5 @@
 """What a project, a package or an image does to get out: each attack leaves a marker, a file of root's, a secret or a hole where it
-works, and the honest use beside it must go on (issue 8)."""
+works, and the honest use beside it must go on."""
 from __future__ import annotations
 
 import base64
@@ -818,7 +818,7 @@ class HostPrograms(Attack):
         folder = self.project("bare", dict(bare))
         (folder / ".git").mkdir()
         for name, data in bare.items():
-            (folder / ".git" / name).parent.mkdir(exist_ok=True)
+            (folder / ".git" / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / ".git" / name).write_text(data, encoding="utf-8")
         path = "%s:%s" % (trap, self.environ["PATH"])
         for argv in (["build", "dev"], ["run", "dev", "true"], ["install", "dev", str(make_wheel(self.base / "dist", "plain"))], ["list"], ["start", "dev"],
@@ -934,6 +934,25 @@ class Mounts(Attack):
                     self.assertRegex(result.err, "hint: .*trust", result)
                 self.assertEqual(self.recorded("build"), [])
                 self.assertEqual(sorted(os.listdir(out)), [])
+
+    def test_a_base_image_that_a_projects_settings_name(self) -> None:
+        """The image brings the step, in ONBUILD, and the clone's pydock.conf the image."""
+        out = self.base / "host on build"
+        out.mkdir()
+        cache = "--mount=type=cache,id=%s%s,target=/h" % ("../" * 12, str(out).lstrip("/"))
+        name = "localhost/%s-evil/" % self.prefix
+        engine("build", "--format", "docker", "-q", "-t", name + BASE, "-", input="FROM %s\nONBUILD RUN %s touch /h/PWNED\n" % (BASE, cache))
+        self.addCleanup(engine, "rmi", "-f", name + BASE, check=False)
+        default = TEMPLATE.replace("ARG REPOSITORY=\n", "ARG REPOSITORY=%s\n" % name)
+        for number, (conf, text) in enumerate((("[pydock]\nrepository = %s\n" % name, TEMPLATE), ("", default),
+                ("", TEMPLATE.replace("${REPOSITORY}", name)), ("[pydock]\nimage = %spython:{version}-slim\n" % name, default),
+                                               ("", default + "FROM scratch AS last\nARG REPOSITORY=\n"), ("", "FROM ${X:-%s%s}\n" % (name, BASE)),
+                                                       ("", "ARG X=%s%s\nFROM $X\n" % (name, BASE)))):
+            with self.subTest(conf=conf, number=number):
+                folder = self.project("conf%d" % number, dockerfile=text)
+                (folder / ".pydock" / "pydock.conf").write_text(conf or "[pydock]\n", encoding="utf-8")
+                self.run_pydock("build", "dev", cwd=folder)
+                self.assertEqual(os.listdir(out), [])
 
     def test_the_templates_own_builds_and_others_after_trust(self) -> None:
         self.assertEqual(self.ok("run", "dev", "echo", "on", cwd=self.project("plain")), "on\n")

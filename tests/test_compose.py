@@ -644,6 +644,8 @@ class Honoured(ComposeCase):
         (project / "sub").mkdir()
         self.ok("--local", "create", "dev", "-v", "./data:/data", "-e", "A=1", cwd=project)
         shutil.copytree(str(project), str(clone))
+        self.fails("start", "dev", says="was not allowed yet", hint="pydock trust dev", cwd=clone)
+        self.ok("trust", "-y", "dev", cwd=clone)
         for place in (project, clone):
             (place / "data" / "f").write_text(place.name, encoding="utf-8")
             self.ok("start", "dev", cwd=place / "sub")

@@ -480,7 +480,8 @@ class PipTest(PackageCase):
         self.fails("install", "ds", "no-such-package-of-pydock")
         self.fails("uninstall", "ds", "nothing-there", says="nothing-there")
         self.assertEqual(self.state(), before)
-        found = engine("run", "--rm", "-u", "0", "--pull", "never", self.image(), "sh", "-c", "find / -xdev -name .cache -o -path '/cache/*' -o -path '/uv/*' -o -name uv -not -path /uv -not -path '/proc/*'; "
+        found = engine("run", "--rm", "-u", "0", "--pull", "never", self.image(), "sh", "-c", "find / -xdev -name .cache -o -path '/cache/*' -o -path '/uv/*' "
+                       "-o -name uv -not -path /uv -not -path '/proc/*'; "
                        "find /opt/venv -path '*-packages/__pycache__/six.*.pyc'")
         self.assertRegex(found, r"^/opt/venv/\S+\.pyc$")
         self.assert_clean("ds")

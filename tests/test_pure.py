@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tarfile
@@ -646,7 +647,7 @@ class WrittenFiles(Folder):
 
         def watched(*args: Any, **more: Any) -> int:
             fd = real(*args, **more)
-            seen.append(os.fstat(fd).st_mode & 0o777)
+            seen.extend([os.fstat(fd).st_mode & 0o777] * stat.S_ISREG(os.fstat(fd).st_mode))
             return fd
 
         for mode in (0o600, 0o644, 0o755):

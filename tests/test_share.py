@@ -750,7 +750,7 @@ class HostileTest(SharedCase, Handing):
         compose = entry("e/docker-compose.yml", b"services:\n  e:\n    image: nothing\n")
         result = self.run_pydock("create", "n", "--from", self.written(packed([*self.standard(), compose, *self.saved()])))
         self.assertEqual(result.status, 0, result)
-        self.assertIn("it brings a docker-compose.yml; read it before you start anything", result.err)
+        self.assertIn("it brings a docker-compose.yml; to read and allow it: pydock trust n", result.err)
         self.assertEqual((self.folder("n") / "docker-compose.yml").read_text(encoding="utf-8"), 'services:\n  "n":\n    image: nothing\n')  # plain, it is false to YAML
         self.assert_small("n", self.layers_of_good)
         self.ok("delete", "-y", "n")
