@@ -1327,8 +1327,13 @@ class Folder:
         return folder
 
     def open(self, name: str) -> IO[bytes]:
-        """A regular file, to be read."""
-        return open(self.descriptor(name), "rb")
+        """A regular file, to be read. One of gigabytes that are not there is refused: whoever copies it would never come to its end."""
+        file = open(self.descriptor(name), "rb")
+        found = os.fstat(file.fileno())
+        if found.st_size > 1 << 30 and found.st_blocks * 512 < found.st_size >> 6:
+            file.close()
+            raise PydockError("%s is larger than what is in it" % os.path.join(self.path, name))
+        return file
 
     def read(self, name: str) -> bytes:
         with self.open(name) as file:
@@ -5463,6 +5468,8 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
         archive = tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT)
         for file in standard_files(env):
             *below, name = file.split("/")
+            if not below:
+                env.read(name)  # no larger than it may be
             with env.open(*below) as folder, folder.open(name) as content:
                 archive.addfile(anonymous(archive.gettarinfo(arcname="%s/%s" % (env.name, file), fileobj=content)), content)
         lock.release()

@@ -223,9 +223,10 @@ class Case(unittest.TestCase):
         return (self.folder(name) / "requirements.txt").read_text(encoding="utf-8")
 
     def snapshot(self) -> Dict[str, str]:
-        """Every file below the home, by path, for `nothing was changed`; not what docker's client keeps there for itself."""
+        """Every file below the home, by path, for `nothing was changed`; not what docker's client keeps there for itself, and not the tests' uv."""
+        shared = {".local", ".local/share", ".local/share/pydock", ".local/share/pydock/uv"}
         return {str(path.relative_to(self.home)): path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-                for path in sorted(self.home.rglob("*")) if path.relative_to(self.home).parts[0] != ".docker"}
+                for path in sorted(self.home.rglob("*")) if path.relative_to(self.home).parts[0] != ".docker" and str(path.relative_to(self.home)) not in shared}
 
     def fake(self, do: str = "", at: str = "") -> None:
         """Puts an engine first on PATH that misbehaves at the calls `at` ('' for none) in the way `do`; see FAKE. Starts
