@@ -784,7 +784,7 @@ for name, line in (("dockerfile", "RUN touch /EVIL"), ("requirements.txt", "--ex
     except OSError:
         pass
 """
-        make_wheel(self.base / "dist", "custom", files={"sitecustomize.py": write, "custom.pth": "import sitecustomize\n"})
+        make_wheel(self.base / "dist", "custom", files={"custom_start.py": write, "custom.pth": "import custom_start\n"})
         source = self.base / "builder"
         source.mkdir()
         (source / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
@@ -837,7 +837,7 @@ class ImagesOfOthers(Attack):
 
     def poisoned(self, *tags: str, **labels: str) -> None:
         """An image as of a clean environment, with a sitecustomize.py in it, under these names."""
-        text = "FROM %s-seed:latest\nUSER 0:0\nRUN echo \"open('/tmp/PWNED', 'w')\" >$(echo /opt/venv/lib/python3*/site-packages)/sitecustomize.py\n" % self.prefix
+        text = "FROM %s-seed:latest\nUSER 0:0\nRUN cd /opt/venv/lib/python3*/site-packages && echo \"import sys; open('/tmp/PWNED', 'w')\" >evil.pth && cp evil.pth sitecustomize.py\n" % self.prefix
         text += "USER %d:%d\n" % (os.getuid(), os.getgid())
         text += "".join('LABEL %s="%s"\n' % (key.replace("_", "."), value) for key, value in labels.items())
         engine("build", "-q", *[word for tag in tags for word in ("-t", tag)], "-", input=text)
@@ -1092,6 +1092,7 @@ class Files(Attack):
 
     def test_delete_removes_no_global_environment(self) -> None:
         """The attack that was done: `.pydock/envs -> ../../.pydock/envs`, in a clone below the home."""
+        self.no_fake()
         self.ok("--global", "create", "precious", "--no-build")
         clone = self.home / "clone"
         self.away(clone)
@@ -1111,11 +1112,12 @@ class Files(Attack):
 
     def test_a_requirement_that_leads_out(self) -> None:
         """The attack that was done: `install` deleted a file of the host that the requirement of a clone named."""
-        dist = self.base / "dist out"
+        dist = self.base / "dist-out"
         self.away(dist)
         wheel = make_wheel(dist, "demo")
-        for number, line in enumerate(("./wheels/../../../../../%s/%s" % (dist.name, wheel.name), "./wheels/%s" % wheel,
-                "./wheels/x/../../../../../../%s/%s" % (dist.name, wheel.name), "./wheels/..%2f" + wheel.name)):
+        there = os.path.relpath(wheel, self.inside(self.work / "leads0") / "wheels")
+        for number, line in enumerate(("./wheels/" + there, "./wheels/%s" % wheel, "./wheels/x/../" + there, "./wheels/" + there.replace("/", "%2f"),
+                "./wheels/./" + there)):
             folder = self.project("leads%d" % number, requirements=line + "\n")
             (self.inside(folder) / "wheels").mkdir()
             self.no_fake()
