@@ -1125,11 +1125,11 @@ class Engine:
         is none: the builder that docker had before is about to go, and cannot keep a secret."""
         if self.podman:
             return "podman"
-        if self.ask(*BUILDX) is not None:
-            return "buildx"
         client = re.match(r"\d+", self.query(*CLIENT))
         if client and 20 <= int(client.group()) < 23:
-            return "buildkit"
+            return "buildkit"  # also where it has buildx, as its `build` does not know --load
+        if self.ask(*BUILDX) is not None:
+            return "buildx"
         raise PydockError("this docker cannot build: it has no buildx", buildx_remedy(self.program))
 
 
@@ -4720,7 +4720,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     fresh = fresh or not is_started(env)
     if not fresh:
         session.engine.ahead(*inspect_warm(env))
-    if fresh:
+    if fresh and not args.root:
         check_trust(env)  # before it is built; what started before goes on
     options = [*OF_ROOT * args.root, *run_options(session.engine, args)]
     folder, current = run_folder(session, env)

@@ -39,9 +39,13 @@ class Bench:
 
     def __init__(self, times: int) -> None:
         self.times = times
+        self.program = shlex.split(os.environ.get("PYDOCK_ENGINE", "docker"))
+        try:
+            self.builder = pydock.Engine(self.program).builder()
+        except pydock.PydockError as error:
+            sys.exit("bench.py: %s; %s" % (error, error.hint))
         self.tmp = Path(tempfile.mkdtemp(prefix="pydock-bench-")).resolve()
         self.prefix = "bench" + os.urandom(4).hex()
-        self.program = shlex.split(os.environ.get("PYDOCK_ENGINE", "docker"))
         real = os.path.expanduser("~")
         self.environ = {key: value for key, value in os.environ.items() if not key.startswith("PYDOCK_") or key == "PYDOCK_ENGINE"}
         if os.path.exists(real + "/.docker/config.json") or os.path.exists(real + "/.docker/cli-plugins"):
@@ -51,10 +55,6 @@ class Bench:
         self.environ.update(HOME=str(self.tmp / "home"), PYDOCK_PREFIX=self.prefix)
         self.work = self.tmp / "home" / "project"
         self.work.mkdir(parents=True)
-        try:
-            self.builder = pydock.Engine(self.program).builder()
-        except pydock.PydockError as error:
-            sys.exit("bench.py: %s; %s" % (error, error.hint))
         self.had_cache = self.quiet("volume", "inspect", pydock.CACHE)
         subprocess.run(["sh", str(ROOT / "install" / "linux.sh"), "--prefix", str(self.tmp / "prefix")], check=True, stderr=subprocess.DEVNULL, env=self.environ)
         self.pydock = str(self.tmp / "prefix" / "bin" / "pydock")

@@ -611,7 +611,7 @@ class Honoured(ComposeCase):
     def test_data_in_a_named_volume_survives_stop_reset_and_delete(self) -> None:
         self.ok("create", "vol", "-v", "data:/data")
         self.ok("start", "vol")
-        self.ok("run", "--root", "vol", "sh", "-c", "echo kept > /data/f")
+        engine("exec", "-u", "0:0", "%s-vol--warm" % self.prefix, "sh", "-c", "echo kept > /data/f")
         self.ok("stop", "vol")
         self.assertEqual(self.ok("run", "vol", "cat", "/data/f"), "kept\n")
         self.ok("reset", "vol")

@@ -83,6 +83,16 @@ class WhatDockerGets(unittest.TestCase):
         self.assertEqual(self.build("buildx"), named + ["--load", "/h/ds"])
         self.assertEqual(self.build("buildkit", stdin=True), ["build", "-t", "pydock-ds:tmp", "-f", "-", "/h/ds"])
 
+    def test_a_client_from_20_to_22_builds_by_itself_and_a_newer_one_by_buildx_only(self) -> None:
+        for version, buildx, expected in (("20.10.24+dfsg1", None, "buildkit"), ("20.10.24", "v0.8.2", "buildkit"), ("22.06.0-beta.0", None, "buildkit"),
+                                          ("23.0.1", "v0.10.2", "buildx"), ("28.2.2", "v0.24.0", "buildx"), ("28.2.2", None, ""), ("19.03.15", None, "")):
+            with self.subTest(version, buildx=buildx), mock.patch.object(pydock.Engine, "query", return_value=version), \
+                    mock.patch.object(pydock.Engine, "ask", return_value=buildx), mock.patch("os.access", return_value=False):
+                if expected:
+                    self.assertEqual(pydock.Engine(["docker"]).builder(), expected)
+                else:
+                    self.assertRaises(pydock.PydockError, pydock.Engine(["docker"]).builder)
+
     def remedy(self, present: Sequence[str], program: str = "docker") -> str:
         """Where only these commands and files of the system are there, and the docker on PATH is none of the system's."""
         with mock.patch("shutil.which", lambda name: "/opt/docker" if name == "docker" else name if name in present else None), \
