@@ -837,7 +837,8 @@ class ImagesOfOthers(Attack):
 
     def poisoned(self, *tags: str, **labels: str) -> None:
         """An image as of a clean environment, with a sitecustomize.py in it, under these names."""
-        text = "FROM %s-seed:latest\nUSER 0:0\nRUN cd /opt/venv/lib/python3*/site-packages && echo \"import sys; open('/tmp/PWNED', 'w')\" >evil.pth && cp evil.pth sitecustomize.py\n" % self.prefix
+        text = "FROM %s-seed:latest\nUSER 0:0\nRUN cd /opt/venv/lib/python3*/site-packages && " % self.prefix
+        text += "echo \"import sys; open('/tmp/PWNED', 'w')\" >evil.pth && cp evil.pth sitecustomize.py\n"
         text += "USER %d:%d\n" % (os.getuid(), os.getgid())
         text += "".join('LABEL %s="%s"\n' % (key.replace("_", "."), value) for key, value in labels.items())
         engine("build", "-q", *[word for tag in tags for word in ("-t", tag)], "-", input=text)
