@@ -3882,10 +3882,11 @@ def mend(session: Session, env: Env, config: Dict[str, Any]) -> bool:
     warm = find_warm(session.engine, env)
     if not warm:
         return False
+    folder = warm.folder or run_folder(session, env)[0]  # nobody knows, where the label says nothing
     kept, same = is_kept(env), warm.image == config["Id"].split(":")[-1] and not warm.moved and bool(warm.project) == has_compose(env)
     busy = programs(session.engine, env.warm) if warm.running and (has_compose(env) or not same) else []
     if has_compose(env) and warm.project:  # replaces what is different, and only that
-        compose_up(session, env, config, warm.folder, start_label(warm.folder, warm.options), *["--no-recreate"] * bool(busy))
+        compose_up(session, env, config, folder, start_label(folder, warm.options), *["--no-recreate"] * bool(busy))
         write_programs(session, env, config)
     elif same:
         if not warm.running:
@@ -3893,7 +3894,7 @@ def mend(session: Session, env: Env, config: Dict[str, Any]) -> bool:
             write_programs(session, env, config)
     elif not busy:
         remove_warm(session.engine, env)
-        start_warm(session, env, config, warm.folder, warm.options, kept)
+        start_warm(session, env, config, folder, warm.options, kept)
     if busy and same:  # only compose asks, then
         talk.warn("in %s runs: %s; an edit of its %s does not hold yet" % (env.name, ", ".join(busy), COMPOSE), "pydock reset --force %s" % env.title)
     if busy and not same:
