@@ -498,7 +498,6 @@ class Fuzz(unittest.TestCase):
         py_compile.compile(str(PYDOCK), cfile=str(base / "pydock.pyc"), doraise=True)
         program = [sys.executable, "-IS", str(base / "pydock.pyc")]
         before = tree(base)
-        root = set(os.listdir("/")) | set(os.listdir(os.path.expanduser("~")))
         found: Dict[str, str] = {}
         started = time.monotonic()
         for number in [int(ONLY)] if ONLY else range(COUNT):
@@ -537,7 +536,6 @@ class Fuzz(unittest.TestCase):
                     if str(path) not in dict(before) and path.name not in ("home", "work", "data", "tmp", "stdout", "stderr"):
                         shutil.rmtree(path) if path.is_dir() else path.unlink()
         print("%s: %d inputs in %.0f s" % (kind, 1 if ONLY else COUNT, time.monotonic() - started), flush=True)
-        self.assertEqual((set(os.listdir("/")) | set(os.listdir(os.path.expanduser("~")))) - root, set())
         if found:
             self.fail("with FUZZ_SEED=%s: %d sorts\n%s" % (SEED, len(found), "\n\n".join(found.values())))
 
