@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 from unittest import mock
 
-from support import PYDOCK, catches, pydock
+from support import PYDOCK, ROOT, catches, pydock
 
 SOURCE = PYDOCK.read_text(encoding="utf-8")
 TREE = ast.parse(SOURCE)
@@ -1859,6 +1859,10 @@ class TheFile(unittest.TestCase):
         self.assertIn("argparse", names)
         done = subprocess.run([sys.executable, "-IS", "-c", "import " + ", ".join(sorted(names - {"__future__"}))], stderr=subprocess.PIPE)
         self.assertEqual(done.returncode, 0, done.stderr.decode())
+
+    def test_ci_runs_every_module_of_tests(self) -> None:
+        named = (ROOT / ".ci/run").read_text(encoding="utf-8")
+        self.assertEqual([path.stem for path in (ROOT / "tests").glob("test_*.py") if not re.search(r"\b%s\b" % path.stem, named)], [])
 
     def test_only_the_engine_starts_processes(self) -> None:
         forbidden = re.compile(r"(subprocess\.(Popen|run|call|check_call|check_output|getoutput|getstatusoutput)|"
