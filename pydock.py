@@ -52,6 +52,7 @@ WAIT = ["/bin/sleep", "infinity"]  # what a container does that waits for progra
 DETACH_KEYS = ("--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_")  # the default takes Ctrl-P away
 COMPOSE = "docker-compose.yml"
 STANDARD = ("dockerfile", "requirements.txt", COMPOSE)
+HANDED_OVER = "# Handed over by others: pydock starts nothing of it before you have allowed it (pydock trust).\n"  # also where its note is lost
 # Of compose's environment: an `include` of a repository would make it start the host's git. An .env beside the file cannot undo this.
 COMPOSE_ENVIRON = ["COMPOSE_EXPERIMENTAL_GIT_REMOTE=0", "COMPOSE_EXPERIMENTAL_OCI_REMOTE=0"]
 CACHE = "pydock-cache"  # the volume of downloads, one for all: packages are installed by root, whoever asks
@@ -3070,7 +3071,7 @@ def read_bundle(env: Env, path: str) -> Tuple[Dict[str, str], bool]:
     if not {"dockerfile", "requirements.txt"} <= set(texts):
         raise ValueError("it does not begin with a dockerfile and requirements.txt")
     if COMPOSE in texts:
-        texts[COMPOSE] = renamed_service(texts[COMPOSE], name, env.name)
+        texts[COMPOSE] = HANDED_OVER + renamed_service(texts[COMPOSE].lstrip("\ufeff"), name, env.name)
         talk.say("it brings a %s; to read and allow it: pydock trust %s" % (COMPOSE, env.title))
     return texts, more
 
@@ -3273,7 +3274,8 @@ class Change:
         known = "USER_UID=%s USER_GID=%s\n" % (uid, gid or uid)
         freeze = 'python3 -BISc %s %s "$uv"\n' % (shlex.quote(FREEZE_PY), shlex.quote(json.dumps(job)))
         files = ["mkdir -p %s\n%s\n" % (shell_join([os.path.dirname(path)]), heredoc(["cat"], text, path)) for path, text in self.files.items()]
-        return BASE_PATH_SH + "\n" + ("" if talk.dry_run else settings_sh()) + known + "".join(files) + CHANGE_SH + freeze
+        own = heredoc(["cat"], env.read("requirements.txt"), "/opt/pydock/requirements.txt") + "\n"  # whatever a package has made of it
+        return BASE_PATH_SH + "\n" + ("" if talk.dry_run else settings_sh()) + known + "".join(files) + CHANGE_SH + own + freeze
 
 
 def commit_change(session: Session, env: Env, change: Change, command: Sequence[str], base: str) -> Optional[Image]:
@@ -3293,7 +3295,9 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
         raise change_error(env, change, error) from None
     texts, wheels = fetch_files(engine, env, bool(change.mounts), change.verb == "lock")
     text = texts.get("requirements.txt")
-    dockerfile = texts.get("dockerfile") or change.files.get("/opt/pydock/dockerfile") or env.read("dockerfile")
+    dockerfile = change.files.get("/opt/pydock/dockerfile") or env.read("dockerfile")
+    if text is not None:
+        check_definition(env, change, text, texts.get("dockerfile", dockerfile) == dockerfile)
     requirements = text_hash(text) if text is not None else Shell(
         "$(sha256sum < %s | cut -c1-64)" % shell_join([env.path("requirements.txt")]))
     labels = labels_for(env, (text_hash(dockerfile), requirements), command)
@@ -3304,6 +3308,21 @@ def commit_change(session: Session, env: Env, change: Change, command: Sequence[
         keep_dockerfile(env, dockerfile, dockerfile == change.files.get("/opt/pydock/dockerfile"))
     keep_files(env, text, wheels)
     return find_image(engine, env.temporary_tag)
+
+
+def check_definition(env: Env, change: Change, text: str, same: bool) -> None:
+    """PydockError where a package has changed what describes the environment: its dockerfile, or the options of requirements.txt."""
+    old, new = option_lines(env.read("requirements.txt")), option_lines(text)
+    replaced = [line for line in old if re.match(r"(-i|--index-url)\b", line) and any(option.startswith("--index-url") for option in change.options)]
+    added = [line for line in new if line not in [*old, *change.options, "--require-hashes"]]
+    lost = [line for line in old if line not in [*new, *replaced]]
+    if added or lost or not same:
+        raise PydockError("a package tried to change the files of %s: %s" % (env.name, ", ".join(added + lost) or "dockerfile"), "use no such package")
+
+
+def option_lines(text: str) -> List[str]:
+    """The lines of a requirements.txt that are options for all of it, such as an index."""
+    return [line.strip() for line in re.findall(r"(?:[^\n]*\\\n)*[^\n]*\n|[^\n]+$", text) if line.lstrip().startswith("-")]
 
 
 def keep_files(env: Env, text: str, wheels: Sequence[str], held: bool = True) -> None:
@@ -3376,7 +3395,7 @@ def fetch_files(engine: Engine, env: Env, wheels: bool, dockerfile: bool = False
     found: List[str] = []
 
     def keep(archive: Any, member: Any) -> None:
-        name, stream = os.path.basename(member.name), archive.extractfile(member) if member.isfile() else None
+        name, stream = os.path.normpath(member.name), archive.extractfile(member) if member.isfile() else None
         if stream and name in ("dockerfile", "requirements.txt") and member.size < 1 << 24:
             texts[name] = stream.read().decode(errors="surrogateescape")
         elif stream and re.fullmatch(WHEEL, name):
@@ -3567,19 +3586,19 @@ def plain_text(data: bytes) -> Optional[str]:
 
 
 def watched_files(env: Env) -> Dict[str, bytes]:
-    """What has to be allowed before compose may read it: all files of an environment, by path, but requirements.txt, wheels/ and what
-    pydock keeps beside them. PydockError where one of them is a link, or none that can be read to its end."""
+    """What has to be allowed before compose may read it: all files of an environment, by path, but requirements.txt, wheels and what
+    another pydock is writing. PydockError where one of them is a link, or none that can be read to its end."""
     found: Dict[str, bytes] = {}
-    own = r"requirements\.txt|(requirements\.txt|dockerfile)\.orig\d*|\.(requirements\.txt|dockerfile)(\.orig\d*)?\.new"
+    unwatched = r"requirements\.txt|wheels/\.?" + WHEEL
+    half = r"\.(requirements\.txt|dockerfile)(\.orig\d*)?\.new"
 
     def look(folder: Folder, above: str) -> None:
         for name in folder.names():
             try:
                 if folder.is_folder(name):
                     with folder.below(name) as inner:
-                        if above + name != "wheels":
-                            look(inner, above + name + "/")
-                elif not above and re.fullmatch(own, name):
+                        look(inner, above + name + "/")
+                elif re.fullmatch(unwatched, above + name) or re.fullmatch(half, above + name) and is_changing(env):
                     folder.open(name).close()
                 else:
                     found[above + name] = folder.read(name)
@@ -3593,10 +3612,21 @@ def watched_files(env: Env) -> Dict[str, bytes]:
     return found
 
 
+def is_own(env: Env, note: Optional[Dict[str, Dict[str, str]]]) -> bool:
+    """Whether an environment is the user's own, so that nothing of it needs to be allowed: a global one that nobody has handed over."""
+    return note is None and env.place.mode == "global" and not (has_compose(env) and env.read(COMPOSE).startswith(HANDED_OVER))
+
+
+def is_changing(env: Env) -> bool:
+    """Whether somebody holds the environment's lock."""
+    lock = Lock(env.work, env.name, wait=False)
+    return not lock.take() or lock.release()
+
+
 def check_trust(env: Env) -> None:
     """PydockError where compose would read what the user has not allowed: of a local environment, or of one that was handed over."""
     note = read_note(env)
-    if not has_compose(env) or note is None and env.place.mode == "global":
+    if not has_compose(env) or is_own(env, note):
         return
     files = watched_files(env)
     for path in sorted({*files, *(note or {})} - {"dockerfile"}, key=lambda path: (path != COMPOSE, path)):
@@ -3610,7 +3640,7 @@ def is_allowed(env: Env, file: str) -> bool:
     """Whether the user has allowed this file as it is, or made it on this machine."""
     note = read_note(env)
     if note is None:
-        return env.place.mode == "global"
+        return is_own(env, note)
     return file in note and note[file]["sha256"] == text_hash(env.read(file))
 
 
@@ -3809,8 +3839,8 @@ def programs(engine: Engine, container: str) -> List[str]:
     """The command lines of the programs in a warm container: what `exec` started, and what such a program left behind. PydockError
     where that cannot be seen: nothing is ended unseen. (What a compose file's own command starts is none.)"""
     columns = ["pid", "ppid", "args"] if engine.podman else ["-eo", "pid,ppid,args"]
-    rows = [line.split(None, 2) for line in (engine.ask("top", container, *columns) or "").splitlines()[1:] if line.strip()]
-    found = {pid: (parent, " ".join(words).strip()) for pid, parent, *words in rows}
+    rows = re.findall(r"(?m)^\s*(\d+)\s+(\d+)\s+(.*)$", engine.ask("top", container, *columns) or "")
+    found = {pid: (parent, words.strip()) for pid, parent, words in rows}
     first = next((data["State"]["Pid"] for data in inspect_containers(engine, [container])), 0)
     first = "1" if engine.podman else str(first)
     if first not in found:
@@ -4548,7 +4578,7 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     if has_compose(source):
         files[COMPOSE] = source.read(COMPOSE)
     note, allowed = read_note(source), None
-    if note is not None or source.place.mode == "local":
+    if not is_own(source, note):
         allowed = [file for file, text in files.items() if text_hash(text) == (note or {}).get(file, {}).get("sha256")]
     if COMPOSE in files:
         files[COMPOSE] = renamed_service(files[COMPOSE], source.name, env.name)
@@ -5296,7 +5326,7 @@ def cmd_trust(session: Session, args: argparse.Namespace) -> int:
     """Shows the files that decide what compose starts on this host, asks, and notes these very bytes."""
     env = session.env(args.name)
     note = read_note(env)
-    if note is None and env.place.mode == "global":
+    if is_own(env, note):
         talk.say("%s was made on this machine, and is trusted" % env.name)
         return 0
     if args.remove:
