@@ -452,7 +452,7 @@ FOREGROUND_SH = r"""foreground() { [ -e /proc/$$/stat ] || return 0; read -r lin
 # container; one of `exec` (`mark` is set) passes no signal on, and is kept from those of the terminal's process group.
 # The client is "$@"; set before are `container`, `engine`, `mark`, `user` (whose program it is), `signal` (the text that signals it),
 # `terminal` (what its signals would reach) and `remove` (the container ends with the client).
-PARENT_SH = r"""inside() { eval "$engine exec -w / -u $user $container /bin/sh -c \"\$signal\" pydock-signal $1 $container $mark" </dev/null >/dev/null 2>&1; }
+PARENT_SH = r"""inside() { eval "$engine exec -w / -u \"\$user\" $container /bin/sh -c \"\$signal\" pydock-signal $1 $container $mark" </dev/null >/dev/null 2>&1; }
 tell() {
     told=$1
     [ -n "$client" ] || return
@@ -640,7 +640,7 @@ complete -c pydock -f -a '(_pydock)'
 SHELLS = ("bash", "zsh", "fish", "sh")
 SHELL = ["/bin/sh", "-c", "path=$PATH; " + BASE_PATH_SH + "; bash=$(command -v bash); PATH=$path; exec ${bash:-/bin/sh}"]
 # What people type secrets into, or steer this host with: of these, activation puts none on the PATH of its own accord.
-HOST_PROGRAMS = set("sudo su doas ssh scp gpg git docker podman pydock direnv sh bash zsh fish env login passwd".split())
+HOST_PROGRAMS = set("sudo sudoedit su doas pkexec ssh scp sftp gpg gpg2 git docker docker-compose podman pydock direnv sh bash dash ksh zsh fish env login passwd".split())
 HOST_HELPERS = ("docker-credential-", "git-credential-", "git-remote-", "ssh-", "pinentry")  # that those start by name
 
 # ------------------------------------------------------------------------------------------------------------
@@ -1626,6 +1626,7 @@ class Env:
         self.repo = "%s-%s%s" % (prefix, name, mark)
         self.latest = self.repo + ":latest"
         self.planned: Dict[str, str] = {}  # what --dry-run would have written
+        self.made_here = False  # by this command, of the user's own words
         self.id = os.urandom(4).hex()
         self.warm = self.repo + "--warm"
         self.temporary = "%s--tmp-%s" % (self.repo, self.id)
@@ -2043,7 +2044,7 @@ def is_plain(dockerfile: str, image_pattern: str) -> bool:
     text = "\n".join(lines)
     for read in (text, re.sub(r"\\[ \t\r]*\n", "", text), re.sub(r"`[ \t\r]*\n", "", text)):
         stages: List[str] = []
-        if re.search(r"(?mi)^\s*(ONBUILD\s|RUN\s+--)", read):
+        if re.search("[\ufeff\0]", read) or re.search(r"(?mi)^\s*(ONBUILD\s|RUN\s+--)", read) or not re.search(r"(?mi)^\s*FROM\s", read):
             return False
         for words in (found.group(1).split() for found in re.finditer(r"(?mi)^\s*FROM\s+(.*)$", read)):
             if not words or words[0].lower() not in stages and not re.fullmatch(image_pattern, words[0]):
@@ -2221,6 +2222,8 @@ def commit_argv(container: str, tag: str, config: Dict[str, Any], labels: Dict[s
     changes = ["CMD " + json.dumps(config.get("Cmd") or ["python3"]), "USER " + (config.get("User") or "0"),
                "WORKDIR " + (config.get("WorkingDir") or "/")]
     changes += ["ENTRYPOINT " + json.dumps(config["Entrypoint"])] if config.get("Entrypoint") else []
+    if any(re.search(r"[\x00-\x1f\x7f]", change) for change in changes):
+        raise PydockError("the image has a user or a folder that cannot be written down: %s" % ", ".join(changes[1:3]))
     changes += ["ENV %s=" % key for key in blank] + [label_words({key: value}) for key, value in labels.items()]
     return ["commit"] + [word for change in changes for word in ("--change", change)] + [container, tag]
 
@@ -2420,6 +2423,9 @@ class Session:
             return Env(elsewhere, name, self.settings["prefix"])
         try:
             env.open().__exit__()  # or an error that says what is wrong with it
+            if elsewhere and place.mode == "local" and place.why != "--local" and name in elsewhere.names() and read_note(env) is None:
+                talk.warn("this is the environment %s of %s, which was not made here, and not your global one" % (name, os.path.dirname(place.root)),
+                          "pydock --global %s" % shell_join(self.line))
             return env
         except FileNotFoundError:
             pass
@@ -2707,7 +2713,7 @@ def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_c
     if again:
         text = re.sub(r"(?m)^(FROM\s(?!.* AS installer$).*)$", r"\1\nARG PYDOCK_AGAIN=%s" % env.id, dockerfile)
     if engine.podman:
-        check_plain(env, dockerfile)
+        check_plain(session, env, dockerfile)
     if engine.podman and CACHE_MOUNTS in dockerfile:
         text = (text or dockerfile).replace(CACHE_MOUNTS, "")
         volumes = podman_volumes(session, env)
@@ -2723,11 +2729,12 @@ def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_c
         raise PydockError("cannot build %s: what failed is above" % env.name if error.code != 130 else str(error), build_hint(env)) from None
 
 
-def check_plain(env: Env, dockerfile: str) -> None:
+def check_plain(session: Session, env: Env, dockerfile: str) -> None:
     """PydockError where podman would give this host to a dockerfile of others that the user has not allowed."""
     own = Settings(global_place())
-    repository = r"(?:\$\{REPOSITORY\})?" if "REPOSITORY" in open_args(dockerfile) else ""
-    if not is_allowed(env, "dockerfile") and not is_plain(dockerfile, "%s(?:%s)?%s" % (repository, re.escape(own["repository"]), own_images("", own))):
+    text = dockerfile.replace("${REPOSITORY}", session.settings["repository"]) if "REPOSITORY" in open_args(dockerfile) else dockerfile
+    pattern = "(?:%s)?%s(?:@sha256:[0-9a-f]{64})?" % (re.escape(own["repository"]), own_images("", own))
+    if not is_allowed(env, "dockerfile") and not is_plain(text, pattern):
         raise PydockError("%s has flags or a base image that podman may give this host to" % env.path("dockerfile"), "read it, then: pydock trust %s" % env.title)
 
 
@@ -3126,7 +3133,8 @@ def check_end(archive: Any) -> None:
 
 
 def forward_member(archive: Any, member: Any, forward: Any, tag: str) -> None:
-    """Hands a member of `docker save` on to `docker load`; where it names the image, by this tag instead."""
+    """Hands a member of `docker save` on to `docker load`; what names the image is written anew, with this tag: the engine may read a
+    key in other letters, or a second time, and take that."""
     import io
     import json
     import tarfile
@@ -3138,8 +3146,14 @@ def forward_member(archive: Any, member: Any, forward: Any, tag: str) -> None:
         images = data.get("manifests") if isinstance(data, dict) and member.name == "index.json" else data
         if not isinstance(images, list) or len(images) != 1 or not isinstance(images[0], dict):
             raise ValueError("%s does not name one image" % member.name)
-        names: Dict[str, Any] = {"RepoTags": [tag]} if member.name == "manifest.json" else {"annotations": {"io.containerd.image.name": "docker.io/library/" + tag}}
-        images[0].update(names)
+        image: Dict[str, Any] = {key: images[0].get(key) for key in ("Config", "Layers", "mediaType", "digest", "size") if key in images[0]}
+        if not all(isinstance(value, (str, int)) or isinstance(value, list) and all(isinstance(path, str) for path in value) for value in image.values()):
+            raise ValueError("%s is not what docker writes" % member.name)
+        if member.name == "manifest.json":
+            data = [{**image, "RepoTags": [tag]}]
+        else:
+            image["annotations"] = {"io.containerd.image.name": "docker.io/library/" + tag}
+            data = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [image]}
         text = json.dumps(data).encode()
         stream, bare.size = io.BytesIO(text), len(text)
     forward.addfile(bare, stream)
@@ -3453,7 +3467,8 @@ def guarded_folder(folder: str, current: str, home: str) -> Tuple[List[Mount], s
     guarded, whole = [os.path.join(folder, ".pydock")], "/.pydock/" in os.path.realpath(folder) + "/"
     if os.path.islink(guarded[0]) or not os.path.isdir(guarded[0]):
         guarded.clear()
-    for path in (global_place().root, data_folder()):
+    place = global_place()
+    for path in (place.root, data_folder(), place.envs, *([os.path.dirname(os.path.realpath(place.conf))] if os.path.islink(place.conf) else [])):
         for way in {os.path.normpath(path), os.path.realpath(path)}:
             whole = whole or (folder + "/").startswith(way + "/")
             if not way.startswith(folder.rstrip("/") + "/"):
@@ -3639,8 +3654,8 @@ def check_trust(env: Env) -> None:
 def is_allowed(env: Env, file: str) -> bool:
     """Whether the user has allowed this file as it is, or made it on this machine."""
     note = read_note(env)
-    if note is None:
-        return is_own(env, note)
+    if env.made_here or note is None:
+        return env.made_here or is_own(env, note)
     return file in note and note[file]["sha256"] == text_hash(env.read(file))
 
 
@@ -3733,8 +3748,11 @@ def caller(engine: Engine, env: Env, config: Dict[str, Any]) -> str:
         return mine
     if user.split(":")[0] == "0" and engine.root_is_caller():
         return ""
-    if "USER_UID" not in open_args(env.read("dockerfile")):  # of others, it makes nobody another user of this host, root above all
-        return "" if is_allowed(env, "dockerfile") else mine
+    if "USER_UID" not in open_args(env.read("dockerfile")):
+        if is_allowed(env, "dockerfile") or not os.getuid():  # who is root can become no more
+            return ""
+        talk.warn("the dockerfile of %s, which others wrote, names the user %s; programs run as you" % (env.name, user), "pydock trust %s" % env.title)
+        return mine
     raise PydockError("the image of %s was built for the user id %s, and you are %d" % (env.name, user.split(":")[0], os.getuid()), "pydock build %s" % env.title)
 
 
@@ -4134,7 +4152,7 @@ def write_programs(session: Session, env: Env, config: Dict[str, Any]) -> None:
         return
     where = ["exec", "-u", warm.user, env.warm] if warm.current(config) else look_argv(env.latest)
     out = session.engine.query(*where, "/bin/sh", "-c", 'cd /opt/venv/bin && for f in *; do if [ -f "$f" ] && [ -x "$f" ]; then echo "$f"; fi; done')
-    found = {name for name in out.splitlines() if re.fullmatch(r"[A-Za-z0-9_.+-]+", name)}
+    found = {name for name in out.splitlines() if re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*", name)}
     wanted = {name for name in found if name.lower() not in HOST_PROGRAMS and not name.lower().startswith(HOST_HELPERS)}
     if wanted != found:
         names = sorted(found - wanted)
@@ -4346,6 +4364,9 @@ def create(session: Session, env: Env, files: Dict[str, str], source: Optional[E
     is gone; `allowed` are the files that the user trusts, where others wrote them (`pydock trust`)."""
     engine = session.engine
     made = make_folder(env.place.envs)
+    env.made_here = allowed is None
+    if allowed is not None and not talk.dry_run:
+        write_note(env, {})  # also while it is built
     if not talk.dry_run:
         env.work = os.path.join(os.path.dirname(env.folder), ".%s.new-%s" % (env.name, env.id))
         with env.place.open() as envs:
@@ -5063,7 +5084,7 @@ def add_requirement(change: Change, word: str, line: Optional[Included] = None) 
     if extras and (word.startswith((".", "/", "~/")) or ".whl[" in word):
         path = path[:extras.start()]
     if path != word or word.startswith((".", "/", "~/")) or word.endswith(".whl") and "://" not in word:
-        path = absolute_path(os.path.expanduser(path), real=True)
+        path = check_link(os.path.expanduser(path)) if not line else absolute_path(os.path.expanduser(path), real=True)
         if line:
             line.check(path)
         if not os.path.exists(path):
@@ -5081,6 +5102,21 @@ def add_requirement(change: Change, word: str, line: Optional[Included] = None) 
     change.asked += [requirement_name(word)] if requirement_name(word) else []
 
 
+def lies_in(path: str, folder: str) -> bool:
+    """Whether a real path is in this folder, the current one or the project's."""
+    project = local_place()
+    folders = {os.path.realpath(folder), os.path.realpath(current_folder()), *([os.path.realpath(os.path.dirname(project.root))] if project else [])}
+    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
+
+
+def check_link(path: str) -> str:
+    """The real path of what a user named. PydockError where a link, which may be a stranger's, leads out of where it lies."""
+    real = absolute_path(path, real=True)
+    if not lies_in(real, os.path.dirname(absolute_path(path).rstrip("/"))):
+        raise PydockError("%s is a symbolic link that leads to %s" % (path, real), "if you mean that, name it so")
+    return real
+
+
 class Included:
     """A line of a requirements file that the user may not have written. What it names of this host must lie in the folder of the file that
     was named on the command line, in the current folder, or in the project's."""
@@ -5089,9 +5125,7 @@ class Included:
         self.top, self.file, self.number = top, file, number
 
     def check(self, path: str) -> None:
-        project = local_place()
-        folders = {os.path.realpath(folder) for folder in [os.path.dirname(self.top), current_folder(), *([os.path.dirname(project.root)] if project else [])]}
-        if not any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders):
+        if not lies_in(path, os.path.dirname(self.top)):
             raise PydockError("line %d of %s names %s, which is neither in its folder nor in the current one" % (self.number, self.file, path),
                               "if you mean that, name it on the command line")
 
@@ -5116,8 +5150,10 @@ def add_file(change: Change, path: str) -> None:
             if line:
                 data = line.read(file)
             else:
-                with open(file, "rb") as handle:
-                    data = handle.read(MAX_TEXT)
+                with open(check_link(file), "rb") as handle:
+                    data = handle.read(MAX_TEXT + 1)
+                if len(data) > MAX_TEXT:
+                    raise PydockError("%s is larger than 16 MiB" % file)
             text = data.decode()
         except (OSError, ValueError) as error:
             raise PydockError("cannot read %s: %s" % (file, getattr(error, "strerror", None) or "it is no UTF-8")) from None

@@ -346,11 +346,95 @@ class WhatPodmanMayBuild(unittest.TestCase):
         self.assertFalse(self.plain("# escape=`\n" + head + "RUN `\n%s true" % self.EVIL))
         self.assertFalse(self.plain(head + "RUN --security=insecure true"))
 
+    def test_what_a_reader_may_pass_over_hides_nothing(self) -> None:
+        for text in ("\ufeffFROM evil\n", "\ufeff" + self.IMAGES, "FROM ${REPOSITORY}python:3.11-slim\n\0RUN true\n", "RUN true\n", ""):
+            with self.subTest(text=text):
+                self.assertFalse(self.plain(text))
+
     def test_it_starts_from_the_users_own_images(self) -> None:
         for line in ("FROM evil/python:3.11-slim", "FROM ${REPOSITORY}python:3.11-slim-evil", "FROM $X", "FROM --platform=x ${REPOSITORY}python:3.11-slim",
                      "FROM \\\n evil", "FROM ${REPOSITORY}python:3.11-slim AS evil\nFROM evil2", "FROM"):
             with self.subTest(line=line):
                 self.assertFalse(self.plain(line + "\nRUN true\n"))
+
+
+class WhatOthersCannotChange(Folder):
+    """Names of images in a bundle, the definition of an environment, what runs on this host."""
+
+    def forwarded(self, name: str, data: object) -> Any:
+        """What the engine gets of this file of a bundle."""
+        text, out = json.dumps(data).encode(), io.BytesIO()
+        made = io.BytesIO()
+        with tarfile.open(fileobj=made, mode="w") as archive:
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text))
+        made.seek(0)
+        with tarfile.open(fileobj=made) as archive, tarfile.open(fileobj=out, mode="w") as forward:
+            for member in archive:
+                pydock.forward_member(archive, member, forward, "mine:tmp")
+        out.seek(0)
+        with tarfile.open(fileobj=out) as archive:
+            stream = archive.extractfile(name)
+            assert stream
+            return json.loads(stream.read())
+
+    def test_a_bundle_names_no_image_in_whatever_letters(self) -> None:
+        entry = {"RepoTags": ["x:y"], "Config": "c.json", "Layers": ["l/layer.tar"], "repotags": ["victim:latest"], "REPOTAGS": ["v:1"]}
+        self.assertEqual(self.forwarded("manifest.json", [entry]), [{"Config": "c.json", "Layers": ["l/layer.tar"], "RepoTags": ["mine:tmp"]}])
+        index = {"schemaVersion": 2, "Manifests": [1], "manifests": [{"digest": "sha256:aa", "size": 1, "mediaType": "m", "annotations": {"a": "victim"}, "Annotations": {}}]}
+        got = self.forwarded("index.json", index)
+        self.assertEqual(set(got), {"schemaVersion", "mediaType", "manifests"})
+        self.assertEqual(got["manifests"], [{"digest": "sha256:aa", "size": 1, "mediaType": "m",
+                                             "annotations": {"io.containerd.image.name": "docker.io/library/mine:tmp"}}])
+        for bad in ([{"Config": {"RepoTags": "v"}, "Layers": []}], [{"Config": "c", "Layers": [["v"]]}], [], [1], {"manifests": 1}):
+            with self.subTest(bad=bad), self.assertRaises(ValueError):
+                self.forwarded("manifest.json", bad)
+
+    def test_the_user_of_an_image_is_no_code_of_this_host(self) -> None:
+        known = {"container": "c", "engine": "/bin/true", "mark": "m", "user": "x;>%s/PWNED;$(>%s/PWNED)" % (self.tmp, self.tmp), "terminal": "", "remove": ""}
+        done = subprocess.run(["/bin/sh", "-c", pydock.parent_sh(known), "pydock", "/bin/sh", "-c", "exit 200"], cwd=str(self.tmp), stdin=subprocess.DEVNULL)
+        self.assertEqual((done.returncode, list(self.tmp.glob("PWNED"))), (200, []))
+
+    def test_a_package_changes_neither_options_nor_dockerfile(self) -> None:
+        self.environ({"HOME": str(self.tmp), "PYDOCK_PREFIX": "t"})
+        (self.tmp / ".pydock/envs/e").mkdir(parents=True)
+        old = "--require-hashes\n--index-url https://a/simple\n# mine\nsix==1\n"
+        self.write(".pydock/envs/e/requirements.txt", old)
+        env = pydock.Env(pydock.global_place(), "e", "t")
+        change = pydock.Change("install")
+        pydock.check_definition(env, change, old + "alpha==1 \\\n    --hash=sha256:aa\n", True)
+        for text in (old + "--extra-index-url http://evil/simple\n", old.replace("--require-hashes\n", ""), " -e .\n" + old, "-r \\\n/etc/passwd\n" + old):
+            with self.subTest(text=text), self.assertRaises(pydock.PydockError):
+                pydock.check_definition(env, change, text, True)
+        with self.assertRaisesRegex(pydock.PydockError, "dockerfile"):
+            pydock.check_definition(env, change, old, False)
+        change.options.append("--index-url https://b/simple")
+        pydock.check_definition(env, change, old.replace("https://a", "https://b"), True)
+
+    def test_a_requirements_file_is_no_link_that_leads_out(self) -> None:
+        self.write("secret", "the secret")
+        (self.tmp / "clone").mkdir()
+        os.symlink("../secret", str(self.tmp / "clone" / "r.txt"))
+        os.symlink("own.txt", str(self.tmp / "clone" / "inner.txt"))
+        self.write("clone/own.txt", "six\n")
+        os.chdir(str(self.tmp / "clone"))
+        self.addCleanup(os.chdir, "/")
+        with self.assertRaisesRegex(pydock.PydockError, "symbolic link that leads to .*secret"):
+            pydock.add_file(pydock.Change("install"), "r.txt")
+        change = pydock.Change("install")
+        pydock.add_file(change, "inner.txt")
+        self.assertEqual(change.asked, ["six"])
+
+    def test_links_of_ones_own_are_guarded_where_they_lead(self) -> None:
+        self.environ({"HOME": str(self.tmp)})
+        for folder in (".pydock", "real/envs", "dots"):
+            (self.tmp / folder).mkdir(parents=True)
+        os.symlink("../real/envs", str(self.tmp / ".pydock/envs"))
+        os.symlink("../dots/pydock.conf", str(self.tmp / ".pydock/pydock.conf"))
+        mounts, _ = pydock.guarded_folder(str(self.tmp), str(self.tmp), "/home/u")
+        closed = {mount.source for mount in mounts if mount.readonly}
+        self.assertLessEqual({str(self.tmp / path) for path in (".pydock", "real/envs", "dots")}, closed)
 
 
 class WhatALockIsMadeOf(unittest.TestCase):
