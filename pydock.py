@@ -3589,8 +3589,13 @@ def keep_dockerfile(env: Env, text: str, pydocks_own: bool) -> None:
 
 
 def forget_note(env: Env) -> None:
-    if os.path.lexists(trust_file(env)):
-        remove_file(trust_file(env))
+    if not os.path.lexists(trust_file(env)):
+        return
+    remove_file(trust_file(env))
+    try:
+        os.rmdir(os.path.dirname(trust_file(env)))
+    except OSError:  # it has others, or this is a dry run
+        pass
 
 
 def plain_text(data: bytes) -> Optional[str]:

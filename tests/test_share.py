@@ -27,7 +27,14 @@ FAR = "192.0.2.1"  # an address that nobody has (RFC 5737)
 SITE = "opt/venv/lib/python%s/site-packages/" % PYTHON
 SMALL = {"opt/pydock/dockerfile": b"FROM scratch\nCOPY . /\n", "opt/pydock/requirements.txt": b"six==1.16.0\n", SITE + "six.py": b"",
          SITE + "six-1.16.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: six\nVersion: 1.16.0\n"}
-SOMEBODY = "import os, sys; sys.path.insert(0, %r); os.getuid = lambda: %d; os.getgid = lambda: %d; import pydock; sys.exit(pydock.main(sys.argv[1:]))"
+SOMEBODY = """import os, sys
+sys.path.insert(0, %r)
+uid, gid, real = %d, %d, os.fstat
+os.getuid, os.getgid = lambda: uid, lambda: gid
+os.fstat = lambda fd: os.stat_result((*real(fd)[:4], uid, *real(fd)[5:10]))  # to whom the files belong, then
+import pydock
+sys.exit(pydock.main(sys.argv[1:]))
+"""
 OWNERS = "import os, six; print(os.getuid(), *sorted({os.lstat(os.path.join(top, n)).st_uid for top, d, f in os.walk('/opt/venv') for n in d + f}))"
 PEAK = "import resource, subprocess, sys; done = subprocess.call(sys.argv[1:]); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(done)"
 Member = Tuple[tarfile.TarInfo, bytes]
@@ -751,7 +758,8 @@ class HostileTest(SharedCase, Handing):
         result = self.run_pydock("create", "n", "--from", self.written(packed([*self.standard(), compose, *self.saved()])))
         self.assertEqual(result.status, 0, result)
         self.assertIn("it brings a docker-compose.yml; to read and allow it: pydock trust n", result.err)
-        self.assertEqual((self.folder("n") / "docker-compose.yml").read_text(encoding="utf-8"), 'services:\n  "n":\n    image: nothing\n')  # plain, it is false to YAML
+        self.assertEqual((self.folder("n") / "docker-compose.yml").read_text(encoding="utf-8"),
+                         pydock.HANDED_OVER + 'services:\n  "n":\n    image: nothing\n')  # plain, it is false to YAML
         self.assert_small("n", self.layers_of_good)
         self.ok("delete", "-y", "n")
         self.assertEqual(self.of_all(), self.before)
