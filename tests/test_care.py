@@ -217,6 +217,7 @@ class Pruned(PruneCase):
         if here.podman or here.sudo:
             self.skipTest("this engine has one user at a time")
         self.give_to(STRANGER)
+        shutil.rmtree(str(self.home / ".pydock"))  # of this test's user
         secret = self.base / "secret"
         folder = secret / ".pydock" / "envs" / "theirs"
         folder.mkdir(parents=True)
@@ -376,13 +377,15 @@ class Asked(PruneCase):
         self.assertIn("nothing to remove", self.run_pydock("prune", "-y").err)
         self.fails("prune", "--cache", says="nobody here can be asked", hint="-y")
         self.assertIn("nothing was removed", self.terminal("prune", "--cache", answer="n\n").out)
-        self.assertEqual(shlex.split(self.ok("prune", "--cache", "-n")), [*ENGINE, "volume", "rm", pydock.CACHE])
+        uv = self.home / ".local" / "share" / "pydock" / "uv"
+        self.assertEqual(shlex.split(self.ok("prune", "--cache", "-n")), [*ENGINE, "volume", "rm", pydock.CACHE, "rm", "-rf", str(uv)])
         self.assertFalse(noted.exists())
         self.assertIn(pydock.CACHE, self.ok("prune", "--cache", "-y"))
         self.assertEqual(noted.read_text(encoding="utf-8"), "volume rm %s\n" % pydock.CACHE)
         (self.base / "used").write_text("")
         self.fails("prune", "--cache", "-y", says="in use")
         (self.base / "none").write_text("")
+        uv.unlink()
         self.assertIn("nothing to remove", self.run_pydock("prune", "--cache").err)
         self.assertEqual(engine("volume", "inspect", pydock.CACHE, check=False), there)
 

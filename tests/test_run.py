@@ -682,6 +682,9 @@ class Users(Case):
     def test_an_image_of_another_user_is_an_error(self) -> None:
         self.ok("create", "e", **self.become(1234, 1234))
         other: Dict[str, Any] = {"preexec_fn": as_user(1235, 1235, docker_groups())}
+        self.fails("run", "e", "true", says="belongs to another user (uid 1234)", hint="chown", **other)
+        for path in (self.home, *self.home.glob(".pydock/**/*"), self.home / ".pydock"):
+            os.chown(str(path), 1235, -1)
         self.fails("run", "e", "true", says="1234", hint="pydock build e", **other)
         self.assertEqual(self.ok("run", "--root", "e", "id", "-u", **other), "0\n")
         self.assertEqual(self.containers(), [])
