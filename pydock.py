@@ -1387,6 +1387,8 @@ class Folder:
             os.mkdir(name, dir_fd=self.fd)
         except FileExistsError:
             pass
+        except OSError as error:
+            raise PydockError("cannot make the folder %s: %s" % (os.path.join(self.path, name), error.strerror)) from None
 
     def clear(self, name: str) -> None:
         """Removes whatever has this name, with all that is in it, as far as that can be done."""
@@ -4161,7 +4163,8 @@ def write_programs(session: Session, env: Env, config: Dict[str, Any]) -> None:
     wanted = {name for name in found if name.lower() not in HOST_PROGRAMS and not name.lower().startswith(HOST_HELPERS)}
     if wanted != found:
         names = sorted(found - wanted)
-        talk.warn("%s brings %s, which is not put before this host's" % (env.name, ", ".join(names)), "pydock link %s %s" % (env.title, names[0]))
+        talk.warn("%s brings programs of this host's names (%s); they are not put before the host's own" % (env.name, ", ".join(names)),
+                  "pydock link %s %s" % (env.title, " ".join(names)))
     bin_folder = os.path.join(folder, "bin")
     for name in wanted:
         write_file(os.path.join(bin_folder, name), program_sh(env, name), 0o755)
@@ -5393,7 +5396,7 @@ def trust_lines(note: Dict[str, Dict[str, str]], files: Dict[str, bytes]) -> Ite
     """What is to be read before one says yes: each file, or what changed in it since it was allowed."""
     import difflib
 
-    for path in sorted({*note, *files}):
+    for path in sorted({*note, *files}, key=lambda path: (path != "dockerfile", path == COMPOSE, path)):  # what matters most is read last
         old, data = note.get(path, {}), files.get(path)
         text = plain_text(data) if data is not None else None
         if data is None:

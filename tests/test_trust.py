@@ -291,10 +291,11 @@ for name in good wrong wheel none; do
     [ $name != good ] || [ $status = 0 ] || cat /tmp/said
 done
 """
-        for tool in ("pip install", "/cache/bin/uv pip install"):
+        uv = next((self.home / ".local" / "share" / "pydock" / "uv").resolve().glob(pydock.UV + "-*"))
+        for tool in ("pip install", "/uv/bin/uv pip install"):
             with self.subTest(tool):
                 # Plain, but for where this engine's containers find certificates, and keep downloads.
-                said = engine("run", "--rm", "-i", "--pull", "never", "-u", "0:0", "-v", pydock.CACHE + ":/cache", "-v", "%s:/plain:ro" % folder,
+                said = engine("run", "--rm", "-i", "--pull", "never", "-u", "0:0", "-v", pydock.CACHE + ":/cache", "-v", "%s:/uv:ro" % uv, "-v", "%s:/plain:ro" % folder,
                               self.image(), "sh", "-s", input=script.replace("@TOOL@", tool))
                 self.assertEqual(said.splitlines(), ["good 0", "wrong 1 hash", "wheel 1 hash", "none 1 hash"])
 
