@@ -3870,7 +3870,7 @@ def programs(engine: Engine, container: str) -> List[str]:
     first = "1" if engine.podman else str(first)
     if first not in found:
         raise PydockError("cannot see what runs in the container %s" % container, "--force ends it, whatever runs there")
-    waits = [pid for pid, (parent, words) in found.items() if first in (pid, parent) and words == " ".join(WAIT)]
+    waits = [pid for pid, (parent, words) in found.items() if first in (pid, parent) and re.fullmatch("(/bin/)?sleep infinity", words)]
     outside = [pid for pid, (parent, words) in found.items() if parent not in found and pid != first and " pydock-signal " not in words]
     orphans = [pid for pid, (parent, _) in found.items() if parent == first and pid not in waits and waits]
     return [found[pid][1][:60] for pid in outside + orphans]

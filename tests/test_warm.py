@@ -30,7 +30,7 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
         parent = open("/proc/%s/stat" % pid, errors="replace").read().rpartition(")")[2].split()[1]
     except OSError:
         continue
-    if words and int(pid) not in (1, os.getpid()) and (words, parent) != ("sleep infinity", "1"):
+    if words and int(pid) not in (1, os.getpid()) and (words, parent) != ("/bin/sleep infinity", "1"):
         print(words)
 """
 
