@@ -473,7 +473,7 @@ class Inside(Started):
 
     def test_run_and_shell_are_there(self) -> None:
         self.assertTrue(self.is_warm())
-        self.assertTrue(self.is_warm("--root"))
+        self.assertFalse(self.is_warm("--root"))  # nothing is exec'd as root
         self.assertTrue(self.is_warm("-e", "A=1"))
         (self.work / "vars").write_text("A=1\n", encoding="utf-8")
         self.assertTrue(self.is_warm("--env-file", "vars"))
@@ -1314,7 +1314,7 @@ class Users(Case):
         other: Dict[str, Any] = {"preexec_fn": as_user(54323, 54323, docker_groups())}
         self.ok("create", "e", **me)
         self.ok("start", "e", **me)
-        self.fails("run", "e", "true", says="54321", hint="pydock build e", **other)
+        self.fails("run", "e", "true", says="belongs to another user (uid 54321)", hint="chown", **other)
 
 
 class Listed(WarmCase):
