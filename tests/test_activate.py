@@ -1048,7 +1048,7 @@ class Users(SharedCase):
         bin_folder.mkdir()
         (bin_folder / "pydock").write_text("#!/bin/sh\nexec %s \"$@\"\n" % " ".join(map(shlex.quote, case.program)), encoding="utf-8")
         (bin_folder / "pydock").chmod(0o755)
-        case.environ["PATH"] = "%s:/usr/local/bin:/usr/bin:/bin" % bin_folder
+        case.environ["PATH"] = "%s:%s:/usr/local/bin:/usr/bin:/bin" % (bin_folder, os.path.dirname(shutil.which(ENGINE[-1]) or ""))
         case.ok("create", "e", preexec_fn=as_user(1234, 1234, docker_groups()))
 
     def setUp(self) -> None:
