@@ -2745,6 +2745,8 @@ def podman_volumes(session: Session, env: Env) -> List[str]:
     if session.engine.elsewhere():
         return []
     cache, uv = downloads_folder(), uv_folder(session, env)
+    if ":" in cache + uv:  # which podman's word for it cannot say
+        return []
     make_folder(cache)
     return ["-v", cache + ":/cache"] + (["-v", uv + ":/uv:ro"] if uv else [])
 
