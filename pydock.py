@@ -1013,7 +1013,7 @@ class Engine:
                 _, err = self.finish(process, data=data.encode(errors="surrogateescape"))
             if process.returncode:
                 self.diagnose()
-                raise EngineError("%s run failed" % self.program[-1], code=process.returncode, output=err.decode(errors="replace"))
+                raise EngineError("%s run failed" % self.client, code=process.returncode, output=err.decode(errors="replace"))
             os.chmod(new, 0o755)
             os.rename(new, path)
         finally:
@@ -5094,9 +5094,11 @@ def add_requirement(change: Change, word: str, line: Optional[Included] = None) 
     if extras and (word.startswith((".", "/", "~/")) or ".whl[" in word):
         path = path[:extras.start()]
     if path != word or word.startswith((".", "/", "~/")) or word.endswith(".whl") and "://" not in word:
-        path = check_link(os.path.expanduser(path)) if not line else absolute_path(os.path.expanduser(path), real=True)
         if line:
+            path = absolute_path(os.path.expanduser(path), real=True)
             line.check(path)
+        else:
+            path = check_link(os.path.expanduser(path))
         if not os.path.exists(path):
             raise PydockError("there is no %s" % path, "a package is a name, a requirement, a URL, or a wheel or folder of this host")
         target = "%d,%s" % (len(change.mounts), extras.group().replace(" ", "")) if extras else str(len(change.mounts))
