@@ -2502,10 +2502,13 @@ def is_others(engine: Engine, env: Env, image: Image) -> bool:
 
 def remove_tag(engine: Engine, env: Env, tag: str) -> bool:
     """Removes a tag of the environment's name if it is of its making, as it is in this moment. False where the engine refuses."""
-    image = find_image(engine, "%s:%s" % (env.repo, tag))
-    if not image or "pydock.folder" not in image.labels or is_others(engine, env, image):
+    reference = "%s:%s" % (env.repo, tag)
+    image = find_image(engine, reference)
+    if not image:  # it is gone, or the engine did not answer
+        return engine.ask("image", "ls", "-q", reference) == ""
+    if "pydock.folder" not in image.labels or is_others(engine, env, image):
         return True
-    return engine.drop("rmi", "%s:%s" % (env.repo, tag))
+    return engine.drop("rmi", reference)
 
 
 def may_exist(folder: str) -> bool:
