@@ -31,6 +31,7 @@ if [ "$(cat "$venv/tools" 2>/dev/null)" != "${tools[*]}" ]; then
 fi
 command -v shellcheck >/dev/null || system shellcheck
 
+check "$venv/bin/ruff" format -q --check pydock.py
 check "$venv/bin/ruff" check -q --output-format concise pydock.py tests
 check "$venv/bin/mypy" --strict --python-version 3.9 pydock.py
 check "$venv/bin/mypy" --python-version 3.9 tests
