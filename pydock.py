@@ -1,5 +1,56 @@
-#!/usr/bin/env -S python3 -IS
-"""pydock: named Python environments over real images; one file that needs a Python 3.9+ and docker.
+#!/bin/sh
+""":"
+for python in python3 python3.15 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9 python; do
+    command -v "$python" >/dev/null || continue
+    [ "$python" != python ] || python -Ic "" 2>/dev/null || continue
+    exec "$python" -IS -c '# pydock: runs the file named first, and keeps its byte code
+import gc, os, stat, sys
+for minor in range(15, 8, -1) if sys.version_info < (3, 9) else ():
+    try:
+        os.execvp("python3.%d" % minor, ["python3.%d" % minor, "-IS"] + sys.argv[1:])
+    except OSError:
+        pass
+if sys.version_info < (3, 9):
+    sys.exit("pydock: error: pydock needs Python 3.9 or newer, this is %d.%d" % sys.version_info[:2])
+from _frozen_importlib_external import SourceFileLoader  # importlib.machinery itself takes a millisecond
+
+del sys.argv[0]
+path = os.path.realpath(sys.argv[0])
+loader = SourceFileLoader("__main__", path)
+gc.disable()  # while 10,000 objects are read that stay: a millisecond
+before = os.umask(0o077)
+try:  # who can write to the cache, or put another in its place, would run code as this user
+    cache, user = os.environ.get("XDG_CACHE_HOME", ""), os.geteuid()
+    if not os.path.isabs(cache):
+        cache = os.path.expanduser("~/.cache")
+    if not os.path.isabs(cache):
+        raise OSError(cache)
+    folders = [os.path.join(os.path.realpath(cache), "pydock", "bytecode")]
+    while folders[-1] != os.path.dirname(folders[-1]):
+        folders.append(os.path.dirname(folders[-1]))
+    for folder in reversed(folders):
+        if folder in folders[:3] and not os.path.lexists(folder):
+            os.mkdir(folder)
+        found = os.lstat(folder)
+        others = 0o002 if found.st_gid == user else 0o022  # such a group is this user alone
+        if found.st_mode & stat.S_ISVTX and folder not in folders[:2]:
+            others = 0
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, user) or found.st_mode & others:
+            raise OSError(folder)
+    sys.pycache_prefix = os.path.join(folders[0], os.path.basename(path))
+    code = loader.get_code("__main__")
+except Exception:  # no such folder, or damaged byte code in it
+    code = loader.source_to_code(loader.get_data(path), path)
+os.umask(before)
+sys.pycache_prefix = None  # the library keeps its own
+gc.enable()
+exec(code, {"__name__": "__main__", "__file__": path})
+' "$0" "$@"
+done
+echo "pydock: error: pydock needs Python 3.9 or newer, and there is none on the PATH" >&2
+exit 127
+
+pydock: named Python environments over real images; one file that needs a Python 3.9+ and docker.
 https://github.com/apiad/pydock
 
 An environment is a folder of standard files, `dockerfile` and `requirements.txt`, and the image that they
@@ -17,7 +68,7 @@ from __future__ import annotations
 
 import sys
 
-if __name__ == "__main__" and not sys.flags.isolated:
+if __name__ == "__main__" and not sys.flags.isolated:  # as `python3 pydock.py`
     del sys.path[0]  # beside a vendored pydock.py, a project's own json.py is not ours to import
 if sys.version_info < (3, 9):
     sys.exit(f"pydock: error: pydock needs Python 3.9 or newer, this is {sys.version.split()[0]}")
@@ -38,7 +89,8 @@ if TYPE_CHECKING:
     Argument = tuple[Sequence[str], dict[str, Any]]
     Operation = Callable[["Session", argparse.Namespace], int]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
+START_PY = (__doc__ or "").split("'")[1]  # what a shell runs pydock by
 
 
 # --------------------------------------------------------------------------------------------------
@@ -881,6 +933,14 @@ def data_folder() -> str:
     base = os.environ.get("XDG_DATA_HOME", "")
     return os.path.join(
         base if os.path.isabs(base) else os.path.join(home_folder(), ".local", "share"), "pydock"
+    )
+
+
+def cache_folder() -> str:
+    """Where this file's byte code is (see START_PY), and downloads are."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return os.path.join(
+        base if os.path.isabs(base) else os.path.join(home_folder(), ".cache"), "pydock"
     )
 
 
@@ -3053,12 +3113,7 @@ def uv_folders() -> str:
 def downloads_folder() -> str:
     """The downloads of builds by podman, which are mounted from here; docker's are BuildKit's
     own."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return os.path.join(
-        base if os.path.isabs(base) else os.path.join(home_folder(), ".cache"),
-        "pydock",
-        "downloads",
-    )
+    return os.path.join(cache_folder(), "downloads")
 
 
 def uv_folder(session: Session, env: Env) -> str:
@@ -3414,6 +3469,7 @@ def guarded_folder(folder: str, current: str, home: str) -> tuple[list[Mount], s
     for path in (
         scope.root,
         data_folder(),
+        cache_folder(),
         scope.envs,
         *([os.path.dirname(os.path.realpath(scope.conf))] if os.path.islink(scope.conf) else []),
     ):
@@ -5661,7 +5717,14 @@ def pydock_sh(session: Session, env: Env) -> str:
     if env.scope.mode == "local":
         exports.append("PYDOCK_LOCAL=" + os.path.dirname(env.scope.root))
     command = shell_join(
-        [sys.executable, "-IS", os.path.realpath(sys.argv[0]), "--" + env.scope.mode]
+        [
+            sys.executable,
+            "-IS",
+            "-c",
+            START_PY,
+            os.path.realpath(sys.argv[0]),
+            "--" + env.scope.mode,
+        ]
     )
     client = os.path.dirname(shutil.which(session.engine.client) or "/usr/bin/docker")
     return f'exports() {{ export PATH="${{PATH:+$PATH:}}"{shell_join([client])} {shell_join(exports)}; }}\npydock() {{ exports; exec {command} "$@"; }}\n'
@@ -8677,7 +8740,7 @@ module() { shift 2; pip "$@"; }
 case $program:${1-}:${2-} in
 pip:* | pip3:* | pip3.*:*) pip "$@" ;;
 python:-m:pip | python3:-m:pip | python3.*:-m:pip) module "$@" ;;
-python3:-IS:pydock.py | python3:-IS:*/pydock.py | python3:-IS:*/pydock) exec "$python" "$@" ;;  # the first line of pydock means this host's
+python*:-IS:-c) case ${3-} in "# pydock: "*) exec "$python" "$@" ;; esac ;;  # the head of pydock.py means this host's
 python*:*/pydock.py:* | python*:pydock.py:*) if [ "$1" -ef "$itself" ]; then exec "$python" "$@"; fi ;;
 esac
 if [ -n "$verb" ]; then  # what is installed is to stay
