@@ -565,7 +565,6 @@ class Programs(ActivateCase):
         project.mkdir()
         shutil.copy(str(PYDOCK), str(project / "pydock.py"))
         (project / "pydock.py").chmod(0o755)
-        self.assertEqual((project / "pydock.py").read_text(encoding="utf-8").splitlines()[0], "#!/usr/bin/env -S python3 -IS")
         script = "./pydock.py --local create --no-build dev; ./pydock.py --global list --json >rows; python pydock.py --version; ../project/pydock.py --global run e python -c '%s'"
         result = self.sh("%s; %s; deactivate" % (self.line(), script % HOST), cwd=project)
         self.assertEqual((result.status, result.out.splitlines()), (0, ["pydock " + pydock.__version__, "e"]), result)
@@ -576,7 +575,7 @@ class Programs(ActivateCase):
         for name in ("show.py", "mypydock.py"):
             (self.work / name).write_text("import sys; print(sys.prefix)\n", encoding="utf-8")
         for words in (["show.py", "pydock.py"], ["show.py", "a/pydock.py", "x"], ["-u", "show.py", "pydock.py", "x"], ["mypydock.py"],
-                      ["-c", "import sys; print(sys.prefix)", "pydock.py", "x"]):
+                      ["-c", "import sys; print(sys.prefix)", "pydock.py", "x"], ["-IS", "-c", "import sys; print(sys.prefix)", "pydock.py", "x"]):
             with self.subTest(words=words):
                 self.assertEqual(self.called("python", *words), b"/opt/venv\n")
 

@@ -11,9 +11,11 @@ import functools
 import hashlib
 import http.server
 import itertools
+import json
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -556,6 +558,252 @@ class Broken(Case):
         self.program("tools/curl", 'kill -TERM "$PPID"; sleep 0.2')
         self.environ["PYDOCK_URL"] = "http://127.0.0.1:9"
         self.install(piped=True, expect=143)
+
+
+class Start(Case):
+    """pydock.py by each of the ways that people start it: its own Python, arguments, streams and signals; nothing of the folder; and
+    its byte code, which only this user can have written."""
+
+    SHOW = '''
+if sys.argv[1:2] == ["show"]:
+    print(json.dumps([sys.argv, sys.stdin.read(), sys.flags.isolated or "del sys.path[0]", sys.pycache_prefix, __file__]))
+    sys.exit(7)
+'''
+    NAMES = ("pydock.py", "pydock", "py dock.py", "it's \"$x\" `y`.py", "new\nline.py", "-n.py", "\u00e9", "pydock-0.1", "pydock-0.2")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.file = self.put("clone/pydock.py")
+        self.cache = self.tmp / "home" / ".cache" / "pydock" / "bytecode"
+        (self.tmp / "home").mkdir()
+        self.outside = Path(os.path.realpath(tempfile.mkdtemp(prefix="pydock-start-")))
+        self.addCleanup(shutil.rmtree, str(self.outside))
+        self.outside.chmod(0o755)
+
+    def put(self, path: str, extra: str = SHOW, version: str = "0.1.0") -> Path:
+        file = self.tmp / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source(version, extra))
+        file.chmod(0o755)
+        return file
+
+    def start(self, *command: object, expect: int = 0, cwd: Path | None = None, data: str = "") -> str:
+        done = subprocess.run([str(c) for c in command], input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.environ,
+                              cwd=str(cwd or self.cwd), preexec_fn=self.become(), timeout=60)
+        self.assertEqual(done.returncode, expect, done.stdout)
+        return done.stdout
+
+    def kept(self) -> list[Path]:
+        return sorted(self.cache.rglob("*.pyc"))
+
+    def poison(self, file: Path, word: str = "cached") -> None:
+        """Byte code that prints a word, in place of that in the file, or of that of pydock.py."""
+        code = ("import importlib.util, marshal, os, struct, sys; s = os.stat(sys.argv[2]); open(sys.argv[1], 'wb').write(importlib.util.MAGIC_NUMBER + "
+                "struct.pack('<III', 0, int(s.st_mtime), s.st_size) + marshal.dumps(compile('print(%r)' % sys.argv[3], 'x', 'exec')))")
+        subprocess.run([PYTHON, "-IS", "-c", code, str(file), str(self.file), word], check=True)
+
+    def place(self, cache: Path) -> Path:
+        """Where the byte code of pydock.py would be in a cache folder."""
+        tag = subprocess.run([PYTHON, "-IS", "-c", "import sys; print(sys.implementation.cache_tag)"], stdout=subprocess.PIPE, text=True).stdout.strip()
+        return Path("%s/pydock/bytecode/pydock.py%s/pydock.%s.pyc" % (cache, self.file.parent, tag))
+
+    def test_each_way_gives_the_program_what_it_was_given(self) -> None:
+        for name in self.NAMES:
+            file = self.put("clone/" + name)
+            link = self.tmp / "links" / name
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to(file)
+            ways = [[str(file)], ["./" + name], [str(link)], ["sh", "./" + name], *([*command(shell), str(file)] for shell in SHELLS if shell != "zsh"),
+                    ["python3", str(file)], ["python3", "-IS", str(file)]]
+            for way in ways:
+                with self.subTest(way):
+                    said = self.start(*way, "show", "", "a b", "-c", "*", "\n", expect=7, cwd=file.parent, data="in")
+                    argv, data, _, prefix, path = json.loads(said)
+                    self.assertEqual((argv, data, prefix), ([way[-1], "show", "", "a b", "-c", "*", "\n"], "in", None))
+                    if way[0] != "python3":
+                        self.assertEqual(path, str(file))
+        self.assertEqual(len(self.kept()), len(self.NAMES))  # each its own; the links none
+        self.environ["PATH"] = "%s:%s" % (self.tmp / "links", self.tools)
+        self.assertEqual(json.loads(self.start("pydock", "show", expect=7))[0][0], str(self.tmp / "links" / "pydock"))
+
+    def test_byte_code_is_used_and_is_that_of_this_very_file(self) -> None:
+        self.start(self.file, "--version")
+        (pyc,) = self.kept()
+        self.assertEqual(pyc, self.place(self.tmp / "home" / ".cache"))
+        self.assertEqual({stat.S_IMODE(path.stat().st_mode) & 0o077 for path in (self.cache, pyc, pyc.parent)}, {0})
+        self.assertEqual([path.name for path in self.file.parent.iterdir()], ["pydock.py"])
+        self.poison(pyc)
+        self.assertEqual(self.start(self.file, "--version"), "cached\n")
+        other = self.put("other/pydock.py", version="0.2.0")
+        for _ in range(2):
+            self.assertEqual(self.start(other, "--version"), "pydock 0.2.0\n")
+        self.assertEqual(self.start(self.file, "--version"), "cached\n")
+        os.utime(str(self.file), (1, 1))
+        self.assertEqual(self.start(self.file, "--version"), "pydock 0.1.0\n")
+        for damage in (b"", b"\0" * 16, pyc.read_bytes()[:-9]):
+            pyc.write_bytes(damage)
+            self.assertEqual(self.start(self.file, "--version"), "pydock 0.1.0\n")
+
+    def test_nothing_of_the_folder_or_of_the_environment_is_imported(self) -> None:
+        hijack = "raise SystemExit('hijacked')\n"
+        for name in "json argparse re os stat gc sys sitecustomize usercustomize encodings _frozen_importlib_external importlib pydock".split():
+            (self.file.parent / name).mkdir()
+            for path in (self.file.parent / name / "__init__.py", *([] if name == "pydock" else [self.file.parent / (name + ".py")])):
+                path.write_text(hijack)
+        (self.file.parent / "__pycache__").mkdir()
+        self.poison(self.file.parent / "__pycache__" / self.place(self.tmp).name, "hijacked")
+        evil = self.tmp / "evil"
+        self.place(evil).parent.mkdir(parents=True)
+        self.poison(self.place(evil), "hijacked")
+        prefixed = Path("%s%s" % (evil, self.file.parent))
+        prefixed.mkdir(parents=True)
+        self.poison(prefixed / self.place(evil).name, "hijacked")
+        self.environ.update(PYTHONPATH=str(self.file.parent), PYTHONPYCACHEPREFIX=str(evil), PYTHONSTARTUP=str(self.file.parent / "json.py"), PYTHONHOME="")
+        for home in (str(self.tmp / "home"), str(self.tmp / "missing" / "home")):
+            self.environ["HOME"] = home
+            for way in ([self.file], ["./pydock.py"], ["sh", "pydock.py"], ["python3", "-IS", "pydock.py"]):
+                self.assertEqual(self.start(*way, "--version", cwd=self.file.parent), "pydock 0.1.0\n")
+
+    def test_odd_or_missing_cache_folders(self) -> None:
+        (self.tmp / "file").write_text("")
+        (self.tmp / "closed").mkdir(mode=0o500)
+        (self.cwd / "rel/pydock/bytecode").mkdir(parents=True)
+        for variable in ("XDG_CACHE_HOME", "HOME"):
+            for value in ("", "rel", "./rel", "/", "//", "//tmp/../", "/dev/null", str(self.tmp / "file"), str(self.tmp / "missing" / "a" / "b"), "~",
+                          str(self.tmp / "closed"), "/proc/self", "x" * 5000, "/" + "x" * 300, "a\nb", "/nonexistent/$(touch ran)", None):
+                with self.subTest(variable=variable, value=value and value[:50]):
+                    self.environ.update(HOME=str(self.tmp / "home"))
+                    self.environ.pop("XDG_CACHE_HOME", None)
+                    self.environ.pop(variable, None)
+                    if value is not None:
+                        self.environ[variable] = value
+                    for _ in range(2):
+                        self.assertEqual(self.start(self.file, "--version"), "pydock 0.1.0\n")
+        self.assertEqual([path for folder in (self.file.parent, self.cwd) for path in folder.rglob("*.pyc")], [])
+        self.assertFalse((self.tmp / "missing").exists())
+        self.assertEqual(os.listdir(str(self.cwd)), ["rel"])
+
+    def check_unused(self, cache: Path) -> None:
+        """That planted byte code in a cache folder is neither run nor replaced."""
+        self.environ["XDG_CACHE_HOME"] = str(cache)
+        before = self.place(cache).read_bytes()
+        self.assertEqual(self.start(self.file, "--version"), "pydock 0.1.0\n")
+        self.assertEqual(self.place(cache).read_bytes(), before)
+
+    def plant(self, cache: Path) -> Path:
+        self.place(cache).parent.mkdir(parents=True)
+        self.poison(self.place(cache))
+        if ROOT:
+            subprocess.run(["chown", "-R", "%d:%d" % (UID, UID), str(cache)], check=True)
+        return cache
+
+    def test_a_cache_that_others_can_write_to_is_not_used(self) -> None:
+        cache = self.plant(self.outside / "cache")
+        if ROOT:
+            os.chown(str(self.outside), UID, UID)
+        self.environ["XDG_CACHE_HOME"] = str(cache)
+        self.assertEqual(self.start(self.file, "--version"), "cached\n")  # the proof that what follows proves something
+        for folder in (self.outside, cache, cache / "pydock", cache / "pydock" / "bytecode"):
+            mode = stat.S_IMODE(folder.stat().st_mode)
+            for wrong in (0o777, 0o757):
+                with self.subTest(folder=folder, wrong=oct(wrong)):
+                    folder.chmod(wrong)
+                    self.check_unused(cache)
+            folder.chmod(mode)
+        (cache / "pydock").chmod(0o1777)  # others could make the next
+        self.check_unused(cache)
+        (cache / "pydock").chmod(0o755)
+        for name in ("pydock", "pydock/bytecode"):  # a link leads anywhere, such as into a clone
+            with self.subTest(name):
+                (cache / name).rename(self.outside / "moved")
+                (cache / name).symlink_to(self.outside / "moved")
+                self.check_unused(cache)
+                (cache / name).unlink()
+                (self.outside / "moved").rename(cache / name)
+        (self.outside / "link").symlink_to(cache)  # but one's ~/.cache may be elsewhere
+        self.environ["XDG_CACHE_HOME"] = str(self.outside / "link")
+        self.assertEqual(self.start(self.file, "--version"), "cached\n")
+
+    @unittest.skipUnless(ROOT, "only root can make what is somebody else's")
+    def test_a_cache_of_somebody_else_is_not_used(self) -> None:
+        cache = self.plant(self.outside / "cache")
+        for folder in (cache, cache / "pydock", cache / "pydock" / "bytecode"):
+            with self.subTest(folder):
+                os.chown(str(folder), UID + 1, UID + 1)
+                self.check_unused(cache)
+                os.chown(str(folder), UID, UID)
+        os.chmod(str(self.outside), 0o1777)  # as in /tmp: who comes first makes the folder
+        os.chown(str(cache), UID + 1, UID + 1)
+        self.check_unused(cache)
+
+    @unittest.skipUnless(ROOT, "only root can be given another's home")
+    def test_root_leaves_nothing_in_the_home_of_another(self) -> None:
+        self.become()
+        subprocess.run([str(self.file), "--version"], check=True, env=self.environ, stdout=subprocess.DEVNULL)
+        self.assertEqual(os.listdir(str(self.tmp / "home")), [])
+
+    def test_a_cache_that_can_only_be_read(self) -> None:
+        cache = self.plant(self.outside / "cache")
+        if ROOT:
+            os.chown(str(self.outside), UID, UID)
+        self.environ["XDG_CACHE_HOME"] = str(cache)
+        folder = self.place(cache).parent
+        folder.chmod(0o500)
+        self.addCleanup(folder.chmod, 0o700)
+        self.assertEqual(self.start(self.file, "--version"), "cached\n")
+        os.utime(str(self.file), (1, 1))
+        self.assertEqual(self.start(self.file, "--version"), "pydock 0.1.0\n")
+
+    def test_any_python_by_its_name_will_do(self) -> None:
+        for name in ("python", "python3.9", "python3.15"):
+            self.python.rename(self.tools / name)
+            self.python = self.tools / name
+            self.assertEqual(self.start(self.file, "--version"), "pydock 0.1.0\n")
+
+    def test_no_python_is_one_clear_line(self) -> None:
+        self.python.unlink()
+        error = "pydock: error: pydock needs Python 3.9 or newer, and there is none on the PATH\n"
+        self.assertEqual(self.start(self.file, "--version", expect=127), error)
+        self.program("tools/python", 'echo "Unknown option: -I" >&2; exit 2')  # Python 2
+        self.assertEqual(self.start(self.file, "--version", expect=127), error)
+
+    def test_a_python_too_old_gives_way_to_a_newer_one_or_says_so(self) -> None:
+        code = "import sys; sys.version_info = (3, 8, 1); sys.argv = sys.argv[1:]; exec(sys.argv.pop(1))"
+        self.program("tools/python3", 'shift 1; exec "%s" -IS -c "%s" "$@"' % (PYTHON, code))
+        self.assertEqual(self.start(self.file, "--version", expect=1), "pydock: error: pydock needs Python 3.9 or newer, this is 3.8\n")
+        self.program("tools/python3.11", 'exec "%s" "$@"' % PYTHON)
+        self.assertEqual(json.loads(self.start(self.file, "show", "a b", expect=7, data="x"))[:2], [[str(self.file), "show", "a b"], "x"])
+
+    def test_it_is_one_process_which_gets_the_signals(self) -> None:
+        file = self.put("clone/wait.py", "import os, signal, time\nsignal.signal(signal.SIGINT, lambda *_: os._exit(42))\nprint(os.getpid(), flush=True)\ntime.sleep(60)\n")
+        for _ in range(2):
+            with subprocess.Popen([str(file)], stdout=subprocess.PIPE, text=True, env=self.environ, preexec_fn=self.become()) as process:
+                assert process.stdout
+                self.assertEqual(int(process.stdout.readline()), process.pid)
+                process.send_signal(signal.SIGINT)
+                self.assertEqual(process.wait(30), 42)
+
+    def test_without_proc(self) -> None:
+        if not ROOT or subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/proc"], stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("no mount namespaces here")
+        for _ in range(2):
+            said = subprocess.run(["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc; exec "$@"', "-", str(self.file), "--version"],
+                                  stdout=subprocess.PIPE, text=True, env={**self.environ, "PATH": os.environ["PATH"]}).stdout
+            self.assertEqual(said, "pydock 0.1.0\n")
+
+    def test_the_head_is_posix_sh_of_twelve_lines(self) -> None:
+        head = TEXT[: TEXT.index("\npydock: named")]
+        before, code, after = head.split("'")
+        self.assertLessEqual(len((before + after).splitlines()), 12)
+        self.assertEqual(pydock_start(), code)
+        if shutil.which("shellcheck"):
+            subprocess.run(["shellcheck", "-s", "sh", "-e", "SC2093", "-"], input=head, text=True, check=True)
+
+
+def pydock_start() -> str:
+    """START_PY, by which programs of an activated environment start pydock."""
+    code = "import sys; sys.path.insert(0, %r); sys.dont_write_bytecode = True; import pydock; print(pydock.START_PY, end='')" % str(REPOSITORY)
+    return subprocess.run([sys.executable, "-IS", "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 class InTheWay(Case):
