@@ -2141,9 +2141,12 @@ def settings_sh() -> str:
     ca = host_file(
         environ.get("PIP_CERT"), environ.get("SSL_CERT_FILE"), environ.get("REQUESTS_CA_BUNDLE")
     )
+    config = os.environ.get("XDG_CONFIG_HOME") or home_folder() + "/.config"
+    uv_toml = host_file(os.environ.get("UV_CONFIG_FILE"), config + "/uv/uv.toml", "/etc/uv/uv.toml")
     for text, file, names in (
         (ca, "ca.pem", "SSL_CERT_FILE PIP_CERT REQUESTS_CA_BUNDLE GIT_SSL_CAINFO"),
         (host_netrc(), "netrc", "NETRC"),
+        (uv_toml, "uv.toml", "UV_CONFIG_FILE"),
     ):
         if text:
             lines += ["umask 077", heredoc(["cat"], text, "/dev/shm/" + file), "umask 022"]
