@@ -7816,7 +7816,7 @@ def complete(words: Sequence[str]) -> list[str]:
         found = complete_value(
             name,
             values,
-            "local" if "--local" in before else "global" if "--global" in before else None,
+            mode_of(before),
         )
     return [word for word in found if word.startswith(last)]
 
@@ -7870,20 +7870,10 @@ OTHER_WORDS = {
 EVERYWHERE = {"-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global"}
 
 
-TAKE_VALUE = (
-    "-p",
-    "--publish",
-    "-v",
-    "--volume",
-    "-e",
-    "--env",
-    "--env-file",
-    "--gpus",
-    "--network",
-    "--platform",
-    "-o",
-    "--option",
-)
+# Options of docker's that take a value, by what they are called in full.
+TAKE_VALUE = {"-p": "--publish", "-v": "--volume", "-e": "--env", "-o": "--option"}
+TAKE_VALUE.update((name, name) for name in [*TAKE_VALUE.values(), "--env-file"])
+TAKE_VALUE.update((name, name) for name in ("--gpus", "--network", "--platform"))
 
 
 def new_parser(prog: str, **options: Any) -> argparse.ArgumentParser:
@@ -7894,9 +7884,8 @@ def new_parser(prog: str, **options: Any) -> argparse.ArgumentParser:
         def error(self, message: str) -> NoReturn:
             raise PydockError(message, f"{self.prog} --help", 2)
 
-    def formatter(
-        prog: str,
-    ) -> argparse.HelpFormatter:  # each argument makes one, and asks for the terminal's width
+    # Each argument makes one, which asks for the terminal's width.
+    def formatter(prog: str) -> argparse.HelpFormatter:
         return argparse.HelpFormatter(prog, width=None if {"-h", "--help"} & set(sys.argv) else 80)
 
     return Parser(prog=prog, allow_abbrev=False, formatter_class=formatter, **options)
@@ -7920,25 +7909,15 @@ def make_parser(name: str) -> argparse.ArgumentParser:
 
 def add_global_options(p: argparse.ArgumentParser) -> None:
     g = p.add_argument_group("everywhere")
-    g.add_argument(
-        "--local",
-        dest="mode",
-        action="store_const",
-        const="local",
-        help="the environments of this folder",
-    )
-    g.add_argument(
-        "--global",
-        dest="mode",
-        action="store_const",
-        const="global",
-        help="the environments of the home folder",
-    )
-    g.add_argument(
-        "-n", "--dry-run", action="store_true", help="only print the docker commands, as a script"
-    )
-    g.add_argument("--verbose", action="store_true", help="show each docker command")
-    g.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    for mode, folder in (("local", "this folder"), ("global", "the home folder")):
+        text = f"the environments of {folder}"
+        g.add_argument("--" + mode, dest="mode", action="store_const", const=mode, help=text)
+    for names, options in (
+        flag("-n", "--dry-run", help="only print the docker commands, as a script"),
+        flag("--verbose", help="show each docker command"),
+        flag("-q", "--quiet", help="say nothing but errors"),
+    ):
+        g.add_argument(*names, **options)
 
 
 def split_command(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -7951,9 +7930,7 @@ def split_command(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         if word == "--" and rest:
             word = rest.pop(0)
         elif word in TAKE_VALUE and rest:
-            own.append(
-                f"{ {'-p': '--publish', '-v': '--volume', '-e': '--env', '-o': '--option'}.get(word, word) }={rest.pop(0)}"
-            )
+            own.append(f"{TAKE_VALUE[word]}={rest.pop(0)}")
             continue
         own.append(word)
         if not word.startswith("-"):
@@ -7966,60 +7943,65 @@ def parse(argv: list[str]) -> argparse.Namespace:
     typed."""
     if argv[:1] == ["help"]:
         argv = argv[1:] + ["--help"]
-    at = next((i for i, word in enumerate(argv) if not word.startswith("-")), None)
-    if at is None:
+    position = next((i for i, word in enumerate(argv) if not word.startswith("-")), None)
+    if position is None:
         return parse_no_command(argv)
-    name = ALIASES.get(argv[at], argv[at])
-    if name not in COMMANDS:
-        word = OTHER_WORDS.get(name)
-        hint = (
-            f"pydock's word for it is '{word}'"
-            if word
-            else nearest(name, [*COMMANDS, *ALIASES]) or "pydock --help"
-        )
-        raise PydockError(f"unknown command '{name}'", hint, 2)
-    own = argv[:at] + argv[at + 1 :]
-    rest: list[str] = []
-    if name in ("run", "shell"):
-        own, rest = split_command(argv[at + 1 :])
-        if rest and rest[0].startswith("-") and "--" not in argv:
-            raise PydockError(
-                f"{rest[0]} stands after the name",
-                f"options come before it: pydock {name} {shell_join(rest[:1])} … {own[-1]}",
-                2,
-            )
-        own = argv[:at] + own
-    elif name in ("start", "reset"):
-        own = [word for part in split_command(own) for word in part]
-    elif "--" in own:
-        own, rest = own[: own.index("--")], own[own.index("--") + 1 :]
-    needs = COMMANDS[name].usage.split("[")[0].split()
-    if needs and set(own) <= EVERYWHERE:
+    name = command_name(argv[position])
+    own, rest = split_line(name, argv[:position], argv[position + 1 :])
+    if COMMANDS[name].usage.split("[")[0].strip() and set(own) <= EVERYWHERE:
         raise NeedsArguments(name)
     p = make_parser(name)
-    known = {option for action in p._actions for option in action.option_strings}
-    for word in own:
-        if word.startswith("-") and word.split("=")[0] not in known and word[:2] not in known:
-            raise PydockError(f"unknown option {word}", f"pydock {name} --help", 2)
+    check_options(p, own)
     if name == "run" and not rest and not {"-h", "--help"} & set(own):
         raise PydockError("no program was named", f"pydock run {own[-1]} python", 2)
     args = p.parse_args(own) if name in ("run", "shell") else p.parse_intermixed_args(own)
+    if name == "shell" and rest:
+        hint = f"pydock run {args.name} {shell_join(rest)}"
+        raise PydockError(f"shell takes no program: {rest[0]}", hint, 2)
+    if name not in ("run", "install", "update", "create") and rest:
+        raise PydockError(f"unexpected argument: {rest[0]}", f"pydock {name} --help", 2)
     if name == "run":
         args.command = rest
-    elif name == "shell" and rest:
-        raise PydockError(
-            f"shell takes no program: {rest[0]}", f"pydock run {args.name} {shell_join(rest)}", 2
-        )
-    elif name not in ("install", "update", "create") and rest:
-        raise PydockError(f"unexpected argument: {rest[0]}", f"pydock {name} --help", 2)
     args.installer_args = rest
-    args.line = (
-        [name]
-        + [word for word in own if word not in EVERYWHERE]
-        + (["--"] if rest and name != "run" else [])
-        + rest
-    )
+    args.line = [name] + [word for word in own if word not in EVERYWHERE]
+    args.line += (["--"] if rest and name != "run" else []) + rest
     return args
+
+
+def command_name(word: str) -> str:
+    """The command that a word means. PydockError, with the right word, where there is none."""
+    name = ALIASES.get(word, word)
+    if name in COMMANDS:
+        return name
+    hint = nearest(name, [*COMMANDS, *ALIASES]) or "pydock --help"
+    if name in OTHER_WORDS:
+        hint = f"pydock's word for it is '{OTHER_WORDS[name]}'"
+    raise PydockError(f"unknown command '{name}'", hint, 2)
+
+
+def split_line(name: str, before: list[str], after: list[str]) -> tuple[list[str], list[str]]:
+    """The words before and after a command: those of pydock, and those of a program or of the
+    installer, which are not looked at."""
+    if name in ("run", "shell"):
+        own, rest = split_command(after)
+        if rest and rest[0].startswith("-") and "--" not in after:
+            hint = f"options come before it: pydock {name} {shell_join(rest[:1])} … {own[-1]}"
+            raise PydockError(f"{rest[0]} stands after the name", hint, 2)
+        return before + own, rest
+    if name in ("start", "reset"):
+        return [word for part in split_command(before + after) for word in part], []
+    own = before + after
+    if "--" in own:
+        return own[: own.index("--")], own[own.index("--") + 1 :]
+    return own, []
+
+
+def check_options(p: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """PydockError where a word is an option that the parser does not know."""
+    known = {option for action in p._actions for option in action.option_strings}
+    for word in words:
+        if word.startswith("-") and word.split("=")[0] not in known and word[:2] not in known:
+            raise PydockError(f"unknown option {word}", f"{p.prog} --help", 2)
 
 
 class NeedsArguments(Exception):
@@ -8042,37 +8024,39 @@ def parse_no_command(argv: list[str]) -> argparse.Namespace:
 def overview() -> str:
     lines = [
         "usage: pydock [--local|--global] [-n|--dry-run] [--verbose] [-q] [--version] COMMAND …",
-        "Named Python environments over docker images; each is a folder with a dockerfile and a requirements.txt.",
+        "Named Python environments over docker images; each is a folder with a dockerfile and a "
+        "requirements.txt.",
     ]
     for group in GROUPS:
         lines += ["", group]
         for name, command in COMMANDS.items():
             if command.group == group:
                 lines.append(f"  {name + ' ' + command.usage:<30} {command.summary}")
-    return "\n".join(
-        lines
-        + [
-            "",
-            "pydock COMMAND --help tells more; docker runs everything: pydock -n COMMAND shows how.",
-        ]
-    )
+    lines += [
+        "",
+        "pydock COMMAND --help tells more; docker runs everything: pydock -n COMMAND shows how.",
+    ]
+    return "\n".join(lines)
 
 
 def show_needs(name: str, argv: Sequence[str]) -> int:
     """The small help of a command that got no arguments, with the names that could stand there."""
-    console.put(
-        f"usage: pydock {name} [OPTIONS] {COMMANDS[name].usage}\n{COMMANDS[name].summary.capitalize()}; pydock {name} --help tells more.\n"
-    )
+    command = COMMANDS[name]
+    console.put(f"usage: pydock {name} [OPTIONS] {command.usage}\n")
+    console.put(f"{command.summary.capitalize()}; pydock {name} --help tells more.\n")
     if name != "create":
         try:
-            mode = "local" if "--local" in argv else "global" if "--global" in argv else None
-            scope = find_scope(mode)
-            console.put(
-                f"{scope.mode} environments: {', '.join(scope.names()) or 'none yet; pydock create NAME'}\n"
-            )
+            scope = find_scope(mode_of(argv))
+            names = ", ".join(scope.names()) or "none yet; pydock create NAME"
+            console.put(f"{scope.mode} environments: {names}\n")
         except PydockError:
             pass
     return 2
+
+
+def mode_of(words: Sequence[str]) -> str | None:
+    """The mode that an option among the words asks for."""
+    return next((mode for mode in ("local", "global") if "--" + mode in words), None)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -8120,54 +8104,61 @@ def flushed(status: int) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
     try:
-        if argv == ["--version"]:
-            if sys.stdout:
-                console.emit("pydock " + __version__)
-            return flushed(0)
-        prepare()
-        if argv[:2] == ["completion", "--words"]:
-            try:
-                print("".join(word + "\n" for word in complete(argv[2:])), end="")
-            except Exception:  # nobody wants to read of it while typing
-                pass
-            return flushed(0)
-        try:
-            args = parse(argv)
-        except NeedsArguments as error:
-            return flushed(show_needs(str(error), argv))
-        console.quiet, console.verbose, console.dry_run = args.quiet, args.verbose, args.dry_run
-        session = Session(find_scope(args.mode), args.line)
-        try:
-            status: int = args.func(session, args)
-        finally:
-            session.engine.cancel()
-        if console.dry_run:
-            console.info("dry run: nothing was changed")
-        return flushed(status)
+        return flushed(run_command(sys.argv[1:] if argv is None else argv))
     except SystemExit as error:  # of --help and --version
         return flushed(int(error.code or 0))
-    except PydockError as error:
-        console.error(str(error), error.hint)
-        return flushed(error.status)
-    except KeyboardInterrupt:
-        if sys.stderr.isatty():
-            console.put("\n")
-        console.error("interrupted")
-        return flushed(130)
     except Terminated as error:
         return flushed(128 + int(error.args[0]))
     except BrokenPipeError:
         return flushed(0)
-    except (
-        OSError
-    ) as error:  # of the system, not of pydock: a full disk, a folder without permission
+    except (Exception, KeyboardInterrupt) as error:
+        return flushed(show_error(error))
+
+
+def run_command(argv: list[str]) -> int:
+    """What a command line asks for; its exit status."""
+    if argv == ["--version"]:
+        if sys.stdout:
+            console.emit("pydock " + __version__)
+        return 0
+    prepare()
+    if argv[:2] == ["completion", "--words"]:
+        try:
+            print("".join(word + "\n" for word in complete(argv[2:])), end="")
+        except Exception:  # nobody wants to read of it while typing
+            pass
+        return 0
+    try:
+        args = parse(argv)
+    except NeedsArguments as error:
+        return show_needs(str(error), argv)
+    console.quiet, console.verbose, console.dry_run = args.quiet, args.verbose, args.dry_run
+    session = Session(find_scope(args.mode), args.line)
+    try:
+        status: int = args.func(session, args)
+    finally:
+        session.engine.cancel()
+    if console.dry_run:
+        console.info("dry run: nothing was changed")
+    return status
+
+
+def show_error(error: BaseException) -> int:
+    """Says what ended a command; the exit status."""
+    if isinstance(error, KeyboardInterrupt):
+        if sys.stderr.isatty():
+            console.put("\n")
+        console.error("interrupted")
+        return 130
+    if isinstance(error, PydockError):
+        console.error(str(error), error.hint)
+        return error.status
+    if isinstance(error, OSError):  # such as a full disk, or a folder without permission
         console.error(system_error(error))
-        return flushed(1)
-    except Exception as error:
-        console.error(*bug(error))
-        return flushed(1)
+        return 1
+    console.error(*bug(error))
+    return 1
 
 
 def system_error(error: OSError) -> str:

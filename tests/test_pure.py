@@ -1396,7 +1396,7 @@ class ABug(Folder):
             with self.subTest(error=type(error)):
                 status, said = self.main(error)
                 self.assertEqual(status, 1)
-                self.assertRegex(said, r"^pydock: error: this is a bug in pydock [\d.]+: %s.* \(main, line \d+\)\nhint: .*https://github.com/apiad/pydock/issues\n$"
+                self.assertRegex(said, r"^pydock: error: this is a bug in pydock [\d.]+: %s.* \(run_command, line \d+\)\nhint: .*https://github.com/apiad/pydock/issues\n$"
                                  % type(error).__name__)
                 self.assertLess(len(said), 500)
 
