@@ -24,6 +24,7 @@ if sys.version_info < (3, 9):
 if sys.platform == "win32":
     sys.exit("pydock: error: pydock runs on Linux and macOS; on Windows run it inside WSL 2")
 
+import functools
 import os
 import re
 from collections import namedtuple
@@ -258,12 +259,17 @@ def text_hash(text: str) -> str:
 
 
 def sha256(data: bytes) -> str:
-    """Hexadecimal digest. By the module below hashlib, where it is: hashlib loads OpenSSL, a
-    quarter of the time of `run`."""
+    """Hexadecimal digest."""
+    return str(sha256_module().sha256(data).hexdigest())
+
+
+@functools.lru_cache(maxsize=None)
+def sha256_module() -> Any:
+    """The module below hashlib, where it is: hashlib loads OpenSSL, a quarter of the time of
+    `run`."""
     for name in ("_sha2", "_sha256", "hashlib"):
         try:
-            digest: str = __import__(name).sha256(data).hexdigest()
-            return digest
+            return __import__(name)
         except ImportError:
             continue
     raise AssertionError
