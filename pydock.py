@@ -3689,19 +3689,20 @@ def host_volume(volume: str) -> str:
 
 
 Command = namedtuple("Command", "group usage operation summary arguments")
-
-
 COMMANDS: dict[str, Command] = {}
 GROUPS = ("environments", "run", "packages", "time", "trust", "share, care")
 
 
 def command(
-    name: str, group: str, usage: str, summary: str, *arguments: Argument
+    group: str, line: str, summary: str, *arguments: Argument
 ) -> Callable[[Operation], Operation]:
-    """Registers the function of a command, with its line of the help and its arguments."""
+    """Registers the function of a command, with its line of the help and its arguments. `line` is
+    its name and its usage: a NAME, or NAME…, that comes first need not be told again."""
+    name, _, usage = line.partition(" ")
+    names = {"NAME": [ARG_NAME], "NAME…": [ARG_NAMES]}.get(usage.split(" ")[0], [])
 
     def register(operation: Operation) -> Operation:
-        COMMANDS[name] = Command(group, usage, operation, summary, arguments)
+        COMMANDS[name] = Command(group, usage, operation, summary, (*names, *arguments))
         return operation
 
     return register
@@ -3765,7 +3766,6 @@ RUN_OPTIONS = KEPT_OPTIONS + [
 FRESH_OPTIONS = RUN_OPTIONS + [
     flag("--root", help="be root inside"),
     flag("--fresh", help="in a container of its own, also where the environment is started"),
-    ARG_NAME,
 ]
 
 
@@ -3807,11 +3807,9 @@ def original_line(args: argparse.Namespace, env: Env) -> str:
 
 
 @command(
-    "create",
     "environments",
-    "NAME [VERSION] [PKG…]",
+    "create NAME [VERSION] [PKG…]",
     "make an environment",
-    ARG_NAME,
     arg(
         "packages",
         metavar="[VERSION] PKG",
@@ -4039,9 +4037,8 @@ def checked_user(user: str) -> str:
 
 
 @command(
-    "list",
     "environments",
-    "",
+    "list",
     "show the environments",
     flag("--all", help="also of every other folder on this engine"),
     OPT_JSON,
@@ -4191,11 +4188,9 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
 
 
 @command(
-    "build",
     "environments",
-    "NAME",
+    "build NAME",
     "make the image anew from its files",
-    ARG_NAME,
     flag("--no-cache", help="as docker's"),
     flag("--pull", help="as docker's: look for a newer base image"),
 )
@@ -4218,11 +4213,9 @@ def cmd_build(session: Session, args: argparse.Namespace) -> int:
 
 
 @command(
-    "delete",
     "environments",
-    "NAME…",
+    "delete NAME…",
     "remove folder, images and containers",
-    ARG_NAMES,
     OPT_YES,
     flag("--force", help="stop programs that run in it"),
 )
@@ -4332,13 +4325,12 @@ def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
 
 @command(
     "run",
-    "run",
-    "NAME CMD…",
+    "run NAME CMD…",
     "run a program",
     *FRESH_OPTIONS,
     arg("command", metavar="CMD", nargs="*", help="the program and its arguments, as they are"),
 )
-@command("shell", "run", "NAME", "open a shell", *FRESH_OPTIONS)
+@command("run", "shell NAME", "open a shell", *FRESH_OPTIONS)
 def cmd_run(session: Session, args: argparse.Namespace) -> int:
     """A program in the background container, if there is one that has the current folder, else in a
     fresh one."""
@@ -4413,11 +4405,9 @@ FILES = "/dev/shm/files"
 
 
 @command(
-    "install",
     "packages",
-    "NAME PKG…",
+    "install NAME PKG…",
     "add packages",
-    ARG_NAME,
     arg(
         "packages",
         metavar="PKG",
@@ -4444,11 +4434,9 @@ def cmd_install(session: Session, args: argparse.Namespace) -> int:
 
 
 @command(
-    "uninstall",
     "packages",
-    "NAME PKG…",
+    "uninstall NAME PKG…",
     "remove packages",
-    ARG_NAME,
     arg("packages", metavar="PKG", nargs="+"),
     flag("-y", "--yes", help="for the habit: nothing is asked"),
 )
@@ -4463,11 +4451,9 @@ def cmd_uninstall(session: Session, args: argparse.Namespace) -> int:
 
 
 @command(
-    "update",
     "packages",
-    "NAME [PKG…]",
+    "update NAME [PKG…]",
     "newest versions of some or all packages",
-    ARG_NAME,
     arg("packages", metavar="PKG", nargs="*", help="none: all of them"),
     *PACKAGE_OPTIONS,
 )
@@ -4918,14 +4904,7 @@ def keep_line(
 # Background containers: start, stop, reset
 
 
-@command(
-    "start",
-    "run",
-    "NAME",
-    "keep a container in the background, for a quick run",
-    *RUN_OPTIONS,
-    ARG_NAME,
-)
+@command("run", "start NAME", "keep a container in the background, for a quick run", *RUN_OPTIONS)
 def cmd_start(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     check_trust(env)
@@ -4970,11 +4949,9 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
 
 
 @command(
-    "stop",
     "run",
-    "NAME…",
+    "stop NAME…",
     "end that container",
-    ARG_NAMES,
     OPT_FORCE,
     flag(
         "--unused", help="only what was started by activate, and is activated in no shell any more"
@@ -5003,15 +4980,7 @@ def cmd_stop(session: Session, args: argparse.Namespace) -> int:
     return 0
 
 
-@command(
-    "reset",
-    "run",
-    "NAME",
-    "end it, and start a new one from the image",
-    *RUN_OPTIONS,
-    ARG_NAME,
-    OPT_FORCE,
-)
+@command("run", "reset NAME", "end it, and start a new one from the image", *RUN_OPTIONS, OPT_FORCE)
 def cmd_reset(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     check_trust(env)
@@ -5459,11 +5428,9 @@ HOST_HELPERS = ("docker-credential-", "git-credential-", "git-remote-", "ssh-", 
 
 
 @command(
-    "activate",
     "run",
-    "NAME",
+    "activate NAME",
     "put its programs first on this shell's PATH",
-    ARG_NAME,
     arg("--shell", choices=SHELLS, help="if it is not the one that called"),
     flag("--persistent", help="go on when the last activated shell has left"),
 )
@@ -5559,9 +5526,8 @@ def render_activate(env: Env, shell: str, persistent: bool) -> str:
 
 
 @command(
-    "link",
     "run",
-    "[NAME PROGRAM…]",
+    "link [NAME PROGRAM…]",
     "put single programs on the PATH",
     arg(
         "words",
@@ -6237,10 +6203,8 @@ def end_services(engine: Engine, env: Env, how: str) -> None:
 
 @command(
     "trust",
-    "trust",
-    "NAME",
+    "trust NAME",
     "read and allow the docker-compose.yml of somebody else",
-    ARG_NAME,
     OPT_YES,
     flag("--remove", help="nothing is allowed any more"),
 )
@@ -6431,7 +6395,7 @@ def check_trust(env: Env) -> None:
 # History: history, snapshot, rollback, freeze, unfreeze, clone
 
 
-@command("history", "time", "NAME", "show its revisions", ARG_NAME, OPT_JSON)
+@command("time", "history NAME", "show its revisions", OPT_JSON)
 def cmd_history(session: Session, args: argparse.Namespace) -> int:
     import json
 
@@ -6522,11 +6486,9 @@ def present_revisions(session: Session, env: Env) -> dict[str, Image]:
 
 
 @command(
-    "snapshot",
     "time",
-    "NAME [LABEL]",
+    "snapshot NAME [LABEL]",
     "give the present revision a label",
-    ARG_NAME,
     arg("label", metavar="LABEL", nargs="?", help="a docker tag; none: the time"),
 )
 def cmd_snapshot(session: Session, args: argparse.Namespace) -> int:
@@ -6557,11 +6519,9 @@ def cmd_snapshot(session: Session, args: argparse.Namespace) -> int:
 
 
 @command(
-    "rollback",
     "time",
-    "NAME [REVISION]",
+    "rollback NAME [REVISION]",
     "go back to a revision; itself a new one",
-    ARG_NAME,
     arg(
         "revision",
         metavar="REVISION",
@@ -6679,8 +6639,8 @@ def keep_edits(env: Env, latest: Image, texts: dict[str, str]) -> None:
         console.info(f"{file} was edited and not built; it is kept as {env.path(copy)}")
 
 
-@command("unfreeze", "time", "NAME", "allow changes again", ARG_NAME)
-@command("freeze", "time", "NAME", "refuse every change", ARG_NAME)
+@command("time", "unfreeze NAME", "allow changes again")
+@command("time", "freeze NAME", "refuse every change")
 def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
     """freeze and unfreeze."""
     env = session.env(args.name)
@@ -6713,12 +6673,7 @@ def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
 
 
 @command(
-    "clone",
-    "environments",
-    "NAME NEW",
-    "copy one, in no time and no space",
-    ARG_NAME,
-    arg("new", metavar="NEW"),
+    "environments", "clone NAME NEW", "copy one, in no time and no space", arg("new", metavar="NEW")
 )
 def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     """A copy of an environment, here or from the other mode: its files, and its image under labels
@@ -6778,11 +6733,9 @@ def relabel(engine: Engine, env: Env, image: Image, command: Sequence[str]) -> N
 
 
 @command(
-    "lock",
     "trust",
-    "NAME",
+    "lock NAME",
     "pin the base image and every package by version and hash",
-    ARG_NAME,
     flag("--check", help="change nothing; fail where files, lock and image disagree"),
 )
 def cmd_lock(session: Session, args: argparse.Namespace) -> int:
@@ -6882,11 +6835,9 @@ def wheel_hash(env: Env, name: str) -> str:
 
 
 @command(
-    "digest",
     "trust",
-    "NAME",
+    "digest NAME",
     "print a digest of what is installed, the same wherever that is the same",
-    ARG_NAME,
 )
 def cmd_digest(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
@@ -6899,11 +6850,9 @@ def cmd_digest(session: Session, args: argparse.Namespace) -> int:
 
 
 @command(
-    "verify",
     "trust",
-    "NAME",
+    "verify NAME",
     "build it again from its files, and compare",
-    ARG_NAME,
     arg("--against", metavar="DIGEST|NAME", help="instead of its present image"),
 )
 def cmd_verify(session: Session, args: argparse.Namespace) -> int:
@@ -7023,11 +6972,9 @@ def digest_of(tree: dict[str, str]) -> str:
 
 
 @command(
-    "export",
     "share, care",
-    "NAME FILE.tar",
+    "export NAME FILE.tar",
     "write it to one file, for others",
-    ARG_NAME,
     arg("file", metavar="FILE.tar"),
     flag("--image", help="with the image: it runs where there is no network"),
 )
@@ -7502,9 +7449,8 @@ def remap_user(session: Session, env: Env, image: Image) -> dict[str, Any]:
 
 
 @command(
-    "prune",
     "share, care",
-    "",
+    "prune",
     "remove what nothing needs any more",
     flag("--cache", help="the downloads, too"),
     OPT_YES,
@@ -7652,9 +7598,8 @@ def unique_size(image: Image, others: Sequence[Image]) -> int:
 
 
 @command(
-    "config",
     "environments",
-    "[KEY [VALUE]]",
+    "config [KEY [VALUE]]",
     "show what is set and found; set one",
     arg("key", metavar="KEY", nargs="?", help=", ".join(SETTINGS)),
     arg("value", metavar="VALUE", nargs="?"),
@@ -7773,9 +7718,8 @@ def set_setting(session: Session, key: str, value: str) -> None:
 
 
 @command(
-    "completion",
     "share, care",
-    "SHELL",
+    "completion SHELL",
     "print what completes pydock's words in a shell",
     arg("shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="bash, zsh or fish"),
 )
@@ -7819,11 +7763,7 @@ def complete(words: Sequence[str]) -> list[str]:
     elif last.startswith("-"):
         found = [option for option in known if option.startswith("--")]
     else:
-        found = complete_value(
-            name,
-            values,
-            mode_of(before),
-        )
+        found = complete_value(name, values, mode_of(before))
     return [word for word in found if word.startswith(last)]
 
 
