@@ -212,11 +212,11 @@ def row_activate(b: Bench) -> Row:
 
 
 def row_vendored(b: Bench) -> Row:
-    return b.compare("vendored `./pydock.py --version`", "the installed one", 1.2, 10 * b.times, lambda: b.run([b.vendored, "--version"]), lambda: b.do("--version"))
+    return b.compare("vendored `./pydock.py --version`", "the installed one", 1.2, 30 * b.times, lambda: b.run([b.vendored, "--version"]), lambda: b.do("--version"))
 
 
 def row_version(b: Bench) -> Row:
-    return b.compare("`--version`", "`python3 -IS -c pass`", 2.5, 10 * b.times, lambda: b.do("--version"), lambda: b.run([b.python, "-IS", "-c", "pass"]))
+    return b.compare("`--version`", "`python3 -IS -c pass`", 2.5, 30 * b.times, lambda: b.do("--version"), lambda: b.run([b.python, "-IS", "-c", "pass"]))
 
 
 def row_list(b: Bench) -> Row:
@@ -449,7 +449,7 @@ def row_completion_state(b: Bench) -> Row:
 
 ROWS: Dict[str, Callable[[Bench], Row]] = {
     "run": row_run, "warm": row_warm, "activated": row_activated, "activated-run": row_activated_run, "activate": row_activate,
-    "version": row_version, "list": row_list, "install": row_install, "build": row_build, "create": row_create, "disk": row_disk,
+    "version": row_version, "vendored": row_vendored, "list": row_list, "install": row_install, "build": row_build, "create": row_create, "disk": row_disk,
     "memory": row_memory, "import": row_import, "rollback": row_rollback, "clone": row_clone, "history": row_history, "digest": row_digest,
     "export": row_export, "clones": row_clones, "completion": row_completion, "completion-state": row_completion_state}
 
