@@ -12,7 +12,7 @@ for minor in range(15, 8, -1) if sys.version_info < (3, 9) else ():
         pass
 if sys.version_info < (3, 9):
     sys.exit("pydock: error: pydock needs Python 3.9 or newer, this is %d.%d" % sys.version_info[:2])
-from _frozen_importlib_external import SourceFileLoader  # importlib.machinery itself takes a millisecond
+from _frozen_importlib_external import SourceFileLoader  # noqa: E402  # quicker than importlib.machinery
 
 del sys.argv[0]
 path = os.path.realpath(sys.argv[0])

@@ -104,7 +104,7 @@ main() {
             --prefix=* | --version=* | --sha256=*) arg=$1; shift; set -- "${arg%%=*}" "${arg#*=}" "$@"; continue ;;
             --prefix) prefix=${2-}; [ -n "$prefix" ] || die 2 '--prefix needs a folder'; shift ;;
             --version) version=${2-}; version=${version#v}; shift
-                case $version in '' | -* | *[!0-9A-Za-z.+_-]*) die 2 '--version needs one, such as 0.1.0' ;; esac ;;
+                case $version in '' | -* | *[!0-9A-Za-z.+_-]*) die 2 '--version needs one, such as 0.2.0' ;; esac ;;
             --sha256) sum=${2-}; shift
                 case $sum in *[!0-9A-Fa-f]*) sum='' ;; esac
                 [ ${#sum} = 64 ] || die 2 '--sha256 needs a sum, 64 hexadecimal digits' ;;
@@ -123,7 +123,7 @@ main() {
         is_pydock "$dest" || die 1 "$dest is no pydock.py, and no link to one by 'make dev': left as it is"
         if [ -n "$uninstall" ]; then
             rm -f "$dest" || die 1 "could not remove $dest"
-            say "removed $dest; your environments (~/.pydock, a project's .pydock) and their images stay"
+            say "removed $dest; your environments (~/.pydock, a project's .pydock), their images and ~/.cache/pydock stay"
         fi
     elif [ -n "$uninstall" ]; then say "there is no $dest"
     fi

@@ -575,9 +575,10 @@ class Programs(ActivateCase):
         for name in ("show.py", "mypydock.py"):
             (self.work / name).write_text("import sys; print(sys.prefix)\n", encoding="utf-8")
         for words in (["show.py", "pydock.py"], ["show.py", "a/pydock.py", "x"], ["-u", "show.py", "pydock.py", "x"], ["mypydock.py"],
-                      ["-c", "import sys; print(sys.prefix)", "pydock.py", "x"], ["-IS", "-c", "import sys; print(sys.prefix)", "pydock.py", "x"]):
+                      ["-c", "import sys; print(sys.prefix)", "pydock.py", "x"]):
             with self.subTest(words=words):
                 self.assertEqual(self.called("python", *words), b"/opt/venv\n")
+        self.assertEqual(self.called("python", "-IS", "-c", "import sys; print(sys.executable)", "pydock.py", "x"), b"/opt/venv/bin/python\n")
 
     def test_only_pip_is_taken_for_pip(self) -> None:
         self.assertEqual(self.called("pipgreet", "install", "x", status=2), b"hello install x\n")
