@@ -44,7 +44,10 @@ except Exception:  # no such folder, or damaged byte code in it
 os.umask(before)
 sys.pycache_prefix = None  # the library keeps its own
 gc.enable()
-exec(code, {"__name__": "__main__", "__file__": path})
+try:
+    exec(code, {"__name__": "__main__", "__file__": path})
+finally:
+    gc.freeze()  # nothing is searched for cycles at the end: another millisecond
 ' "$0" "$@"
 done
 echo "pydock: error: pydock needs Python 3.9 or newer, and there is none on the PATH" >&2
