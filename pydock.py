@@ -1281,6 +1281,13 @@ class Scope:
         except FileNotFoundError:
             return []
 
+    def has(self, name: str) -> bool:
+        try:
+            with self.open() as folder:
+                return bool(re.fullmatch(NAME, name)) and folder.is_folder(name)
+        except FileNotFoundError:
+            return False
+
 
 def global_scope() -> Scope:
     return Scope("global", os.path.join(home_folder(), ".pydock"), "")
@@ -7813,6 +7820,13 @@ OTHER_WORDS = {
 }
 
 
+# Where NAME may be left out: where other words follow it, where none do, and where no word at all
+# is enough.
+TAKES_NAME_ONLY = set("shell build start stop history lock verify".split())
+NAME_IMPLIED = {"run", "install", "uninstall", "update", *TAKES_NAME_ONLY}
+ALONE = TAKES_NAME_ONLY - {"lock", "verify"}
+
+
 EVERYWHERE = {"-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global"}
 
 
@@ -7893,7 +7907,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if position is None:
         return parse_no_command(argv)
     name = command_name(argv[position])
-    own, rest = split_line(name, argv[:position], argv[position + 1 :])
+    before, after, implied = with_name(name, argv[:position], argv[position + 1 :])
+    own, rest = split_line(name, before, after)
     if COMMANDS[name].usage.split("[")[0].strip() and set(own) <= EVERYWHERE:
         raise NeedsArguments(name)
     p = make_parser(name)
@@ -7908,10 +7923,91 @@ def parse(argv: list[str]) -> argparse.Namespace:
         raise PydockError(f"unexpected argument: {rest[0]}", f"pydock {name} --help", 2)
     if name == "run":
         args.command = rest
-    args.installer_args = rest
+    args.installer_args, args.implied = rest, implied
     args.line = [name] + [word for word in own if word not in EVERYWHERE]
     args.line += (["--"] if rest and name != "run" else []) + rest
     return args
+
+
+def with_name(
+    command: str, before: list[str], after: list[str]
+) -> tuple[list[str], list[str], str]:
+    """The words before and after a command, with NAME where that was left out and can only be one;
+    and this name, or ''. A word that is nearly the name of an environment is a PydockError: a typo
+    installs nothing."""
+    words = [*before, *after]
+    bare = set(words) <= EVERYWHERE and command not in ALONE
+    if command not in NAME_IMPLIED or bare or {"-h", "--help"} & set(words):
+        return before, after, ""
+    position = first_word(command, after)
+    word = "".join(after[position : position + 1])
+    mode = mode_of(words)
+    scopes = {scope.mode: scope for scope in (local_scope(), global_scope()) if scope}
+    if mode:
+        scopes = {mode: scopes[mode]} if mode in scopes else {}
+    if word and (command in TAKES_NAME_ONLY or any(scope.has(word) for scope in scopes.values())):
+        return before, after, ""
+    found, name = implied_name(list(scopes.values()))
+    if not found and command == "run" and word and not after[position + 1 :]:
+        hint = f"pydock run NAME {shell_join([word])}; pydock list shows the names"
+        raise PydockError("no environment was named", hint, 2)
+    if not found:
+        return before, after, ""
+    check_typo(command, list(scopes.values()), name, after[position:])
+    mode_option = [] if found is next(iter(scopes.values())) else ["--" + found.mode]
+    return before + mode_option, [*after[:position], name, *after[position:]], name
+
+
+def check_typo(command: str, scopes: Sequence[Scope], name: str, words: Sequence[str]) -> None:
+    """PydockError where the first word is nearly an environment's name: which of both was meant,
+    it or a program or package in the environment `name`."""
+    for scope in scopes if words else ():
+        for other in scope.names():
+            if is_typo(words[0], other):
+                start = "pydock" if scope is scopes[0] else f"pydock --{scope.mode}"
+                right = f"{start} {command} {shell_join([other, *words[1:]])}"
+                hint = f"{right}; or, in {name}: pydock {command} {name} {shell_join(words)}"
+                raise PydockError(f"there is no environment '{words[0]}'", hint)
+
+
+def first_word(command: str, words: Sequence[str]) -> int:
+    """Where the first word stands that is no option, nor an option's value; or `--`, or the end."""
+    single = {"store_true", "store_const"}
+    known = COMMANDS[command].arguments
+    valued = {name for names, o in known if o.get("action") not in single for name in names}
+    position = 0
+    while position < len(words) and words[position].startswith("-") and words[position] != "--":
+        position += 2 if words[position] in valued else 1
+    return min(position, len(words))
+
+
+def implied_name(scopes: Sequence[Scope]) -> tuple[Scope | None, str]:
+    """The environment that is meant where none is named, and its scope: the activated one, else the
+    project's only one."""
+    active = os.environ.get("PYDOCK_ENV", "")
+    if active:
+        with_it = [scope for scope in scopes if scope.has(active)]
+        if not with_it:
+            hint = "name one; or, where it was activated elsewhere: deactivate"
+            raise PydockError(f"the activated environment {active} is not one of this folder", hint)
+        on_path = os.environ.get("PATH", "").split(os.pathsep)
+        for scope in with_it:
+            env = Env(scope, active, Settings(scope)["prefix"])
+            if os.path.join(shims_folder(env), "bin") in on_path:
+                return scope, active
+        return with_it[0], active
+    local = next((scope for scope in scopes if scope.mode == "local"), None)
+    names = local.names() if local else []
+    return (local, names[0]) if len(names) == 1 else (None, "")
+
+
+def is_typo(word: str, name: str) -> bool:
+    """Whether a word of some length is one slip away from a name: a letter too many, too few,
+    another one, or two that changed places."""
+    start = len(os.path.commonprefix([word, name]))
+    a, b = word[start:], name[start:]
+    slips = (a[1:] == b[1:], a[1:] == b, a == b[1:], a[1::-1] + a[2:] == b)
+    return len(word) > 2 and any(slips)
 
 
 def command_name(word: str) -> str:
@@ -7980,6 +8076,7 @@ def overview() -> str:
                 lines.append(f"  {name + ' ' + command.usage:<30} {command.summary}")
     lines += [
         "",
+        "NAME may be left out of most, where an environment is activated or a project has only one.",
         "pydock COMMAND --help tells more; docker runs everything: pydock -n COMMAND shows how.",
     ]
     return "\n".join(lines)
@@ -8080,6 +8177,8 @@ def run_command(argv: list[str]) -> int:
     except NeedsArguments as error:
         return show_needs(str(error), argv)
     console.quiet, console.verbose, console.dry_run = args.quiet, args.verbose, args.dry_run
+    if args.implied:
+        console.info(f"in {args.implied}:")
     session = Session(find_scope(args.mode), args.line)
     try:
         status: int = args.func(session, args)
