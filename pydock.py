@@ -1942,7 +1942,7 @@ def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -
         "@FROM@", image if re.search(r"[.:]|^localhost$", host) else "${REPOSITORY}" + image
     )
     text = text.replace("@APT@", "" if apt else "# ").replace(
-        "@PACKAGES@", " ".join(apt) or "git gcc"
+        "@PACKAGES@", " ".join(apt) or "git build-essential"
     )
     text = (
         text.replace("@MOUNTS@", CACHE_MOUNTS + SECRET_MOUNT)
@@ -3156,19 +3156,24 @@ def base_image(session: Session, image: str, hint: str = "") -> bool:
         return True
     except EngineError as error:
         error.show()
-        here = sorted(
-            {
-                tag
-                for tag in session.engine.output(
-                    "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"
-                ).split()
-                if re.search(r"(^|/)python:", tag)
-            }
-        )
-        raise PydockError(
-            f"there is no image {image} here, and it cannot be pulled",
-            hint or f"another version (here: {', '.join(here) or 'none'}), or --image",
-        ) from None
+        said = f"there is no image {image} here, and it cannot be pulled"
+        raise PydockError(said, hint or base_hint(session)) from None
+
+
+def version_key(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
+
+
+def base_hint(session: Session) -> str:
+    """Which of the user's base images are here."""
+    own = Settings(global_scope())
+    before, _, after = (own["repository"] + own["image"]).partition("{version}")
+    tags = [tag.replace("docker.io/library/", "") for tag in tagged(session.engine)]
+    here = [tag for tag in tags if re.fullmatch(own_images(own["repository"], own), tag)]
+    versions = sorted({tag[len(before) : len(tag) - len(after)] for tag in here}, key=version_key)
+    if not versions or versions == [""]:
+        return "another version, or --image"
+    return f"here is Python {', '.join(versions)}; pydock config --global python {versions[-1]}"
 
 
 def build_image(
@@ -4422,6 +4427,7 @@ FILES = "/dev/shm/files"
         help="any requirement, URL, or a local wheel or folder (with a / in it)",
     ),
     arg("-e", "--editable", metavar="FOLDER", help="==SUPPRESS=="),
+    many("--apt", metavar="PKG", help="system package, for the dockerfile; the image is built"),
     flag("-U", "--upgrade", help="newest versions of these, as `update`"),
     *PACKAGE_OPTIONS,
 )
@@ -4433,11 +4439,14 @@ def cmd_install(session: Session, args: argparse.Namespace) -> int:
             f"the current folder is in every run: pydock run -e PYTHONPATH=. {env.title} …; or: pydock install {env.title} ./FOLDER after each change",
         )
     change = package_change(["install"] + ["--upgrade"] * args.upgrade, args.packages, args)
-    if len(change.words) == args.upgrade and not change.mounts:
+    change.apt = [checked_apt(package) for package in args.apt]
+    if len(change.words) == args.upgrade and not (change.mounts or change.apt):
         raise PydockError("nothing to install was named", f"pydock install {env.title} PKG", 2)
-    return finish_change(
-        session, env, change, args.line, f"nothing to do: {env.name} has that already"
-    )
+    nothing = f"nothing to do: {env.name} has that already"
+    if len(change.words) == args.upgrade and not change.mounts:
+        change.words = []
+        nothing = f"{env.name} has {', '.join(change.apt)}"
+    return finish_change(session, env, change, args.line, nothing)
 
 
 @command(
@@ -4519,6 +4528,11 @@ def change_packages(
     with Lock(env.folder, env.name):
         check_frozen(env)
         images = recover(engine, env)
+        if change.apt:
+            add_apt(session, env, images, change, command)
+            images = images_of(engine, env)
+        if change.is_empty():
+            return {}
         latest = images.get("latest")
         if (
             not latest
@@ -4575,7 +4589,12 @@ class Change:
         self.files: dict[str, str] = {}  # text by path in the container
         self.asked: list[str] = []
         self.removed: list[str] = []
+        self.apt: list[str] = []
         self.options: list[str] = []
+
+    def is_empty(self) -> bool:
+        """Whether only system packages are asked for."""
+        return bool(self.apt) and not (self.words or self.mounts)
 
     def check(self, env: Env, packages: dict[str, str]) -> None:
         missing = (
@@ -4652,7 +4671,7 @@ def commit_change(
         )
     except EngineError as error:
         error.show()
-        raise change_error(env, change, error) from None
+        raise change_error(env, change, error, command) from None
     texts, wheels = fetch_files(engine, env, bool(change.mounts), change.verb == "lock")
     text = texts.get("requirements.txt")
     dockerfile = change.files.get("/opt/pydock/dockerfile") or env.read("dockerfile")
@@ -4692,37 +4711,98 @@ def check_definition(env: Env, change: Change, text: str, same: bool) -> None:
         )
 
 
-def change_error(env: Env, change: Change, error: EngineError) -> PydockError:
+# What a failed build of a package says, what the image lacks then, and Debian's package that has it.
+# A row stands before one that would fit too.
+CAUSES = (
+    (r"pg_config", "pg_config", "libpq-dev"),
+    (r"mysql_config|mysqlclient-dev", "mysql_config", "default-libmysqlclient-dev"),
+    (r"xml2-config|xslt-config|libxml/\w+\.h", "libxml2", "libxslt1-dev"),
+    (r"gdal-config", "gdal-config", "libgdal-dev"),
+    (r"geos-config|geos_c\.h", "geos", "libgeos-dev"),
+    (r"ffi\.h", "ffi.h", "libffi-dev"),
+    (r"openssl/\w+\.h", "OpenSSL's headers", "libssl-dev"),
+    (r"zlib\.h|required.{0,20}zlib", "zlib.h", "zlib1g-dev"),
+    (r"jpeglib\.h|required.{0,20}jpeg", "jpeglib.h", "libjpeg-dev"),
+    (r"hdf5\.h|HDF5.{0,40}not (be )?found", "HDF5", "libhdf5-dev"),
+    (r"portaudio\.h", "portaudio.h", "portaudio19-dev"),
+    (r"\bPython\.h", "Python's headers", "python3-dev"),
+    (r"(?i)\bgfortran\b.*not found|unknown compiler.*fortran", "a Fortran compiler", "gfortran"),
+    (r"(?i)cargo|rustc|rust toolchain", "Rust", "cargo"),
+    (r"(?i)cmake\b.*(not found|not installed|no such file)|find cmake", "CMake", "cmake"),
+    (
+        r"(?i)pkg-config.*(not found|not installed|no such file)|pkg-config script",
+        "pkg-config",
+        "pkg-config",
+    ),
+    (
+        r"(?i)(unable to execute|command|cannot find|no such file or directory:|sh: \d+:) '?"
+        r"(\S*-gcc|gcc|g\+\+|cc|c\+\+|clang|make)'?(: not found| failed: no such| not found|: no such|$)"
+        r"|unknown compiler|no acceptable c compiler|compiler.{0,40}not found|need a c\S* compiler",
+        "the compiler that a package needs",
+        "build-essential",
+    ),
+    (
+        r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'|or directory: '?git\b"
+        r"|setuptools.scm was unable to detect",
+        "git",
+        "git",
+    ),
+)
+
+
+def change_error(
+    env: Env, change: Change, error: EngineError, command: Sequence[str]
+) -> PydockError:
     """The error behind a failed installer. What it said decides nothing, it only helps to find a
     fitting hint."""
     if error.code == 41:
-        return PydockError(
-            "these packages do not fit together (see above)",
-            "uninstall what needs them, too"
-            if change.removed
-            else "name all of them in one command, with versions that fit",
-        )
+        hint = "name all of them in one command, with versions that fit"
+        hint = "uninstall what needs them, too" if change.removed else hint
+        return PydockError("these packages do not fit together (see above)", hint)
     if error.code == 42:
-        return PydockError(
-            f"{env.name} cannot be locked (see above)",
-            f"make a wheel of it and install that: pip wheel --no-deps …, pydock install {env.title} ./FILE.whl",
-        )
-    for pattern, tool, what in (
-        (r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'", "git", "has no git"),
-        (
-            r"gcc|g\+\+|\bcc\b.*(not found|No such file)|[Cc]ompiler",
-            "gcc",
-            "may lack the compiler that a package needs",
-        ),
-    ):
-        if re.search(pattern, error.output):
-            return PydockError(
-                f"the image of {env.name} {what}",
-                f"put {tool} on the apt-get line of {os.path.join(env.folder, 'dockerfile')}, then: pydock build {env.title} (or: pydock create --apt {tool})",
-            )
-    return PydockError(
-        f"cannot {change.verb} {' '.join(change.asked or change.removed) or 'that'} in {env.name}: what failed is above"
-    )
+        hint = f"pip wheel --no-deps …, then: pydock install {env.title} ./FILE.whl"
+        return PydockError(f"{env.name} cannot be locked (see above)", hint)
+    for pattern, lack, package in CAUSES:
+        if re.search(pattern, error.output, re.M):
+            mode = "" if env.title == env.name else f"--{env.scope.mode} "
+            words = command if command[0] in ("create", "install") else ["install", env.name]
+            hint = f"pydock {mode}{words[0]} --apt {package} {shell_join(words[1:])}"
+            return PydockError(f"the image of {env.name} has not got {lack} (see above)", hint)
+    what = " ".join(change.asked or change.removed) or "that"
+    return PydockError(f"cannot {change.verb} {what} in {env.name}: what failed is above")
+
+
+def with_apt(dockerfile: str, packages: Sequence[str]) -> str | None:
+    """The dockerfile with more system packages on the line that `create` writes for them; None
+    where it has none."""
+    line = r"(?m)^(# ?)?(RUN apt-get update && apt-get install \S+ --no-install-recommends)(.*?) &&"
+    found = re.search(line, dockerfile)
+    if not found:
+        return None
+    names = dict.fromkeys([*([] if found.group(1) else found.group(3).split()), *packages])
+    start, end = dockerfile[: found.start()], dockerfile[found.end() :]
+    return f"{start}{found.group(2)} {' '.join(names)} &&{end}"
+
+
+def add_apt(
+    session: Session, env: Env, images: dict[str, Image], change: Change, command: Sequence[str]
+) -> None:
+    """Writes system packages into the dockerfile and builds it; where that fails, the dockerfile is
+    the old one again. Only under the environment's lock."""
+    old = env.read("dockerfile")
+    new = with_apt(old, change.apt)
+    if new is None:
+        line = "RUN apt-get update && apt-get install -y --no-install-recommends "
+        hint = f"before ARG USERNAME: {line}{' '.join(change.apt)}"
+        raise PydockError(f"{env.path('dockerfile')} has no line for system packages", hint)
+    if new == old:
+        return
+    try:
+        keep_dockerfile(env, new, True)
+        rebuild(session, env, images, command)
+    except BaseException:
+        keep_dockerfile(env, old, True)
+        raise
 
 
 def install_options(cache: str, mounts: Sequence[tuple[str, str]]) -> list[str]:
@@ -8266,7 +8346,7 @@ RUN --mount=type=secret,id=pydock \
 FROM base
 LABEL pydock=1
 
-# System packages: what Python packages may need, such as git, gcc or libgomp1, goes on a line like this.
+# System packages: what Python packages may need, such as git, build-essential or libgomp1, goes on a line like this.
 @APT@RUN apt-get update && apt-get install -y --no-install-recommends @PACKAGES@ && rm -rf /var/lib/apt/lists/*
 
 # The user inside, who is you: pydock fills in the caller's name, uid and gid when it builds.

@@ -1267,6 +1267,53 @@ class Process(Folder):
         self.engine("case \"$1 $2\" in\n'image ls') cat '%s/listed' ;;\n'image inspect') cat '%s/inspected' ;;\n*) exit 1 ;;\nesac\n" % (self.tmp, self.tmp))
 
 
+class WhatWasMissing(unittest.TestCase):
+    """The hint of a failed build names what was missing, and nothing where something else went wrong."""
+
+    def package(self, output: str) -> str:
+        found = (package for pattern, _, package in pydock.CAUSES if re.search(pattern, output, re.M))
+        return next(found, "")
+
+    def test_what_real_builds_say(self) -> None:
+        for output, package in (
+                ("error: command 'gcc' failed: No such file or directory", "build-essential"),
+                ("error: command 'x86_64-linux-gnu-gcc' failed: No such file or directory", "build-essential"),
+                ("unable to execute 'gcc': No such file or directory", "build-essential"),
+                ("error: [Errno 2] No such file or directory: 'gcc'", "build-essential"),
+                ("configure: error: no acceptable C compiler found in $PATH", "build-essential"),
+                ("../meson.build:1:0: ERROR: Unknown compiler(s): [['icc'], ['cc'], ['gcc'], ['clang']]", "build-essential"),
+                ("/bin/sh: 1: make: not found", "build-essential"),
+                ("Error: pg_config executable not found.", "libpq-dev"),
+                ("/bin/sh: 1: mysql_config: not found", "default-libmysqlclient-dev"),
+                ("Error: Please make sure the libxml2 and libxslt development packages are installed.\n/bin/sh: xslt-config: not found", "libxslt1-dev"),
+                ("c/_cffi_backend.c:15:10: fatal error: ffi.h: No such file or directory", "libffi-dev"),
+                ("fatal error: Python.h: No such file or directory", "python3-dev"),
+                ("The headers or library files could not be found for jpeg,\nRequiredDependencyException: required dependency: jpeg", "libjpeg-dev"),
+                ("error: can't find Rust compiler\ncargo, the Rust package manager, is not installed", "cargo"),
+                ("CMake must be installed: cmake: not found", "cmake"),
+                ("Git executable not found. Ensure that Git is installed and available.", "git"),
+                ("ERROR: Cannot find command 'git' - do you have 'git' installed and in your PATH?", "git"),
+                ("FileNotFoundError: [Errno 2] No such file or directory: 'git'", "git"),
+                ("LookupError: setuptools-scm was unable to detect version for /x", "git")):
+            with self.subTest(output=output):
+                self.assertEqual(self.package(output), package)
+
+    def test_another_fault_has_no_such_hint(self) -> None:
+        for output in ("error: command '/usr/bin/gcc' failed with exit code 1", "FileNotFoundError: [Errno 2] No such file or directory: 'README.md'",
+                       "src/x.c:1:10: fatal error: missing_of_ours.h: No such file or directory", "No matching distribution found for gcc",
+                       "gcc -pthread -B /x -Wno-unused-result -c ext.c\next.c:1:1: error: unknown type name 'itn'", "ModuleNotFoundError: No module named 'make'",
+                       "error: subprocess-exited-with-error"):
+            with self.subTest(output=output):
+                self.assertEqual(self.package(output), "")
+
+    def test_the_line_for_system_packages_is_the_one_that_create_writes(self) -> None:
+        bare, one = (pydock.render_dockerfile("python:3.12", "3.12", apt, "") for apt in ((), ("tree",)))
+        self.assertEqual(pydock.with_apt(bare, ["tree"]), one)
+        self.assertEqual(pydock.with_apt(one, ["tree"]), one)
+        self.assertEqual(pydock.with_apt(one, ["jq", "tree"]), pydock.render_dockerfile("python:3.12", "3.12", ("tree", "jq"), ""))
+        self.assertIsNone(pydock.with_apt("FROM x\n", ["tree"]))
+
+
 class NameLeftOut(Process):
     """NAME may be left out where only one can be meant, and a slip of the finger changes nothing."""
 
