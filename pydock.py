@@ -1344,6 +1344,13 @@ class Scope:
         except FileNotFoundError:
             return []
 
+    def has(self, name: str) -> bool:
+        try:
+            with self.open() as folder:
+                return bool(re.fullmatch(NAME, name)) and folder.is_folder(name)
+        except FileNotFoundError:
+            return False
+
 
 def global_scope() -> Scope:
     return Scope("global", os.path.join(home_folder(), ".pydock"), "")
@@ -1998,7 +2005,7 @@ def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -
         "@FROM@", image if re.search(r"[.:]|^localhost$", host) else "${REPOSITORY}" + image
     )
     text = text.replace("@APT@", "" if apt else "# ").replace(
-        "@PACKAGES@", " ".join(apt) or "git gcc"
+        "@PACKAGES@", " ".join(apt) or "git build-essential"
     )
     text = (
         text.replace("@MOUNTS@", CACHE_MOUNTS + SECRET_MOUNT)
@@ -3207,19 +3214,24 @@ def base_image(session: Session, image: str, hint: str = "") -> bool:
         return True
     except EngineError as error:
         error.show()
-        here = sorted(
-            {
-                tag
-                for tag in session.engine.output(
-                    "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"
-                ).split()
-                if re.search(r"(^|/)python:", tag)
-            }
-        )
-        raise PydockError(
-            f"there is no image {image} here, and it cannot be pulled",
-            hint or f"another version (here: {', '.join(here) or 'none'}), or --image",
-        ) from None
+        said = f"there is no image {image} here, and it cannot be pulled"
+        raise PydockError(said, hint or base_hint(session)) from None
+
+
+def version_key(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
+
+
+def base_hint(session: Session) -> str:
+    """Which of the user's base images are here."""
+    own = Settings(global_scope())
+    before, _, after = (own["repository"] + own["image"]).partition("{version}")
+    tags = [tag.replace("docker.io/library/", "") for tag in tagged(session.engine)]
+    here = [tag for tag in tags if re.fullmatch(own_images(own["repository"], own), tag)]
+    versions = sorted({tag[len(before) : len(tag) - len(after)] for tag in here}, key=version_key)
+    if not versions or versions == [""]:
+        return "another version, or --image"
+    return f"here is Python {', '.join(versions)}; pydock config --global python {versions[-1]}"
 
 
 def build_image(
@@ -4474,6 +4486,7 @@ FILES = "/dev/shm/files"
         help="any requirement, URL, or a local wheel or folder (with a / in it)",
     ),
     arg("-e", "--editable", metavar="FOLDER", help="==SUPPRESS=="),
+    many("--apt", metavar="PKG", help="system package, for the dockerfile; the image is built"),
     flag("-U", "--upgrade", help="newest versions of these, as `update`"),
     *PACKAGE_OPTIONS,
 )
@@ -4485,11 +4498,14 @@ def cmd_install(session: Session, args: argparse.Namespace) -> int:
             f"the current folder is in every run: pydock run -e PYTHONPATH=. {env.title} …; or: pydock install {env.title} ./FOLDER after each change",
         )
     change = package_change(["install"] + ["--upgrade"] * args.upgrade, args.packages, args)
-    if len(change.words) == args.upgrade and not change.mounts:
+    change.apt = [checked_apt(package) for package in args.apt]
+    if len(change.words) == args.upgrade and not (change.mounts or change.apt):
         raise PydockError("nothing to install was named", f"pydock install {env.title} PKG", 2)
-    return finish_change(
-        session, env, change, args.line, f"nothing to do: {env.name} has that already"
-    )
+    nothing = f"nothing to do: {env.name} has that already"
+    if len(change.words) == args.upgrade and not change.mounts:
+        change.words = []
+        nothing = f"{env.name} has {', '.join(change.apt)}"
+    return finish_change(session, env, change, args.line, nothing)
 
 
 @command(
@@ -4571,6 +4587,11 @@ def change_packages(
     with Lock(env.folder, env.name):
         check_frozen(env)
         images = recover(engine, env)
+        if change.apt:
+            add_apt(session, env, images, change, command)
+            images = images_of(engine, env)
+        if change.is_empty():
+            return {}
         latest = images.get("latest")
         if (
             not latest
@@ -4627,7 +4648,12 @@ class Change:
         self.files: dict[str, str] = {}  # text by path in the container
         self.asked: list[str] = []
         self.removed: list[str] = []
+        self.apt: list[str] = []
         self.options: list[str] = []
+
+    def is_empty(self) -> bool:
+        """Whether only system packages are asked for."""
+        return bool(self.apt) and not (self.words or self.mounts)
 
     def check(self, env: Env, packages: dict[str, str]) -> None:
         missing = (
@@ -4704,7 +4730,7 @@ def commit_change(
         )
     except EngineError as error:
         error.show()
-        raise change_error(env, change, error) from None
+        raise change_error(env, change, error, command) from None
     texts, wheels = fetch_files(engine, env, bool(change.mounts), change.verb == "lock")
     text = texts.get("requirements.txt")
     dockerfile = change.files.get("/opt/pydock/dockerfile") or env.read("dockerfile")
@@ -4744,37 +4770,98 @@ def check_definition(env: Env, change: Change, text: str, same: bool) -> None:
         )
 
 
-def change_error(env: Env, change: Change, error: EngineError) -> PydockError:
+# What a failed build of a package says, what the image lacks then, and Debian's package that has it.
+# A row stands before one that would fit too.
+CAUSES = (
+    (r"pg_config", "pg_config", "libpq-dev"),
+    (r"mysql_config|mysqlclient-dev", "mysql_config", "default-libmysqlclient-dev"),
+    (r"xml2-config|xslt-config|libxml/\w+\.h", "libxml2", "libxslt1-dev"),
+    (r"gdal-config", "gdal-config", "libgdal-dev"),
+    (r"geos-config|geos_c\.h", "geos", "libgeos-dev"),
+    (r"ffi\.h", "ffi.h", "libffi-dev"),
+    (r"openssl/\w+\.h", "OpenSSL's headers", "libssl-dev"),
+    (r"zlib\.h|required.{0,20}zlib", "zlib.h", "zlib1g-dev"),
+    (r"jpeglib\.h|required.{0,20}jpeg", "jpeglib.h", "libjpeg-dev"),
+    (r"hdf5\.h|HDF5.{0,40}not (be )?found", "HDF5", "libhdf5-dev"),
+    (r"portaudio\.h", "portaudio.h", "portaudio19-dev"),
+    (r"\bPython\.h", "Python's headers", "python3-dev"),
+    (r"(?i)\bgfortran\b.*not found|unknown compiler.*fortran", "a Fortran compiler", "gfortran"),
+    (r"(?i)cargo|rustc|rust toolchain", "Rust", "cargo"),
+    (r"(?i)cmake\b.*(not found|not installed|no such file)|find cmake", "CMake", "cmake"),
+    (
+        r"(?i)pkg-config.*(not found|not installed|no such file)|pkg-config script",
+        "pkg-config",
+        "pkg-config",
+    ),
+    (
+        r"(?i)(unable to execute|command|cannot find|no such file or directory:|sh: \d+:) '?"
+        r"(\S*-gcc|gcc|g\+\+|cc|c\+\+|clang|make)'?(: not found| failed: no such| not found|: no such|$)"
+        r"|unknown compiler|no acceptable c compiler|compiler.{0,40}not found|need a c\S* compiler",
+        "the compiler that a package needs",
+        "build-essential",
+    ),
+    (
+        r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'|or directory: '?git\b"
+        r"|setuptools.scm was unable to detect",
+        "git",
+        "git",
+    ),
+)
+
+
+def change_error(
+    env: Env, change: Change, error: EngineError, command: Sequence[str]
+) -> PydockError:
     """The error behind a failed installer. What it said decides nothing, it only helps to find a
     fitting hint."""
     if error.code == 41:
-        return PydockError(
-            "these packages do not fit together (see above)",
-            "uninstall what needs them, too"
-            if change.removed
-            else "name all of them in one command, with versions that fit",
-        )
+        hint = "name all of them in one command, with versions that fit"
+        hint = "uninstall what needs them, too" if change.removed else hint
+        return PydockError("these packages do not fit together (see above)", hint)
     if error.code == 42:
-        return PydockError(
-            f"{env.name} cannot be locked (see above)",
-            f"make a wheel of it and install that: pip wheel --no-deps …, pydock install {env.title} ./FILE.whl",
-        )
-    for pattern, tool, what in (
-        (r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'", "git", "has no git"),
-        (
-            r"gcc|g\+\+|\bcc\b.*(not found|No such file)|[Cc]ompiler",
-            "gcc",
-            "may lack the compiler that a package needs",
-        ),
-    ):
-        if re.search(pattern, error.output):
-            return PydockError(
-                f"the image of {env.name} {what}",
-                f"put {tool} on the apt-get line of {os.path.join(env.folder, 'dockerfile')}, then: pydock build {env.title} (or: pydock create --apt {tool})",
-            )
-    return PydockError(
-        f"cannot {change.verb} {' '.join(change.asked or change.removed) or 'that'} in {env.name}: what failed is above"
-    )
+        hint = f"pip wheel --no-deps …, then: pydock install {env.title} ./FILE.whl"
+        return PydockError(f"{env.name} cannot be locked (see above)", hint)
+    for pattern, lack, package in CAUSES:
+        if re.search(pattern, error.output, re.M):
+            mode = "" if env.title == env.name else f"--{env.scope.mode} "
+            words = command if command[0] in ("create", "install") else ["install", env.name]
+            hint = f"pydock {mode}{words[0]} --apt {package} {shell_join(words[1:])}"
+            return PydockError(f"the image of {env.name} has not got {lack} (see above)", hint)
+    what = " ".join(change.asked or change.removed) or "that"
+    return PydockError(f"cannot {change.verb} {what} in {env.name}: what failed is above")
+
+
+def with_apt(dockerfile: str, packages: Sequence[str]) -> str | None:
+    """The dockerfile with more system packages on the line that `create` writes for them; None
+    where it has none."""
+    line = r"(?m)^(# ?)?(RUN apt-get update && apt-get install \S+ --no-install-recommends)(.*?) &&"
+    found = re.search(line, dockerfile)
+    if not found:
+        return None
+    names = dict.fromkeys([*([] if found.group(1) else found.group(3).split()), *packages])
+    start, end = dockerfile[: found.start()], dockerfile[found.end() :]
+    return f"{start}{found.group(2)} {' '.join(names)} &&{end}"
+
+
+def add_apt(
+    session: Session, env: Env, images: dict[str, Image], change: Change, command: Sequence[str]
+) -> None:
+    """Writes system packages into the dockerfile and builds it; where that fails, the dockerfile is
+    the old one again. Only under the environment's lock."""
+    old = env.read("dockerfile")
+    new = with_apt(old, change.apt)
+    if new is None:
+        line = "RUN apt-get update && apt-get install -y --no-install-recommends "
+        hint = f"before ARG USERNAME: {line}{' '.join(change.apt)}"
+        raise PydockError(f"{env.path('dockerfile')} has no line for system packages", hint)
+    if new == old:
+        return
+    try:
+        keep_dockerfile(env, new, True)
+        rebuild(session, env, images, command)
+    except BaseException:
+        keep_dockerfile(env, old, True)
+        raise
 
 
 def install_options(cache: str, mounts: Sequence[tuple[str, str]]) -> list[str]:
@@ -7879,6 +7966,13 @@ OTHER_WORDS = {
 }
 
 
+# Where NAME may be left out: where other words follow it, where none do, and where no word at all
+# is enough.
+TAKES_NAME_ONLY = set("shell build start stop history lock verify".split())
+NAME_IMPLIED = {"run", "install", "uninstall", "update", *TAKES_NAME_ONLY}
+ALONE = TAKES_NAME_ONLY - {"lock", "verify"}
+
+
 EVERYWHERE = {"-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global"}
 
 
@@ -7959,7 +8053,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if position is None:
         return parse_no_command(argv)
     name = command_name(argv[position])
-    own, rest = split_line(name, argv[:position], argv[position + 1 :])
+    before, after, implied = with_name(name, argv[:position], argv[position + 1 :])
+    own, rest = split_line(name, before, after)
     if COMMANDS[name].usage.split("[")[0].strip() and set(own) <= EVERYWHERE:
         raise NeedsArguments(name)
     p = make_parser(name)
@@ -7974,10 +8069,91 @@ def parse(argv: list[str]) -> argparse.Namespace:
         raise PydockError(f"unexpected argument: {rest[0]}", f"pydock {name} --help", 2)
     if name == "run":
         args.command = rest
-    args.installer_args = rest
+    args.installer_args, args.implied = rest, implied
     args.line = [name] + [word for word in own if word not in EVERYWHERE]
     args.line += (["--"] if rest and name != "run" else []) + rest
     return args
+
+
+def with_name(
+    command: str, before: list[str], after: list[str]
+) -> tuple[list[str], list[str], str]:
+    """The words before and after a command, with NAME where that was left out and can only be one;
+    and this name, or ''. A word that is nearly the name of an environment is a PydockError: a typo
+    installs nothing."""
+    words = [*before, *after]
+    bare = set(words) <= EVERYWHERE and command not in ALONE
+    if command not in NAME_IMPLIED or bare or {"-h", "--help"} & set(words):
+        return before, after, ""
+    position = first_word(command, after)
+    word = "".join(after[position : position + 1])
+    mode = mode_of(words)
+    scopes = {scope.mode: scope for scope in (local_scope(), global_scope()) if scope}
+    if mode:
+        scopes = {mode: scopes[mode]} if mode in scopes else {}
+    if word and (command in TAKES_NAME_ONLY or any(scope.has(word) for scope in scopes.values())):
+        return before, after, ""
+    found, name = implied_name(list(scopes.values()))
+    if not found and command == "run" and word and not after[position + 1 :]:
+        hint = f"pydock run NAME {shell_join([word])}; pydock list shows the names"
+        raise PydockError("no environment was named", hint, 2)
+    if not found:
+        return before, after, ""
+    check_typo(command, list(scopes.values()), name, after[position:])
+    mode_option = [] if found is next(iter(scopes.values())) else ["--" + found.mode]
+    return before + mode_option, [*after[:position], name, *after[position:]], name
+
+
+def check_typo(command: str, scopes: Sequence[Scope], name: str, words: Sequence[str]) -> None:
+    """PydockError where the first word is nearly an environment's name: which of both was meant,
+    it or a program or package in the environment `name`."""
+    for scope in scopes if words else ():
+        for other in scope.names():
+            if is_typo(words[0], other):
+                start = "pydock" if scope is scopes[0] else f"pydock --{scope.mode}"
+                right = f"{start} {command} {shell_join([other, *words[1:]])}"
+                hint = f"{right}; or, in {name}: pydock {command} {name} {shell_join(words)}"
+                raise PydockError(f"there is no environment '{words[0]}'", hint)
+
+
+def first_word(command: str, words: Sequence[str]) -> int:
+    """Where the first word stands that is no option, nor an option's value; or `--`, or the end."""
+    single = {"store_true", "store_const"}
+    known = COMMANDS[command].arguments
+    valued = {name for names, o in known if o.get("action") not in single for name in names}
+    position = 0
+    while position < len(words) and words[position].startswith("-") and words[position] != "--":
+        position += 2 if words[position] in valued else 1
+    return min(position, len(words))
+
+
+def implied_name(scopes: Sequence[Scope]) -> tuple[Scope | None, str]:
+    """The environment that is meant where none is named, and its scope: the activated one, else the
+    project's only one."""
+    active = os.environ.get("PYDOCK_ENV", "")
+    if active:
+        with_it = [scope for scope in scopes if scope.has(active)]
+        if not with_it:
+            hint = "name one; or, where it was activated elsewhere: deactivate"
+            raise PydockError(f"the activated environment {active} is not one of this folder", hint)
+        on_path = os.environ.get("PATH", "").split(os.pathsep)
+        for scope in with_it:
+            env = Env(scope, active, Settings(scope)["prefix"])
+            if os.path.join(shims_folder(env), "bin") in on_path:
+                return scope, active
+        return with_it[0], active
+    local = next((scope for scope in scopes if scope.mode == "local"), None)
+    names = local.names() if local else []
+    return (local, names[0]) if len(names) == 1 else (None, "")
+
+
+def is_typo(word: str, name: str) -> bool:
+    """Whether a word of some length is one slip away from a name: a letter too many, too few,
+    another one, or two that changed places."""
+    start = len(os.path.commonprefix([word, name]))
+    a, b = word[start:], name[start:]
+    slips = (a[1:] == b[1:], a[1:] == b, a == b[1:], a[1::-1] + a[2:] == b)
+    return len(word) > 2 and any(slips)
 
 
 def command_name(word: str) -> str:
@@ -8046,6 +8222,7 @@ def overview() -> str:
                 lines.append(f"  {name + ' ' + command.usage:<30} {command.summary}")
     lines += [
         "",
+        "NAME may be left out of most, where an environment is activated or a project has only one.",
         "pydock COMMAND --help tells more; docker runs everything: pydock -n COMMAND shows how.",
     ]
     return "\n".join(lines)
@@ -8146,6 +8323,8 @@ def run_command(argv: list[str]) -> int:
     except NeedsArguments as error:
         return show_needs(str(error), argv)
     console.quiet, console.verbose, console.dry_run = args.quiet, args.verbose, args.dry_run
+    if args.implied:
+        console.info(f"in {args.implied}:")
     session = Session(find_scope(args.mode), args.line)
     try:
         status: int = args.func(session, args)
@@ -8233,7 +8412,7 @@ RUN --mount=type=secret,id=pydock \
 FROM base
 LABEL pydock=1
 
-# System packages: what Python packages may need, such as git, gcc or libgomp1, goes on a line like this.
+# System packages: what Python packages may need, such as git, build-essential or libgomp1, goes on a line like this.
 @APT@RUN apt-get update && apt-get install -y --no-install-recommends @PACKAGES@ && rm -rf /var/lib/apt/lists/*
 
 # The user inside, who is you: pydock fills in the caller's name, uid and gid when it builds.
