@@ -1302,6 +1302,7 @@ SETTINGS = {  # key: (default, what it is)
     "installer": ("uv", "uv or pip"),
     "python": ("3.12", "version where none is given"),
     "history": ("10", "older revisions kept"),
+    "idle": ("30", "minutes without a program that end an activated environment's container"),
     "prefix": ("pydock", "first part of image names"),
     "engine": ("docker", "docker, podman or 'sudo docker'; never from a local file"),
 }
@@ -1518,6 +1519,7 @@ def checked(key: str, value: str, source: str) -> str:
             "installer": value not in ("uv", "pip"),
             "python": not re.fullmatch(VERSION, value),
             "history": not re.fullmatch(r"[1-9]\d{0,2}", value),
+            "idle": not re.fullmatch(r"[1-9]\d{0,4}", value),
             "prefix": not re.fullmatch(NAME, value),
             "engine": not shlex.split(value),
         }[key] or not value.isprintable()
@@ -3580,15 +3582,21 @@ def run_argv(
 
 
 def start_argv(
-    image: str, container: Sequence[str], labels: dict[str, str], init: bool
+    image: str,
+    container: Sequence[str],
+    labels: dict[str, str],
+    init: bool,
+    idle: Sequence[str] = (),
 ) -> list[str]:
-    """`docker run` of a background container, which waits for programs."""
+    """`docker run` of a background container, which waits for programs; with `idle`, until that
+    ends."""
     argv = (
         ["run", "-d"]
+        + (["--rm"] if idle else [])
         + (["--init"] if init else [])
         + [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
     )
-    return argv + list(container) + [image] + ([] if init else INIT) + WAIT
+    return argv + list(container) + [image] + ([] if init else INIT) + list(idle or WAIT)
 
 
 def exec_argv(
@@ -5085,7 +5093,7 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
                 f"{env.name} runs with the folder {background.folder}, and not with this one",
                 f"pydock reset {original_line(args, env)}",
             )
-        keep_background(env, True)
+        keep_background(session.engine, env)
     report(
         env,
         f"{env.name} {'runs already' if background and background.running else 'is started'}",
@@ -5099,20 +5107,11 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
     "stop NAME…",
     "end that container",
     OPT_FORCE,
-    flag(
-        "--unused", help="only what was started by activate, and is activated in no shell any more"
-    ),
 )
 def cmd_stop(session: Session, args: argparse.Namespace) -> int:
     for env in [session.env(name) for name in dict.fromkeys(args.names)]:
         with Lock(env.folder, env.name):
             background = find_background(session.engine, env)
-            living = living_shells(env) if args.unused else []
-            if living and all(name.startswith("new.") for name in living):
-                # and the watcher asks again
-                raise PydockError(f"{env.name} is just being activated")
-            if args.unused and (not background or living or is_kept(env)):
-                continue
             if background:
                 check_idle(session.engine, env, background, args.force, "stop")
             else:
@@ -5143,7 +5142,7 @@ def cmd_reset(session: Session, args: argparse.Namespace) -> int:
         check_ports(
             options, [port.split("->")[0] for port in background.ports] if background else []
         )
-        kept = is_kept(env) or not living_shells(env)
+        kept = is_kept(env) or not background
         if background:
             remove_background(session.engine, env)
         start_background(session, env, config, folder, options, kept)
@@ -5192,6 +5191,7 @@ class Background:
     def __init__(self, data: dict[str, Any]) -> None:
         self.name: str = data["Name"].lstrip("/")
         self.running: bool = data["State"]["Running"]
+        self.removes_itself = bool((data.get("HostConfig") or {}).get("AutoRemove"))
         self.groups: list[str] = (data.get("HostConfig") or {}).get("GroupAdd") or []
         self.since: str = data["State"]["StartedAt"]
         self.pid: int = data["State"].get("Pid") or 0
@@ -5296,10 +5296,12 @@ def processes(engine: Engine, container: str) -> list[str]:
             f"cannot see what runs in the container {container}",
             "--force ends it, whatever runs there",
         )
+    idle = "/bin/sh -c " + IDLE_SH.split("\n")[0]
     waits = [
         pid
         for pid, (parent, words) in found.items()
-        if first in (pid, parent) and re.fullmatch("(/bin/)?sleep infinity", words)
+        if first in (pid, parent)
+        and (re.fullmatch("(/bin/)?sleep infinity", words) or words.startswith(idle))
     ]
     outside = [
         pid
@@ -5315,6 +5317,8 @@ def processes(engine: Engine, container: str) -> list[str]:
 def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
     """Ends the programs in the background container, SIGTERM first, and then it. The services that
     started with it are stopped, and keep what they hold; `services` is `rm` where they go too."""
+    import time
+
     background = find_background(engine, env)
     if background and background.running:
         engine.try_run(
@@ -5331,16 +5335,21 @@ def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
             "END",
             env.background,
         )
-    if (
+    tries = 0
+    while (  # one that removes itself when it ends refuses it for a moment
         background
         and not engine.try_run("rm", "-f", env.background)
         and find_background(engine, env)
     ):
-        raise PydockError(f"{engine.client} cannot remove the container {env.background}")
+        tries += 1
+        if tries > 20 or not background.removes_itself:
+            raise PydockError(f"{engine.client} cannot remove the container {env.background}")
+        time.sleep(0.2)
     if has_compose(env) or background and background.project or services == "rm":
         end_services(engine, env, services)
-    if is_started(env) and not console.dry_run:
-        os.unlink(started_file(env))
+    for path in (started_file(env), kept_file(env)):
+        if os.path.exists(path) and not console.dry_run:
+            os.unlink(path)
 
 
 def start_label(folder: str, options: Sequence[str]) -> dict[str, str]:
@@ -5358,7 +5367,7 @@ def start_background(
     kept: bool = True,
 ) -> None:
     """A new background container; what it was asked for is noted on it, so that another can take
-    its place. Unless `kept`, it ends with the last activated shell."""
+    its place. Unless `kept`, it ends itself when nothing runs."""
     labels = start_label(folder, options)
     make_folder(shims_folder(env))
     try:
@@ -5378,11 +5387,15 @@ def start_background(
                 folder,
                 options,
             )
-            session.engine.run(*start_argv(env.latest, argv, labels, session.engine.has_init()))
+            idle = [] if kept else [*IDLE, session.settings["idle"], env.background]
+            session.engine.run(
+                *start_argv(env.latest, argv, labels, session.engine.has_init(), idle)
+            )
     except BaseException:
         remove_background(session.engine, env)
         raise
-    keep_background(env, kept)
+    if kept:
+        keep_background(session.engine, env)
     write_shims(session, env, config)
 
 
@@ -5457,7 +5470,7 @@ def background_folder(
     """The current folder's place in the background container, mended where it needs that; None
     where a fresh one is to be taken."""
     background = find_background(session.engine, env)
-    if not background and not console.dry_run and living_shells(env):
+    if not background and not console.dry_run and os.environ.get("PYDOCK_ENV") == env.name:
         with Lock(env.folder, env.name):
             return restart_background(session, env, config).inside(
                 current, config.get("WorkingDir") or "/"
@@ -5499,54 +5512,26 @@ def is_started(env: Env) -> bool:
     return os.path.exists(started_file(env))
 
 
+def kept_file(env: Env) -> str:
+    return os.path.join(shims_folder(env), "kept")
+
+
 def is_kept(env: Env) -> bool:
-    return os.path.exists(os.path.join(shims_folder(env), "shells", "kept"))
+    """Whether the background container goes on though nothing runs."""
+    return os.path.exists(kept_file(env))
 
 
-def keep_background(env: Env, kept: bool) -> None:
-    """Notes whether the background container goes on when the last activated shell has left."""
-    path = os.path.join(shims_folder(env), "shells", "kept")
-    if kept and not console.dry_run:
-        make_folder(os.path.dirname(path))
-        write_file(path, "", 0o644)
-    elif os.path.exists(path) and not console.dry_run:
-        os.unlink(path)
-
-
-def living_shells(env: Env) -> list[str]:
-    """The notes of shells in which the environment is activated: process ids, and `new.…` of one
-    that is about to be."""
-    import time
-
-    folder = os.path.join(shims_folder(env), "shells")
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    living = [
-        name
-        for name in names
-        if is_number(name) and is_living(int(name), host_file(os.path.join(folder, name)).strip())
-    ]
-    for name in names:
-        try:
-            if (
-                name.startswith("new.")
-                and os.path.getmtime(os.path.join(folder, name)) > time.time() - 10
-            ):
-                living.append(name)
-            elif name.startswith("new."):  # nobody evaluated that text
-                os.unlink(os.path.join(folder, name))
-        except FileNotFoundError:
-            pass
-    return living
-
-
-def is_living(pid: int, start: str) -> bool:
-    """Whether a process of ours is still there, and started then (in the kernel's ticks; '' where
-    there is no /proc)."""
-    try:
-        os.kill(pid, 0)
-    except (OSError, OverflowError):
-        return False
-    return start == start_time(pid)
+def keep_background(engine: Engine, env: Env) -> None:
+    """Lets the background container go on though nothing runs: a mark of its first process stands
+    for a program that does not end."""
+    if console.dry_run:
+        return
+    write_file(kept_file(env), "", 0o644)
+    background = find_background(engine, env)
+    if background and background.running and background.removes_itself:
+        mark = f"/dev/shm/pydock.{env.background}.kept.1"
+        where = ["exec", "-w", "/", "-u", background.user, env.background]
+        engine.run(*where, "/bin/sh", "-c", 'true >"$0"', mark)
 
 
 def start_time(pid: int) -> str:
@@ -5578,9 +5563,12 @@ HOST_HELPERS = ("docker-credential-", "git-credential-", "git-remote-", "ssh-", 
     "activate NAME",
     "put its programs first on this shell's PATH",
     arg("--shell", choices=SHELLS, help="if it is not the one that called"),
-    flag("--persistent", help="go on when the last activated shell has left"),
+    flag("--persistent", help="go on when nothing runs, and after `deactivate`"),
+    flag("--end", help="==SUPPRESS=="),  # what `deactivate` calls
 )
 def cmd_activate(session: Session, args: argparse.Namespace) -> int:
+    if args.end:
+        return deactivate(session, session.env(args.name))
     try:
         return activate(session, session.env(args.name), args)
     except PydockError:
@@ -5606,23 +5594,39 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
     config = ready_image(session, env)
     made = not os.path.isdir(os.path.join(shims_folder(env), "bin"))
     with Lock(env.folder, env.name):
-        make_shims_folder(env)
+        make_folder(os.path.join(shims_folder(env), "bin"))
         background = find_background(session.engine, env)
         if not background:
-            start_background(session, env, config, folder, [], args.persistent)
+            start_background(session, env, config, folder, [], args.persistent or is_kept(env))
         elif (background.current(config) or reconcile(session, env, config)) and (
             made or not shims_are_current(session, env, config, background)
         ):
             write_shims(session, env, config)
         if args.persistent:
-            keep_background(env, True)
-        else:  # until the shell has counted itself in, which `watch` says
-            write_file(os.path.join(shims_folder(env), "shells", "new." + env.id), "", 0o644)
+            keep_background(session.engine, env)
     if background and background.inside(current, config.get("WorkingDir") or "/") is None:
         console.info(
             f"{env.name} is started with the folder {background.folder}; elsewhere its programs start in containers of their own, which takes longer"
         )
     console.emit(render_activate(env, shell, args.persistent), "")
+    return 0
+
+
+def deactivate(session: Session, env: Env) -> int:
+    """Ends the container that an activation started, unless something runs there. That it was
+    activated stays noted: the next program of another shell starts it again."""
+    engine = session.engine
+    with Lock(env.folder, env.name):
+        background = None if is_kept(env) else find_background(engine, env)
+        busy = processes(engine, env.background) if background and background.running else []
+        if busy:
+            console.info(
+                f"{env.name} goes on, for in it runs: {', '.join(busy)}; to end it: pydock stop --force {env.title}"
+            )
+        elif background:
+            noted = host_file(started_file(env))
+            remove_background(engine, env)
+            write_file(started_file(env), noted, 0o600)
     return 0
 
 
@@ -5659,11 +5663,8 @@ def render_activate(env: Env, shell: str, persistent: bool) -> str:
     values = {
         "BIN": quoted("bin"),
         "NAME": env.name,
-        "ID": env.id,
-        "LEAVE": quoted("leave"),
-        "WATCH": quoted("watch"),
+        "LEAVE": "/dev/null" if persistent else quoted("leave"),
     }
-    values.update({"LEAVE": "/dev/null", "WATCH": "/dev/null"} if persistent else {})
     return re.sub(
         f"@({'|'.join(values)})@",
         lambda found: values[found.group(1)],
@@ -5685,6 +5686,8 @@ def render_activate(env: Env, shell: str, persistent: bool) -> str:
     flag("--remove", help="remove the links of these PROGRAMs"),
 )
 def cmd_link(session: Session, args: argparse.Namespace) -> int:
+    import json
+
     folder = absolute_path(
         os.path.expanduser(args.to or os.path.join(home_folder(), ".local", "bin"))
     )
@@ -5702,26 +5705,20 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
     config = ready_image(session, env)
     paths = {os.path.join(folder, os.path.basename(word)): word for word in args.words[1:]}
     for path in paths:
-        if os.path.lexists(path) and (os.path.islink(path) or not is_shim(path)):
+        if os.path.lexists(path) and not is_link(path):
             raise PydockError(
                 f"{path} is there already, and no link of pydock's", "--to another folder"
             )
     check_programs(session.engine, env, list(paths.values()))
     with Lock(env.folder, env.name):
-        make_shims_folder(env)
+        make_folder(os.path.join(shims_folder(env), "bin"))
+        record = {**linked(shims_folder(env)), **paths}
+        if not console.dry_run:
+            write_file(links_file(shims_folder(env)), json.dumps(record), 0o644)
         write_shims(session, env, config)
         make_folder(folder)
-        record = os.path.join(shims_folder(env), "links")
-        for path, word in {record: "", **paths}.items():
-            text = (
-                shim_sh(env, word)
-                if word
-                else "".join(line + "\n" for line in sorted({*linked(shims_folder(env)), *paths}))
-            )
-            if console.dry_run:
-                console.emit(heredoc(["cat"], text, path))
-            else:
-                write_file(path, text, 0o755 if word else 0o644)
+        for path in paths:
+            make_link(os.path.join(shims_folder(env), "enter"), path)
     report(env, f"linked {', '.join(paths)}", os.path.basename(args.words[-1]))
     if folder not in os.environ.get("PATH", "").split(os.pathsep):
         console.warn(f"{folder} is not on your PATH")
@@ -5765,9 +5762,10 @@ def check_programs(engine: Engine, env: Env, words: Sequence[str]) -> None:
 
 def shims_folder(env: Env) -> str:
     """What pydock keeps for the programs of an environment on the host, all of which can be made
-    again: `bin`, `enter`, `watch` and `leave`, `shells` (a file for each activated shell, by its
-    process id, and for one that is about to be), `links` (their paths), `started` (what the warm
-    container was asked for: folder and options, as JSON)."""
+    again: `enter`, what they all do; `bin`, a link to it by each program's name; `leave`, what
+    `deactivate` does; `links` (the program by the path of its link, as JSON); `started` (what the
+    background container was asked for: folder and options, as JSON); `kept`, where it goes on
+    though nothing runs."""
     return os.path.join(data_folder(), env.repo)
 
 
@@ -5855,14 +5853,13 @@ def shim_library_sh(
         "note": NOTE_EXEC_SH,
         "signal": SIGNAL_SH,
     }
+    links = {os.path.basename(path): word for path, word in linked(shims_folder(env)).items()}
+    arms = "".join(
+        f" */{shlex.quote(name)}) program={shlex.quote(word)} ;;" for name, word in links.items()
+    )
+    named = f'linked() {{ case ${{link%/*}}/$program in "$bin/$program") return 1 ;;{arms} *) return 1 ;; esac; }}\n'
     assigned = "".join(f"{key}={shlex.quote(value)}\n" for key, value in known.items())
-    return f"# Read by the programs of {quote(env.folder)}; made by pydock, and made anew.\n{assigned}{pydock_sh(session, env)}{place_sh(mounts)}alive() {{ {alive}; }}\n{FOREGROUND_SH}{SHIM_SH}{PARENT_SH}"
-
-
-def shim_sh(env: Env, program: str) -> str:
-    """A program of an environment on the host; the second line is how pydock knows its own
-    again."""
-    return f"#!/bin/sh\n# pydock: a program of {quote(env.folder)}\nprogram={shell_join([program])}\n. {shell_join([os.path.join(shims_folder(env), 'enter')])}\n"
+    return f"#!/bin/sh\n# pydock: the programs of {quote(env.folder)}; made anew by it.\n{assigned}{named}{pydock_sh(session, env)}{place_sh(mounts)}alive() {{ {alive}; }}\n{FOREGROUND_SH}{SHIM_SH}{PARENT_SH}"
 
 
 def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
@@ -5873,10 +5870,9 @@ def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
         return
     background = find_background(session.engine, env)
     text = shim_library_sh(session, env, config, background)
-    write_file(os.path.join(folder, "enter"), text, 0o644)
-    known = f"name={env.name} shells={shell_join([os.path.join(folder, 'shells')])}\n{pydock_sh(session, env)}"
-    write_file(os.path.join(folder, "watch"), known + WATCH_SH, 0o644)
-    write_file(os.path.join(folder, "leave"), known + LEAVE_SH, 0o644)
+    write_file(os.path.join(folder, "enter"), text, 0o755)
+    leave = f"{pydock_sh(session, env)}pydock activate --end {env.name}\n"
+    write_file(os.path.join(folder, "leave"), leave, 0o644)
     if not background or not background.running:
         return
     where = (
@@ -5906,14 +5902,9 @@ def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
         )
     bin_folder = os.path.join(folder, "bin")
     for name in wanted:
-        write_file(os.path.join(bin_folder, name), shim_sh(env, name), 0o755)
+        make_link(os.path.join("..", "enter"), os.path.join(bin_folder, name))
     for name in set(os.listdir(bin_folder)) - wanted:
         os.unlink(os.path.join(bin_folder, name))
-
-
-def make_shims_folder(env: Env) -> None:
-    for name in ("bin", "shells"):
-        make_folder(os.path.join(shims_folder(env), name))
 
 
 def remove_shims(env: Env) -> None:
@@ -5923,33 +5914,48 @@ def remove_shims(env: Env) -> None:
     remove_folder(shims_folder(env))
 
 
-def linked(folder: str) -> list[str]:
-    """The links of an environment that are still there, and still its own; `folder` is its
-    programs' folder."""
-    enter = f". {shell_join([os.path.join(folder, 'enter')])}\n"
-    found = []
-    for path in host_file(os.path.join(folder, "links")).splitlines():
-        if (
-            os.path.isfile(path)
-            and not os.path.islink(path)
-            and is_shim(path)
-            and host_file(path).endswith(enter)
-        ):
-            found.append(path)
-    return found
+def links_file(folder: str) -> str:
+    return os.path.join(folder, "links")
 
 
-def is_shim(path: str) -> bool:
-    """Whether a file is a program that pydock wrote."""
-    return host_file(path).startswith("#!/bin/sh\n# pydock: ")
+def linked(folder: str) -> dict[str, str]:
+    """The program by the path of its link, of the links of an environment that are still there and
+    its own; `folder` is its `shims_folder`."""
+    import json
+
+    text = host_file(links_file(folder))
+    found: dict[str, str] = json.loads(text) if text else {}
+    enter = os.path.join(folder, "enter")
+    return {
+        path: word
+        for path, word in found.items()
+        if os.path.islink(path) and os.readlink(path) == enter
+    }
+
+
+def is_link(path: str) -> bool:
+    """Whether a path is a link that pydock made."""
+    return any(path in linked(folder) for folder in all_shims_folders())
+
+
+def make_link(target: str, path: str) -> None:
+    if console.dry_run:
+        console.emit(shell_join(["ln", "-s", "-f", target, path]))
+    elif not os.path.islink(path) or os.readlink(path) != target:
+        new = f"{path}.new-{os.getpid()}"
+        os.symlink(target, new)
+        os.replace(new, path)
 
 
 # --------------------------------------------------------------------------------------------------
 # Compose
 
 
+SERVICE = "app"  # the environment's own, in its docker-compose.yml
+
+
 def render_compose(
-    name: str, ports: Sequence[str], volumes: Sequence[str], variables: Sequence[str], gpus: str
+    ports: Sequence[str], volumes: Sequence[str], variables: Sequence[str], gpus: str
 ) -> str:
     """What `create` writes for options that are to hold always; JSON's strings are YAML's."""
     import json
@@ -5970,7 +5976,7 @@ def render_compose(
 
     named = sorted({volume.split(":")[0] for volume in volumes if "/" not in volume.split(":")[0]})
     text = (
-        COMPOSE_FILE.replace("@NAME@", yaml_key(name))
+        COMPOSE_FILE
         + lines("ports", ports)
         + lines("volumes", volumes)
         + lines("environment", variables)
@@ -5983,55 +5989,19 @@ def render_compose(
         )
         text += f"    deploy:\n      resources:\n        reservations:\n          devices:\n            - {{driver: nvidia, {which}, capabilities: [gpu]}}\n"
     return text + (
-        "volumes:\n" + "".join(f"  {yaml_key(volume)}:\n" for volume in named) if named else ""
+        "volumes:\n" + "".join(f"  {json.dumps(volume)}:\n" for volume in named) if named else ""
     )
 
 
-def yaml_key(text: str) -> str:
-    """1e3 and null are no strings to YAML."""
-    return (
-        text
-        if re.fullmatch(r"[a-z][a-z0-9._-]+", text)
-        and text not in ("true", "false", "null", "yes", "no", "on", "off")
-        else f'"{text}"'
-    )
-
-
-def renamed_service(text: str, old: str, new: str) -> str:
-    """A docker-compose.yml with the environment's own service under another name, also where
-    another one depends on it."""
-    text = re.sub(
-        r"(?m)^( *)depends_on:.*(?:\n\1(?: |- ).*)*",
-        lambda block: re.sub(
-            f"(?<![\\w.'\\\"-])(['\\\"]?){re.escape(old)}\\1(?![\\w.'\\\"-])",
-            yaml_key(new),
-            block.group(),
-        ),
-        text,
-    )
-    lines, indent = text.split("\n"), None
-    for at, line in enumerate(lines):
-        if re.match(r"[^\s#]", line):
-            indent = "" if line.startswith("services:") else None
-        elif indent is not None and re.match(r" *[^\s#]", line):
-            indent = indent or line[: len(line) - len(line.lstrip())]
-            lines[at] = re.sub(
-                f"^{indent}(['\\\"]?){re.escape(old)}\\1:(?=\\s*(#.*)?$)",
-                f"{indent}{yaml_key(new)}:",
-                line,
-            )
-    return "\n".join(lines)
-
-
-def has_command(text: str, name: str) -> bool:
-    """Whether a docker-compose.yml gives a service a command, by its text alone."""
+def has_command(text: str) -> bool:
+    """Whether a docker-compose.yml gives the environment's service a command, by its text alone."""
     import json
 
     try:
-        return bool(json.loads(text)["services"][name].get("command"))
+        return bool(json.loads(text)["services"][SERVICE].get("command"))
     except (ValueError, KeyError, TypeError, AttributeError):
         found = re.search(
-            rf"(?m)^( +)(['\"]?){re.escape(name)}\2:[^\n]*\n((?:\1 [^\n]*\n|[ \t]*(?:#[^\n]*)?\n)*)",
+            rf"(?m)^( +)(['\"]?){SERVICE}\2:[^\n]*\n((?:\1 [^\n]*\n|[ \t]*(?:#[^\n]*)?\n)*)",
             text + "\n",
         )
     return bool(found and re.search(r"(?m)^ +command:", found.group(3)))
@@ -6069,7 +6039,6 @@ def compose_of(session: Session, env: Env, args: argparse.Namespace) -> dict[str
         )
     return {
         COMPOSE: render_compose(
-            env.name,
             [publish_value(port) for port in args.publish],
             volumes,
             args.env,
@@ -6174,9 +6143,9 @@ def compose_file(
     )
     argv = compose_argv(env)
     if console.dry_run:  # nor is compose asked what it thinks of the file
-        service.update({} if has_command(env.read(COMPOSE), env.name) else {"command": WAIT})
-        return json.dumps({"services": {env.name: service}}), []
-    text = json.dumps({"services": {env.name: service}})
+        service.update({} if has_command(env.read(COMPOSE)) else {"command": WAIT})
+        return json.dumps({"services": {SERVICE: service}}), []
+    text = json.dumps({"services": {SERVICE: service}})
     names = (*argv[:-2], "config", "--services")
     engine.prefetch(*names)
     try:
@@ -6189,9 +6158,9 @@ def compose_file(
                 "https://docs.docker.com/compose/install/ (Debian 13: docker-compose)",
             ) from None
         raise PydockError(f"cannot use {path}: {error.output}") from None
-    if env.name not in known:
+    if SERVICE not in known:
         raise PydockError(
-            f"{path} has no service '{env.name}'", "the environment is the service of its name"
+            f"{path} has no service '{SERVICE}'", "the environment is the service of that name"
         )
     programs_of_host = [name for name, each in whole["services"].items() if "provider" in each]
     if programs_of_host and env.scope.mode == "local":
@@ -6199,7 +6168,7 @@ def compose_file(
             f"the service {programs_of_host[0]} of {path} is a program of this host, which a project may not choose",
             "start it yourself",
         )
-    if not whole["services"][env.name].get("command"):
+    if not whole["services"][SERVICE].get("command"):
         service["command"] = WAIT
     ports = [
         f"{port.get('host_ip') or '0.0.0.0'}:{port['published']}:{port['target']}/{port.get('protocol') or 'tcp'}"
@@ -6207,7 +6176,7 @@ def compose_file(
         for port in each.get("ports") or []
         if port.get("published")
     ]
-    return json.dumps({"services": {env.name: service}}), [
+    return json.dumps({"services": {SERVICE: service}}), [
         word for port in ports for word in ("-p", port)
     ]
 
@@ -6282,7 +6251,7 @@ def compose_one_off(
         text = text.replace('"no-new-privileges:true"', '"no-new-privileges:false"')
     others = [
         word
-        for label in ("project=" + compose_project(env), "service=" + env.name)
+        for label in ("project=" + compose_project(env), "service=" + SERVICE)
         for word in ("--filter", "label=com.docker.compose." + label)
     ]
     argv = [
@@ -6293,7 +6262,7 @@ def compose_one_off(
         "--name",
         container,
         *options,
-        env.name,
+        SERVICE,
         "/bin/sh",
         "-c",
         WAIT_SH,
@@ -6846,8 +6815,6 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
             for file, text in files.items()
             if text_hash(text) == (note or {}).get(file, {}).get("sha256")
         ]
-    if COMPOSE in files:
-        files[COMPOSE] = renamed_service(files[COMPOSE], source.name, env.name)
     old = images_of(session.engine, env)
     check_owner(session.engine, env, old)
     create(
@@ -7343,9 +7310,7 @@ def read_bundle(env: Env, path: str) -> tuple[dict[str, str], bool]:
     if not {"dockerfile", "requirements.txt"} <= set(texts):
         raise ValueError("it does not begin with a dockerfile and requirements.txt")
     if COMPOSE in texts:
-        texts[COMPOSE] = HANDED_OVER + renamed_service(
-            texts[COMPOSE].lstrip("\ufeff"), name, env.name
-        )
+        texts[COMPOSE] = HANDED_OVER + texts[COMPOSE].lstrip("\ufeff")
         console.info(f"it brings a {COMPOSE}; to read and allow it: pydock trust {env.title}")
     return texts, more
 
@@ -8447,7 +8412,7 @@ CMD ["python3"]
 COMPOSE_FILE = """# Ports, volumes, variables and other services of this environment, for `docker compose up` and for pydock; yours to edit.
 # A database or a worker that is named here starts with the environment (pydock start, activate) and stops with it.
 services:
-  @NAME@:
+  app:
     build:
       context: .
       dockerfile: dockerfile
@@ -8756,17 +8721,19 @@ except OSError as error:
 SIGNAL_SH = r"""signal=$1 name=$2 exec_id=$3
 stat() { parent= state=; read -r line </proc/$1/stat && set -- ${line##*) } && state=$1 parent=$2 && [ $state != Z ]; } 2>/dev/null
 find() {
-    found= waits= others=
+    found= waits= others= loop=
     if [ -n "$exec_id" ]; then
         for file in /dev/shm/pydock.$name.$exec_id.*; do
             if stat ${file##*.} && [ $parent = 0 ]; then found="$found -${file##*.}"; fi
         done
         return
     fi
+    for file in /dev/shm/pydock.$name.waits.*; do loop=${file##*.}; done
     for proc in /proc/[0-9]*; do
         pid=${proc#/proc/}
-        if [ $pid = 1 ] || [ $pid = $$ ] || ! stat $pid; then continue; fi
+        if [ $pid = 1 ] || [ $pid = $$ ] || ! stat $pid || [ $parent = "$loop" ]; then continue; fi
         case $parent-$line in
+        1-"$loop "*) waits=yes ;;
         0-*) found="$found $pid" ;;
         1-*'(sleep) '*) waits=yes ;;
         *) others="$others $pid" ;;
@@ -8786,7 +8753,41 @@ done
 """
 
 
-NOTE_EXEC_SH = 'true 2>/dev/null >/dev/shm/pydock.$0.$$; exec "$@"'
+# What each program is started by. $0 is CONTAINER.EXECID. Leaves the program's mark, and removes those
+# of ended programs when they are many: a signal has to read all of them.
+NOTE_EXEC_SH = r"""true 2>/dev/null >/dev/shm/pydock.$0.$$
+tidy() {
+    [ $# -gt 64 ] || return
+    for mark do shift; [ -d /proc/${mark##*.} ] || set -- "$@" "$mark"; done
+    /bin/rm -f "$@"
+}
+tidy /dev/shm/pydock.${0%.*}.* 2>/dev/null
+exec "$@"
+"""
+
+
+# The first program of an activated environment's container: `pydock-idle MINUTES CONTAINER`. Ends,
+# and the container with it, when for so many minutes no other process was there, nor the mark of a
+# program. The time that the machine sleeps does not count. Beside it there is only the engine's own
+# first process, 1.
+IDLE_SH = r"""true 2>/dev/null >/dev/shm/pydock.$2.waits.$$
+minutes=0
+while [ $minutes -lt $1 ]; do
+    /bin/sleep 60
+    minutes=$((minutes + 1))
+    for mark in /dev/shm/pydock.$2.*; do
+        case $mark in *.waits.$$) continue ;; esac
+        if [ -e "$mark" ]; then minutes=0; fi
+        [ -d /proc/${mark##*.} ] || /bin/rm -f "$mark"
+    done
+    for process in /proc/[0-9]*; do
+        case $process in /proc/1 | "/proc/$$") ;; *) minutes=0 ;; esac
+    done
+done
+"""
+
+
+IDLE = ["/bin/sh", "-c", IDLE_SH, "pydock-idle"]
 
 
 # The first program of a container that is there for one program: ends with that, whatever became of
@@ -8851,11 +8852,18 @@ exit $status
 """
 
 
-# What stands before PARENT_SH in the file `enter`, which every program of an activated environment
-# reads: `program` and "$@" are set. Nothing but builtins up to the engine's client: each process
-# would cost a millisecond, and PATH may lead anywhere.
+# What stands before PARENT_SH in the file `enter`, to which all programs of an activated or linked
+# environment on the host are symbolic links: the link's name is the program's, or one of `linked`.
+# Nothing but builtins up to the engine's client: each process would cost a millisecond, and PATH
+# may lead anywhere. Only a link of the user's own with another name has to be read.
 SHIM_SH = r"""rest=:$PATH:
 case $rest in *:"$bin":*) rest=${rest%%:"$bin":*}:${rest#*:"$bin":}; rest=${rest#:}; PATH=${rest%:} ;; esac
+link=$0
+while program=${link##*/}; do
+    if linked || [ -L "$bin/$program" ] || [ ! -L "$link" ]; then break; fi
+    next=$(readlink "$link")
+    case $next in "${bin%/bin}/enter") break ;; /*) link=$next ;; *) link=${link%/*}/$next ;; esac
+done
 verb=
 pip() { for word do case $word in -*) ;; install | uninstall) verb=$word; return ;; *) return ;; esac; done; }
 module() { shift 2; pip "$@"; }
@@ -8889,33 +8897,6 @@ eval "set -- $engine \"\$@\""
 """
 
 
-# `watch PID`: counts an activated shell in (with its start time, since process ids come again), and
-# out when it has ended; `leave PID`: counts it out. The environment of the last one stops, as soon
-# as no program runs in it. The shell of an .envrc is direnv's, and only its grandparent is the
-# user's.
-WATCH_SH = r"""pid=$1
-look() { parent= start=; read -r line </proc/$pid/stat && set -- ${line##*) } && parent=$2 start=${20}; }
-for up in ${DIRENV_IN_ENVRC:+1 2}; do look; pid=${parent:-$pid}; done 2>/dev/null
-look 2>/dev/null
-mine=$start file=$shells/$pid
-cd /
-if [ -e "$file" ] && read -r noted <"$file" && [ "$noted" = "$mine" ]; then /bin/rm -f "$shells/new.$2"; exit 0; fi
-printf '%s\n' "$mine" >"$file"
-/bin/rm -f "$shells/new.$2"
-(
-    trap '' HUP INT QUIT
-    while [ -e "$file" ] && kill -0 "$pid" && { look; [ "$start" = "$mine" ]; }; do /bin/sleep 2; done
-    if ! kill -0 "$pid" || [ "$start" != "$mine" ]; then /bin/rm -f "$file"; fi
-    while [ -d "$shells" ] && ! (pydock stop --unused "$name"); do /bin/sleep 5; done
-) </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &  # direnv waits until a pipe of its own is closed
-"""
-
-
-LEAVE_SH = r"""/bin/rm -f "$shells/$1"
-(pydock stop --unused "$name") >/dev/null 2>&1  # or the watcher will, as soon as no program runs
-"""
-
-
 # What a shell evaluates; `@BIN@` and so on are quoted for it. One environment at a time, as with
 # virtualenv.
 ACTIVATE_SH = r"""if [ -n "${PYDOCK_ENV-}${VIRTUAL_ENV-}" ] && [ "$(command -v deactivate)" = deactivate ]; then deactivate nondestructive || :; fi
@@ -8936,14 +8917,13 @@ deactivate () {
     unset _PYDOCK_BIN _PYDOCK_PATH _PYDOCK_PS1 _PYDOCK_OLD _PYDOCK_OLD_ENV _PYDOCK_OLD_VENV _PYDOCK_OLD_PROMPT
     unset -f deactivate
     hash -r 2>/dev/null || :
-    if [ "${1-}" = nondestructive ]; then _PYDOCK_LEAVE=@LEAVE@; elif [ -e @LEAVE@ ]; then /bin/sh @LEAVE@ $$ || :; fi
+    if [ "${1-}" = nondestructive ]; then _PYDOCK_LEAVE=@LEAVE@; elif [ -e @LEAVE@ ]; then /bin/sh @LEAVE@ || :; fi
 }
 unset VIRTUAL_ENV
 export PATH="$_PYDOCK_BIN:${PATH-}" PYDOCK_ENV=@NAME@ VIRTUAL_ENV_PROMPT=@NAME@
 if [ -n "${PS1+x}" ] && [ -z "${VIRTUAL_ENV_DISABLE_PROMPT-}" ]; then _PYDOCK_PS1="$PS1"; PS1="(@NAME@) $PS1"; fi
 hash -r 2>/dev/null || :
-/bin/sh @WATCH@ $$ @ID@ || :
-if [ -n "${_PYDOCK_LEAVE-}" ] && [ "$_PYDOCK_LEAVE" != @LEAVE@ ]; then /bin/sh "$_PYDOCK_LEAVE" $$ || :; fi
+if [ -n "${_PYDOCK_LEAVE-}" ] && [ "$_PYDOCK_LEAVE" != @LEAVE@ ] && [ -e "$_PYDOCK_LEAVE" ]; then /bin/sh "$_PYDOCK_LEAVE" || :; fi
 unset _PYDOCK_LEAVE
 """
 
@@ -8967,7 +8947,7 @@ function deactivate
     end
     set -e _PYDOCK_BIN
     functions -e deactivate
-    if test "$argv[1]" = nondestructive; set -g _PYDOCK_LEAVE @LEAVE@; else if test -e @LEAVE@; /bin/sh @LEAVE@ $fish_pid; or true; end
+    if test "$argv[1]" = nondestructive; set -g _PYDOCK_LEAVE @LEAVE@; else if test -e @LEAVE@; /bin/sh @LEAVE@; or true; end
 end
 set -e VIRTUAL_ENV
 set -gx PATH $_PYDOCK_BIN $PATH
@@ -8982,8 +8962,7 @@ if not set -q VIRTUAL_ENV_DISABLE_PROMPT; and functions -q fish_prompt
         _pydock_prompt
     end
 end
-/bin/sh @WATCH@ $fish_pid @ID@; or true
-if set -q _PYDOCK_LEAVE; and test $_PYDOCK_LEAVE != @LEAVE@; /bin/sh $_PYDOCK_LEAVE $fish_pid; or true; end
+if set -q _PYDOCK_LEAVE; and test $_PYDOCK_LEAVE != @LEAVE@; and test -e $_PYDOCK_LEAVE; /bin/sh $_PYDOCK_LEAVE; or true; end
 set -e _PYDOCK_LEAVE; or true
 """
 

@@ -115,10 +115,11 @@ class ActivateCase(Case):
         self.addCleanup(self.tidy)
 
     def tidy(self) -> None:
-        for marker in self.data().glob("shells/new.*"):  # of an activation that the test did not evaluate
-            marker.unlink()
         for name in set(self.containers()) - {self.warm(name) for name in self.started}:
             engine("rm", "-f", name, check=False)
+        for note in (self.data(name) / file for name in set("efp") - set(self.started) for file in ("started", "kept")):
+            if note.exists():
+                note.unlink()
 
     def create(self, name: str) -> None:
         """An environment of this test's own."""
@@ -142,6 +143,11 @@ class ActivateCase(Case):
 
     def id_of(self, name: str = "e") -> str:
         return engine("container", "inspect", "--format", "{{.Id}}", self.warm(name))
+
+    def minutes(self, name: str = "e") -> str:
+        """After how many the container ends itself; '' for never."""
+        words = json.loads(engine("container", "inspect", "--format", "{{json .Config.Cmd}}", self.warm(name)))
+        return str(words[-2]) if words[-3:-2] == ["pydock-idle"] else ""
 
     def line(self, name: str = "e", *options: str) -> str:
         """What a person types to activate."""
@@ -239,10 +245,10 @@ class EveryShell:
             result = self.sh("set -e; %s; echo on" % self.line("nosuch"))  # with the host's programs
             self.assertEqual((result.status, result.out), (1, ""), result)
 
-    def test_a_shell_that_just_ends_is_counted_out(self: Any) -> None:
-        self.says("%s; python -c pass; exit 0" % self.line())
+    def test_the_container_of_a_shell_that_just_ends_waits_and_will_end_itself(self: Any) -> None:
+        self.says("%s; python -c pass; exit 0" % self.line(), environ={"PYDOCK_IDLE": "17"})
         self.assertTrue(self.runs())
-        self.wait_for_stop()
+        self.assertEqual(self.minutes(), "17")
 
     def test_a_running_container_stays_the_same_when_activated_again(self: Any) -> None:
         show = "%s container inspect --format '{{.Id}}' %s" % (" ".join(ENGINE), self.warm())
@@ -623,6 +629,17 @@ class Signals(ActivateCase):
                 self.assertIn(process.wait(20), (128 + number, -number))
                 self.wait_for(lambda: not self.inside())
 
+    def test_a_signal_is_as_quick_after_5000_programs(self) -> None:
+        code = "for pid in range(100000, 105000): open('/dev/shm/pydock.%s.x%%d.%%d' %% (pid, pid), 'w')" % self.warm()
+        self.called("python", "-c", code)
+        process = self.process("python", "-c", SLEEP)
+        self.ready()
+        begin = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        self.assertLess(time.monotonic() - begin, 5)
+        self.assertLess(int(engine("exec", self.warm(), "sh", "-c", "set -- /dev/shm/pydock.*; echo $#")), 100)
+
     def test_a_program_that_handles_a_signal_gets_it_once_and_goes_on(self) -> None:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
             with self.subTest(signal=number):
@@ -708,8 +725,57 @@ class Signals(ActivateCase):
         terminal.wait()
 
 
-class Counting(ActivateCase):
-    """The container is there as long as a shell wants it."""
+class Idle(ActivateCase):
+    """The first process of an activated environment's container, with seconds for minutes."""
+
+    def begin(self, minutes: int, *options: str) -> str:
+        name = "%s-idle--background" % self.prefix
+        text = pydock.IDLE_SH.replace("/bin/sleep 60", "/bin/sleep 1")
+        engine("run", "-d", "--rm", *(["--init"] if pydock.Engine(ENGINE).has_init() else []), *options, "--name", name, "%s-e:latest" % self.prefix,
+               *([] if pydock.Engine(ENGINE).has_init() else pydock.INIT), "/bin/sh", "-c", text, "pydock-idle", str(minutes), name)
+        return name
+
+    def note_exec(self, name: str, *words: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([*ENGINE, "exec", name, "/bin/sh", "-c", pydock.NOTE_EXEC_SH, name + ".x%d" % time.monotonic_ns(), *words])
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def test_it_ends_when_nothing_runs_and_nothing_of_it_stays(self) -> None:
+        name = self.begin(2)
+        self.assertIn(name, self.containers())
+        self.wait_for(lambda: name not in self.containers(), 20)
+
+    def test_a_program_that_runs_keeps_it_and_so_does_what_that_left_behind(self) -> None:
+        for words in (["sleep", "8"], ["sh", "-c", "sleep 8 &"]):
+            with self.subTest(words=words):
+                name = self.begin(2)
+                self.note_exec(name, *words)
+                time.sleep(6)
+                self.assertIn(name, self.containers())
+                self.wait_for(lambda: not self.containers(), 20)
+
+    def test_programs_shorter_than_its_look_keep_it(self) -> None:
+        name = self.begin(3)
+        for _ in range(6):
+            self.note_exec(name, "true").wait()
+            time.sleep(1)
+        self.assertIn(name, self.containers())
+        self.wait_for(lambda: name not in self.containers(), 20)
+
+    def test_it_obeys_a_stop_and_holds_no_processor(self) -> None:
+        name = self.begin(100)
+        time.sleep(3)
+        used = engine("exec", name, "sh", "-c", "for p in /proc/[0-9]*; do read -r line <$p/stat; set -- ${line##*) }; echo $((${12} + ${13})); done")
+        self.assertLess(sum(map(int, used.split())), 30)  # hundredths of a second
+        begin = time.monotonic()
+        engine("stop", "-t", "30", name)
+        self.assertLess(time.monotonic() - begin, 15)
+        self.wait_for(lambda: name not in self.containers(), 10)
+
+
+class Ending(ActivateCase):
+    """The container ends with `deactivate` or by itself, and comes back with the next program."""
 
     def shells(self, number: int = 2) -> List[Live]:
         lives = [self.live() for _ in range(number)]
@@ -717,51 +783,40 @@ class Counting(ActivateCase):
             live.do(self.line())
         return lives
 
-    def test_the_last_of_two_shells_stops_it(self) -> None:
+    def test_another_shells_next_program_starts_it_again(self) -> None:
         one, two = self.shells()
-        first = self.id_of()
         one.do("deactivate")
+        self.assertEqual(self.containers(), [])
         self.assertEqual(two.do("python -c '%s'" % HOST), "e\n")
-        self.assertEqual(self.id_of(), first)
+        self.assertTrue(self.runs())
         two.do("deactivate")
         self.assertEqual(self.containers(), [])
+        self.ok("run", "e", "true")  # where it is not activated
+        self.assertEqual(self.containers(), [])
 
-    def test_killed_shells_are_counted_out(self) -> None:
-        one, two = self.shells()
-        one.end()
-        time.sleep(3)
-        self.assertTrue(self.runs())
-        two.end()
-        self.wait_for_stop()
-        self.assertEqual([name for name in os.listdir(str(self.data() / "shells")) if name.isdigit()], [])
-
-    def test_a_closed_terminal_is_counted_out(self) -> None:
-        terminal = self.on_terminal()
-        terminal.hang_up()
-        terminal.wait()
-        self.wait_for_stop()
-
-    def test_a_stale_note_of_a_dead_shell_does_not_matter(self) -> None:
-        live = self.live()
-        (self.data() / "shells").mkdir(parents=True, exist_ok=True)
-        (self.data() / "shells" / str(live.process.pid)).write_text("")  # as of a shell before the last reboot
-        live.do(self.line())
-        live.end()
-        self.wait_for_stop()
-
-    def test_an_activation_that_nobody_evaluated_does_not_matter_for_long(self) -> None:
+    def test_one_that_ended_itself_is_started_again(self) -> None:
         (live,) = self.shells(1)
-        self.ok("activate", "e")
-        live.end()
-        self.wait_for_stop(seconds=40)
-        self.assertEqual(os.listdir(str(self.data() / "shells")), [])
-
-    def test_a_note_of_a_process_that_is_no_such_shell_does_not_matter(self) -> None:
-        (live,) = self.shells(1)
-        note = self.data() / "shells" / str(os.getpid())
-        note.write_text("")  # its number was used again since
-        self.addCleanup(lambda: note.unlink() if note.exists() else None)
+        loop = "for mark in /dev/shm/pydock.*.waits.*; do kill -s KILL ${mark##*.}; done"
+        engine("exec", self.warm(), "sh", "-c", loop, check=False)
+        self.wait_for_stop()
+        self.assertEqual(live.do("python -c '%s'" % HOST), "e\n")
+        self.assertEqual(self.minutes(), "30")
         live.do("deactivate")
+
+    def test_a_program_that_still_runs_is_named_and_goes_on(self) -> None:
+        one, two = self.shells()
+        two.do("python -c '%s' & until [ -e ready ]; do sleep 0.1; done" % SLEEP)
+        shown = one.do("deactivate")
+        self.assertEqual(len(shown.splitlines()), 1, shown)
+        self.assertIn("python -c ", shown)
+        self.assertTrue(self.inside())
+        two.do("kill %1; wait %1; true")
+        self.assertEqual(two.do("deactivate"), "")
+        self.assertEqual(self.containers(), [])
+
+    def test_a_bad_number_of_minutes_is_one_error(self) -> None:
+        for value in ("0", "x", "-1", "1.5"):
+            self.assertIn("idle", self.sh(self.line(), environ={"PYDOCK_IDLE": value}).err)
         self.assertEqual(self.containers(), [])
 
     def test_persistent_goes_on(self) -> None:
@@ -771,10 +826,7 @@ class Counting(ActivateCase):
         live.do(self.line())
         live.do("deactivate")
         self.assertTrue(self.runs())
-        live.do(self.line())
-        live.end()
-        time.sleep(4)
-        self.assertTrue(self.runs())
+        self.assertEqual(self.minutes(), "")
         self.ok("stop", "e")
         self.assertEqual(self.containers(), [])
 
@@ -797,6 +849,8 @@ class Counting(ActivateCase):
     def test_start_after_activate_keeps_it(self) -> None:
         self.says("%s; pydock -q start e; deactivate" % self.line())
         self.assertTrue(self.runs())
+        marks = engine("exec", self.warm(), "sh", "-c", "ls /dev/shm")  # what its first process sees as a program
+        self.assertIn("pydock.%s.kept.1" % self.warm(), marks)
         self.ok("stop", "e")
 
     def test_activations_race(self) -> None:
@@ -809,18 +863,6 @@ class Counting(ActivateCase):
         for live in racing:
             self.assertEqual((live.process.communicate("\n", timeout=60)[0], live.process.returncode), ("", 0))
         self.assertEqual(self.containers(), [])
-
-    def test_a_program_that_still_runs_keeps_it_until_it_ends(self) -> None:
-        result = self.sh("%s; python -c 'import time; open(\"ready\", \"w\"); time.sleep(4)' & until [ -e ready ]; do sleep 0.1; done; deactivate; echo $?" % self.line())
-        self.assertEqual(result.out, "0\n", result)
-        self.assertTrue(self.runs())
-        self.wait_for_stop(seconds=60)
-
-    def test_a_subshell_does_not_end_it_for_the_shell(self) -> None:
-        live = self.live()
-        self.assertEqual(live.do("(%s; python -c '%s'); true" % (self.line(), HOST)), "e\n")
-        live.end()
-        self.wait_for_stop()
 
     def test_deactivate_after_delete_is_quiet(self) -> None:
         self.create("g")
@@ -953,7 +995,7 @@ class Packages(ActivateCase):
         live.do("kill %1; wait %1; true")
         self.assertEqual(live.do("python -c 'import laterone; print(laterone.version)'"), "1.0\n")
         live.do("deactivate")
-        self.wait_for_stop("p")
+        self.assertEqual(self.containers(), [])
 
 
 class Local(ActivateCase):
@@ -1017,7 +1059,6 @@ class Direnv(ActivateCase):
         out = self.sh("direnv allow .; direnv exec . python -c '%s'; direnv exec . sh -c 'echo $PYDOCK_ENV; greet'; true" % code)
         self.assertEqual((out.status, out.out), (0, "e %s\ne\nhello\n" % self.work.name), out)
         self.assertNotIn("pydock: ", out.err)
-        self.wait_for_stop()
 
     def test_a_shell_that_enters_and_leaves_the_folder(self) -> None:
         folder = self.work / "project"
@@ -1027,13 +1068,10 @@ class Direnv(ActivateCase):
         live.do('eval "$(direnv hook bash)"; go() { cd "$1"; _direnv_hook 2>/dev/null; }; direnv allow project 2>/dev/null')
         live.do("env | grep -v -e ^_= -e DIRENV -e ^OLDPWD= | sort >before")
         self.assertEqual(live.do("go project; python -c '%s'; greet" % HOST), "e\nhello\n")
-        time.sleep(4)
         self.assertTrue(self.runs())
         live.do("go ..; env | grep -v -e ^_= -e DIRENV -e ^OLDPWD= | sort >after; ! command -v greet")
         before, after = ((self.work / name).read_text() for name in ("before", "after"))
         self.assertEqual(before, after)
-        live.end()
-        self.wait_for_stop()
 
 
 @unittest.skipIf(pydock.Engine(ENGINE).podman, "each user has a podman of their own")
@@ -1134,6 +1172,7 @@ class Links(ActivateCase):
         self.assertEqual(self.linked(), [str(self.links / "greet"), str(self.links / "sort")])
         self.assertEqual(self.call(self.links / "greet", "a  b", "é", status=2), "hello a  b é\n")
         self.assertEqual(self.call(self.links / "sort", "-r", input=b"1\n2\n"), "2\n1\n")
+        self.assertEqual({os.readlink(str(self.links / name)) for name in ("greet", "sort")}, {str(self.data() / "enter")})
         (self.work / "f").write_text("b\na\n", encoding="utf-8")
         self.assertEqual(self.call(self.links / "sort", "f"), "a\nb\n")
         self.assertEqual(self.call(self.links / "sort", str(self.work / "f"), "-o", "out"), "")
@@ -1200,7 +1239,10 @@ class Links(ActivateCase):
         self.ok("link", "e", "greet")
         other = self.work / "greet"
         other.symlink_to(self.links / "greet")
-        self.assertEqual(self.call(other), "hello\n")
+        named = self.work / "named otherwise"
+        named.symlink_to("greet")
+        for path in (other, named):
+            self.assertEqual(self.call(path), "hello\n")
         self.fails("link", "e", "greet", "--to", str(self.work), says="greet")
         self.assertTrue(other.is_symlink())
 

@@ -34,7 +34,7 @@ class AllowedCase(Case):
         self.write(**service)
 
     def write(self, services: Optional[Dict[str, Any]] = None, **service: Any) -> None:
-        whole = {"services": {"dev": {"build": ".", "command": ["/bin/sleep", "infinity"], **service}, **(services or {})}}
+        whole = {"services": {"app": {"build": ".", "command": ["/bin/sleep", "infinity"], **service}, **(services or {})}}
         (self.dev / "docker-compose.yml").write_text(json.dumps(whole, indent=1), encoding="utf-8")
 
     def refused(self, *argv: str, says: str = "docker-compose.yml was not allowed yet", cwd: Optional[Path] = None, **options: Any) -> None:
@@ -180,14 +180,14 @@ class Words(AllowedCase):
 
 class Passed(unittest.TestCase):
     def test_whether_a_service_has_a_command(self) -> None:
-        yes = ["services:\n  dev:\n    command: x\n",
-               "services:\n  db:\n    image: x\n  dev:\n    build: .\n\n    # more\n    command:\n      - x\n", 'services:\n  "dev": \n    command: [x]',
-               '{"services": {"dev": {"command": ["x"]}}}', pydock.COMPOSE_FILE.replace("@NAME@", "dev")]
-        no = ["services:\n  dev:\n    build: .\n  db:\n    command: x\n", "services:\n  db:\n    command: x\n  dev:\n    build: .\n",
-              '{"services": {"dev": {}, "db": {"command": "x"}}}', "", "[]",
-              "services:\n  developer:\n    command: x\n"]
-        self.assertEqual([pydock.has_command(text, "dev") for text in yes], [True] * len(yes))
-        self.assertEqual([pydock.has_command(text, "dev") for text in no], [False] * len(no))
+        yes = ["services:\n  app:\n    command: x\n",
+               "services:\n  db:\n    image: x\n  app:\n    build: .\n\n    # more\n    command:\n      - x\n", 'services:\n  "app": \n    command: [x]',
+               '{"services": {"app": {"command": ["x"]}}}', pydock.COMPOSE_FILE]
+        no = ["services:\n  app:\n    build: .\n  db:\n    command: x\n", "services:\n  db:\n    command: x\n  app:\n    build: .\n",
+              '{"services": {"app": {}, "db": {"command": "x"}}}', "", "[]",
+              "services:\n  application:\n    command: x\n"]
+        self.assertEqual([pydock.has_command(text) for text in yes], [True] * len(yes))
+        self.assertEqual([pydock.has_command(text) for text in no], [False] * len(no))
 
 
 @needs_compose

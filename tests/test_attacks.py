@@ -116,7 +116,7 @@ def services(own: Optional[Dict[str, Any]] = None, dep: Optional[Dict[str, Any]]
     mine: Dict[str, Any] = {"build": {"context": ".", "dockerfile": "dockerfile"}, "init": True, **(own or {})}
     if dep is not None:
         mine["depends_on"] = ["dep"]
-    return json.dumps({"services": {"dev": mine, **({"dep": {**IDLE, **dep}} if dep is not None else {})}, **more}, indent=1)
+    return json.dumps({"services": {"app": mine, **({"dep": {**IDLE, **dep}} if dep is not None else {})}, **more}, indent=1)
 
 
 @needs_compose
@@ -214,12 +214,12 @@ class ComposeOfOthers(Attack):
         evil = services(dep={"volumes": ["/:/host"], "command": self.touch()})
         plain = services()
         texts: Dict[str, Union[str, bytes]] = {
-            "escaped": '{"\\u0069nclude": ["more.yml"],' + plain[1:], "tagged": "!!str include: [more.yml]\nservices: {dev: {build: .}}\n",
-            "anchored": "x-a: &a include\n*a : [more.yml]\nservices: {dev: {build: .}}\n",
-                    "merged": "x-a: &a {include: [more.yml]}\n<<: *a\nservices: {dev: {build: .}}\n",
-            "extended": "services: {dev: {build: ., extends: {file: more.yml, service: dep}}}\n",
-                    "utf16": ("include: [more.yml]\nservices: {dev: {build: .}}\n").encode("utf-16"),
-            "two documents": "services: {dev: {build: .}}\n---\ninclude: [more.yml]\n", "empty": ""}
+            "escaped": '{"\\u0069nclude": ["more.yml"],' + plain[1:], "tagged": "!!str include: [more.yml]\nservices: {app: {build: .}}\n",
+            "anchored": "x-a: &a include\n*a : [more.yml]\nservices: {app: {build: .}}\n",
+                    "merged": "x-a: &a {include: [more.yml]}\n<<: *a\nservices: {app: {build: .}}\n",
+            "extended": "services: {app: {build: ., extends: {file: more.yml, service: dep}}}\n",
+                    "utf16": ("include: [more.yml]\nservices: {app: {build: .}}\n").encode("utf-16"),
+            "two documents": "services: {app: {build: .}}\n---\ninclude: [more.yml]\n", "empty": ""}
         for number, (title, text) in enumerate(texts.items()):
             with self.subTest(title):
                 folder = self.project("hides%d" % number, {"docker-compose.yml": text, "more.yml": evil})
@@ -393,7 +393,7 @@ class ComposeOfOthers(Attack):
         script = self.ok("-n", "run", "dev", "true", cwd=folder)
         self.assertIn("compose", script)
         self.ok("--global", "create", "own", "-e", "HONEST=yes")
-        (self.folder("own") / "docker-compose.yml").write_text(services({"environment": {"HONEST": "yea"}}).replace('"dev"', '"own"'), encoding="utf-8")
+        (self.folder("own") / "docker-compose.yml").write_text(services({"environment": {"HONEST": "yea"}}), encoding="utf-8")
         self.assertIn("HONEST=yea", self.ok("--global", "run", "own", "env"))  # the user's own, edited
 
 
@@ -1374,7 +1374,7 @@ class Terminals(Attack):
         self.assertEqual(json.loads(self.run_pydock("history", "--json", "e").out or "[{}]") is not None, True)
 
     def test_files(self) -> None:
-        folder = self.project("named \x1b[31m", {STEERS.replace("/", ""): "x", "docker-compose.yml": "services: {dev: {x: \"%s\"}}\n" % STEERS},
+        folder = self.project("named \x1b[31m", {STEERS.replace("/", ""): "x", "docker-compose.yml": "services: {app: {x: \"%s\"}}\n" % STEERS},
                 requirements="%s\n-r %s\n" % (STEERS, STEERS))
         (folder / ".pydock" / "pydock.conf").write_text("[pydock]\nimage = x%s\n" % STEERS, encoding="utf-8")
         for argv in (["list"], ["config"], ["run", "dev", "true"], ["trust", "dev"], ["lock", "--check", "dev"], ["export", "dev", "x.tar"],

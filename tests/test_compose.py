@@ -106,7 +106,7 @@ class Written(SharedCase):
         self.fake()
         text = self.text("-p", "8888")
         self.assertNotIn("compose -p", self.calls())
-        self.assertEqual([line for line in text.splitlines() if re.match(r"\S|  \S", line) and not line.startswith("#")], ["services:", "  %s:" % self.name])
+        self.assertEqual([line for line in text.splitlines() if re.match(r"\S|  \S", line) and not line.startswith("#")], ["services:", "  app:"])
         self.assertIn("dockerfile: dockerfile", text)
         self.assertIn('- "127.0.0.1:8888:8888"', text)
         self.assertEqual(sorted(os.listdir(str(self.folder(self.name)))), ["docker-compose.yml", "dockerfile", "requirements.txt"])
@@ -146,7 +146,7 @@ class Parsed(SharedCase):
         Parsed.count += 1
         name = name or "e%d" % Parsed.count
         self.ok("create", name, "--no-build", *options, **more)
-        return dict(self.parse(self.folder(name))["services"][name])
+        return dict(self.parse(self.folder(name))["services"]["app"])
 
     def parse(self, folder: Path, **environ: str) -> Dict[str, Any]:
         done = subprocess.run([*ENGINE, "compose", "-f", str(folder / "docker-compose.yml"), "config", "--format", "json"], env={**self.environ, **environ},
@@ -164,7 +164,7 @@ class Parsed(SharedCase):
     def test_a_variable_without_a_value_is_the_callers(self) -> None:
         self.service("-e", "OF_HOST", name="of-host")
         self.assertNotIn("secret", (self.folder("of-host") / "docker-compose.yml").read_text(encoding="utf-8"))
-        self.assertEqual(self.parse(self.folder("of-host"), OF_HOST="secret")["services"]["of-host"]["environment"]["OF_HOST"], "secret")
+        self.assertEqual(self.parse(self.folder("of-host"), OF_HOST="secret")["services"]["app"]["environment"]["OF_HOST"], "secret")
 
     def test_ports_are_open_on_this_host_alone_unless_said_otherwise(self) -> None:
         ports = self.service("-p", "8888", "-p", "8080:80", "-p", "53:53/udp", "-p", "0.0.0.0:81:80", "-p", "[::1]:82:80", "-p", "9000-9001:7000-7001")["ports"]
@@ -205,7 +205,7 @@ class Parsed(SharedCase):
         clone = self.work / "a clone"
         shutil.copytree(str(project), str(clone))
         for place in (project, clone):
-            service = self.parse(place / ".pydock" / "envs" / "dev")["services"]["dev"]
+            service = self.parse(place / ".pydock" / "envs" / "dev")["services"]["app"]
             self.assertEqual({v["target"]: v["source"] for v in service["volumes"]},
                              {"/data": str(place / "data"), "/sub": str(place / "data" / "sub"), "/top": str(place), "/outside": str(outside), "/named": "named"})
 
@@ -224,7 +224,7 @@ class NeverCalled(RunCase):
         self.wait_for(lambda: not self.containers(), 20)
 
     def test_without_the_plugin_the_file_is_one_clear_error(self) -> None:
-        (self.folder("e") / "docker-compose.yml").write_text("services:\n  e:\n    build: .\n", encoding="utf-8")
+        (self.folder("e") / "docker-compose.yml").write_text("services:\n  app:\n    build: .\n", encoding="utf-8")
         self.addCleanup(os.unlink, str(self.folder("e") / "docker-compose.yml"))
         put_engine(self, NO_COMPOSE.format(python=sys.executable, real=real_engine()))
         for argv in (("run", "e", "touch", "ran"), ("shell", "e"), ("start", "e"), ("reset", "e"), ("activate", "--shell", "sh", "e")):
@@ -257,8 +257,8 @@ class ComposeCase(RunCase):
         return "%s-e--background" % self.prefix
 
     def write(self, text: str = "", volumes: Sequence[str] = (), e: Optional[Dict[str, Any]] = None, **services: Dict[str, Any]) -> None:
-        """The file by its text, or by its services (JSON is YAML), of which `e` is there anyway."""
-        content = {"services": {"e": {"build": ".", **(e or {})}, **services}, "volumes": {name: {} for name in volumes}}
+        """The file by its text, or by its services (JSON is YAML), of which `app`, with `e`, is there anyway."""
+        content = {"services": {"app": {"build": ".", **(e or {})}, **services}, "volumes": {name: {} for name in volumes}}
         self.file.write_text(text or json.dumps(content, indent=1), encoding="utf-8")
 
     def worker(self, **more: Any) -> Dict[str, Any]:
@@ -364,7 +364,7 @@ class File(ComposeCase):
     """The file is a person's: used as it is, never changed, and where it is wrong, said so."""
 
     def test_no_command_ever_rewrites_it(self) -> None:
-        text = "# mine\nservices: {e: {build: {context: ., dockerfile: dockerfile},   environment: [\"A=1\"]}}   # odd, but mine\n\n\n"
+        text = "# mine\nservices: {app: {build: {context: ., dockerfile: dockerfile},   environment: [\"A=1\"]}}   # odd, but mine\n\n\n"
         self.write(text)
         before = self.file.stat()
         for argv in (("run", "e", "true"), ("start", "e"), ("install", "e", "iniconfig==2.0.0"), ("reset", "e"), ("build", "e"), ("list",), ("stop", "e"),
@@ -375,7 +375,7 @@ class File(ComposeCase):
 
     def test_one_written_by_hand_holds_for_an_environment_that_was_made_without(self) -> None:
         self.assertEqual(self.run_pydock("run", "e", "printenv", "A").status, 1)
-        self.write("services:\n  e:\n    build: .\n    environment:\n      A: by hand\n")
+        self.write("services:\n  app:\n    build: .\n    environment:\n      A: by hand\n")
         self.assertEqual(self.ok("run", "e", "printenv", "A"), "by hand\n")
         self.assertEqual(self.ok("shell", "e", input="printenv A\n"), "by hand\n")
         self.ok("start", "e")
@@ -410,17 +410,17 @@ class File(ComposeCase):
     def test_a_file_without_the_environments_service_is_a_clear_error(self) -> None:
         self.write("services:\n  other:\n    image: %s\n" % IDLE["image"])
         for argv in (("run", "e", "touch", "ran"), ("start", "e"), ("reset", "e"), ("activate", "--shell", "sh", "e")):
-            result = self.fails(*argv, says="'e'")
+            result = self.fails(*argv, says="'app'")
             self.assertIn(str(self.file), result.err)
             self.assertLessEqual(len(result.err.splitlines()), 2, result)
         self.assert_nothing()
         self.assertEqual(os.listdir(str(self.work)), [])
 
     def test_an_error_in_the_file_is_told_in_composes_words_with_the_path(self) -> None:
-        for text, says in (("services:\n  e:\n   build: .\n  \t- x\n", "line"), ("services:\n  e:\n    build: .\n    nonsense: 1\n", "nonsense"),
-                           ("services:\n  e:\n    build: .\n    depends_on: [nobody]\n", "nobody"),
-                           ("services:\n  e:\n    build: .\n    environment: ['A=${NOT_SET:?must be set}']\n", "must be set"),
-                           ("services: 5\n", "services"), ("", ""), ("services:\n  e:\n    build: .\n    volumes: ['undeclared:/x']\n", "undeclared")):
+        for text, says in (("services:\n  app:\n   build: .\n  \t- x\n", "line"), ("services:\n  app:\n    build: .\n    nonsense: 1\n", "nonsense"),
+                           ("services:\n  app:\n    build: .\n    depends_on: [nobody]\n", "nobody"),
+                           ("services:\n  app:\n    build: .\n    environment: ['A=${NOT_SET:?must be set}']\n", "must be set"),
+                           ("services: 5\n", "services"), ("", ""), ("services:\n  app:\n    build: .\n    volumes: ['undeclared:/x']\n", "undeclared")):
             with self.subTest(text=text):
                 self.file.write_text(text, encoding="utf-8")
                 result = self.fails("run" if text else "start", "e", *["true"] * bool(text), says=says)
@@ -474,7 +474,7 @@ class File(ComposeCase):
     def test_an_env_file_beside_it_fills_in_its_variables(self) -> None:
         (self.folder("e") / ".env").write_text("COLOUR=blue\n", encoding="utf-8")
         self.addCleanup(os.unlink, str(self.folder("e") / ".env"))
-        self.write("services:\n  e:\n    build: .\n    environment: ['A=${COLOUR}', 'B=$$x', 'C=${UNSET}']\n")
+        self.write("services:\n  app:\n    build: .\n    environment: ['A=${COLOUR}', 'B=$$x', 'C=${UNSET}']\n")
         self.assertEqual(self.ok("run", "e", "sh", "-c", 'echo "$A $B $C|"'), "blue $x |\n")
 
     def test_what_people_usually_write_for_a_service_is_no_obstacle(self) -> None:
@@ -482,7 +482,7 @@ class File(ComposeCase):
         self.addCleanup(os.unlink, str(self.folder("e") / "vars"))
         self.write("""version: '3.8'
 services:
-  e:
+  app:
     build: {context: ., dockerfile: dockerfile}
     image: whatever
     container_name: %s-other
@@ -829,7 +829,7 @@ class Services(ComposeCase):
     def test_delete_takes_everything_down(self) -> None:
         self.ok("create", "gone", "-e", "A=1")
         image = "%s-gone:latest" % self.prefix
-        content = {"services": {"gone": {"build": "."}, "db": IDLE, "worker": self.worker(image=image)}}
+        content = {"services": {"app": {"build": "."}, "db": IDLE, "worker": self.worker(image=image)}}
         (self.folder("gone") / "docker-compose.yml").write_text(json.dumps(content), encoding="utf-8")
         self.ok("start", "gone")
         self.wait_for(self.beats, 20)
@@ -840,7 +840,7 @@ class Services(ComposeCase):
 
     def test_delete_takes_everything_down_that_was_stopped_and_whose_file_is_gone(self) -> None:
         self.ok("create", "lost", "-e", "A=1")
-        (self.folder("lost") / "docker-compose.yml").write_text(json.dumps({"services": {"lost": {"build": "."}, "db": IDLE}}), encoding="utf-8")
+        (self.folder("lost") / "docker-compose.yml").write_text(json.dumps({"services": {"app": {"build": "."}, "db": IDLE}}), encoding="utf-8")
         self.ok("start", "lost")
         self.ok("stop", "lost")
         (self.folder("lost") / "docker-compose.yml").unlink()

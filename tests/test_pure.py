@@ -473,33 +473,6 @@ class WhatALockIsMadeOf(unittest.TestCase):
             self.assertEqual(pydock.is_locked(text), locked, text)
 
 
-class TheComposeFileOfACopy(unittest.TestCase):
-    """Its service has the name of the copy, or pydock would not find it."""
-
-    def test_it_is_what_create_would_have_written_for_that_name(self) -> None:
-        given = (["127.0.0.1:80:80"], ["data:/data", "./x:/x"], ["A=old", "B=$C"], "all")
-        for old, new in (("old", "new"), ("a.b", "c-d"), ("x", "y"), ("services", "image"), ("plain", "1e3"), ("plain", "null"), ("123", "plain"), ("no", "on")):
-            with self.subTest(old=old, new=new):
-                self.assertEqual(pydock.renamed_service(pydock.render_compose(old, *given), old, new), pydock.render_compose(new, *given))
-
-    def test_what_only_has_the_same_name_keeps_it(self) -> None:
-        given: Tuple[List[str], List[str], List[str], str] = ([], ["db:/data"], ["db=1"], "")
-        self.assertEqual(pydock.renamed_service(pydock.render_compose("db", *given), "db", "copy"), pydock.render_compose("copy", *given))
-        for text in ("services:\n  dbx:\n    image: x\n  my-db:\n    image: db\n", "services:\n  aXb:\n    image: x\n", "# db:\nservices: {}\n"):
-            self.assertEqual(pydock.renamed_service(text, "db" if "db" in text else "a.b", "copy"), text)
-
-    def test_what_depends_on_it_depends_on_the_copy(self) -> None:
-        text = ("services:\n  %s:\n    depends_on: [db]\n  worker:\n    image: ds\n    depends_on:\n      - db\n      - %s  # first\n    command: [ds]\n  other:\n"
-                "    depends_on:\n      %s:\n        condition: service_started\n      my-ds:\n        condition: ds.x\n  third:\n    depends_on: [my-ds, %s]\n"
-                "  fourth:\n    depends_on:\n    - %s\n    entrypoint:\n    - ds\n  db:\n    image: x\n")
-        self.assertEqual(pydock.renamed_service(text % (("ds",) * 5), "ds", "copy"), text % (("copy",) * 5))
-        self.assertEqual(pydock.renamed_service("services:\n  w:\n    depends_on: ['ds', \"ds\"]\n", "ds", "1e3"), "services:\n  w:\n    depends_on: [\"1e3\", \"1e3\"]\n")
-
-    def test_services_and_comments_of_a_person_stay(self) -> None:
-        text = "# mine\nservices:\n  %s:   # the environment\n    build: .\n\n  redis:\n    image: redis:7\nvolumes:\n  data:\n"
-        self.assertEqual(pydock.renamed_service(text % "ds", "ds", "copy"), text % "copy")
-
-
 # ------------------------------------------------------------------------------------------------------------
 
 
@@ -1557,12 +1530,12 @@ class OddFolders(Process):
         self.assertFalse((self.tmp / "called").exists() or os.path.exists(pydock.shims_folder(env)))
 
     def test_a_home_with_words_of_the_template_in_its_name(self) -> None:
-        for name in ("@NAME@", "@WATCH@ @BIN@", "it's @LEAVE@ @ID@", "\\1 \\g<0>"):
+        for name in ("@NAME@", "@NAME@ @BIN@", "it's @LEAVE@", "\\1 \\g<0>"):
             env = self.home(name)
             for shell in ("sh", "fish"):
                 with self.subTest(home=name, shell=shell):
                     text = pydock.render_activate(env, shell, False)
-                    for file in ("bin", "leave", "watch"):
+                    for file in ("bin", "leave"):
                         path = os.path.join(pydock.shims_folder(env), file)
                         self.assertIn("'%s'" % path.replace("\\", "\\\\").replace("'", "\\'") if shell == "fish" else pydock.shell_join([path]), text)
                     self.assertIn("PYDOCK_ENV=ds" if shell == "sh" else "PYDOCK_ENV ds", text)

@@ -295,16 +295,16 @@ class CopyTest(SharedCase, Handing):
                 self.fails(*argv, says=says)
                 self.assertEqual((self.snapshot(), self.tags()), before)
 
-    def test_the_service_of_a_clone_has_its_name_and_nothing_else_in_the_file_does(self) -> None:
+    def test_a_clone_has_the_services_of_its_source(self) -> None:
         self.ok("create", "data", "-p", "8888", "-v", "data:/data", "-e", "WHO=data")
         text = (self.folder("data") / "docker-compose.yml").read_text(encoding="utf-8")
         more = "  worker:\n    image: data\n"
-        text = text.replace("volumes:\n  data:\n", more + "volumes:\n  data:\n")
+        text = text.replace("\nvolumes:\n", "\n" + more + "volumes:\n")
         self.assertIn(more, text)
         (self.folder("data") / "docker-compose.yml").write_text("# data: mine\n" + text, encoding="utf-8")
         self.ok("clone", "data", "other")
         cloned = (self.folder("other") / "docker-compose.yml").read_text(encoding="utf-8")
-        self.assertEqual(cloned, "# data: mine\n" + text.replace("services:\n  data:", "services:\n  other:"))
+        self.assertEqual(cloned, "# data: mine\n" + text)
         self.assertEqual(self.listed()["other"]["state"], "ready")
 
     def test_environments_of_equal_files_share_all_their_layers(self) -> None:
@@ -754,12 +754,12 @@ class HostileTest(SharedCase, Handing):
         self.assertEqual(self.of_all(), self.before)
 
     def test_a_bundle_brings_its_services_and_says_so(self) -> None:
-        compose = entry("e/docker-compose.yml", b"services:\n  e:\n    image: nothing\n")
+        compose = entry("e/docker-compose.yml", b"services:\n  app:\n    image: nothing\n")
         result = self.run_pydock("create", "n", "--from", self.written(packed([*self.standard(), compose, *self.saved()])))
         self.assertEqual(result.status, 0, result)
         self.assertIn("it brings a docker-compose.yml; to read and allow it: pydock trust n", result.err)
         self.assertEqual((self.folder("n") / "docker-compose.yml").read_text(encoding="utf-8"),
-                         pydock.HANDED_OVER + 'services:\n  "n":\n    image: nothing\n')  # plain, it is false to YAML
+                         pydock.HANDED_OVER + "services:\n  app:\n    image: nothing\n")
         self.assert_small("n", self.layers_of_good)
         self.ok("delete", "-y", "n")
         self.assertEqual(self.of_all(), self.before)
