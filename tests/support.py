@@ -62,6 +62,16 @@ if do == "after":
 os.execv({real!r}, [{real!r}, *sys.argv[1:]])
 """
 
+# What `pip freeze` says, but for what came from a local file, in a fifth of the time.
+INSTALLED = """
+import importlib.metadata, sys
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+for package in importlib.metadata.distributions():
+    if package.metadata["Name"] not in ("pip", "setuptools", "wheel") and "file://" not in (package.read_text("direct_url.json") or ""):
+        print(package.metadata["Name"] + "==" + package.version)
+"""
+
 
 class Result:
     """A finished pydock: status, stdout and stderr as text."""
@@ -127,7 +137,7 @@ class Case(unittest.TestCase):
         buildx.mkdir()
         buildx.chmod(0o777)
         self.environ["BUILDX_CONFIG"] = str(buildx)
-        self.program = [sys.executable, "-IS", str(PYDOCK)]
+        self.program = [sys.executable, "-IS", str(ROOT / "tests" / "start_pydock.py")]
 
     def share_installer(self) -> None:
         """Lets all tests have one uv on this host: its download, once for each home, would take longer than the test."""
@@ -301,12 +311,12 @@ class Case(unittest.TestCase):
         left = engine("image", "ls", "-q", "--filter", "dangling=true", "--filter", label).split()
         self.assertEqual(left, [])
 
-    def assert_agree(self, name: str) -> None:
-        """The image holds exactly what requirements.txt says, and its labels know it."""
+    def assert_agree(self, name: str, *modules: str) -> None:
+        """The image holds exactly what requirements.txt says, and its labels know it; these modules can be imported there."""
         self.assertEqual(self.listed()[name]["state"], "ready")
-        installed = self.ok("run", name, "pip", "freeze", "--exclude", "setuptools", "--exclude", "wheel").splitlines()
+        installed = self.ok("run", name, "python", "-Ic", INSTALLED, *modules).splitlines()
         written = [line for line in self.requirements(name).splitlines() if line and not line.startswith(("#", "-"))]
-        self.assertEqual(sorted(line.lower().replace("_", "-") for line in installed if "file://" not in line),
+        self.assertEqual(sorted(line.lower().replace("_", "-") for line in installed),
                          sorted(re.sub(r"\[.*\]", "", line.split(" #")[0].split(";")[0].strip()) for line in written if "./wheels/" not in line))
 
 

@@ -97,8 +97,7 @@ class Disturbed(Case):
         self.assertEqual(self.listed()[name]["state"], "ready")
         known = (self.tags(name)["%s-%s:latest" % (self.prefix, name)], self.requirements(name))
         if known not in self.agreed:
-            self.ok("run", name, "python", "-c", IMPORTS, *modules)
-            self.assert_agree(name)
+            self.assert_agree(name, *modules)
             self.agreed[known] = True
 
     def wait_for_end_of(self, process: subprocess.Popen[str]) -> None:
