@@ -5,10 +5,14 @@ https://github.com/apiad/pydock
 An environment is a folder of standard files, `dockerfile` and `requirements.txt`, and the image that they
 make. Everything else is derived: from labels and tags of images, from names of containers.
 
-The sections, each using only those above it: constants and templates, errors, output, Engine (the only code
-that starts a process), Environment and store (the only code that writes files), text, argv, operations,
-commands, parser, main.
+The map. The ground floor, each part using only those above it: console and errors; the engine's client; files
+and folders; scopes and settings; the environment's folder, and its lock; requirements; the dockerfile; the host's
+settings; images and revisions; building; containers; words of the command line. Then a section for each
+capability, with its commands first; then the parser, main, and the texts that run elsewhere.
+`pydock install`: main, parse, cmd_install, package_change (what was asked for), change_packages (lock, recover,
+tag), commit_change (container, installer, files), and CHANGE_SH, which runs inside.
 """
+
 from __future__ import annotations
 
 import sys
@@ -16,7 +20,7 @@ import sys
 if __name__ == "__main__" and not sys.flags.isolated:
     del sys.path[0]  # beside a vendored pydock.py, a project's own json.py is not ours to import
 if sys.version_info < (3, 9):
-    sys.exit("pydock: error: pydock needs Python 3.9 or newer, this is %d.%d" % sys.version_info[:2])
+    sys.exit(f"pydock: error: pydock needs Python 3.9 or newer, this is {sys.version.split()[0]}")
 if sys.platform == "win32":
     sys.exit("pydock: error: pydock runs on Linux and macOS; on Windows run it inside WSL 2")
 
@@ -28,54 +32,8184 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     import subprocess
-    from typing import IO, Any, Callable, Dict, Iterable, Iterator, List, NoReturn, Optional, Sequence, Tuple, Union
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import IO, Any, Callable, NoReturn
+
+    Argument = tuple[Sequence[str], dict[str, Any]]
+    Operation = Callable[["Session", argparse.Namespace], int]
 
 __version__ = "0.1.0"
 
-# ------------------------------------------------------------------------------------------------------------
-# Constants and templates
+
+# --------------------------------------------------------------------------------------------------
+# Console and errors
+
+
+class PydockError(Exception):
+    """What a user can cause: one line that names it, a hint where there is a remedy, an exit
+    status."""
+
+    def __init__(self, message: str, hint: str = "", status: int = 1) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.status = status
+
+
+class EngineError(PydockError):
+    """A call of the engine that failed: its exit status, and the end of what it said; `unseen` if
+    the user was not shown it."""
+
+    def __init__(
+        self, message: str, hint: str = "", code: int = 1, output: str = "", unseen: bool = False
+    ) -> None:
+        super().__init__(message, hint)
+        self.code = code
+        self.output = output
+        self.unseen = unseen
+
+    def show(self) -> None:
+        if self.unseen:
+            lines = self.output.splitlines()[-30:]
+            console.put(
+                "\n".join(line if len(line) < 200 else line[:199] + "…" for line in lines) + "\n"
+            )
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP, raised so that what was begun is undone; like KeyboardInterrupt, no
+    Exception."""
+
+
+class Shell(str):
+    """Text for the script of --dry-run that is shell syntax already, and must not be quoted."""
+
+
+def visible(text: str) -> str:
+    """What others wrote, for a terminal: all that would steer it, or turn or hide what stands
+    beside it, as an escape; \\n and \\t stay."""
+    if text.isprintable():
+        return text
+    return re.sub(
+        "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]",
+        lambda found: found.group().encode("unicode_escape").decode(),
+        text,
+    )
+
+
+def one_line(text: str) -> str:
+    return visible(text).replace("\n", "\\n")
+
+
+class Console:
+    """Everything that is said, on stderr: best effort, for no work ends because nobody can hear of
+    it. And what was asked for, on stdout, which is an error where it cannot be written."""
+
+    quiet = False
+    verbose = False
+    dry_run = False
+
+    @staticmethod
+    def coloured(text: str, code: str) -> str:
+        if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+            return f"\033[{code}m{text}\033[0m"
+        return text
+
+    @staticmethod
+    def write(text: str) -> None:
+        """To stderr, as it is."""
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:
+            silence(2)
+
+    def put(self, text: str) -> None:
+        """What may have lines, such as those of an engine."""
+        self.write(visible(text))
+
+    def info(self, text: str, before: str = "") -> None:
+        if not self.quiet:
+            self.write(before + one_line(text) + "\n")
+
+    def warn(self, text: str, hint: str = "") -> None:
+        self.info(
+            text + (f" (hint: {hint})" if hint else ""), self.coloured("pydock: warning: ", "33")
+        )
+
+    def error(self, text: str, hint: str = "") -> None:
+        self.write(
+            self.coloured("pydock: error: ", "31")
+            + one_line(text)
+            + "\n"
+            + (f"hint: {one_line(hint)}\n" if hint else "")
+        )
+
+    def emit(self, text: str, end: str = "\n") -> None:
+        """For programs: as it is."""
+        try:
+            sys.stdout.write(text + end)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            silence(1)
+            raise PydockError(f"cannot write to stdout: {error.strerror}") from None
+
+    def show(self, line: str) -> None:
+        """For people."""
+        self.emit(one_line(line))
+
+
+def silence(fd: int) -> None:
+    """Lets what is written there vanish from now on, Python's own last word included."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
+
+
+console = Console()
+
+
+def shell_join(argv: Sequence[str]) -> str:
+    import shlex
+
+    return " ".join(word if isinstance(word, Shell) else shlex.quote(word) for word in argv)
+
+
+def heredoc(command: Sequence[str], text: str, target: str = "") -> str:
+    """A shell command with its standard input; no line of the text can end it early."""
+    end = "END-OF-INPUT"
+    while end in text.splitlines():
+        end += "-"
+    text += "\n" if text and not text.endswith("\n") else ""
+    return f"{shell_join(command)} <<'{end}'{' > ' + shell_join([target]) if target else ''}\n{text}{end}"
+
+
+def quote(text: str) -> str:
+    """URL-quoted, so that it is one word to a dockerfile, to the engine's filters and to a
+    shell."""
+    return "".join(
+        chr(b) if chr(b).isalnum() and b < 128 or chr(b) in "/:=,.-_+@" else f"%{b:02X}"
+        for b in os.fsencode(text)
+    )
+
+
+def unquote(text: str) -> str:
+    try:
+        data = os.fsencode(text)
+    except UnicodeEncodeError:  # half a character, which no bytes stand for
+        data = text.encode(errors="replace")
+    return os.fsdecode(
+        re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: bytes([int(found.group(1), 16)]), data)
+    )
+
+
+def is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def human_size(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.3g}{unit}"
+        size /= 1000
+    return f"{size:.3g}TB"
+
+
+def age_of(created: str) -> float | None:
+    """Seconds since a time as the engine's JSON writes it, 2026-01-31T23:59:59.…Z, or with an
+    offset; None where it is no time."""
+    import calendar
+    import time
+
+    found = re.fullmatch(
+        r"([0-9-]{10}T[0-9:]{8})(?:\.[0-9]+)?(?:Z|([+-])([0-9]{2}):([0-9]{2}))", created
+    )
+    if not found:
+        return None
+    try:
+        clock = calendar.timegm(time.strptime(found.group(1), "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return None
+    ahead = 60 * int(found.group(3)) + int(found.group(4)) if found.group(2) else 0
+    return time.time() - clock + 60 * (-ahead if found.group(2) == "-" else ahead)
+
+
+def human_age(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{int(max(seconds, 0))} s"
+
+
+def nearest(word: str, words: Any) -> str:
+    import difflib
+
+    found = difflib.get_close_matches(word.lower(), list(words), 1)
+    return f"did you mean '{found[0]}'?" if found else ""
+
+
+def text_hash(text: str) -> str:
+    return sha256(text.encode(errors="surrogateescape"))
+
+
+def sha256(data: bytes) -> str:
+    """Hexadecimal digest. By the module below hashlib, where it is: hashlib loads OpenSSL, a
+    quarter of the time of `run`."""
+    for name in ("_sha2", "_sha256", "hashlib"):
+        try:
+            digest: str = __import__(name).sha256(data).hexdigest()
+            return digest
+        except ImportError:
+            continue
+    raise AssertionError
+
+
+# --------------------------------------------------------------------------------------------------
+# The engine's client: the only code that starts a process
+
+
+DETACH_KEYS = ("--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_")  # the default takes Ctrl-P away
+
+
+# Of compose's environment: an `include` of a repository would make it start the host's git. An .env
+# beside the file cannot undo this.
+COMPOSE_ENVIRON = ["COMPOSE_EXPERIMENTAL_GIT_REMOTE=0", "COMPOSE_EXPERIMENTAL_OCI_REMOTE=0"]
+
+
+BUILDX = ("buildx", "version")
+
+
+SECURITY = ("info", "--format", "{{json .SecurityOptions}}")
+
+
+CLIENT = ("version", "--format", "{{.Client.Version}}")
+
+
+def client_config() -> str:
+    """The text of the docker client's own settings, which are JSON."""
+    try:
+        with open(
+            os.path.join(
+                os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"), "config.json"
+            ),
+            encoding="utf-8",
+        ) as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def client_proxies() -> dict[str, str]:
+    """The proxies in the docker client's settings, which it sets in each container that it makes;
+    by variable."""
+    import json
+
+    text = client_config()
+    try:
+        proxies = json.loads(text)["proxies"] if '"proxies"' in text else {}
+        chosen = proxies.get(os.environ.get("DOCKER_HOST", ""), proxies.get("default", {}))
+        found = {
+            key[: -len("Proxy")] + "_proxy": str(value)
+            for key, value in chosen.items()
+            if key.endswith("Proxy")
+        }
+    except (ValueError, KeyError, AttributeError, TypeError):  # the client will say so
+        return {}
+    return {**found, **{key.upper(): value for key, value in found.items()}}
+
+
+def client_index(program: Sequence[str]) -> int:
+    """Where in a command line of sudo the program stands that it is to run: after its options and
+    variables."""
+    options, at = "CDghpRrtTUu", 1  # those with a value
+    while at < len(program) - 1 and re.match(r"-|\w+=", program[at]):
+        word = program[at]
+        at += 1
+        if word == "--":
+            break
+        short = re.match(f"-[^-{options}]*[{options}]$", word)
+        long = re.match(
+            "--(close-from|chdir|group|host|prompt|chroot|role|type|command-timeout|other-user|user)$",
+            word,
+        )
+        at += 1 if short or long else 0
+    return min(at, len(program) - 1)
+
+
+class Engine:
+    """A Docker-compatible command line, such as ['docker'], ['podman'] or ['sudo', '-n', 'docker',
+    '--context', 'x']."""
+
+    def __init__(self, program: list[str]) -> None:
+        self.program = program
+        self.sudo = os.path.basename(program[0]) == "sudo"
+        # words that stand before the client's
+        self.before = client_index(program) if self.sudo else 0
+        self.client = (
+            program[self.before]
+            if self.sudo
+            else next(
+                (word for word in program if re.match("docker|podman", os.path.basename(word))),
+                program[-1],
+            )
+        )
+        self.podman = os.path.basename(self.client).startswith("podman")
+        self.prefetched: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
+
+    def command(self, argv: Sequence[str], environ: Sequence[str] = ()) -> list[str]:
+        """`environ` holds 'K=V' that the engine must see; sudo passes on only what stands on its
+        own command line."""
+        return (
+            self.program[: self.before]
+            + list(environ if self.sudo else ())
+            + self.program[self.before :]
+            + list(argv)
+        )
+
+    def start(
+        self,
+        argv: Sequence[str],
+        environ: Sequence[str] = (),
+        feed: bool = False,
+        out: str | IO[bytes] = "keep",
+        err: str = "drop",
+    ) -> subprocess.Popen[bytes]:
+        """`out` and `err` say what becomes of stdout and stderr: keep, drop, merge into stdout,
+        show on our stderr, or a file; `feed`, that there will be a stdin. Compose, which looks
+        around in the current folder, runs in /."""
+        import subprocess
+
+        compose = list(argv[:1]) == ["compose"]
+        environ = [*environ, *COMPOSE_ENVIRON * compose]
+
+        to: dict[Any, Any] = {
+            "keep": subprocess.PIPE,
+            "drop": subprocess.DEVNULL,
+            "merge": subprocess.STDOUT,
+            "show": 2,
+        }
+        command = self.command(argv, environ)
+        if console.verbose:
+            console.put(
+                "+ " + shell_join(list(environ) + command if not self.sudo else command) + "\n"
+            )
+        pairs = [pair.partition("=")[::2] for pair in environ]
+        try:
+            return subprocess.Popen(
+                command,
+                env={**os.environ, **dict(pairs)},
+                stdin=to["keep" if feed else "drop"],
+                stdout=to.get(out, out),
+                stderr=to[err],
+                cwd="/" if compose else None,
+            )
+        except FileNotFoundError:
+            raise missing_engine(self.program[0]) from None
+        except (OSError, ValueError) as error:  # a NUL, in what others wrote
+            raise PydockError(
+                f"cannot start {command[0]}: {getattr(error, 'strerror', None) or error}",
+                status=127,
+            ) from None
+
+    @staticmethod
+    def end(process: subprocess.Popen[bytes]) -> None:
+        """What interrupts pydock ends the client too; a second interruption ends it at once."""
+        process.terminate()
+        try:
+            process.wait(3)
+        except BaseException:
+            process.kill()
+            process.wait()
+
+    def finish(
+        self,
+        process: subprocess.Popen[bytes],
+        timeout: float | None = None,
+        data: bytes | None = None,
+    ) -> tuple[bytes, bytes]:
+        import subprocess
+
+        try:
+            return process.communicate(data, timeout)
+        except subprocess.TimeoutExpired:
+            self.end(process)
+            raise EngineError(f"{self.client} gave no answer") from None
+        except BaseException:
+            self.end(process)
+            raise
+
+    def prefetch(self, *argv: str) -> None:
+        """Starts a reading command whose answer `query` or `ask` will want soon."""
+        self.prefetched[argv] = self.start(argv, err="keep")
+
+    def cancel(self) -> None:
+        """Ends what was started ahead and not wanted after all."""
+        for process in self.prefetched.values():
+            self.end(process)
+        self.prefetched.clear()
+
+    def output(self, *argv: str, timeout: float | None = None, data: str | None = None) -> str:
+        """What the engine answers to a reading command, with `data` on its stdin. EngineError where
+        it fails, with the cause if it can be told."""
+        process = self.prefetched.pop(argv, None) or self.start(
+            argv, feed=data is not None, err="keep"
+        )
+        out, err = self.finish(process, timeout, data.encode() if data is not None else None)
+        for _ in range(5):  # podman trips over an image that somebody removes while it lists them
+            if not (
+                process.returncode
+                and self.podman
+                and argv[:2] == ("image", "ls")
+                and b"image not known" in err
+            ):
+                break
+            process = self.start(argv, err="keep")
+            out, err = self.finish(process, timeout)
+        if process.returncode:
+            self.raise_if_down()
+            raise EngineError(
+                f"{self.client} {' '.join(argv[:2])} failed: {last_line(err)}",
+                code=process.returncode,
+                output=last_line(err),
+            )
+        return out.decode(errors="surrogateescape")
+
+    def try_output(self, *argv: str) -> str | None:
+        """As `query`, but None where the engine says no."""
+        process = self.prefetched.pop(argv, None) or self.start(argv)
+        out, _ = self.finish(process)
+        return None if process.returncode else out.decode(errors="surrogateescape")
+
+    def run(
+        self,
+        *argv: str,
+        data: str | None = None,
+        capture: str = "",
+        show: bool = False,
+        see: bool = True,
+        environ: Sequence[str] = (),
+    ) -> str:
+        """Runs a changing command; under --dry-run only prints it. `data` goes to its stdin.
+        `capture` names what its stdout is kept as: the text is returned (under --dry-run, a
+        reference to that shell variable). `show` lets the user see what it says: while it runs, or
+        without `see` by the error's `show`. EngineError where it fails, with the end of what it
+        said."""
+        if console.dry_run:
+            return self.emit_call(argv, data, capture, environ)
+        see = show and see and not console.quiet
+        # where nothing is kept, a terminal stays a terminal for it
+        to = "show" if see and not capture else "keep"
+        process = self.start(
+            argv, environ, data is not None, to, "merge" if show and not see and not capture else to
+        )
+        try:
+            out, tail = self.relay(process, data, see)
+        except BaseException:
+            self.end(process)
+            raise
+        if process.returncode:
+            self.raise_if_down()
+            said = tail if capture or to == "show" or not show else out.decode(errors="replace")
+            why = "" if show else ": " + last_line(tail.encode())
+            raise EngineError(
+                f"{self.client} {argv[0]} failed{why}",
+                code=process.returncode,
+                output=said,
+                unseen=show and not see,
+            )
+        return out.decode(errors="surrogateescape").strip()
+
+    @staticmethod
+    def relay(process: subprocess.Popen[bytes], data: str | None, see: bool) -> tuple[bytes, str]:
+        """Feeds a process and waits for it: its stdout, and the end of its stderr, which the user
+        may see on its way."""
+        import codecs
+        import io
+        import threading
+
+        tail = bytearray()
+        lines = io.IncrementalNewlineDecoder(
+            codecs.getincrementaldecoder("utf-8")("replace"), translate=True
+        )
+
+        def drain(stream: IO[bytes]) -> None:
+            for chunk in iter(lambda: os.read(stream.fileno(), 65536), b""):
+                tail.extend(chunk)
+                del tail[:-65536]
+                if see:
+                    console.put(lines.decode(chunk))
+            if see:
+                console.put(lines.decode(b"", final=True))
+
+        thread = threading.Thread(target=drain, args=(process.stderr,), daemon=True)
+        if process.stderr:
+            thread.start()
+        if process.stdin:
+            try:
+                process.stdin.write((data or "").encode(errors="surrogateescape"))
+                process.stdin.close()
+            except BrokenPipeError:
+                pass
+        out = process.stdout.read() if process.stdout else b""
+        process.wait()
+        if process.stderr:
+            thread.join()
+        return out, tail.decode(errors="replace")
+
+    def emit_call(
+        self, argv: Sequence[str], data: str | None, capture: str, environ: Sequence[str]
+    ) -> str:
+        compose = list(argv[:1]) == ["compose"]
+        environ = [*environ, *COMPOSE_ENVIRON * compose]
+        words = (
+            self.command(argv, environ)
+            if self.sudo
+            else [Shell(pair) for pair in environ] + self.command(argv)
+        )
+        line = "cd /; " * compose + (shell_join(words) if data is None else heredoc(words, data))
+        console.emit(f"{capture}=$({line}\n)" if capture else f"({line}\n)" if compose else line)
+        return Shell("$" + capture) if capture else ""
+
+    def fetch(self, argv: Sequence[str], data: str, path: str) -> None:
+        """Makes an executable file of what a command prints that gets `data` on its stdin: whole,
+        or not at all. EngineError where it fails."""
+        if console.dry_run:
+            console.emit(
+                heredoc(self.command(argv), data, path) + "\n" + shell_join(["chmod", "755", path])
+            )
+            return
+        import tempfile
+
+        fd, new = tempfile.mkstemp(prefix=".new-", dir=os.path.dirname(path))
+        try:
+            with open(fd, "wb") as file:
+                process = self.start(argv, feed=True, out=file, err="keep")
+                _, err = self.finish(process, data=data.encode(errors="surrogateescape"))
+            if process.returncode:
+                self.raise_if_down()
+                raise EngineError(
+                    f"{self.client} run failed",
+                    code=process.returncode,
+                    output=err.decode(errors="replace"),
+                )
+            os.chmod(new, 0o755)
+            os.rename(new, path)
+        finally:
+            if os.path.exists(new):
+                os.unlink(new)
+
+    def try_run(self, *argv: str) -> bool:
+        """A removal that may find nothing, or an engine that is gone: never waits long and never
+        raises."""
+        if console.dry_run:
+            console.emit(shell_join(self.command(argv)))
+            return True
+        try:
+            process = self.prefetched.pop(argv, None) or self.start(argv, out="drop")
+            self.finish(process, timeout=60)
+            return process.returncode == 0
+        except PydockError:
+            return False
+
+    def try_run_in_background(self, *argv: str) -> None:
+        """Starts a `drop`, which `reap` waits for, while other calls go on."""
+        if console.dry_run:
+            self.try_run(*argv)
+        else:
+            self.prefetch(*argv)
+
+    def wait(self) -> None:
+        for argv in [argv for argv in self.prefetched if argv[0] == "rm"]:
+            self.try_run(*argv)
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        container: str,
+        exec_id: str = "",
+        user: str = "",
+        tty: bool = False,
+        remove: bool = False,
+    ) -> NoReturn:
+        """Replaces this process by the client; by its small sh parent where the client alone would
+        leave something running: `exec` (of what has an exec id, and is that user's; `remove` says
+        that its container ends with it), or a pipe or a terminal on stdout that is closed."""
+        import signal
+        import stat
+
+        command = self.command(argv)
+        if console.dry_run:
+            console.emit(shell_join(command))
+            if remove:
+                console.emit(shell_join(self.command(["rm", "-f", container])))
+            sys.exit(0)
+        if console.verbose:
+            console.put("+ " + shell_join(command) + "\n")
+        if exec_id or stat.S_ISFIFO(os.fstat(1).st_mode) or os.isatty(1):
+            terminal = "yes" if tty or not exec_id and foreground() else ""
+            known = {
+                "container": container,
+                "engine": shell_join(self.program),
+                "exec_id": exec_id,
+                "user": user,
+                "terminal": terminal,
+                "remove": "yes" if remove else "",
+            }
+            command = ["/bin/sh", "-c", parent_sh(known), "pydock", *command]
+        # Python ignores it, and the client would inherit that
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        try:
+            os.execvp(command[0], command)
+        except FileNotFoundError:
+            raise missing_engine(command[0]) from None
+        except (OSError, ValueError) as error:
+            raise PydockError(
+                f"cannot start {command[0]}: {getattr(error, 'strerror', None) or error}",
+                status=127,
+            ) from None
+
+    def remote_address(self) -> str:
+        """The address of an engine on another machine, or else empty. Asks a client only where its
+        settings name a context."""
+        address = os.environ.get("CONTAINER_HOST" if self.podman else "DOCKER_HOST", "")
+        context = os.environ.get("DOCKER_CONTEXT", "")
+        if not (address or context or self.podman):
+            context = (re.findall(r'"currentContext"\s*:\s*"([^"]+)"', client_config()) + [""])[0]
+        if context and not address and context != "default":
+            address = (
+                self.try_output(
+                    "context", "inspect", "--format", "{{.Endpoints.docker.Host}}", context
+                )
+                or ""
+            ).strip()
+        here = re.match(
+            r"(unix|npipe|fd):|\w+://([^/@]*@)?(localhost|127\.[\d.]+|\[::1\])(:|/|$)", address
+        )
+        return "" if here else address
+
+    def raise_if_down(self) -> None:
+        """Raises the reason why no engine answers, where it is none of the command's: found by
+        connecting to its socket, never by reading messages."""
+        if self.podman or self.sudo:
+            return
+        address = (
+            os.environ.get("DOCKER_HOST")
+            or (
+                self.try_output("context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+                or ""
+            ).strip()
+        )
+        if not address.startswith("unix://"):
+            if self.try_output("version", "--format", "{{.Server.Version}}") is None:
+                raise PydockError(
+                    f"the engine at {address or 'its address'} does not answer",
+                    "docker version",
+                    status=127,
+                )
+            return
+        import socket
+
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(10)
+                connection.connect(address[len("unix://") :])
+        except PermissionError:
+            raise PydockError(
+                f"no permission on the docker socket {address[len('unix://') :]}",
+                "sudo usermod -aG docker $USER, then log in again; or: pydock config --global engine 'sudo docker'",
+                status=127,
+            ) from None
+        except OSError:
+            raise PydockError(
+                f"the docker daemon is not running (nothing answers at {address[len('unix://') :]})",
+                "sudo systemctl start docker",
+                status=127,
+            ) from None
+
+    def has_init(self) -> bool:
+        """Whether --init works, by the program that it needs, where this engine's files are this
+        host's; else assumed."""
+        # catatonit exits with 1 where there is no such program, without naming it
+        if self.podman:
+            return False
+        if (
+            sys.platform == "linux"
+            and os.path.exists("/var/run/docker.sock")
+            and not os.environ.get("DOCKER_HOST")
+        ):
+            paths = [
+                os.path.join(folder, "docker-init")
+                for folder in "/usr/bin /usr/local/bin /usr/libexec/docker /usr/libexec /usr/lib/docker /usr/local/libexec/docker /snap/docker/current/bin".split()
+            ]
+        else:
+            return True
+        return any(os.access(path, os.X_OK) for path in paths)
+
+    def root_is_caller(self) -> bool:
+        """Whether root inside is the caller outside, as with a rootless docker: the user of its
+        images is root, then. (Podman can map the caller onto the same uid.)"""
+        return (
+            bool(os.getuid())
+            and not self.podman
+            and "rootless" in (self.try_output(*SECURITY) or "")
+        )
+
+    def builder(self) -> str:
+        """'buildx', 'buildkit' (in docker's own client, up to 22, which wants a variable for it) or
+        'podman'. PydockError where there is none: the builder that docker had before is about to
+        go, and cannot keep a secret."""
+        if self.podman:
+            return "podman"
+        client = re.match(r"\d+", self.output(*CLIENT))
+        if client and 20 <= int(client.group()) < 23:
+            return "buildkit"  # also where it has buildx, as its `build` does not know --load
+        if self.try_output(*BUILDX) is not None:
+            return "buildx"
+        raise PydockError("this docker cannot build: it has no buildx", buildx_remedy(self.program))
+
+
+def parent_sh(known: dict[str, str]) -> str:
+    """The text of a client's sh parent, with what it is to know."""
+    import shlex
+
+    if known.get("exec_id"):
+        known = {**known, "signal": SIGNAL_SH}
+    return (
+        "".join(f"{key}={shlex.quote(value)}\n" for key, value in known.items())
+        + FOREGROUND_SH
+        + PARENT_SH
+    )
+
+
+def foreground() -> bool:
+    """Whether our process group is what the controlling terminal sends its signals to."""
+    try:
+        fd = os.open("/dev/tty", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def missing_engine(program: str) -> PydockError:
+    return PydockError(
+        f"{program} is not installed, or not on PATH",
+        "https://docs.docker.com/engine/install/ (Debian, Ubuntu: sudo apt-get install docker.io)",
+        status=127,
+    )
+
+
+def buildx_remedy(program: Sequence[str]) -> str:
+    """The line that brings BuildKit to this system: another client that is here and has it, or else
+    a package."""
+    import shutil
+
+    other = "/usr/bin/docker"
+    here = os.path.realpath(shutil.which(program[-1]) or "")
+    if (
+        os.path.basename(program[-1]) == "docker"
+        and here != os.path.realpath(other)
+        and os.access(other, os.X_OK)
+    ):
+        client = Engine([*program[:-1], other])
+        try:
+            client.builder()
+            return f"pydock config --global engine {shell_join([shell_join(client.program)] if client.sudo else client.program)}"
+        except PydockError:
+            pass
+    # Docker's own packages have another name for it; Debian 12 has none, but its docker.io is a
+    # client with BuildKit.
+    for manager, line in (
+        (
+            "apt-get",
+            "sudo apt-get install docker-buildx-plugin"
+            if os.path.exists("/usr/share/doc/docker-ce-cli")
+            else "sudo apt-get install docker-buildx || sudo apt-get install docker.io",
+        ),
+        ("dnf", "sudo dnf install docker-buildx-plugin || sudo dnf install docker-buildx"),
+        ("pacman", "sudo pacman -S docker-buildx"),
+        ("apk", "sudo apk add docker-cli-buildx"),
+        ("brew", "brew install docker-buildx"),
+    ):
+        if shutil.which(manager):
+            return line
+    return "https://docs.docker.com/go/buildx/"
+
+
+def last_line(text: bytes) -> str:
+    """What a failed client said last, but for its advice to ask for help."""
+    lines = [
+        line
+        for line in text.decode(errors="replace").splitlines()
+        if line.strip() and not re.match("(Run|See) '|Usage:", line)
+    ]
+    return lines[-1].strip() if lines else "no message"
+
+
+# --------------------------------------------------------------------------------------------------
+# Files and folders: the only code that reads or writes them
+
+
+MAX_TEXT = 16 << 20  # bytes of a file that a person writes
+
+
+def home_folder() -> str:
+    """The host user's home, as a real path."""
+    home = os.environ.get("HOME") or ""
+    if not home:
+        import pwd
+
+        try:
+            home = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:
+            pass
+    if not os.path.isabs(home):
+        raise PydockError("there is no home folder: HOME is not set", "export HOME=/some/folder")
+    return os.path.realpath(home)
+
+
+def data_folder() -> str:
+    base = os.environ.get("XDG_DATA_HOME", "")
+    return os.path.join(
+        base if os.path.isabs(base) else os.path.join(home_folder(), ".local", "share"), "pydock"
+    )
+
+
+def current_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        raise PydockError(
+            "the current folder no longer exists, or cannot be read", "cd somewhere else"
+        ) from None
+
+
+def absolute_path(path: str, real: bool = False) -> str:
+    """A path that a user gave, from the current folder on; `real`: through links."""
+    path = path if os.path.isabs(path) else os.path.join(current_folder(), path)
+    try:
+        return os.path.realpath(path) if real else os.path.normpath(path)
+    except ValueError:  # a NUL, in a file
+        raise PydockError(f"{path!r} is no path") from None
+
+
+def host_file(*candidates: str | None) -> str:
+    for path in candidates:
+        if path and os.path.isfile(path):
+            try:
+                with open(path, encoding="utf-8") as file:
+                    return file.read()
+            except (OSError, UnicodeDecodeError):
+                continue
+    return ""
+
+
+class Folder:
+    """A folder in which a stranger may have put things, held open; the only way to the files of an
+    environment. Nothing in it is reached through a symbolic link, nothing but regular files is
+    read, and each level belongs to the caller. PydockError names what is otherwise,
+    FileNotFoundError says that there is nothing."""
+
+    def __init__(self, path: str, *below: str, own: bool = True) -> None:
+        """`path` is the user's own word, and may be a link; what is `below` may not. `own`: whether
+        it matters who the owner is."""
+        self.path, self.own = path, own
+        try:
+            self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(2, os.strerror(2), path) from None
+        except OSError as error:
+            raise PydockError(f"cannot open {path}: {error.strerror}") from None
+        try:
+            for name in below:
+                fd = self.descriptor(name, os.O_DIRECTORY)
+                os.close(self.fd)
+                self.fd, self.path = fd, os.path.join(self.path, name)
+        except BaseException:
+            os.close(self.fd)
+            raise
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+    def stat(self, name: str) -> os.stat_result:
+        return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+
+    def names(self) -> list[str]:
+        return sorted(os.listdir(self.fd))
+
+    def has(self, name: str) -> bool:
+        """Whether there is anything of this name."""
+        try:
+            self.stat(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_folder(self, name: str) -> bool:
+        import stat
+
+        return self.has(name) and stat.S_ISDIR(self.stat(name).st_mode)
+
+    def descriptor(self, name: str, flags: int = 0, own: bool = True) -> int:
+        """Of a regular file, or with O_DIRECTORY of a folder, to be read."""
+        import stat
+
+        path, folder = os.path.join(self.path, name), bool(flags & os.O_DIRECTORY)
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | flags, dir_fd=self.fd)
+        except FileNotFoundError:
+            raise FileNotFoundError(2, os.strerror(2), path) from None
+        except OSError as error:
+            mode = self.stat(name).st_mode if self.has(name) else 0
+            if stat.S_ISLNK(mode):
+                raise PydockError(
+                    f"{path} is a symbolic link, which pydock does not follow",
+                    f"put the {'folder' if folder else 'file'} itself there",
+                ) from None
+            if folder and not stat.S_ISDIR(mode):
+                raise PydockError(f"{path} is no folder") from None
+            if not folder and not stat.S_ISREG(mode):
+                raise PydockError(f"{path} is no regular file") from None
+            raise PydockError(f"cannot read {path}: {error.strerror}") from None
+        found = os.fstat(fd)
+        if not folder and not stat.S_ISREG(found.st_mode):
+            os.close(fd)
+            raise PydockError(f"{path} is no regular file")
+        if own and self.own and found.st_uid != os.getuid():
+            os.close(fd)
+            raise PydockError(
+                f"{path} belongs to another user (uid {found.st_uid})",
+                f"if you trust what is in it: sudo chown -R {os.getuid()} {shell_join([path])}",
+            )
+        return fd
+
+    def below(self, name: str, own: bool = True) -> Folder:
+        folder = Folder.__new__(Folder)
+        folder.own = own
+        folder.fd, folder.path = (
+            self.descriptor(name, os.O_DIRECTORY, own),
+            os.path.join(self.path, name),
+        )
+        return folder
+
+    def open(self, name: str) -> IO[bytes]:
+        """A regular file, to be read. One of gigabytes that are not there is refused: whoever
+        copies it would never come to its end."""
+        file = open(self.descriptor(name), "rb")
+        found = os.fstat(file.fileno())
+        if found.st_size > 1 << 30 and found.st_blocks * 512 < found.st_size >> 6:
+            file.close()
+            raise PydockError(f"{os.path.join(self.path, name)} is larger than what is in it")
+        return file
+
+    def read(self, name: str) -> bytes:
+        with self.open(name) as file:
+            data = file.read(MAX_TEXT + 1)
+        if len(data) > MAX_TEXT:
+            raise PydockError(f"{os.path.join(self.path, name)} is larger than 16 MiB")
+        return data
+
+    def create(self, name: str, mode: int = 0o666) -> IO[bytes]:
+        """A new file, to be written; what has its name goes away first, unless it is a folder."""
+        self.remove(name)
+        return open(
+            os.open(
+                name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode, dir_fd=self.fd
+            ),
+            "wb",
+        )
+
+    def write(self, name: str, text: str, mode: int | None = None, durable: bool = False) -> None:
+        """Replaces a file at once: a crash leaves the old one or the new one. One with a `mode` can
+        be made again, and need not be durable."""
+        import stat
+
+        new = f".{name}.new"
+        try:
+            try:
+                with self.create(new, 0o666 if mode is None else mode) as file:
+                    file.write(text.encode(errors="surrogateescape"))
+                    file.flush()
+                    if mode is None or durable:
+                        os.fsync(file.fileno())
+                    if mode is None and self.has(name) and stat.S_ISREG(self.stat(name).st_mode):
+                        mode = self.stat(name).st_mode & 0o7777
+                    if mode is not None:
+                        os.fchmod(file.fileno(), mode)
+                self.rename(new, name)
+            except BaseException:
+                self.remove(new)
+                raise
+        except OSError as error:
+            raise PydockError(
+                f"cannot write {os.path.join(self.path, name)}: {error.strerror}"
+            ) from None
+
+    def rename(self, name: str, new: str) -> None:
+        os.rename(name, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def remove(self, name: str) -> None:
+        """A file, if it is there."""
+        try:
+            os.unlink(name, dir_fd=self.fd)
+        except FileNotFoundError:
+            pass
+
+    def make(self, name: str) -> None:
+        """A folder in it, if it is not there."""
+        try:
+            os.mkdir(name, dir_fd=self.fd)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise PydockError(
+                f"cannot make the folder {os.path.join(self.path, name)}: {error.strerror}"
+            ) from None
+
+    def clear(self, name: str) -> None:
+        """Removes whatever has this name, with all that is in it, as far as that can be done."""
+        try:
+            if not self.is_folder(name):
+                self.remove(name)
+                return
+            with self.below(name, own=False) as folder:
+                for entry in os.listdir(folder.fd):
+                    folder.clear(entry)
+            os.rmdir(name, dir_fd=self.fd)
+        except (OSError, PydockError, RecursionError):
+            pass
+
+
+def write_file(path: str, text: str, mode: int | None = None) -> None:
+    """As `Folder.write`, for a file of the user's own."""
+    with Folder(os.path.dirname(path), own=False) as folder:
+        folder.write(os.path.basename(path), text, mode)
+
+
+class NewFile:
+    """A file that is there once it is whole, under a name that must be free. Where the system has
+    files without a name, nothing stays of it even if pydock is killed."""
+
+    def __init__(self, path: str) -> None:
+        import tempfile
+
+        self.path, self.folder = path, os.path.dirname(path)
+        try:
+            try:
+                fd, self.new = os.open(self.folder, os.O_TMPFILE | os.O_WRONLY, 0o666), ""
+            except (OSError, AttributeError):
+                fd, self.new = tempfile.mkstemp(
+                    prefix=f".{os.path.basename(path)}.new-", dir=self.folder
+                )
+        except OSError as error:
+            raise PydockError(f"cannot write to {self.folder}: {error.strerror}") from None
+        self.file = open(fd, "wb")
+
+    def __enter__(self) -> IO[bytes]:
+        return self.file
+
+    def __exit__(self, kind: object, error: object, *_: object) -> None:
+        try:
+            if not kind:
+                self.file.flush()
+                self.give_name()
+        except OSError as problem:
+            raise PydockError(f"cannot write {self.path}: {problem.strerror}") from None
+        finally:
+            if self.new:
+                remove_file(self.new)
+            self.file.close()
+        if isinstance(error, OSError):
+            raise PydockError(f"cannot write {self.path}: {error.strerror}") from None
+
+    def give_name(self) -> None:
+        if not self.new:
+            # without it, Python takes a call that does not follow the link
+            root = os.open("/", os.O_RDONLY)
+            try:
+                os.link(
+                    f"/proc/self/fd/{self.file.fileno()}",
+                    self.path,
+                    src_dir_fd=root,
+                    follow_symlinks=True,
+                )
+            finally:
+                os.close(root)
+            return
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(self.new, 0o666 & ~umask)
+        if os.path.lexists(self.path):
+            raise FileExistsError(17, os.strerror(17))
+        os.rename(self.new, self.path)
+        self.new = ""
+
+
+def make_folder(path: str, parents: bool = True) -> list[str]:
+    """Makes a folder, and those above it; returns what it made, deepest first."""
+    if console.dry_run:
+        console.emit(shell_join(["mkdir", "-p", path]))
+        return []
+    made: list[str] = []
+    missing = [path]
+    while parents and not os.path.isdir(os.path.dirname(missing[-1])):
+        missing.append(os.path.dirname(missing[-1]))
+    try:
+        for folder in reversed(missing):
+            os.mkdir(folder)
+            made.insert(0, folder)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise PydockError(f"cannot make the folder {path}: {error.strerror}") from None
+    return made
+
+
+def remove_file(path: str) -> None:
+    if console.dry_run:
+        console.emit(shell_join(["rm", path]))
+    else:
+        os.unlink(path)
+
+
+def remove_folder(path: str) -> None:
+    import shutil
+
+    if console.dry_run:
+        console.emit(shell_join(["rm", "-rf", path]))
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def may_exist(folder: str) -> bool:
+    try:
+        os.lstat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):  # no permission to look: somebody's
+        pass
+    return True
+
+
+def file_id(path: str) -> str:
+    """Tells a folder from another one that took its name; '' where there is none."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # a label can hold what no path can
+        return ""
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+# --------------------------------------------------------------------------------------------------
+# Scopes and settings
+
 
 NAME = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
+
+
 VERSION = r"\d+(?:\.\d+){0,2}(?:-rc|(?:a|b|rc)\d+)?"
+
+
 USERNAME = r"[a-z_][a-z0-9_.-]{0,31}"
+
+
+SETTINGS = {  # key: (default, what it is)
+    "image": ("python:{version}-slim", "base image of new environments"),
+    "repository": ("", "prefix of base images, such as a mirror's address"),
+    "user": ("", "user name inside; empty: the login name"),
+    "installer": ("uv", "uv or pip"),
+    "python": ("3.12", "version where none is given"),
+    "history": ("10", "older revisions kept"),
+    "prefix": ("pydock", "first part of image names"),
+    "engine": ("docker", "docker, podman or 'sudo docker'; never from a local file"),
+}
+
+
+class Scope:
+    """A `.pydock` folder: the global one of the home folder, or a local one of a project."""
+
+    def __init__(self, mode: str, root: str, why: str) -> None:
+        self.mode = mode
+        self.root = root
+        self.why = why
+        self.conf = os.path.join(root, "pydock.conf")
+        if mode == "local":
+            self.envs = os.path.join(os.path.realpath(os.path.dirname(root)), ".pydock", "envs")
+        else:  # the user's own, who may have put links there
+            self.envs = os.path.realpath(os.path.join(root, "envs"))
+
+    def open(self, *below: str) -> Folder:
+        """The folder `envs`, or what is below it. FileNotFoundError where it is not there."""
+        if self.mode == "local":
+            return Folder(os.path.dirname(os.path.dirname(self.envs)), ".pydock", "envs", *below)
+        return Folder(*os.path.split(self.envs), *below)
+
+    def open_conf(self) -> tuple[Folder, str]:
+        """The folder of the settings file, and the file's name."""
+        if self.mode == "local":
+            return Folder(os.path.dirname(self.root), ".pydock"), "pydock.conf"
+        folder, name = os.path.split(os.path.realpath(self.conf))
+        return Folder(folder, own=False), name
+
+    def names(self) -> list[str]:
+        try:
+            with self.open() as folder:
+                return sorted(
+                    name
+                    for name in folder.names()
+                    if re.fullmatch(NAME, name) and folder.is_folder(name)
+                )
+        except FileNotFoundError:
+            return []
+
+
+def global_scope() -> Scope:
+    return Scope("global", os.path.join(home_folder(), ".pydock"), "")
+
+
+def local_scope() -> Scope | None:
+    """The `.pydock` of the current folder, or of the nearest above, that is a folder of the
+    caller's. Above the current folder it does not count in / and where everybody may write, such as
+    /tmp."""
+    import stat
+
+    try:
+        # a program of a local environment, wherever it is called
+        folder = start = os.environ.get("PYDOCK_LOCAL") or os.getcwd()
+        home = home_folder()
+    except (OSError, PydockError):
+        return None
+    while True:
+        root = os.path.join(folder, ".pydock")
+        try:
+            found = os.lstat(root)
+            good = folder != home and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+            good = good and (
+                folder == start or folder != "/" and not os.stat(folder).st_mode & stat.S_IWOTH
+            )
+        except OSError:
+            good = False
+        if good:
+            return Scope(
+                "local",
+                root,
+                f"{'the current folder' if folder == start else folder} has a .pydock",
+            )
+        if folder == os.path.dirname(folder):
+            return None
+        folder = os.path.dirname(folder)
+
+
+def find_scope(mode: str | None) -> Scope:
+    """Local or global mode: as the options say, else local where a project is found (design: what
+    lies where)."""
+    local = local_scope() if mode != "global" else None
+    if mode == "local" and not local:
+        local = Scope("local", os.path.join(current_folder(), ".pydock"), "")
+        if local.root == global_scope().root:
+            raise PydockError(
+                "the home folder's .pydock is the global one",
+                "leave out --local, or cd into a project",
+            )
+        if os.path.lexists(local.root):
+            # says what is wrong with it
+            Folder(os.path.dirname(local.root), ".pydock").__exit__()
+    if local:
+        local.why = "--local" if mode else local.why
+        return local
+    scope = global_scope()
+    scope.why = "--global" if mode else "no .pydock of yours in this folder or above it"
+    if not mode and os.path.lexists(".pydock") and os.path.realpath(".") != home_folder():
+        why = (
+            "is a symbolic link"
+            if os.path.islink(".pydock")
+            else "belongs to another user"
+            if os.path.isdir(".pydock")
+            else "is no folder"
+        )
+        console.warn(f"the .pydock of this folder {why} and is left alone")
+    return scope
+
+
+class Settings:
+    """Where each setting comes from, last wins: default, global file, local file, PYDOCK_… of the
+    process."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.values: dict[str, tuple[str, str]] = {
+            key: (value, "default") for key, (value, _) in SETTINGS.items()
+        }
+        for source in [global_scope()] + [scope] * (scope.mode == "local"):
+            for key, value in read_conf(source).items():
+                if key == "engine" and source.mode == "local":
+                    console.warn(
+                        f"{source.conf} names an engine, which a project may not choose; ignored"
+                    )
+                else:
+                    self.values[key] = (checked(key, value, source.conf), source.conf)
+        for key in SETTINGS:
+            variable = "PYDOCK_" + key.upper()
+            if variable in os.environ:
+                self.values[key] = (checked(key, os.environ[variable], variable), variable)
+
+    def __getitem__(self, key: str) -> str:
+        value = self.values[key][0]
+        return value or login_name() if key == "user" else value
+
+    def engine(self) -> Engine:
+        import shlex
+
+        return Engine(shlex.split(self["engine"]))
+
+
+def login_name() -> str:
+    import pwd
+
+    try:
+        name = re.sub(r"[^a-z0-9_.-]", "-", pwd.getpwuid(os.getuid()).pw_name.lower())[:32]
+    except KeyError:
+        return "user"
+    return name if re.fullmatch(USERNAME, name) else "user"
+
+
+def read_conf(scope: Scope) -> dict[str, str]:
+    text = conf_text(scope)
+    if not text:
+        return {}
+    import configparser
+
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:  # whose words repeat what is in the file
+        lines = [number for number, _ in getattr(error, "errors", [])] or [
+            getattr(error, "lineno", None) or 0
+        ]
+        again = isinstance(
+            error, (configparser.DuplicateOptionError, configparser.DuplicateSectionError)
+        )
+        raise PydockError(
+            f"cannot read {scope.conf}: line {lines[0]} {'says something again' if again else 'is neither [pydock] nor KEY = VALUE below it'}"
+        ) from None
+    if not parser.has_section("pydock"):
+        raise PydockError(f"{scope.conf} has no section [pydock]")
+    return dict(parser.items("pydock"))
+
+
+def conf_text(scope: Scope) -> str:
+    """The text of a settings file; empty where there is none."""
+    data = b""
+    try:
+        folder, name = scope.open_conf()
+        with folder:
+            data = folder.read(name)
+        return data.decode()
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError as error:
+        raise PydockError(
+            f"cannot read {scope.conf}: line {1 + data.count(10, 0, error.start)} is no UTF-8"
+        ) from None
+
+
+def checked(key: str, value: str, source: str) -> str:
+    """The value of a setting, or one clear error."""
+    import shlex
+
+    if key not in SETTINGS:
+        raise PydockError(
+            f"unknown setting {key!r} in {source}",
+            nearest(key, SETTINGS) or "settings: " + ", ".join(SETTINGS),
+        )
+    try:
+        bad = {
+            "image": not value or bool(re.search(r"\s", value)),
+            "repository": bool(re.search(r"\s", value)),
+            "user": bool(value) and not re.fullmatch(USERNAME, value),
+            "installer": value not in ("uv", "pip"),
+            "python": not re.fullmatch(VERSION, value),
+            "history": not re.fullmatch(r"[1-9]\d{0,2}", value),
+            "prefix": not re.fullmatch(NAME, value),
+            "engine": not shlex.split(value),
+        }[key] or not value.isprintable()
+    except ValueError:
+        bad = True
+    if bad:
+        raise PydockError(
+            f"bad value {value!r} for the setting '{key}' in {source}",
+            f"{key}: {SETTINGS[key][1]}; default '{SETTINGS[key][0]}'",
+        )
+    return value.rstrip("/") + "/" if key == "repository" and value else value
+
+
+def check_name(name: str) -> str:
+    if re.fullmatch(NAME, name) and len(name) <= 64:
+        return name
+    close = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64].strip("-")
+    raise PydockError(
+        f"{name!r} is not a name for an environment",
+        (f"did you mean '{close}'? " if 2 * len(close) >= len(name) > 0 else "")
+        + "(small letters, digits, and single . _ - between them; 64 at most)",
+    )
+
+
+def lies_in(path: str, folder: str) -> bool:
+    """Whether a real path is in this folder, the current one or the project's."""
+    project = local_scope()
+    folders = {
+        os.path.realpath(folder),
+        os.path.realpath(current_folder()),
+        *([os.path.realpath(os.path.dirname(project.root))] if project else []),
+    }
+    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
+
+
+# --------------------------------------------------------------------------------------------------
+# Requirements
+
+
 REQUIREMENT = r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?=$|[\[<>=!~;@(\s])"
-MAX_LAYERS = 110  # the engine stops at 125
-EMPTY_LAYER = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"  # podman makes one at each commit: 1024 zeros
-BUILDX = ("buildx", "version")
-SECURITY = ("info", "--format", "{{json .SecurityOptions}}")
-CLIENT = ("version", "--format", "{{.Client.Version}}")
-FILES = "/dev/shm/files"
-READY = "\n".join(["{{.Id}}", "{{.Config.User}}", "{{.Config.WorkingDir}}", *('{{index .Config.Labels "pydock.%s"}}' % label for label in
-                                                              ("folder", "dockerfile", "requirements"))])  # what `run` asks of an image
-OF_ROOT = ["--security-opt", "no-new-privileges=false"]  # what --root adds
-WAIT = ["/bin/sleep", "infinity"]  # what a container does that waits for programs
-DETACH_KEYS = ("--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_")  # the default takes Ctrl-P away
+
+
+def requirement_lines(text: str) -> list[str]:
+    """The lines of a requirements.txt that ask for a package, each on one line."""
+    lines = [line.strip() for line in re.sub(r"\\\n", " ", text).splitlines()]
+    return [line for line in lines if line and line[0] not in "#-"]
+
+
+def option_lines(text: str) -> list[str]:
+    """The lines of a requirements.txt that are options for all of it, such as an index."""
+    return [
+        line.strip()
+        for line in re.findall(r"(?:[^\n]*\\\n)*[^\n]*\n|[^\n]+$", text)
+        if line.lstrip().startswith("-")
+    ]
+
+
+def is_locked(requirements: str) -> bool:
+    return requirements.split("\n")[0].strip() == "--require-hashes"
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def requirement_name(text: str) -> str:
+    """The canonical name that a requirement starts with, or ''."""
+    found = re.match(REQUIREMENT, text.strip())
+    return canonical(found.group(1)) if found else ""
+
+
+def requirement_extras(text: str) -> str:
+    """The [extras] of a requirement, or ''."""
+    found = re.match(REQUIREMENT + r"(\[[A-Za-z0-9._, -]*\])", text.strip())
+    return found.group(2).replace(" ", "") if found else ""
+
+
+def wheel_names(requirements: str) -> list[str]:
+    """The wheels in `wheels/` that the lines name."""
+    return re.findall(rf"(?m)^\./wheels/({WHEEL})(?![^\s;#\[])", requirements)
+
+
+def check_wheels(requirements: str, path: str) -> None:
+    """PydockError where a line names a wheel that does not lie in `wheels/`."""
+    for number, line in enumerate(
+        requirements.splitlines() if "wheels/" in requirements else [], 1
+    ):
+        found = re.match(r"\s*(?:\./+)*wheels/(\S*)", line)
+        if found and ".." in found.group(1).split("/"):
+            raise PydockError(
+                f"line {number} of {path} leads out of wheels/: {found.group(0).strip()!r}",
+                "pydock install NAME /PATH/TO/THE.whl copies a wheel",
+            )
+
+
+def no_password(text: str, what: str) -> None:
+    what = re.sub(r"://[^/@\s]*@", "://***@", what)
+    if re.search(r"://[^/@\s]*:[^/@\s]*@|https?://[^/@\s]+@", text):
+        raise PydockError(
+            f"{what} has a user or password in it, which would be written to requirements.txt",
+            "put it into ~/.netrc: machine HOST login USER password SECRET",
+        )
+
+
+# --------------------------------------------------------------------------------------------------
+# The environment's folder, and its lock
+
+
 COMPOSE = "docker-compose.yml"
+
+
 STANDARD = ("dockerfile", "requirements.txt", COMPOSE)
-HANDED_OVER = "# Handed over by others: pydock starts nothing of it before you have allowed it (pydock trust).\n"  # also where its note is lost
-# Of compose's environment: an `include` of a repository would make it start the host's git. An .env beside the file cannot undo this.
-COMPOSE_ENVIRON = ["COMPOSE_EXPERIMENTAL_GIT_REMOTE=0", "COMPOSE_EXPERIMENTAL_OCI_REMOTE=0"]
-CACHE = "pydock-cache"  # the volume of downloads, one for all: packages are installed by root, whoever asks
+
+
+WHEEL = r"[A-Za-z0-9_+!-][A-Za-z0-9_.+!-]*\.whl"
+
+
+class Env:
+    """One environment: the folder `envs/NAME`, and the image named after it. `work` is where its
+    files are now: the folder itself, or a hidden one beside it while it is being created."""
+
+    def __init__(self, scope: Scope, name: str, prefix: str) -> None:
+        self.scope = scope
+        self.name = check_name(name)
+        self.folder = self.staging = os.path.join(scope.envs, name)
+        path_hash = "__" + sha256(os.fsencode(self.folder))[:8] if scope.mode == "local" else ""
+        self.repo = f"{prefix}-{name}{path_hash}"
+        self.latest = self.repo + ":latest"
+        self.planned: dict[str, str] = {}  # what --dry-run would have written
+        self.made_here = False  # by this command, of the user's own words
+        self.id = os.urandom(4).hex()
+        self.background = self.repo + "--background"
+        self.temporary = f"{self.repo}--tmp-{self.id}"
+        self.temporary_tag = f"{self.repo}:tmp-{self.id}"
+
+    @property
+    def title(self) -> str:
+        """The name as it is to be typed here."""
+        usual = local_scope() or global_scope()
+        return self.name if usual.mode == self.scope.mode else f"--{self.scope.mode} {self.name}"
+
+    def path(self, file: str) -> str:
+        return os.path.join(self.staging, file)
+
+    def exists(self) -> bool:
+        """Whether there is anything of its name."""
+        try:
+            with self.scope.open() as envs:
+                return envs.has(self.name)
+        except FileNotFoundError:
+            return False
+
+    def open(self, *below: str) -> Folder:
+        """The folder in which its files are now."""
+        return self.scope.open(os.path.basename(self.staging), *below)
+
+    def wheels(self, make: bool = False) -> list[str]:
+        """What lies in `wheels/`; or that folder made."""
+        try:
+            with self.open() as folder:
+                if make:
+                    folder.make("wheels")
+                with folder.below("wheels") as wheels:
+                    return wheels.names()
+        except FileNotFoundError:
+            return []
+
+    def has(self, file: str) -> bool:
+        try:
+            with self.open() as folder:
+                return folder.has(file)
+        except FileNotFoundError:
+            return False
+
+    def read(self, file: str) -> str:
+        if file in self.planned:
+            return self.planned[file]
+        try:
+            with self.open() as folder:
+                return folder.read(file).decode(errors="surrogateescape")
+        except FileNotFoundError:
+            raise PydockError(
+                f"{self.staging} has no {file}",
+                f"git checkout it, or write one; or: pydock delete {self.title}",
+            ) from None
+
+    def hashes(self) -> tuple[str, str]:
+        """SHA-256 of the dockerfile and of requirements.txt, as they are on disk now."""
+        dockerfile, requirements = self.read("dockerfile"), self.read("requirements.txt")
+        check_wheels(requirements, self.path("requirements.txt"))
+        return text_hash(dockerfile), text_hash(requirements)
+
+    def write(self, file: str, text: str) -> None:
+        """Replaces a file at once, and durably: a crash leaves the old one or the new one."""
+        if console.dry_run:
+            self.planned[file] = text
+            console.emit(heredoc(["cat"], text, self.path(file)))
+            return
+        with self.open() as folder:
+            folder.write(file, text)
+
+
+def remove_half_written(env: Env) -> None:
+    """Files that a writer which was killed has left; only under the environment's lock."""
+    with env.open() as folder:
+        for name in folder.names():
+            if name.startswith(".") and name.endswith(".new") and not folder.is_folder(name):
+                folder.remove(name)
+        if folder.has("wheels"):
+            with folder.below("wheels") as wheels:
+                for name in wheels.names():
+                    if (
+                        name.startswith(".")
+                        and name.endswith(".whl")
+                        and not wheels.is_folder(name)
+                    ):
+                        wheels.remove(name)
+    remove_empty_wheels(env)
+
+
+def remove_empty_wheels(env: Env) -> None:
+    try:
+        with env.open() as folder:
+            os.rmdir("wheels", dir_fd=folder.fd)
+    except OSError:  # not empty, or not there
+        pass
+
+
+def keep_files(env: Env, text: str, wheels: Sequence[str], held: bool = True) -> None:
+    """Puts a change's files into the environment's folder: new wheels, requirements.txt, and only
+    then away with the wheels that it no longer names, if an image holds them."""
+    named = wheel_names(text)
+    unused = set(wheel_names(env.read("requirements.txt"))) - set(named)
+    if wheels and not console.dry_run:
+        with env.open("wheels") as folder:
+            for wheel in wheels:  # an image may still have one that was uninstalled
+                if wheel in named:
+                    folder.rename("." + wheel, wheel)
+                else:
+                    folder.remove("." + wheel)
+    env.write("requirements.txt", text)
+    if unused and held and env.has("wheels") and not console.dry_run:
+        with env.open("wheels") as folder:
+            for wheel in unused:
+                folder.remove(wheel)
+        remove_empty_wheels(env)
+
+
+def copy_wheels(source: Env, env: Env) -> None:
+    import shutil
+
+    if console.dry_run:
+        console.emit(shell_join(["cp", "-R", source.path("wheels"), env.path("wheels")]))
+        return
+    # of an install that goes on
+    names = [name for name in source.wheels() if not name.startswith(".")]
+    env.wheels(make=True)
+    with source.open("wheels") as old, env.open("wheels") as new:
+        for name in names:
+            with old.open(name) as wheel, new.create(name) as copy:
+                shutil.copyfileobj(wheel, copy)
+
+
+def temporary_folders(scope: Scope) -> Iterator[tuple[str, str, str]]:
+    """(entry, name, kind) of what a `create` or `delete` that died has left in `envs/`; kind is
+    'new' or 'old'."""
+    try:
+        with scope.open() as envs:
+            entries = envs.names()
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        found = re.fullmatch(r"\.(.+)\.(new|old)-[0-9a-f]{8}", entry)
+        if found and re.fullmatch(NAME, found.group(1)):
+            yield entry, found.group(1), found.group(2)
+
+
+def is_frozen(env: Env) -> bool:
+    """By the mode bits of the files: access(2) would let root write."""
+    try:
+        with env.open() as folder:
+            return not any(
+                folder.stat(file).st_mode & 0o222 for file in ("dockerfile", "requirements.txt")
+            )
+    except OSError:
+        return False
+
+
+def check_frozen(env: Env) -> None:
+    if is_frozen(env):
+        raise PydockError(f"{env.name} is frozen", f"pydock unfreeze {env.title}")
+
+
+class Lock:
+    """An flock of an environment's folder, held while it changes; of a file in pydock's data folder
+    where the file system, such as NFS, has none of folders. It ends with the process, however that
+    ends."""
+
+    def __init__(self, folder: str, title: str, wait: bool = True) -> None:
+        self.folder = folder
+        self.title = title
+        self.wait = wait
+        self.patience = 20
+        self.fd = -1
+
+    def __enter__(self) -> Lock:
+        if not console.dry_run and not self.held():
+            while not self.take() and self.wait:
+                pass
+        return self
+
+    def held(self) -> bool:
+        return self.fd >= 0
+
+    def take(self) -> bool:
+        import fcntl
+        import time
+
+        try:
+            self.fd = os.open(self.folder, os.O_RDONLY)
+        except OSError as error:
+            raise PydockError(f"cannot open {self.folder}: {error.strerror}") from None
+        there = os.fstat(self.fd)
+        if not self.flock(fcntl.LOCK_EX | fcntl.LOCK_NB):
+            if not self.wait:
+                return self.release()
+            self.patience -= 1
+            if self.patience > 0:  # it may soon be free
+                time.sleep(0.05)
+                return self.release()
+            console.info(f"waiting for {self.holder()}, which is changing {self.title}")
+            self.flock(fcntl.LOCK_EX)
+        if os.path.isdir(self.folder) and os.path.samestat(os.stat(self.folder), there):
+            return True
+        return self.release()  # deleted, perhaps made anew, while this one waited
+
+    def flock(self, how: int) -> bool:
+        """Whether it has the lock now: of the folder, or of the file in its place."""
+        import errno
+        import fcntl
+        import stat
+
+        try:
+            fcntl.flock(self.fd, how)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            of_folder = stat.S_ISDIR(os.fstat(self.fd).st_mode)
+            self.release()
+            if not of_folder or error.errno not in (
+                errno.EBADF,
+                errno.ENOLCK,
+                errno.EOPNOTSUPP,
+                errno.EINVAL,
+            ):
+                raise PydockError(f"cannot lock {self.folder}: {error.strerror}") from None
+            self.fd = open_lock_file(self.folder)
+            return self.flock(how)
+        return True
+
+    def release(self) -> bool:
+        os.close(self.fd)
+        self.fd = -1
+        return False
+
+    def holder(self) -> str:
+        """The command that holds the lock, by the kernel's list of locks; without one, in general
+        words."""
+        inode = f":{os.fstat(self.fd).st_ino} "
+        try:
+            with open("/proc/locks") as locks:
+                pid = next(line.split()[4] for line in locks if inode in line and "->" not in line)
+            with open(f"/proc/{pid}/cmdline", "rb") as command:
+                words = command.read().decode(errors="replace").rstrip("\0").split("\0")
+            start = next(i for i, word in enumerate(words) if "pydock" in os.path.basename(word))
+            return f"'pydock {' '.join(words[start + 1 :])}' (process {pid})"
+        except (OSError, StopIteration):
+            return "another pydock"
+
+    def __exit__(self, *_: object) -> None:
+        if self.held():
+            self.release()
+
+
+def open_lock_file(folder: str) -> int:
+    """A descriptor of the file whose lock stands for that of a folder: the same one where `create`
+    or `delete` renames it."""
+    final = re.sub(r"/\.([^/]+)\.(?:new|old)-[0-9a-f]{8}$", r"/\1", os.path.realpath(folder))
+    path = os.path.join(data_folder(), "locks", sha256(os.fsencode(final)))
+    make_folder(os.path.dirname(path))
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise PydockError(f"cannot open {path}: {error.strerror}") from None
+
+
+def is_changing(env: Env) -> bool:
+    """Whether somebody holds the environment's lock."""
+    lock = Lock(env.staging, env.name, wait=False)
+    return not lock.take() or lock.release()
+
+
+# also where its note is lost
+HANDED_OVER = "# Handed over by others: pydock starts nothing of it before you have allowed it (pydock trust).\n"
+
+
+def trust_file(env: Env) -> str:
+    return os.path.join(data_folder(), "trust", sha256(os.fsencode(env.folder)) + ".json")
+
+
+def read_note(env: Env) -> dict[str, dict[str, str]] | None:
+    """What the user has allowed of an environment's files: digest, and text where it is short, by
+    path. None where nothing was noted."""
+    import json
+
+    folder, name = os.path.split(trust_file(env))
+    try:
+        with Folder(folder) as notes:
+            files = json.loads(notes.read(name))["files"]
+        return {
+            path: {
+                "sha256": entry["sha256"],
+                **({"text": str(entry["text"])} if "text" in entry else {}),
+            }
+            for path, entry in files.items()
+        }
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, PydockError):
+        return {}
+
+
+def is_own(env: Env, note: dict[str, dict[str, str]] | None) -> bool:
+    """Whether an environment is the user's own, so that nothing of it needs to be allowed: a global
+    one that nobody has handed over."""
+    return (
+        note is None
+        and env.scope.mode == "global"
+        and not (has_compose(env) and env.read(COMPOSE).startswith(HANDED_OVER))
+    )
+
+
+def is_allowed(env: Env, file: str) -> bool:
+    """Whether the user has allowed this file as it is, or made it on this machine."""
+    note = read_note(env)
+    if env.made_here or note is None:
+        return env.made_here or is_own(env, note)
+    return file in note and note[file]["sha256"] == text_hash(env.read(file))
+
+
+def has_compose(env: Env) -> bool:
+    return env.has(COMPOSE)
+
+
+# --------------------------------------------------------------------------------------------------
+# The dockerfile
+
 
 UV = "0.13.9"  # the installer
 
-BASE_PATH_SH = "PATH=${PATH#/opt/venv/bin:}"  # what runs as root, or is pydock's own, finds the base system's programs and no package's
 
-# One line of shell for each thing that an installer must be told, shared by the dockerfile and `install`.
+# The mounts of the dockerfile's step for packages. Podman would give a dockerfile more than it asks
+# for by these words: there, pydock says what is mounted (`run_build`).
+CACHE_MOUNTS = "--mount=type=cache,id=pydock,target=/cache --mount=type=bind,from=installer,source=/uv,target=/uv "
+
+
+SECRET_MOUNT = "--mount=type=secret,id=pydock "
+
+
+TEMPLATE_ARGS = {
+    "REPOSITORY": "",
+    "USERNAME": "user",
+    "USER_UID": "1000",
+    "USER_GID": "1000",
+    "INSTALLER": "uv",
+}
+
+
+def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -> str:
+    """`user` is [ID:]NAME or empty. A base image that names its registry gets no other one in
+    front."""
+    image = image.replace("{version}", version)
+    host = image.split("/")[0] if "/" in image else ""
+    text = DOCKERFILE.replace(
+        "@FROM@", image if re.search(r"[.:]|^localhost$", host) else "${REPOSITORY}" + image
+    )
+    text = text.replace("@APT@", "" if apt else "# ").replace(
+        "@PACKAGES@", " ".join(apt) or "git gcc"
+    )
+    text = (
+        text.replace("@MOUNTS@", CACHE_MOUNTS + SECRET_MOUNT)
+        .replace("@FETCH@", FETCH_SH)
+        .replace("@FINISH@", FINISH_SH)
+        .replace("@UV@", UV)
+        .replace("@PATH@", BASE_PATH_SH)
+    )
+    uid, _, name = user.rpartition(":")
+    for key, value in (("USERNAME", name), ("USER_UID", uid), ("USER_GID", uid)):
+        if value:
+            shown = f'"{value}"' if value == TEMPLATE_ARGS[key] else value
+            text = text.replace(f"ARG {key}={TEMPLATE_ARGS[key]}\n", f"ARG {key}={shown}\n")
+    return text
+
+
+def open_args(dockerfile: str) -> list[str]:
+    """The ARGs that pydock fills in: those whose default is still the template's."""
+    return [
+        key
+        for key, value in TEMPLATE_ARGS.items()
+        if re.search(rf"(?m)^ARG {key}={value}\s*$", dockerfile)
+    ]
+
+
+def build_args(dockerfile: str, settings: Settings, root: bool = False) -> dict[str, str]:
+    values = {
+        "REPOSITORY": settings["repository"],
+        "USERNAME": settings["user"],
+        "USER_UID": "0" if root else str(os.getuid()),
+        "USER_GID": "0" if root else str(os.getgid()),
+        "INSTALLER": settings["installer"],
+    }
+    return {key: values[key] for key in open_args(dockerfile)}
+
+
+def label_words(labels: dict[str, str]) -> str:
+    """The text of a LABEL instruction; values are quoted for URLs, so they need no other quotes."""
+    text = "LABEL " + " ".join(f"{key}={value}" for key, value in labels.items())
+    return (
+        Shell(f'"{text}"') if any(isinstance(value, Shell) for value in labels.values()) else text
+    )
+
+
+def base_from(dockerfile: str) -> re.Match[str] | None:
+    """The FROM line of the image that the last stage stands on, in the end: group 2 is the
+    image."""
+    lines = list(
+        re.finditer(r"(?mi)^(FROM\s+(?:--\S+\s+)*)(\S+)(?:[ \t]+AS[ \t]+(\S+))?", dockerfile)
+    )
+    for line in reversed(lines[:-1]):
+        if line.group(3) and line.group(3).lower() == lines[-1].group(2).lower():
+            lines[-1] = line
+    return lines[-1] if lines else None
+
+
+def base_of(dockerfile: str) -> tuple[str, str]:
+    """(image, Python version) of the base image; the version is empty where the tag does not tell
+    it."""
+    found = base_from(dockerfile)
+    image = found.group(2) if found else ""
+    version = re.search(r"python:(\d+\.\d+(?:\.\d+)?)", image)
+    return image, version.group(1) if version else ""
+
+
+def base_reference(dockerfile: str, settings: Settings) -> str:
+    """The base image as the engine is to be asked for it."""
+    return base_of(dockerfile)[0].replace("${REPOSITORY}", settings["repository"])
+
+
+def is_plain(dockerfile: str, image_pattern: str) -> bool:
+    """Whether podman can build a dockerfile of others without giving it this host: each image that
+    it starts from fits the pattern (others may have ONBUILD), and no RUN has a flag but the
+    template's. Escape character and comments as whoever reads it may take them."""
+    lines = [
+        line
+        for line in dockerfile.replace(CACHE_MOUNTS, "").replace(SECRET_MOUNT, "").split("\n")
+        if not re.match(r"\s*(#|$)", line)
+    ]
+    text = "\n".join(lines)
+    for read in (text, re.sub(r"\\[ \t\r]*\n", "", text), re.sub(r"`[ \t\r]*\n", "", text)):
+        stages: list[str] = []
+        if (
+            re.search("[\ufeff\0]", read)
+            or re.search(r"(?mi)^\s*(ONBUILD\s|RUN\s+--)", read)
+            or not re.search(r"(?mi)^\s*FROM\s", read)
+        ):
+            return False
+        for words in (
+            found.group(1).split() for found in re.finditer(r"(?mi)^\s*FROM\s+(.*)$", read)
+        ):
+            if (
+                not words
+                or words[0].lower() not in stages
+                and not re.fullmatch(image_pattern, words[0])
+            ):
+                return False
+            stages += [words[2].lower()] if len(words) == 3 and words[1].lower() == "as" else []
+    return True
+
+
+def pinned(dockerfile: str, digest: str) -> str:
+    """The dockerfile with its base image at this digest."""
+    found = base_from(dockerfile)
+    return (
+        dockerfile[: found.start(2)]
+        + found.group(2).partition("@")[0]
+        + "@"
+        + digest
+        + dockerfile[found.end(2) :]
+        if found
+        else dockerfile
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# The host's settings for an installer
+
+
+HOST_ONLY = (
+    r"PIP_(CONFIG_FILE|CACHE_DIR|NO_CACHE_DIR|TARGET|USER|PREFIX|ROOT|PYTHON|LOG|SRC|REQUIREMENT|CONSTRAINT|"
+    r"REQUIRE_VIRTUALENV|BREAK_SYSTEM_PACKAGES|CERT|CLIENT_CERT|REPORT|EDITABLE)|"
+    r"UV_(CACHE_DIR|NO_CACHE|PYTHON.*|PROJECT.*|TOOL.*|LINK_MODE|SYSTEM_PYTHON|CONFIG_FILE|TARGET|PREFIX|"
+    r"BREAK_SYSTEM_PACKAGES|ENV_FILE|WORKING_.*|OFFLINE)"
+)
+
+
+SAME_SETTING = (
+    ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"),
+    ("PIP_INDEX_URL", "UV_INDEX_URL"),
+    ("PIP_EXTRA_INDEX_URL", "UV_EXTRA_INDEX_URL"),
+    ("PIP_FIND_LINKS", "UV_FIND_LINKS"),
+    ("PIP_TRUSTED_HOST", "UV_INSECURE_HOST"),
+    ("PIP_DEFAULT_TIMEOUT", "UV_HTTP_TIMEOUT"),
+    ("PIP_PROXY", "HTTPS_PROXY"),
+    ("PIP_PROXY", "HTTP_PROXY"),
+)
+
+
+PROXIES = [
+    name
+    for word in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
+    for name in (word, word.lower())
+]
+
+
+def pip_conf() -> dict[str, str]:
+    """The host's pip configuration files as PIP_… variables, a later file over an earlier one."""
+    import configparser
+
+    home = home_folder()
+    named = os.environ.get("PIP_CONFIG_FILE")
+    files = [
+        "/etc/pip.conf",
+        home + "/.pip/pip.conf",
+        os.path.join(os.environ.get("XDG_CONFIG_HOME") or home + "/.config", "pip/pip.conf"),
+    ]
+    found: dict[str, str] = {}
+    for path in [] if named == os.devnull else files + ([named] if named else []):
+        parser = configparser.ConfigParser(interpolation=None)
+        try:
+            parser.read(path, encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError):
+            continue
+        for section in ("global", "install"):
+            if parser.has_section(section):
+                found.update(
+                    ("PIP_" + k.upper().replace("-", "_"), " ".join(v.split()))
+                    for k, v in parser.items(section)
+                )
+    return found
+
+
+def host_settings() -> dict[str, str]:
+    """The host's settings for an installer, by variable: indexes, proxies, timeouts. What names a
+    path of this host is left out, since no container has it."""
+    environ = {**pip_conf(), **client_proxies(), **os.environ}
+    found = {}
+    for key, value in environ.items():
+        if key in PROXIES or key.startswith(("PIP_", "UV_")) and not re.fullmatch(HOST_ONLY, key):
+            words = (
+                [word for word in value.split() if not word.startswith(("/", "~", "./", "file:"))]
+                if re.search("INDEX|LINKS", key)
+                else [value]
+            )
+            if words:
+                found[key] = " ".join(words)
+    for pip, uv in SAME_SETTING:
+        if pip in found:
+            found.setdefault(uv, found[pip])
+        elif uv in found and pip != "PIP_PROXY":
+            found[pip] = found[uv]
+    if "UV_DEFAULT_INDEX" in found:
+        found.pop("UV_INDEX_URL", None)
+    return found
+
+
+def host_netrc() -> str:
+    return host_file(os.environ.get("NETRC"), os.path.join(home_folder(), ".netrc"))
+
+
+def settings_sh() -> str:
+    """The host's settings as shell text: exports, and files on the container's /dev/shm, which no
+    image ever holds."""
+    import shlex
+
+    lines = [f"export {key}={shlex.quote(value)}" for key, value in sorted(host_settings().items())]
+    environ = {**pip_conf(), **os.environ}
+    ca = host_file(
+        environ.get("PIP_CERT"), environ.get("SSL_CERT_FILE"), environ.get("REQUESTS_CA_BUNDLE")
+    )
+    for text, file, names in (
+        (ca, "ca.pem", "SSL_CERT_FILE PIP_CERT REQUESTS_CA_BUNDLE GIT_SSL_CAINFO"),
+        (host_netrc(), "netrc", "NETRC"),
+    ):
+        if text:
+            lines += ["umask 077", heredoc(["cat"], text, "/dev/shm/" + file), "umask 022"]
+            lines += [f"export {name}=/dev/shm/{file}" for name in names.split()]
+    return "\n".join(lines) + "\n"
+
+
+class Secret:
+    """The host's settings as a file for `--secret`: in memory where this system and the engine's
+    client allow that, so that nothing stays behind even if pydock is killed. `path` is empty where
+    there is nothing to hand over."""
+
+    def __init__(self, engine: Engine) -> None:
+        import tempfile
+
+        self.path = ""
+        self.fds: list[int] = []
+        self.file = ""
+        text = "" if console.dry_run else settings_sh()
+        if not text.strip():
+            return
+        # who could not open it
+        if hasattr(os, "memfd_create") and not engine.sudo and not (engine.podman and os.getuid()):
+            fd = os.memfd_create("pydock")
+            os.write(fd, text.encode(errors="surrogateescape"))
+            self.path, self.fds = f"/proc/{os.getpid()}/fd/{fd}", [fd]
+        else:
+            fd, self.path = tempfile.mkstemp(prefix="pydock-")
+            self.file = self.path
+            with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(text)
+
+    def __enter__(self) -> Secret:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for fd in self.fds:
+            os.close(fd)
+        if self.file:
+            os.unlink(self.file)
+
+
+# --------------------------------------------------------------------------------------------------
+# Images and revisions
+
+
+MAX_LAYERS = 110  # the engine stops at 125
+
+
+# podman makes one at each commit: 1024 zeros
+EMPTY_LAYER = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
+
+
+# what `run` asks of an image
+READY = "\n".join(
+    [
+        "{{.Id}}",
+        "{{.Config.User}}",
+        "{{.Config.WorkingDir}}",
+        *(
+            f'{{{{index .Config.Labels "pydock.{label}"}}}}'
+            for label in ("folder", "dockerfile", "requirements")
+        ),
+    ]
+)
+
+
+class Image:
+    """What `image inspect` tells of one image, under one of its tags."""
+
+    def __init__(self, tag: str, data: dict[str, Any]) -> None:
+        self.tag = tag
+        self.id: str = data["Id"]
+        self.config: dict[str, Any] = data.get("Config") or {}
+        self.labels: dict[str, str] = self.config.get("Labels") or {}
+        layers: list[str] = (data.get("RootFS") or {}).get("Layers") or []
+        self.depth = len(layers)
+        self.layers = [layer for layer in layers if layer != EMPTY_LAYER]
+        self.size: int = data.get("Size") or 0
+        self.created: str = data.get("Created") or ""
+        self.digests: list[str] = data.get("RepoDigests") or []
+
+    def digest_of(self, reference: str) -> str:
+        """The digest under which a registry knows the image, by the name that it was pulled by; or
+        else empty."""
+
+        def short(name: str) -> str:
+            return re.sub("^(docker.io/)?(library/)?", "", name)
+
+        name = short(re.sub(r":[^/:]*$", "", reference))
+        return next(
+            (
+                digest.partition("@")[2]
+                for digest in self.digests
+                if short(digest.partition("@")[0]) == name
+            ),
+            "",
+        )
+
+    def of(self, env: Env) -> bool:
+        return self.labels.get("pydock.folder") == quote(env.folder)
+
+    @property
+    def hashes(self) -> tuple[str, str]:
+        """SHA-256 of the dockerfile and of requirements.txt that it was made of, as its labels
+        say."""
+        return self.labels.get("pydock.dockerfile", ""), self.labels.get("pydock.requirements", "")
+
+    def is_descendant_of(self, other: Image) -> bool:
+        return self.layers[: len(other.layers)] == other.layers
+
+    def added_size(self, others: Iterable[Image]) -> int:
+        """Its bytes above the largest of these that it stands on."""
+        return self.size - max(
+            [other.size for other in others if self.is_descendant_of(other)] + [0]
+        )
+
+    def is_ours(self, tag: str, prefix: str) -> bool:
+        """Whether it lies under the name that its labels make. What somebody built from it, or
+        pulled, does not."""
+        folder, name = (
+            unquote(self.labels.get("pydock.folder", "")),
+            self.labels.get("pydock.name", ""),
+        )
+        return bool(folder) and tag.rpartition(":")[0] in (
+            f"{prefix}-{name}",
+            f"{prefix}-{name}__{sha256(os.fsencode(folder))[:8]}",
+        )
+
+    def found(self) -> dict[str, str]:
+        """The labels that tell what is in it, for an image that is made from it; nothing of them
+        that pydock would not write."""
+        return {
+            key: value
+            for key in ("pydock.python", "pydock.packages")
+            for value in [self.labels.get(key, "")]
+            if re.fullmatch(r"[\w.%=,!+~-]*", value)
+        }
+
+    def packages(self) -> dict[str, str]:
+        listing = unquote(self.labels.get("pydock.packages", ""))
+        return dict(item.partition("==")[::2] for item in listing.split(",") if item)
+
+
+class Session:
+    """What a command works with: place, settings, engine."""
+
+    def __init__(self, scope: Scope, line: Sequence[str] = ()) -> None:
+        self.scope = scope
+        self.line = line
+        self.settings = Settings(scope)
+        self.engine = self.settings.engine()
+
+    def env(self, name: str, other: bool = False) -> Env:
+        """The environment of this name, perhaps of the `other` mode; an error that helps where
+        there is none."""
+        scope = self.scope
+        env = Env(scope, name, self.settings["prefix"])
+        other_scope: Scope | None = global_scope() if scope.mode == "local" else local_scope()
+        if other and other_scope and not env.exists() and name in other_scope.names():
+            return Env(other_scope, name, self.settings["prefix"])
+        try:
+            env.open().__exit__()  # or an error that says what is wrong with it
+            if (
+                other_scope
+                and scope.mode == "local"
+                and scope.why != "--local"
+                and name in other_scope.names()
+                and read_note(env) is None
+            ):
+                console.warn(
+                    f"this is the environment {name} of {os.path.dirname(scope.root)}, which was not made here, and not your global one",
+                    f"pydock --global {shell_join(self.line)}",
+                )
+            return env
+        except FileNotFoundError:
+            pass
+        if other_scope and name in other_scope.names():
+            hint = f"there is a {other_scope.mode} one: pydock --{other_scope.mode} {shell_join(self.line)}"
+        else:
+            names = ", ".join(scope.names()[:8])
+            hint = (
+                nearest(name, scope.names())
+                or (names and f"there are: {names}; a new one: ") + f"pydock create {env.title}"
+            )
+        raise PydockError(f"no {scope.mode} environment '{name}'", hint)
+
+
+def tags_argv(*which: str) -> tuple[str, ...]:
+    return ("image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", *which)
+
+
+def tagged(engine: Engine, *which: str, timeout: float | None = None) -> dict[str, str]:
+    """The ids of images, all or those of a name or filter, by `repository:tag`; without podman's
+    word for what comes from no registry."""
+    rows = [
+        line.split()
+        for line in engine.output(*tags_argv(*which), timeout=timeout).splitlines()
+        if "<none>" not in line
+    ]
+    return {re.sub("^localhost/", "", tag) if engine.podman else tag: id_ for tag, id_ in rows}
+
+
+def tags_of(engine: Engine, env: Env, timeout: float | None = None) -> dict[str, str]:
+    """The ids of the images under the environment's name, by tag; podman lists all names of an
+    image."""
+    return {
+        tag[len(env.repo) + 1 :]: id_
+        for tag, id_ in tagged(engine, env.repo, timeout=timeout).items()
+        if tag.startswith(env.repo + ":")
+    }
+
+
+def images_of(engine: Engine, env: Env) -> dict[str, Image]:
+    """All images under the environment's name, by tag: two calls."""
+    return inspect(engine, tags_of(engine, env))
+
+
+def inspect(engine: Engine, ids: dict[str, str]) -> dict[str, Image]:
+    """The images with these ids, by tag; one call. One that vanished meanwhile is left out, but not
+    for lack of an answer."""
+    import json
+
+    process = engine.start(["image", "inspect", *sorted(set(ids.values()))]) if ids else None
+    if not process:
+        return {}
+    out, _ = engine.finish(process)
+    found = {data["Id"].split(":")[-1]: data for data in json.loads(out or b"[]")}
+    wanted = {tag: id_.split(":")[-1] for tag, id_ in ids.items()}
+    if process.returncode:
+        there = {
+            id_.split(":")[-1] for id_ in engine.output("image", "ls", "-aq", "--no-trunc").split()
+        }
+        if there & set(wanted.values()) - set(found):
+            raise EngineError(f"{engine.client} image inspect failed")
+    return {tag: Image(tag, found[id_]) for tag, id_ in wanted.items() if id_ in found}
+
+
+def find_image(engine: Engine, reference: str) -> Image | None:
+    import json
+
+    text = engine.try_output("image", "inspect", reference)
+    return Image(reference, json.loads(text)[0]) if text else None
+
+
+def image_config(engine: Engine, reference: str) -> dict[str, Any]:
+    """Config of an image that was there a moment ago; under --dry-run, where it may not be there
+    yet, as it would be."""
+    image = find_image(engine, reference)
+    if image:
+        return image.config
+    if console.dry_run:
+        return {
+            "Cmd": ["python3"],
+            "User": f"{os.getuid()}:{os.getgid()}",
+            "WorkingDir": "/home/" + login_name(),
+        }
+    raise PydockError(f"the image {reference} has vanished")
+
+
+def check_owner(engine: Engine, env: Env, images: dict[str, Image]) -> None:
+    """No tag is moved or removed that names another folder which exists: two homes, two users, or
+    two machines, on one engine."""
+    for image in images.values():
+        if is_others(engine, env, image):
+            mine = login_name() if re.fullmatch(NAME, login_name()) else "mine"
+            raise PydockError(
+                f"the image {env.repo} belongs to the environment in {unquote(image.labels['pydock.folder'])}",
+                f"give your images another name: pydock config --global prefix {mine}",
+            )
+        if image.tag in ("latest", env.latest) and "pydock.folder" not in image.labels:
+            raise PydockError(
+                f"the image {env.latest} was not made by pydock",
+                f"docker rmi {env.latest}, or another name",
+            )
+
+
+def is_others(engine: Engine, env: Env, image: Image) -> bool:
+    """Whether an image under the environment's name is of another folder, which exists."""
+    folder = unquote(image.labels.get("pydock.folder", ""))
+    return (
+        bool(folder)
+        and folder != env.folder
+        and (may_exist(folder) or bool(engine.remote_address()))
+    )
+
+
+def remove_tag(engine: Engine, env: Env, tag: str) -> bool:
+    """Removes a tag of the environment's name if it is of its making, as it is in this moment.
+    False where the engine refuses."""
+    reference = f"{env.repo}:{tag}"
+    image = find_image(engine, reference)
+    if not image:  # it is gone, or the engine did not answer
+        return engine.try_output("image", "ls", "-q", reference) == ""
+    if "pydock.folder" not in image.labels or is_others(engine, env, image):
+        return True
+    return engine.try_run("rmi", reference)
+
+
+def remove_images(engine: Engine, env: Env, images: dict[str, Image]) -> bool:
+    """Removes every tag of the environment's name that pydock made for it; whether all of them
+    went."""
+    return all([remove_tag(engine, env, tag) for tag in images])
+
+
+def labels_for(env: Env, hashes: tuple[str, str], command: Sequence[str]) -> dict[str, str]:
+    import time
+
+    return {
+        "pydock": "1",
+        "pydock.name": env.name,
+        "pydock.folder": quote(env.folder),
+        "pydock.dockerfile": hashes[0],
+        "pydock.requirements": hashes[1],
+        "pydock.command": quote(shell_join(without_values(command))),
+        "pydock.time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def without_values(command: Sequence[str]) -> list[str]:
+    """A command line without the values of the variables that it sets: an image is handed on."""
+    words = [
+        word.partition("=")[0] if before in ("-e", "--env") else word
+        for before, word in zip(["", *command], command)
+    ]
+    return [re.sub(r"^(-e|--env=)([^=]*)=.*", r"\1\2", word, flags=re.S) for word in words]
+
+
+def found_labels(found: str) -> dict[str, str]:
+    """The labels that the freeze printed, in its last line: Python's version, a blank, the
+    packages. Packages may print, too."""
+    if isinstance(found, Shell):
+        console.emit(f"{found[1:]}=$(printf '%s\\n' \"{found}\" | sed -n '$s/^pydock-found: //p')")
+        return {
+            "pydock.python": Shell(f"${{{found[1:]}% *}}"),
+            "pydock.packages": Shell(f"${{{found[1:]}#* }}"),
+        }
+    line = re.fullmatch(
+        r"pydock-found: ([0-9]+\.[0-9]+\.[0-9]+)(?: ([A-Za-z0-9%=,+!_.~-]+))?",
+        found.rpartition("\n")[2],
+    )
+    if not line:
+        raise PydockError(
+            "the environment's Python does not tell what is installed",
+            "a package of it may change how Python starts",
+        )
+    return {"pydock.python": line.group(1), "pydock.packages": line.group(2) or ""}
+
+
+def is_number(tag: str) -> bool:
+    """Whether a tag is one that pydock counts revisions by; others may have made 007."""
+    return bool(re.fullmatch("[1-9][0-9]*", tag))
+
+
+def is_label(tag: str) -> bool:
+    """Whether a tag is one that `snapshot` gave."""
+    return not tag.isdigit() and tag != "latest" and not tag.startswith("tmp-")
+
+
+def revision_numbers(images: dict[str, Image]) -> list[int]:
+    """The numbers of the revisions, newest first."""
+    return sorted(
+        (int(tag) for tag in images if is_number(tag) and "pydock.folder" in images[tag].labels),
+        reverse=True,
+    )
+
+
+def old_revisions(images: dict[str, Image], settings: Settings) -> list[int]:
+    """The numbers of the revisions of an environment that are not to be kept. Kept are the first
+    one, those with a label, the newest `history` that the present one stands on, and the newest
+    that it does not stand on and no other does, with the newest `history` that this one stands on:
+    neither costs anything."""
+    if "latest" not in images:
+        return []
+    revisions = {number: images[str(number)] for number in revision_numbers(images)}
+    below = [n for n in revisions if images["latest"].is_descendant_of(revisions[n])]
+    beside = [n for n in revisions if n not in below]
+    ends = [
+        n
+        for n in beside
+        if not any(
+            len(revisions[m].layers) > len(revisions[n].layers)
+            and revisions[m].is_descendant_of(revisions[n])
+            for m in beside
+        )
+    ][:1]
+    behind = [
+        n for n in beside if n not in ends and revisions[ends[0]].is_descendant_of(revisions[n])
+    ]
+    named = {images[tag].id for tag in images if is_label(tag)}
+    most = int(settings["history"])
+    keep = {
+        *list(revisions)[-1:],
+        *below[: most + 1],
+        *ends,
+        *behind[:most],
+        *(n for n in revisions if revisions[n].id in named),
+    }
+    return [number for number in revisions if number not in keep]
+
+
+def drop_old_revisions(session: Session, env: Env, images: dict[str, Image] | None = None) -> None:
+    """Removes what `old_states` tells of, and says so where it may be missed: what the present
+    revision has not gone through."""
+    if console.dry_run:
+        return
+    try:
+        images = images or images_of(session.engine, env)
+    except PydockError:  # what was asked for is done; the next change tidies up
+        return
+    old = old_revisions(images, session.settings)
+    for number in old:
+        remove_tag(session.engine, env, str(number))
+    lost = sorted(
+        number for number in old if not images["latest"].is_descendant_of(images[str(number)])
+    )
+    if lost:
+        console.info(
+            f"{env.name}: not kept any longer: revision {', '.join(map(str, lost))}; a label keeps one: pydock snapshot"
+        )
+
+
+def create_argv(container: str, unset: Iterable[str], image: str) -> list[str]:
+    """`docker create` of a container that is only committed or read; without the variables that the
+    client would set there (proxies)."""
+    return (
+        ["create", "--name", container, "--pull", "never"]
+        + [word for name in unset for word in ("-e", name + "=")]
+        + [image]
+    )
+
+
+def temporary_argv(
+    container: str,
+    image: str,
+    config: dict[str, Any],
+    unset: Iterable[str],
+    options: Sequence[str],
+    command: Sequence[str],
+) -> list[str]:
+    """`docker run` of a container whose result is committed: by root, and nothing by -e but to take
+    away what the client would set. --entrypoint only where the image has one: a commit can put an
+    entrypoint back, but not take one away."""
+    argv = ["run", "-i", *create_argv(container, unset, image)[1:-1], "-u", "0:0", *options]
+    if config.get("Entrypoint"):
+        return argv + ["--entrypoint", command[0], image, *command[1:]]
+    return argv + [image, *command]
+
+
+def look_argv(image: str) -> list[str]:
+    """`docker run` of a command that only looks at what is in an image."""
+    return [
+        "run",
+        "--rm",
+        "--pull",
+        "never",
+        "--network",
+        "none",
+        "--security-opt",
+        "no-new-privileges",
+        image,
+    ]
+
+
+def commit_argv(
+    container: str,
+    tag: str,
+    config: dict[str, Any],
+    labels: dict[str, str],
+    blank: Sequence[str] = (),
+) -> list[str]:
+    """`docker commit` with the environment's own CMD, USER and so on put back, which it would take
+    from the container."""
+    import json
+
+    changes = [
+        "CMD " + json.dumps(config.get("Cmd") or ["python3"]),
+        "USER " + (config.get("User") or "0"),
+        "WORKDIR " + (config.get("WorkingDir") or "/"),
+    ]
+    changes += (
+        ["ENTRYPOINT " + json.dumps(config["Entrypoint"])] if config.get("Entrypoint") else []
+    )
+    if any(re.search(r"[\x00-\x1f\x7f]", change) for change in changes):
+        raise PydockError(
+            f"the image has a user or a folder that cannot be written down: {', '.join(changes[1:3])}"
+        )
+    changes += [f"ENV {key}=" for key in blank] + [
+        label_words({key: value}) for key, value in labels.items()
+    ]
+    return (
+        ["commit"]
+        + [word for change in changes for word in ("--change", change)]
+        + [container, tag]
+    )
+
+
+def variables_argv(container: str) -> tuple[str, ...]:
+    return "container", "inspect", "--format", "{{json .Config.Env}}", container
+
+
+def commit(
+    engine: Engine, env: Env, tag: str, config: dict[str, Any], labels: dict[str, str]
+) -> None:
+    """Makes an image of the temporary container, without the variables that the engine's client
+    added to it of its own accord (the proxies of its configuration file, which may have
+    passwords)."""
+    import json
+
+    blank: list[str] = []
+    if not console.dry_run:
+        found = json.loads(engine.output(*variables_argv(env.temporary))) or []
+        usual = {item.split("=")[0] for item in config.get("Env") or []} | {
+            "PATH",
+            "HOME",
+            "HOSTNAME",
+            "TERM",
+            "container",
+        }
+        blank = sorted({item.split("=")[0] for item in found} - usual)
+    engine.run(*commit_argv(env.temporary, tag, config, labels, blank))
+
+
+def remove_temporary(engine: Engine, env: Env, temporary_id: str) -> None:
+    engine.wait()
+    container = f"{env.repo}--tmp-{temporary_id}"
+    engine.try_run("rm", "-f", container, container + "-tree")
+    for end in ("", "-base", "-build"):
+        engine.try_run("rmi", f"{env.repo}:tmp-{temporary_id}{end}")
+
+
+def remove_stale_temporaries(engine: Engine, env: Env, images: dict[str, Image]) -> None:
+    """What a command that died has left: its temporary container and tags. Only under the
+    environment's lock."""
+    rows = engine.output(
+        "ps", "-a", "--format", "{{.Names}} {{.State}}", "--filter", f"name={env.repo}--"
+    ).splitlines()
+    for name, state in (row.lower().split()[:2] for row in rows):
+        if not (
+            name.startswith(env.repo + "--tmp-")
+            or name.startswith(env.repo + "--")
+            and state == "created"
+        ):
+            continue
+        created = (
+            engine.try_output("container", "inspect", "--format", "{{json .Created}}", name) or ""
+        )
+        # A client that was killed at once leaves a container of `run` that never starts; a new one
+        # may be about to.
+        if "--tmp-" in name or (age_of(created.strip().strip('"')) or 0) > 60:
+            engine.try_run("rm", "-f", name)
+    remove_half_written(env)
+    for tag in [tag for tag in images if tag.startswith("tmp-")]:
+        remove_tag(engine, env, images.pop(tag).tag)
+
+
+def recover(engine: Engine, env: Env) -> dict[str, Image]:
+    """Finishes or undoes what died, and returns the images. Files that match a newer revision than
+    the present one say that it was only not tagged yet; anything else of a temporary name goes.
+    Only under the environment's lock."""
+    env.wheels()  # an error where that is a link
+    images = images_of(engine, env)
+    if console.dry_run:
+        return images
+    check_owner(engine, env, images)
+    hashes = env.hashes()
+    latest = images.get("latest")
+    if not latest or latest.hashes != hashes:
+        newest = [
+            images[str(number)]
+            for number in revision_numbers(images)[:1]
+            if not latest or images[str(number)].id != latest.id
+        ]
+        started = [image for tag, image in images.items() if re.fullmatch("tmp-[0-9a-f]{8}", tag)]
+        for image in newest + started:
+            copy = read_copy(env)
+            kept = copy and text_hash(copy) == hashes[1] or latest and latest.hashes[1] == hashes[1]
+            if (
+                latest
+                and image.of(env)
+                and image.hashes[0] == hashes[0]
+                and kept
+                and image.hashes != hashes
+            ):
+                # a rollback that died between its two files
+                restore_requirements(engine, env, image)
+                hashes = env.hashes()
+            if image.of(env) and image.hashes == hashes:
+                tag_revision(engine, env, images, image)
+                images = images_of(engine, env)
+                break
+    remove_stale_temporaries(engine, env, images)
+    return images
+
+
+def tag_revision(
+    engine: Engine, env: Env, images: dict[str, Image], image: Image | None = None
+) -> None:
+    """Makes an image the present revision: the next number, then latest. Then what no revision
+    needs any more goes."""
+    source = f"{env.repo}:{image.tag}" if image else env.temporary_tag
+    present = find_image(engine, env.latest) if not console.dry_run else None
+    check_owner(engine, env, {"latest": present} if present else {})
+    if not image or not is_number(image.tag):
+        engine.run(
+            "tag",
+            source,
+            f"{env.repo}:{max([int(tag) for tag in images if is_number(tag)] + [0]) + 1}",
+        )
+    engine.run("tag", source, env.latest)
+    if not image or not is_number(image.tag):
+        engine.try_run("rmi", source)
+
+
+def collect_garbage(session: Session) -> None:
+    """Removes what commands that died have left: half-made and half-deleted folders."""
+    engine = session.engine
+    if console.dry_run:
+        return
+    for entry, name, kind in temporary_folders(session.scope):
+        lock = Lock(os.path.join(session.scope.envs, entry), name, wait=False)
+        try:
+            session.scope.open(entry).__exit__()
+            if not lock.take():
+                continue
+        except (FileNotFoundError, PydockError):  # not ours, or gone
+            continue
+        with lock:
+            env = Env(session.scope, name, session.settings["prefix"])
+            if kind == "new":
+                remove_temporary(engine, env, entry[-8:])
+            if kind == "new" or env.exists() or remove_images(engine, env, images_of(engine, env)):
+                with session.scope.open() as envs:
+                    envs.clear(entry)
+
+
+def fetch_files(
+    engine: Engine, env: Env, wheels: bool, dockerfile: bool = False
+) -> tuple[dict[str, str], list[str]]:
+    """What lies in the container's /opt/pydock: the texts of its files by name (none under
+    --dry-run), and the names of its wheels, which lie as `wheels/.NAME` then. One stream, one
+    call."""
+    import shutil
+
+    argv = ["cp", env.temporary + ":/opt/pydock/.", "-"]
+    if console.dry_run:
+        for file in ["requirements.txt"] + ["dockerfile"] * dockerfile:
+            console.emit(
+                shell_join(
+                    engine.command(["cp", f"{env.temporary}:/opt/pydock/{file}", env.path(file)])
+                )
+            )
+        if wheels:
+            make_folder(env.path("wheels"))
+            console.emit(
+                f"{shell_join(engine.command(argv))} | tar -x -C {shell_join([env.path('wheels')])} --wildcards '*.whl' 2>/dev/null || true"
+            )
+        return {}, []
+    texts: dict[str, str] = {}
+    found: list[str] = []
+
+    def keep(archive: Any, member: Any) -> None:
+        name, stream = (
+            os.path.normpath(member.name),
+            archive.extractfile(member) if member.isfile() else None,
+        )
+        if stream and name in ("dockerfile", "requirements.txt") and member.size < 1 << 24:
+            texts[name] = stream.read().decode(errors="surrogateescape")
+        elif stream and re.fullmatch(WHEEL, name):
+            env.wheels(make=True)
+            with env.open("wheels") as folder, folder.create("." + name) as wheel:
+                shutil.copyfileobj(stream, wheel)
+            found.append(name)
+
+    copy_out(engine, argv, f"cannot keep the files of {env.name}", keep)
+    if "requirements.txt" not in texts:
+        raise EngineError(f"{engine.client} cp failed")
+    return texts, found
+
+
+def copy_out(
+    engine: Engine, argv: Sequence[str], failed: str, take: Callable[[Any, Any], None]
+) -> None:
+    """Calls `take` with the archive that `docker cp` streams and with each of its members.
+    PydockError where that breaks off."""
+    import tarfile
+
+    process = engine.start(argv)
+    try:
+        with tarfile.open(
+            fileobj=process.stdout, mode="r|", bufsize=1 << 20, tarinfo=strict_members()
+        ) as archive:
+            for member in archive:
+                take(archive, member)
+        engine.finish(process)
+    except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
+        engine.end(process)
+        raise PydockError(f"{failed}: {error}") from None
+    except BaseException:
+        engine.end(process)
+        raise
+    if process.returncode:
+        engine.raise_if_down()
+        raise EngineError(f"{engine.client} cp failed")
+
+
+def strict_members() -> Any:
+    """The class of an archive's members, for one of strangers: tarfile reads what stands before a
+    member at once, however long it says that it is; in a time that grows with the square of that;
+    and backwards."""
+    import tarfile
+
+    class Member(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Member:
+            member = super().frombuf(buf, encoding, errors)
+            ahead = (
+                tarfile.XHDTYPE,
+                tarfile.XGLTYPE,
+                tarfile.SOLARIS_XHDTYPE,
+                tarfile.GNUTYPE_LONGNAME,
+                tarfile.GNUTYPE_LONGLINK,
+            )
+            if member.type in ahead and member.size > 1 << 16:
+                raise tarfile.ReadError(f"a header of {human_size(member.size)} is too much")
+            if member.type == tarfile.GNUTYPE_SPARSE:
+                raise tarfile.ReadError(f"{member.name!r} has holes")
+            return member
+
+        def _block(self, count: int) -> int:
+            if count < 0:
+                raise tarfile.ReadError("a member has a negative size")
+            return -(-count // 512) * 512
+
+        def _proc_gnusparse_10(self, *_: object) -> None:
+            raise tarfile.ReadError(f"{self.name!r} has holes")
+
+    return Member
+
+
+def report(env: Env, done: str, next_line: str) -> None:
+    if not console.dry_run:
+        console.info(f"{done}; next: {next_line}")
+
+
+def read_copy(env: Env) -> str:
+    """The newest copy of an edited requirements.txt that a rollback has kept."""
+    with env.open() as folder:
+        copies = {
+            file: folder.stat(file).st_mtime
+            for file in folder.names()
+            if re.fullmatch(r"requirements\.txt\.orig\d*", file)
+        }
+    return env.read(max(copies, key=lambda file: copies[file])) if copies else ""
+
+
+def restore_requirements(engine: Engine, env: Env, image: Image) -> None:
+    try:
+        engine.run(*create_argv(env.temporary, client_proxies(), f"{env.repo}:{image.tag}"))
+        texts, wheels = fetch_files(engine, env, wheels=True)
+        keep_files(env, texts["requirements.txt"], wheels, False)
+    finally:
+        engine.try_run("rm", "-f", env.temporary)
+
+
+# --------------------------------------------------------------------------------------------------
+# Building
+
+
+def build_argv(
+    builder: str,
+    tag: str,
+    context: str,
+    labels: dict[str, str],
+    args: dict[str, str],
+    proxies: Sequence[str],
+    secret: str,
+    no_cache: bool,
+    pull: bool,
+    stdin: bool,
+) -> list[str]:
+    """`docker build`; with the dockerfile of the context, or another text from stdin. Proxies are
+    named without a value, which the engine's client takes from its own environment and the engine
+    keeps out of the history."""
+    argv = ["build", "-t", tag, "-f", "-" if stdin else os.path.join(context, "dockerfile")]
+    argv += ["--load"] if builder == "buildx" else []
+    argv += ["--no-cache"] if no_cache else []
+    argv += ["--pull"] if pull else []
+    for key, value in args.items():
+        argv += ["--build-arg", f"{key}={value}"]
+    for key in proxies:
+        argv += ["--build-arg", key]
+    for key, value in labels.items():
+        argv += ["--label", f"{key}={value}"]
+    argv += ["--secret", "id=pydock,src=" + secret] if secret else []
+    return argv + [context]
+
+
+def run_build(
+    session: Session,
+    env: Env,
+    tag: str,
+    labels: dict[str, str],
+    no_cache: bool,
+    pull: bool,
+    again: bool = False,
+) -> None:
+    """`docker build` of the environment's folder, by whatever builder there is. `again`: every step
+    anew, but with the cache of downloads, which --no-cache would empty: an ARG that no step has
+    seen yet. PydockError where it fails."""
+    engine, dockerfile = session.engine, env.read("dockerfile")
+    builder = engine.builder()
+    # which the client reads
+    for ignore in (
+        ".dockerignore",
+        "dockerfile.dockerignore",
+        ".containerignore",
+        "dockerfile.containerignore",
+    ):
+        if env.has(ignore):
+            env.read(ignore)
+    args = build_args(dockerfile, session.settings, session.engine.root_is_caller())
+    if "INSTALLER" in args and not requirement_lines(env.read("requirements.txt")):
+        args["INSTALLER"] = "pip"  # nothing to install
+    proxies = [name for name in PROXIES if os.environ.get(name)]
+    # no git of the host in a folder of others
+    environ = ["DOCKER_BUILDKIT=1", "BUILDX_GIT_INFO=false"] if not engine.podman else []
+    text, volumes = None, []
+    if again:
+        text = re.sub(
+            r"(?m)^(FROM\s(?!.* AS installer$).*)$", f"\\1\\nARG PYDOCK_AGAIN={env.id}", dockerfile
+        )
+    if engine.podman:
+        check_plain(session, env, dockerfile)
+    if engine.podman and CACHE_MOUNTS in dockerfile:
+        text = (text or dockerfile).replace(CACHE_MOUNTS, "")
+        volumes = podman_volumes(session, env)
+        args.update(dict.fromkeys({"INSTALLER"} & set(args), "pip"))
+    try:
+        with Secret(engine) as secret:
+            argv = build_argv(
+                builder,
+                tag,
+                env.staging,
+                labels,
+                args,
+                proxies,
+                secret.path,
+                no_cache,
+                pull,
+                text is not None,
+            )
+            argv[1:1] = volumes
+            console.info(f"building the image of {env.name}")
+            engine.run(
+                *argv,
+                data=text,
+                show=True,
+                see=console.verbose or sys.stderr.isatty(),
+                environ=environ,
+            )
+    except EngineError as error:
+        error.show()
+        raise PydockError(
+            f"cannot build {env.name}: what failed is above" if error.code != 130 else str(error),
+            build_hint(env),
+        ) from None
+
+
+def check_plain(session: Session, env: Env, dockerfile: str) -> None:
+    """PydockError where podman would give this host to a dockerfile of others that the user has not
+    allowed."""
+    own = Settings(global_scope())
+    text = (
+        dockerfile.replace("${REPOSITORY}", session.settings["repository"])
+        if "REPOSITORY" in open_args(dockerfile)
+        else dockerfile
+    )
+    pattern = f"(?:{re.escape(own['repository'])})?{own_images('', own)}(?:@sha256:[0-9a-f]{{64}})?"
+    if not is_allowed(env, "dockerfile") and not is_plain(text, pattern):
+        raise PydockError(
+            f"{env.path('dockerfile')} has flags or a base image that podman may give this host to",
+            f"read it, then: pydock trust {env.title}",
+        )
+
+
+def podman_volumes(session: Session, env: Env) -> list[str]:
+    """What podman mounts into the steps of a build, in place of CACHE_MOUNTS: the downloads, which
+    are the caller's own, and uv."""
+    if session.engine.remote_address():
+        return []
+    cache, uv = downloads_folder(), uv_folder(session, env)
+    if ":" in cache + uv:  # which podman's word for it cannot say
+        return []
+    make_folder(cache)
+    return ["-v", cache + ":/cache"] + (["-v", uv + ":/uv:ro"] if uv else [])
+
+
+# the volume of downloads, one for all: packages are installed by root, whoever asks
+CACHE = "pydock-cache"
+
+
+def uv_folders() -> str:
+    return os.path.join(data_folder(), "uv")
+
+
+def downloads_folder() -> str:
+    """The downloads of builds by podman, which are mounted from here; docker's are BuildKit's
+    own."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return os.path.join(
+        base if os.path.isabs(base) else os.path.join(home_folder(), ".cache"),
+        "pydock",
+        "downloads",
+    )
+
+
+def uv_folder(session: Session, env: Env) -> str:
+    """A folder of this host, made where it is not there, with the installer in it as bin/uv; ''
+    where pip has to do. Nobody's code can write into it: it is mounted read-only. What fetches it
+    is a base image of the user's own settings, never one that a project or an image chose."""
+    engine = session.engine
+    folder = os.path.join(uv_folders(), f"{UV}-{os.uname().machine}")
+    if session.settings["installer"] != "uv" or engine.remote_address():
+        return ""
+    if os.path.exists(os.path.join(folder, "bin", "uv")):
+        return folder
+    image = fetcher_image(session, env)
+    if not image:
+        return ""
+    console.info(f"fetching the installer (uv {UV}), once")
+    argv = [
+        "run",
+        "--rm",
+        "-i",
+        "--pull",
+        "never",
+        "--security-opt",
+        "no-new-privileges",
+        image,
+        "/bin/sh",
+        "-s",
+    ]
+    make_folder(os.path.join(folder, "bin"))
+    try:
+        engine.fetch(
+            argv,
+            ("" if console.dry_run else settings_sh()) + FETCH_UV_SH,
+            os.path.join(folder, "bin", "uv"),
+        )
+    except EngineError as error:
+        console.warn(
+            f"uv {UV} cannot be fetched ({last_line(error.output.encode())}); pip installs, which takes longer",
+            "to leave it at that: pydock config --global installer pip",
+        )
+        return ""
+    return folder
+
+
+def own_images(repository: str, own: Settings) -> str:
+    """The pattern of the base images that the user's own settings name, for any version."""
+    return re.escape(repository + own["image"]).replace(re.escape("{version}"), VERSION)
+
+
+def fetcher_image(session: Session, env: Env) -> str:
+    """A base image of the user's own settings that is here, or can be pulled: best the
+    environment's own base image."""
+    own = Settings(global_scope())
+    pattern = own_images(own["repository"], own)
+    base = base_reference(env.read("dockerfile"), own)
+    if re.fullmatch(pattern, base) and session.engine.try_output("image", "inspect", base):
+        return base
+    base = own["repository"] + own["image"].replace("{version}", own["python"])
+    here = sorted(
+        tag
+        for tag in tagged(session.engine)
+        if re.fullmatch(pattern, tag.replace("docker.io/library/", ""))
+    )
+    try:
+        if not here or base in here:
+            base_image(session, base)
+        return base if not here or base in here else here[-1]
+    except PydockError:
+        return ""
+
+
+def base_image(session: Session, image: str, hint: str = "") -> bool:
+    """Gets the base image where it is not here yet, so that an unknown version is told from a
+    broken build. Whether it was pulled."""
+    if "$" in image or session.engine.try_output("image", "inspect", image) is not None:
+        return False
+    try:
+        session.engine.run("pull", image, show=True)
+        return True
+    except EngineError as error:
+        error.show()
+        here = sorted(
+            {
+                tag
+                for tag in session.engine.output(
+                    "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"
+                ).split()
+                if re.search(r"(^|/)python:", tag)
+            }
+        )
+        raise PydockError(
+            f"there is no image {image} here, and it cannot be pulled",
+            hint or f"another version (here: {', '.join(here) or 'none'}), or --image",
+        ) from None
+
+
+def build_image(
+    session: Session,
+    env: Env,
+    tag: str,
+    command: Sequence[str],
+    no_cache: bool = False,
+    pull: bool = False,
+) -> None:
+    """Builds the files as they are; the result, with all its labels, is `tag`."""
+    import json
+
+    engine, hashes = session.engine, env.hashes()
+    version = base_of(env.read("dockerfile"))[1]
+    labels = labels_for(env, hashes, command)
+    if version and not re.search(r"(?m)^\s*[^#\s]", env.read("requirements.txt")):
+        run_build(
+            session,
+            env,
+            tag,
+            {**labels, "pydock.python": version, "pydock.packages": ""},
+            no_cache,
+            pull,
+        )
+        return
+    built = env.temporary_tag + "-build"
+    run_build(session, env, built, {"pydock.folder": labels["pydock.folder"]}, no_cache, pull)
+    config = image_config(engine, built)
+    command_line = [
+        *PYTHON,
+        FREEZE_PY,
+        json.dumps(
+            {
+                "folder": "/opt/pydock",
+                "gone": [],
+                "asked": [],
+                "options": [],
+                "write": False,
+                "lock": False,
+            }
+        ),
+        "",
+    ]
+    found = engine.run(
+        *temporary_argv(env.temporary, built, config, client_proxies(), [], command_line),
+        capture="found",
+    )
+    commit(engine, env, tag, config, {**labels, **found_labels(found)})
+    engine.try_run("rm", "-f", env.temporary)
+    engine.try_run("rmi", built)
+
+
+def build_hint(env: Env) -> str:
+    dockerfile = env.read("dockerfile")
+    if env.staging == env.folder:
+        return f"dockerfile and requirements.txt are in {env.folder}"
+    if re.search(r"(?m)^RUN apt-get", dockerfile):
+        return "--apt takes names of the base image's own packages, and base images of Debian or Ubuntu"
+    return f"the base image {base_of(dockerfile)[0].replace('${REPOSITORY}', '')} needs Python 3 with venv"
+
+
+def rebuild(
+    session: Session,
+    env: Env,
+    images: dict[str, Image],
+    command: Sequence[str],
+    no_cache: bool = False,
+    pull: bool = False,
+) -> bool:
+    """Makes the image of the environment anew from its files, as its next revision. False where it
+    came out the same."""
+    engine, latest = session.engine, images.get("latest")
+    fresh = latest and latest.of(env) and latest.hashes == env.hashes()
+    try:
+        build_image(session, env, env.temporary_tag, command, no_cache, pull)
+        made = find_image(engine, env.temporary_tag)
+        if (
+            fresh
+            and latest
+            and made
+            and made.layers == latest.layers
+            and made.config.get("User") == latest.config.get("User")
+        ):
+            engine.try_run("rmi", env.temporary_tag)
+            return False
+        tag_revision(engine, env, images)
+        engine.wait()
+        return True
+    except BaseException:
+        remove_temporary(engine, env, env.id)
+        raise
+
+
+def ready_image(session: Session, env: Env) -> dict[str, Any]:
+    """Config, and Id, of the image to run: the present one; made first, and said so, where there is
+    none (design: running)."""
+    question = ("image", "inspect", "--format", READY, env.latest)
+    session.engine.prefetch(*question)
+    hashes = env.hashes()  # while the engine looks
+    id_, user, home, folder, *made_of = (
+        (session.engine.try_output(*question) or "") + "\n" * 5
+    ).split("\n")[:6]
+    image: Image | None = None
+    if folder != quote(env.folder):
+        with Lock(env.folder, env.name):
+            images = recover(session.engine, env)
+            if console.dry_run or "latest" not in images or not images["latest"].of(env):
+                rebuild(session, env, images, ["build", env.name])
+        image = find_image(session.engine, env.latest)
+        return {"Id": image.id if image else "", **image_config(session.engine, env.latest)}
+    if tuple(made_of) != hashes:
+        with Lock(
+            env.folder, env.name, wait=False
+        ) as lock:  # a change that died may only lack its tag
+            image = recover(session.engine, env).get("latest") if lock.held() else None
+        if image and image.hashes == hashes:
+            return {"Id": image.id, **image.config}
+        console.warn(f"{env.name} is older than its files", f"pydock build {env.title}")
+    return {"Id": id_, "User": user, "WorkingDir": home}
+
+
+def consistent_image(session: Session, env: Env) -> tuple[Image, dict[str, str]]:
+    """Image and files that belong together, of an environment that somebody may be changing:
+    between its files and its tag there is a moment. An edit that was not built stays what it is."""
+    import time
+
+    for _ in range(20):
+        files = {file: env.read(file) for file in ("dockerfile", "requirements.txt")}
+        image = find_image(session.engine, env.latest)
+        if (
+            image
+            and image.of(env)
+            and image.hashes
+            == (text_hash(files["dockerfile"]), text_hash(files["requirements.txt"]))
+        ):
+            return image, files
+        with Lock(env.folder, env.name, wait=False) as lock:
+            if lock.held() or console.dry_run:
+                break
+        time.sleep(0.1)
+    config = ready_image(session, env)
+    return find_image(session.engine, env.latest) or Image(
+        "", {"Id": env.latest, "Config": config}
+    ), {file: env.read(file) for file in files}
+
+
+# --------------------------------------------------------------------------------------------------
+# Containers
+
+
+OF_ROOT = ["--security-opt", "no-new-privileges=false"]  # what --root adds
+
+
+WAIT = ["/bin/sleep", "infinity"]  # what a container does that waits for programs
+
+
+SYSTEM = set("bin boot dev etc lib lib32 lib64 libx32 proc run sbin sys usr".split())
+
+
+TOP = set("home media mnt opt root srv tmp var".split())
+
+
+Mount = namedtuple("Mount", "source target readonly")
+
+
+def mount_value(source: str, target: str, readonly: bool = False) -> str:
+    """The value of --mount, which the engine reads as one line of CSV."""
+    fields = ["type=bind", "source=" + source, "target=" + target] + (
+        ["readonly"] if readonly else []
+    )
+    return ",".join(
+        '"' + field.replace('"', '""') + '"' if re.search(r'[,"\r\n]', field) else field
+        for field in fields
+    )
+
+
+def publish_value(port: str) -> str:
+    """-p 8888 is 127.0.0.1:8888:8888, and 8080:80 is 127.0.0.1:8080:80; an address that is given
+    stays."""
+    if not port.startswith("[") and port.count(":") < 2:
+        port = "127.0.0.1:" + (port if ":" in port else f"{port.split('/')[0]}:{port}")
+    if not re.fullmatch(
+        r"(\[[0-9a-fA-F:]+\]|[0-9.]+|):(\d+(-\d+)?)?:\d+(-\d+)?(/(tcp|udp|sctp))?", port
+    ):
+        raise PydockError(
+            f"'{port}' is not a port", "-p 8888, -p HOST:INSIDE, or -p ADDRESS:HOST:INSIDE"
+        )
+    if any(
+        int(number) > 65535
+        for number in re.findall(r"\d+", re.sub(r"^(\[.*\]|[0-9.]+):", "", port))
+    ):
+        raise PydockError(f"{port} is not a port: they end at 65535")
+    return port
+
+
+def hides_nothing(path: str) -> bool:
+    """Whether a folder of the host can be mounted at its own path without hiding what the image
+    needs."""
+    parts = path.strip("/").split("/")
+    if parts[0] in SYSTEM or len(parts) == 1 and parts[0] in TOP:
+        return False
+    if parts[0] == "var" and parts[1] in ("cache", "lib", "lock", "log", "run", "spool"):
+        return False
+    return parts[:2] not in (["opt", "venv"], ["opt", "pydock"])
+
+
+def folder_mounts(
+    folder: str, current: str, host_home: str, home: str
+) -> tuple[list[tuple[str, str]], str]:
+    """((source, target) …, working folder) for a folder of the host in a container whose user's
+    home is `home`."""
+    if folder == host_home or folder.startswith(host_home.rstrip("/") + "/"):
+        target = os.path.normpath(os.path.join(home, os.path.relpath(folder, host_home)))
+    else:
+        target = os.path.join(home, os.path.basename(folder))
+    mounts = [(folder, target)]
+    if target != folder and hides_nothing(folder):
+        mounts.append((folder, folder))
+    return mounts, os.path.normpath(os.path.join(target, os.path.relpath(current, folder)))
+
+
+def guarded_mounts(
+    mounts: Sequence[tuple[str, str]], guarded: Sequence[str], whole: bool
+) -> list[Mount]:
+    """The mounts of a folder, in which these folders of the host can be read only. A folder above
+    one of them is a mount of its own: what is mounted cannot be renamed, or else code inside would
+    put another one in its place. `whole`: all of it can be read only."""
+    found: dict[str, Mount] = {}
+    for source, target in mounts:
+        found[target] = Mount(source, target, whole)
+        for path in guarded:
+            parts = (
+                os.path.relpath(path, source).split("/")
+                if path.startswith(source.rstrip("/") + "/") and not whole
+                else []
+            )
+            for count in range(1, len(parts) + 1):
+                part = os.path.join(source, *parts[:count])
+                inside = os.path.join(target, *parts[:count])
+                found[inside] = Mount(
+                    part, inside, any((part + "/").startswith(path + "/") for path in guarded)
+                )
+    return [found[target] for target in sorted(found, key=lambda target: target.count("/"))]
+
+
+def guarded_folder(folder: str, current: str, home: str) -> tuple[list[Mount], str]:
+    """As `folder_mounts`, where code inside can neither change an environment (but the packages of
+    its own in there) nor what pydock keeps for itself: they can be read only. What is not there yet
+    is made, or else that code could make it."""
+    mounts, inside = folder_mounts(folder, current, home_folder(), home)
+    guarded, whole = (
+        [os.path.join(folder, ".pydock")],
+        "/.pydock/" in os.path.realpath(folder) + "/",
+    )
+    if os.path.islink(guarded[0]) or not os.path.isdir(guarded[0]):
+        guarded.clear()
+    scope = global_scope()
+    for path in (
+        scope.root,
+        data_folder(),
+        scope.envs,
+        *([os.path.dirname(os.path.realpath(scope.conf))] if os.path.islink(scope.conf) else []),
+    ):
+        for way in {os.path.normpath(path), os.path.realpath(path)}:
+            whole = whole or (folder + "/").startswith(way + "/")
+            if not way.startswith(folder.rstrip("/") + "/"):
+                continue
+            if any(
+                os.path.islink(os.path.join(folder, part))
+                for part in parts_of(os.path.relpath(way, folder))
+            ):
+                console.warn(
+                    f"{folder} can be read only, inside: a program there could replace the symbolic link at {way}"
+                )
+                whole = True
+            elif not os.path.isdir(way):
+                make_folder(way)
+            guarded.append(way)
+    return guarded_mounts(mounts, guarded, whole), inside
+
+
+def parts_of(path: str) -> list[str]:
+    """A relative path, and all that it leads through."""
+    names = path.split("/")
+    return ["/".join(names[:count]) for count in range(1, len(names) + 1)]
+
+
+def container_argv(
+    container: str,
+    hostname: str,
+    who: Sequence[str],
+    mounts: Sequence[Mount],
+    folder: str,
+    options: Sequence[str],
+) -> list[str]:
+    """What `docker run` is told of any container in which programs of an environment run; `options`
+    are the user's own, ready for docker, and win."""
+    argv = [
+        "--name",
+        container,
+        "--pull",
+        "never",
+        "--hostname",
+        hostname[:63],
+        *who,
+        "--security-opt",
+        "no-new-privileges",
+    ]
+    for source, target, readonly in mounts:
+        argv += ["--mount", mount_value(source, target, readonly)]
+    return argv + ["-w", folder, *options]
+
+
+def who_argv(user: str, groups: Sequence[int], mapped: bool) -> list[str]:
+    """The user inside, with the caller's further groups; `mapped` is for a rootless podman's
+    `keep_id`."""
+    argv = ["-u", user] if user else []
+    if mapped:  # the groups by crun; runc takes the word and does nothing
+        return ["--userns", "keep-id"] + (["--group-add", "keep-groups"] if groups else []) + argv
+    return argv + [word for group in groups for word in ("--group-add", str(group))]
+
+
+def keep_id(engine: Engine, user: str) -> bool:
+    """Whether a rootless podman is to map the caller onto the same uid; root it maps onto the
+    caller by itself."""
+    return engine.podman and os.getuid() != 0 and not user.startswith("0:")
+
+
+def further_groups(user: str) -> list[int]:
+    return [group for group in os.getgroups() if group != os.getgid()] if user else []
+
+
+def run_argv(
+    image: str, container: Sequence[str], command: Sequence[str], stdin: bool, tty: bool, init: bool
+) -> list[str]:
+    """`docker run` of a program in a container of its own (`container`: its `container_argv`)."""
+    argv = (
+        ["run", "--rm"]
+        + (["-i"] if stdin else [])
+        + (["-t", *DETACH_KEYS] if tty else [])
+        + (["--init"] if init and not tty else [])
+    )
+    return argv + list(container) + [image] + ([] if init and not tty else INIT) + list(command)
+
+
+def start_argv(
+    image: str, container: Sequence[str], labels: dict[str, str], init: bool
+) -> list[str]:
+    """`docker run` of a background container, which waits for programs."""
+    argv = (
+        ["run", "-d"]
+        + (["--init"] if init else [])
+        + [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+    )
+    return argv + list(container) + [image] + ([] if init else INIT) + WAIT
+
+
+def exec_argv(
+    container: str,
+    user: str,
+    folder: str,
+    exec_id: str,
+    options: Sequence[str],
+    command: Sequence[str],
+    stdin: bool,
+    tty: bool,
+) -> list[str]:
+    """`docker exec` of a program in a background container; the shell is there for the exec id, and
+    for the exit status where there is no such program."""
+    argv = (
+        ["exec"]
+        + (["-i"] if stdin else [])
+        + (["-t", *DETACH_KEYS] if tty else [])
+        + ["-u", user, "-w", folder]
+    )
+    return (
+        argv
+        + list(options)
+        + [container, "/bin/sh", "-c", NOTE_EXEC_SH, f"{container}.{exec_id}", *command]
+    )
+
+
+def run_folder(session: Session, env: Env) -> tuple[str, str]:
+    """(folder to mount, folder to start in): the current one; in local mode the project around it
+    is mounted."""
+    folder = current = current_folder()
+    if env.scope.mode == "local":
+        project = os.path.dirname(env.scope.root)
+        if current == project or current.startswith(project.rstrip("/") + "/"):
+            folder = project
+    if folder.strip("/").split("/")[0] in ("", "proc", "sys", "dev"):
+        raise PydockError(
+            f"the folder {folder} cannot be mounted into an environment",
+            "cd to a folder of your own",
+        )
+    if not is_utf8(folder):
+        raise PydockError(f"the folder {folder!r} cannot be mounted: its name is not UTF-8")
+    require_local_engine(
+        session.engine,
+        folder,
+        "run it there: docker push, or pydock export --image, and pydock create --from hand it over",
+    )
+    return folder, current
+
+
+def require_local_engine(engine: Engine, path: str, hint: str) -> None:
+    """An error where the engine is on another machine, and so cannot mount this path."""
+    address = engine.remote_address()
+    if address:
+        raise PydockError(
+            f"the engine is on another machine ({address}), which has no {path} to mount", hint
+        )
+
+
+def one_off_argv(
+    session: Session,
+    env: Env,
+    container: str,
+    config: dict[str, Any],
+    user: str,
+    folder: str,
+    current: str,
+    options: Sequence[str],
+) -> list[str]:
+    """The `container_argv` of a new container with a folder of the host."""
+    mounts, inside = guarded_folder(folder, current, config.get("WorkingDir") or "/")
+    who = who_argv(user, further_groups(user), keep_id(session.engine, user))
+    return container_argv(container, env.name, who, mounts, inside, options)
+
+
+def run_as(engine: Engine, env: Env, config: dict[str, Any]) -> str:
+    """The caller's uid and gid for -u, or '' where the dockerfile itself says who the user is, and
+    may."""
+    user = str(config.get("User") or "0")
+    mine = f"{os.getuid()}:{os.getgid()}"
+    if user.split(":")[0] == str(os.getuid()):
+        return mine
+    if user.split(":")[0] == "0" and engine.root_is_caller():
+        return ""
+    if "USER_UID" not in open_args(env.read("dockerfile")):
+        if is_allowed(env, "dockerfile") or not os.getuid():  # who is root can become no more
+            return ""
+        console.warn(
+            f"the dockerfile of {env.name}, which others wrote, names the user {user}; programs run as you",
+            f"pydock trust {env.title}",
+        )
+        return mine
+    raise PydockError(
+        f"the image of {env.name} was built for the user id {user.split(':')[0]}, and you are {os.getuid()}",
+        f"pydock build {env.title}",
+    )
+
+
+def check_ports(options: Sequence[str], own: Sequence[str] = ()) -> None:
+    """An error where somebody on this host listens already on a port to be published: the engine's
+    own comes late and long. `own`: ADDRESS:PORT of a container that is about to go."""
+    for option, value in zip(options, options[1:]):
+        found = (
+            re.fullmatch(r"(\[[0-9a-f:]+\]|[0-9.]+):(\d+):.*?(/\w+)?", value)
+            if option == "-p"
+            else None
+        )
+        if (
+            not found
+            or ":".join(found.groups()[:2]) in own
+            or found.group(3) not in (None, "/tcp")
+            or os.environ.get("DOCKER_HOST", "unix:").startswith(("tcp:", "ssh:"))
+        ):
+            continue
+        import errno
+        import socket
+
+        address = found.group(1).strip("[]")
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, int(found.group(2))))
+            except OverflowError:
+                raise PydockError(f"{found.group(2)} is not a port") from None
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    raise PydockError(
+                        f"port {found.group(2)} is taken on this host",
+                        f"another one: -p OTHER:{value.split(':')[-1]}",
+                    ) from None
+
+
+def run_options(engine: Engine, args: argparse.Namespace, keep: bool = False) -> list[str]:
+    """The user's options for `docker run`, checked; `keep`: for a container that can be started
+    anew when the caller's variables are not there."""
+    options: list[str] = []
+    for port in args.publish:
+        options += ["-p", publish_value(port)]
+    if not keep:
+        check_ports(options)
+    for volume in args.volume:
+        options += ["-v", host_volume(volume)]
+    for name in ("env", "env_file", "gpus", "network", "platform"):
+        for value in getattr(args, name):
+            # which keeps the caller's variables to itself
+            if name == "env" and "=" not in value and (keep or engine.sudo):
+                value = f"{value}={os.environ.get(value, '')}"
+            if name == "env_file" and keep:
+                value = absolute_path(value)
+            options += ["--" + name.replace("_", "-"), value]
+    return options + [option if option.startswith("-") else "--" + option for option in args.option]
+
+
+def host_volume(volume: str) -> str:
+    """The value of -v with a folder of this host by its whole path; the engine would make one that
+    is not there."""
+    source, _, rest = volume.partition(":")
+    # the name of a volume has no slash
+    if not rest or not (source.startswith((".", "~")) or "/" in source):
+        return volume
+    source = absolute_path(os.path.expanduser(source))
+    if not os.path.exists(source):
+        raise PydockError(f"there is no {source} to mount", "mkdir it first")
+    return source + ":" + rest
+
+
+# --------------------------------------------------------------------------------------------------
+# Words of the command line
+
+
+Command = namedtuple("Command", "group usage operation summary arguments")
+
+
+COMMANDS: dict[str, Command] = {}
+GROUPS = ("environments", "run", "packages", "time", "trust", "share, care")
+
+
+def command(
+    name: str, group: str, usage: str, summary: str, *arguments: Argument
+) -> Callable[[Operation], Operation]:
+    """Registers the function of a command, with its line of the help and its arguments."""
+
+    def register(operation: Operation) -> Operation:
+        COMMANDS[name] = Command(group, usage, operation, summary, arguments)
+        return operation
+
+    return register
+
+
+def arg(*names: str, **options: Any) -> tuple[Sequence[str], dict[str, Any]]:
+    """What `add_argument` gets."""
+    return names, options
+
+
+def flag(*names: str, help: str) -> tuple[Sequence[str], dict[str, Any]]:
+    return arg(*names, action="store_true", help=help)
+
+
+def many(*names: str, metavar: str, help: str) -> tuple[Sequence[str], dict[str, Any]]:
+    return arg(*names, action="append", default=[], metavar=metavar, help=help)
+
+
+ARG_NAME = arg("name", metavar="NAME")
+
+
+ARG_NAMES = arg("names", metavar="NAME", nargs="+")
+
+
+OPT_JSON = flag("--json", help="for programs")
+
+
+OPT_YES = flag("-y", "--yes", help="do not ask")
+
+
+OPT_FORCE = flag("--force", help="end the programs in it")
+
+
+KEPT_OPTIONS = [
+    many(
+        "-p",
+        "--publish",
+        metavar="PORT",
+        help="open a port on 127.0.0.1: 8888, or HOST:INSIDE, or ADDRESS:HOST:INSIDE",
+    ),
+    many("-v", "--volume", metavar="SRC:DST", help="mount a folder or volume"),
+    many("-e", "--env", metavar="K=V", help="set a variable"),
+    many("--gpus", metavar="X", help="as docker's"),
+]
+
+
+RUN_OPTIONS = KEPT_OPTIONS + [
+    *(
+        many(option, metavar="X", help="as docker's")
+        for option in ("--env-file", "--network", "--platform")
+    ),
+    many(
+        "-o",
+        "--option",
+        metavar="OPTION",
+        help="anything else for docker run, such as -o --shm-size=1g",
+    ),
+]
+
+
+FRESH_OPTIONS = RUN_OPTIONS + [
+    flag("--root", help="be root inside"),
+    flag("--fresh", help="in a container of its own, also where the environment is started"),
+    ARG_NAME,
+]
+
+
+PACKAGE_OPTIONS = [
+    many(
+        "-r",
+        "--requirement",
+        metavar="FILE",
+        help="requirements.txt, pyproject.toml or pylock.toml",
+    ),
+    flag("--pre", help="allow pre-releases"),
+    arg("--index-url", metavar="URL", help="index instead of PyPI; kept in requirements.txt"),
+    many("--extra-index-url", metavar="URL", help="one more index; kept in requirements.txt"),
+]
+
+
+def confirmed(
+    args: argparse.Namespace, what: str, short: str, no: str = "nothing was removed"
+) -> bool:
+    """Asks whether to do it; an error where there is nobody to be asked."""
+    if args.yes or console.dry_run:
+        return True
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        raise PydockError(f"nobody here can be asked {short}", "add -y")
+    console.write(f"{one_line(what)}? [y/N] ")
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return True
+    console.info(no)
+    return False
+
+
+def original_line(args: argparse.Namespace, env: Env) -> str:
+    """The arguments of the command line, with the name as it is to be typed here."""
+    return " ".join(env.title if word == env.name else shell_join([word]) for word in args.line[1:])
+
+
+# --------------------------------------------------------------------------------------------------
+# Environments: create, list, build, delete
+
+
+@command(
+    "create",
+    "environments",
+    "NAME [VERSION] [PKG…]",
+    "make an environment",
+    ARG_NAME,
+    arg(
+        "packages",
+        metavar="[VERSION] PKG",
+        nargs="*",
+        help="Python version, such as 3.12, and packages to install",
+    ),
+    arg("--image", default="", help="base image; {version} in it is replaced"),
+    many("--apt", metavar="PKG", help="system package"),
+    arg("--user", default="", metavar="[ID:]NAME", help="user inside, if not you"),
+    flag("--no-build", help="write the files only"),
+    arg(
+        "--from",
+        dest="source",
+        metavar="IMAGE|FILE",
+        help="what somebody handed over: an image of pydock's, or a file of `pydock export`",
+    ),
+    *KEPT_OPTIONS,
+    *PACKAGE_OPTIONS,
+)
+def cmd_create(session: Session, args: argparse.Namespace) -> int:
+    if re.fullmatch(VERSION, args.name):
+        raise PydockError(
+            f"{args.name} is a version; the name comes first", f"pydock create NAME {args.name}"
+        )
+    env = Env(session.scope, args.name, session.settings["prefix"])
+    if args.source is not None:
+        return create_from(session, env, args)
+    words = list(args.packages)
+    given = words.pop(0) if words and re.fullmatch(VERSION, words[0]) else ""
+    change = package_change(["install"], words, args)
+    check_new(env)
+    version = given or python_version_file() or session.settings["python"]
+    if not re.match(r"3(\.|$)", version):
+        raise PydockError(
+            f"there is no Python {version} for environments",
+            f"pydock create {env.title} {session.settings['python']}",
+        )
+    for word in words:
+        if re.fullmatch("python|(python)?=*" + VERSION, word):
+            raise PydockError(
+                f"'{word}' is no package",
+                f"the version comes right after the name: pydock create {env.title} 3.12 PKG…",
+            )
+    image = args.image or session.settings["image"]
+    text = render_dockerfile(
+        checked("image", image, "--image"),
+        version,
+        [checked_apt(p) for p in args.apt],
+        checked_user(args.user),
+    )
+    compose = compose_of(session, env, args)
+    packages = change if change.words or change.mounts else None
+    if args.no_build and packages:
+        raise PydockError(
+            "packages are installed into an image, which --no-build leaves out",
+            "write them into requirements.txt",
+        )
+    old = {} if args.no_build else before_create(session, env, text)
+    create(
+        session,
+        env,
+        {"dockerfile": text, "requirements.txt": "", **compose},
+        None,
+        None if args.no_build else lambda: build_new(session, env, packages, args.line),
+        old,
+    )
+    python = "Python " + base_of(text)[1] if base_of(text)[1] else base_of(text)[0]
+    report(
+        env,
+        f"created {env.name} ({python}){' in ' + env.folder if env.scope.mode == 'local' else ''}",
+        f"pydock {'build' if args.no_build else 'shell'} {env.title}",
+    )
+    return 0
+
+
+def check_new(env: Env) -> None:
+    if env.exists():
+        raise PydockError(
+            f"the environment '{env.name}' is there already, in {env.folder}",
+            f"another name, or: pydock delete {env.title}",
+        )
+
+
+def before_create(session: Session, env: Env, dockerfile: str) -> dict[str, Image]:
+    """Whether the environment can be built at all. The images of one of this name whose folder is
+    gone."""
+    base = base_reference(dockerfile, session.settings)
+    for question in (
+        (BUILDX, CLIENT, ("image", "inspect", base), *([SECURITY] if os.getuid() else []))
+        if not session.engine.podman
+        else ()
+    ):
+        session.engine.prefetch(*question)
+    collect_garbage(session)
+    images = images_of(session.engine, env)
+    check_owner(session.engine, env, images)
+    base_image(session, base)
+    return images
+
+
+def create(
+    session: Session,
+    env: Env,
+    files: dict[str, str],
+    source: Env | None,
+    make: Callable[[], object] | None,
+    old: dict[str, Image],
+    allowed: Sequence[str] | None = None,
+) -> None:
+    """Everything is made in a hidden folder beside the final one, which it becomes by one rename.
+    `make` makes the image as the temporary tag; `source` is an environment whose wheels are copied;
+    `old` are the images of an environment of this name whose folder is gone; `allowed` are the
+    files that the user trusts, where others wrote them (`pydock trust`)."""
+    engine = session.engine
+    made = make_folder(env.scope.envs)
+    env.made_here = allowed is None
+    if allowed is not None and not console.dry_run:
+        write_note(env, {})  # also while it is built
+    if not console.dry_run:
+        env.staging = os.path.join(os.path.dirname(env.folder), f".{env.name}.new-{env.id}")
+        with env.scope.open() as envs:
+            envs.make(os.path.basename(env.staging))
+    else:
+        make_folder(env.staging)
+    try:
+        with Lock(env.staging, env.name):
+            for file, text in files.items():
+                env.write(file, text)
+            if source and source.has("wheels"):
+                copy_wheels(source, env)
+            if make:
+                make()
+            written = watched_files(env) if not console.dry_run else {}
+            if allowed is not None and not console.dry_run:
+                write_note(env, {file: data for file, data in written.items() if file in allowed})
+            rename_new(env)
+            env.staging = env.folder
+            if allowed is None and env.scope.mode == "local" and not console.dry_run:
+                write_note(env, written)
+            elif allowed is None:
+                forget_note(env)
+            if make:
+                remove_images(engine, env, old)
+                tag_revision(engine, env, {})
+            engine.wait()
+    except BaseException:
+        if not console.dry_run:
+            undo_create(engine, env, made, not make)
+        raise
+
+
+def undo_create(engine: Engine, env: Env, made: Sequence[str], no_build: bool) -> None:
+    renamed = env.staging == env.folder
+    with env.scope.open() as envs:
+        envs.clear(os.path.basename(env.staging))
+    if not env.exists():
+        forget_note(env)
+    for folder in made:
+        try:
+            os.rmdir(folder)
+        except OSError:
+            break
+    if not no_build:
+        remove_temporary(engine, env, env.id)
+    if renamed and not no_build:
+        for tag in ("latest", "1"):
+            remove_tag(engine, env, tag)
+
+
+def build_new(session: Session, env: Env, change: Change | None, command: Sequence[str]) -> None:
+    build_image(session, env, env.temporary_tag + ("-base" if change else ""), command)
+    if change:
+        try:
+            commit_change(session, env, change, command, env.temporary_tag + "-base")
+        finally:
+            session.engine.try_run("rm", "-f", env.temporary)
+        session.engine.try_run("rmi", env.temporary_tag + "-base")
+
+
+def rename_new(env: Env) -> None:
+    if console.dry_run:
+        return
+    try:
+        if env.exists():
+            raise FileExistsError
+        with env.scope.open() as envs:
+            envs.rename(os.path.basename(env.staging), env.name)
+    except OSError:
+        raise PydockError(
+            f"the environment '{env.name}' was created by somebody else meanwhile", "pydock list"
+        ) from None
+
+
+def python_version_file() -> str:
+    try:
+        with Folder(current_folder(), own=False) as folder:
+            lines = folder.read(".python-version").decode().splitlines() or [""]
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
+    except PydockError as error:
+        console.warn(f"{error}; ignored")
+        return ""
+    if not re.fullmatch(VERSION, lines[0].strip()):
+        console.warn(
+            f".python-version names {lines[0].strip()[:40]!r}, which is no version of CPython; ignored"
+        )
+        return ""
+    return lines[0].strip()
+
+
+def checked_apt(package: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9+.:=~-]*", package):
+        raise PydockError(f"{package!r} is not the name of a system package")
+    return package
+
+
+def checked_user(user: str) -> str:
+    uid, _, name = user.rpartition(":")
+    if user and not (re.fullmatch(USERNAME, name) and (not uid or re.fullmatch(r"\d{1,9}", uid))):
+        raise PydockError(
+            f"{user!r} is not a user",
+            "--user NAME or --user ID:NAME; small letters, digits and _ . -",
+        )
+    return user
+
+
+@command(
+    "list",
+    "environments",
+    "",
+    "show the environments",
+    flag("--all", help="also of every other folder on this engine"),
+    OPT_JSON,
+)
+def cmd_list(session: Session, args: argparse.Namespace) -> int:
+    import json
+
+    rows = listing(session, args)
+    if args.json:
+        console.emit(json.dumps(rows, indent=2))
+    elif rows:
+        print_table(rows)
+    else:
+        console.info("no environments; next: pydock create NAME")
+    return 0
+
+
+def listing(session: Session, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows of `list`: environments of both modes (of one, where an option says so). Two engine
+    calls; three where one was started."""
+    engine, prefix = session.engine, session.settings["prefix"]
+    scopes = (
+        [session.scope]
+        if args.mode
+        else [scope for scope in (local_scope(), global_scope()) if scope]
+    )
+    envs = [Env(scope, name, prefix) for scope in scopes for name in scope.names()]
+    # podman looks long into each image for a label
+    only = ["--filter", "label=pydock.name"] if args.all else []
+    ours = {env.latest for env in envs}
+    wanted = {
+        tag: id_
+        for tag, id_ in tagged(engine, *only).items()
+        if tag.endswith(":latest") and (args.all or tag in ours)
+    }
+    images = inspect(engine, wanted)
+    rows = [list_row(env, images.get(env.latest)) for env in envs]
+    known = {env.folder for env in envs}
+    for image in images.values():
+        folder = unquote(image.labels.get("pydock.folder", ""))
+        if args.all and folder not in known:
+            rows.append(
+                image_row(
+                    image,
+                    image.labels.get("pydock.name", ""),
+                    "local" if "__" in image.tag else "global",
+                    folder,
+                    "ready" if may_exist(folder) else "orphaned",
+                )
+            )
+    started = {
+        background.name: background
+        for background in map(
+            Background,
+            inspect_containers(engine, [env.background for env in envs if is_started(env)]),
+        )
+        if background.running
+    }
+    for row in rows:
+        background = started.get((row["image"] or "").split(":")[0] + "--background")
+        row.update(
+            running=background.since if background else None,
+            ports=background.ports if background else [],
+            active=is_active(row),
+        )
+    return rows
+
+
+def is_active(row: dict[str, Any]) -> bool:
+    """Whether the caller's shell has activated this environment."""
+    shims = os.path.join(data_folder(), (row["image"] or "").split(":")[0], "bin")
+    return os.environ.get("PYDOCK_ENV") == row["name"] and shims in os.environ.get(
+        "PATH", ""
+    ).split(os.pathsep)
+
+
+def list_row(env: Env, image: Image | None) -> dict[str, Any]:
+    try:
+        hashes = env.hashes()
+        version = base_of(env.read("dockerfile"))[1]
+    except PydockError:
+        return image_row(None, env.name, env.scope.mode, env.folder, "broken")
+    if image and not image.of(env):
+        image = None
+    row = image_row(
+        image,
+        env.name,
+        env.scope.mode,
+        env.folder,
+        "missing" if not image else "ready" if image.hashes == hashes else "stale",
+    )
+    row["python"] = row["python"] or version
+    row["frozen"] = is_frozen(env)
+    return row
+
+
+def image_row(image: Image | None, name: str, mode: str, path: str, state: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "mode": mode,
+        "path": path,
+        "python": image.labels.get("pydock.python", "") if image else "",
+        "image": image.tag if image else None,
+        "id": image.id.split(":")[-1][:12] if image else None,
+        "size": image.size if image else None,
+        "created": image.created if image else None,
+        "state": state,
+        "frozen": False,
+    }
+
+
+def print_table(rows: Sequence[dict[str, Any]]) -> None:
+    import shutil
+
+    home = home_folder()
+    lines = [["NAME", "MODE", "PYTHON", "STATE", "IMAGE", "SIZE", "AGE", "RUNNING", "PATH"]]
+    for row in rows:
+        path = "~" + row["path"][len(home) :] if row["path"].startswith(home + "/") else row["path"]
+        running = (
+            " ".join([human_age(age_of(row["running"])), *row["ports"]]) if row["running"] else ""
+        )
+        lines.append(
+            [
+                row["name"] + (" *" if row["active"] else ""),
+                row["mode"],
+                row["python"] or "?",
+                row["state"] + (", frozen" if row["frozen"] else ""),
+                row["id"] or "-",
+                human_size(row["size"]) if row["size"] is not None else "-",
+                human_age(age_of(row["created"])) if row["created"] else "-",
+                running,
+                path,
+            ]
+        )
+    widths = [max(len(line[i]) for line in lines) for i in range(9)]
+    columns = [i for i in range(9) if i != 7 or any(row["running"] for row in rows)]
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    for column in (6, 4, 5, 2):  # what a narrow terminal loses first
+        if width and sum(widths[i] + 2 for i in columns[:-1]) + min(widths[8], 20) > width:
+            columns.remove(column)
+    room = max(width - sum(widths[i] + 2 for i in columns[:-1]), 0)
+    for line in lines:
+        if width and len(line[8]) > room:
+            line[8] = "…" + line[8][len(line[8]) - room + 1 :] if room > 1 else ""
+        text = "  ".join(line[i].ljust(widths[i]) for i in columns).rstrip()
+        console.show(text[:width] if width else text)
+
+
+@command(
+    "build",
+    "environments",
+    "NAME",
+    "make the image anew from its files",
+    ARG_NAME,
+    flag("--no-cache", help="as docker's"),
+    flag("--pull", help="as docker's: look for a newer base image"),
+)
+def cmd_build(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    env.hashes()
+    collect_garbage(session)
+    with Lock(env.folder, env.name):
+        check_frozen(env)
+        images = recover(session.engine, env)
+        changed = rebuild(session, env, images, args.line, args.no_cache, args.pull)
+        drop_old_revisions(session, env)
+    reconcile_after_change(session, env)
+    report(
+        env,
+        f"built {env.name}" if changed else f"{env.name} is up to date",
+        f"pydock shell {env.title}",
+    )
+    return 0
+
+
+@command(
+    "delete",
+    "environments",
+    "NAME…",
+    "remove folder, images and containers",
+    ARG_NAMES,
+    OPT_YES,
+    flag("--force", help="stop programs that run in it"),
+)
+def cmd_delete(session: Session, args: argparse.Namespace) -> int:
+    envs = [session.env(name) for name in dict.fromkeys(args.names)]
+    engine = session.engine
+    for env in envs:
+        check_frozen(env)
+        check_owner(
+            engine,
+            env,
+            {
+                tag: image
+                for tag, image in images_of(engine, env).items()
+                if image.labels.get("pydock.folder")
+            },
+        )
+        in_use(engine, env, args.force)
+    if not confirmed(
+        args,
+        f"delete {', '.join(env.folder for env in envs)}, with folder, images and containers",
+        f"whether to delete {', '.join(args.names)}",
+    ):
+        return 1
+    collect_garbage(session)
+    for env in envs:
+        with Lock(env.folder, env.name):
+            delete(session, env, in_use(engine, env, args.force))
+        if not console.dry_run:
+            console.info(f"deleted {env.name}")
+    return 0
+
+
+def in_use(engine: Engine, env: Env, force: bool) -> list[str]:
+    """The names of the environment's containers. An error where a program runs in one, unless
+    forced, and where one was not made by pydock: it is its maker's to remove."""
+    found = []
+    ids = engine.output(
+        "ps", "-aq", "--no-trunc", "--filter", "label=pydock.folder=" + quote(env.folder)
+    ).split()
+    for data in inspect_containers(engine, ids):
+        name, running, config = data["Name"].lstrip("/"), data["State"]["Running"], data["Config"]
+        if not name.startswith(env.repo + "--"):
+            service = (config.get("Labels") or {}).get(
+                "com.docker.compose.project"
+            ) == compose_project(env)  # goes with the warm one
+            if (
+                not service
+                and str(config.get("Image")).split("localhost/")[-1].split(":")[0] == env.repo
+            ):
+                raise PydockError(
+                    f"the container {name}, which pydock did not make, uses {env.name}",
+                    f"docker rm -f {name}",
+                )
+            continue  # of an image that somebody made from this one
+        busy: list[str] = []
+        if running and not force:
+            words = [data["Path"], *data["Args"]]
+            words = words[len(INIT) :] if words[: len(INIT)] == INIT else words
+            busy = (
+                processes(engine, name)
+                if name == env.background
+                else [f"{' '.join(words)[:60]} (container {name})"]
+            )
+        if busy:
+            raise PydockError(
+                f"a program is running in {env.name}: {', '.join(busy)}",
+                f"end it, or: pydock delete --force {env.title}",
+            )
+        found.append(name)
+    return found
+
+
+def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
+    """From the rename on the environment is gone; what the engine then fails to remove goes with
+    the next command."""
+    engine = session.engine
+    remove_background(engine, env, "rm")
+    others = [name for name in containers if name != env.background]
+    if others:
+        engine.try_run("stop", "-t", "5", *others)
+        engine.try_run("rm", "-f", *others)
+    away = f".{env.name}.old-{env.id}"
+    if not console.dry_run:
+        try:
+            with env.scope.open() as envs:
+                envs.rename(env.name, away)
+        except OSError as error:
+            raise PydockError(f"cannot delete {env.folder}: {error.strerror}") from None
+    remove_shims(env)
+    forget_note(env)
+    if remove_images(engine, env, images_of(engine, env)):
+        if console.dry_run:
+            remove_folder(env.folder)
+            return
+        with env.scope.open() as envs:
+            envs.clear(away)
+    else:
+        console.warn(
+            f"some images of {env.name} could not be removed; the next command that changes something tries again"
+        )
+
+
+# --------------------------------------------------------------------------------------------------
+# Run and shell
+
+
+@command(
+    "run",
+    "run",
+    "NAME CMD…",
+    "run a program",
+    *FRESH_OPTIONS,
+    arg("command", metavar="CMD", nargs="*", help="the program and its arguments, as they are"),
+)
+@command("shell", "run", "NAME", "open a shell", *FRESH_OPTIONS)
+def cmd_run(session: Session, args: argparse.Namespace) -> int:
+    """A program in the background container, if there is one that has the current folder, else in a
+    fresh one."""
+    env = session.env(args.name)
+    fresh = (
+        args.fresh
+        or args.root
+        or bool(
+            args.publish or args.volume or args.gpus or args.network or args.platform or args.option
+        )
+    )
+    fresh = fresh or not is_started(env)
+    if not fresh:
+        session.engine.prefetch(*inspect_background(env))
+    if fresh and not args.root:
+        check_trust(env)  # before it is built; what started before goes on
+    options = [*OF_ROOT * args.root, *run_options(session.engine, args)]
+    folder, current = run_folder(session, env)
+    config = ready_image(session, env)
+    user = "0:0" if args.root else run_as(session.engine, env, config)
+    command = args.command or SHELL
+    if any(not is_utf8(word) for word in command):
+        command = [*PYTHON, BYTES_PY, *map(quote, command)]
+    # the client would be stopped for reading the terminal behind a job's back
+    stdin = not os.isatty(0) or foreground()
+    tty = os.isatty(0) and os.isatty(1) and stdin
+    if command is SHELL and tty or command[:2] == ["pip", "install"]:
+        console.info(
+            f"{env.name}: what `pip install` brings ends with its container; to keep it: pydock install {env.title} PKG"
+        )
+    inside = None if fresh else background_folder(session, env, config, user, current)
+    if inside is not None:
+        user = user or config["User"] or "0:0"
+        session.engine.exec(
+            exec_argv(env.background, user, inside, env.id, options, command, stdin, tty),
+            env.background,
+            env.id,
+            user,
+            tty,
+        )
+    container = f"{env.repo}--run-{env.id}"
+    if has_compose(env):
+        try:
+            compose_one_off(session, env, container, config, user, folder, current, options)
+            inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")[
+                1
+            ]
+            user = user or config["User"] or "0:0"
+            session.engine.exec(
+                exec_argv(container, user, inside, env.id, [], command, stdin, tty),
+                container,
+                env.id,
+                user,
+                tty,
+                remove=True,
+            )
+        except BaseException:
+            if not console.dry_run:
+                session.engine.try_run("rm", "-f", container)
+            raise
+    argv = one_off_argv(session, env, container, config, user, folder, current, options)
+    session.engine.exec(
+        run_argv(env.latest, argv, command, stdin, tty, session.engine.has_init()), container
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# Packages: install, uninstall, update
+
+
+FILES = "/dev/shm/files"
+
+
+@command(
+    "install",
+    "packages",
+    "NAME PKG…",
+    "add packages",
+    ARG_NAME,
+    arg(
+        "packages",
+        metavar="PKG",
+        nargs="*",
+        help="any requirement, URL, or a local wheel or folder (with a / in it)",
+    ),
+    arg("-e", "--editable", metavar="FOLDER", help="==SUPPRESS=="),
+    flag("-U", "--upgrade", help="newest versions of these, as `update`"),
+    *PACKAGE_OPTIONS,
+)
+def cmd_install(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    if args.editable:
+        raise PydockError(
+            "-e needs a folder that lasts, and an image has none",
+            f"the current folder is in every run: pydock run -e PYTHONPATH=. {env.title} …; or: pydock install {env.title} ./FOLDER after each change",
+        )
+    change = package_change(["install"] + ["--upgrade"] * args.upgrade, args.packages, args)
+    if len(change.words) == args.upgrade and not change.mounts:
+        raise PydockError("nothing to install was named", f"pydock install {env.title} PKG", 2)
+    return finish_change(
+        session, env, change, args.line, f"nothing to do: {env.name} has that already"
+    )
+
+
+@command(
+    "uninstall",
+    "packages",
+    "NAME PKG…",
+    "remove packages",
+    ARG_NAME,
+    arg("packages", metavar="PKG", nargs="+"),
+    flag("-y", "--yes", help="for the habit: nothing is asked"),
+)
+def cmd_uninstall(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    change = Change("uninstall", args.packages)
+    for word in args.packages:
+        if not re.fullmatch(REQUIREMENT, word):
+            raise PydockError(f"{word!r} is not the name of a package")
+        change.removed.append(canonical(word))
+    return finish_change(session, env, change, args.line, "")
+
+
+@command(
+    "update",
+    "packages",
+    "NAME [PKG…]",
+    "newest versions of some or all packages",
+    ARG_NAME,
+    arg("packages", metavar="PKG", nargs="*", help="none: all of them"),
+    *PACKAGE_OPTIONS,
+)
+def cmd_update(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    env.hashes()
+    change = package_change(["install", "--upgrade"], args.packages, args)
+    if not args.packages and not args.requirement:
+        lines = [
+            re.split(r"\s--|\s#", line)[0]
+            for line in requirement_lines(env.read("requirements.txt"))
+            if " @ " not in line and not line.startswith("./")
+        ]
+        if not lines:
+            console.info(f"{env.name} has no packages to update")
+            return 0
+        change.words += [
+            "; ".join(
+                [requirement_name(line) + requirement_extras(line)]
+                + [marker.strip() for marker in line.split(";")[1:]]
+            )
+            for line in lines
+        ]
+        change.asked += [requirement_name(line) for line in lines]
+    return finish_change(session, env, change, args.line, f"{env.name} is up to date")
+
+
+def finish_change(
+    session: Session, env: Env, change: Change, command: Sequence[str], nothing: str
+) -> int:
+    env.hashes()
+    collect_garbage(session)
+    changed = change_packages(session, env, change, command)
+    reconcile_after_change(session, env)
+    if not changed and not change.mounts:
+        report(env, nothing, f"pydock run {env.title} …")
+        return 0
+    text = ", ".join(
+        f"{name} {version}" if version else f"no {name}"
+        for name, version in list(changed.items())[:8]
+    )
+    report(
+        env,
+        f"{env.name}: {text or 'installed'}{f' and {len(changed) - 8} more' if len(changed) > 8 else ''}",
+        f"pydock shell {env.title}",
+    )
+    return 0
+
+
+def change_packages(
+    session: Session, env: Env, change: Change, command: Sequence[str]
+) -> dict[str, str]:
+    """install, uninstall, update (design: changing). Returns what became different, name to version
+    ('' for removed)."""
+    engine = session.engine
+    with Lock(env.folder, env.name):
+        check_frozen(env)
+        images = recover(engine, env)
+        latest = images.get("latest")
+        if (
+            not latest
+            or not latest.of(env)
+            or latest.hashes != env.hashes()
+            or latest.depth >= MAX_LAYERS
+        ):
+            rebuild(session, env, images, ["build", env.name])
+            images = images_of(engine, env)
+            latest = images.get("latest")
+        before, latest_hashes = latest.packages() if latest else {}, env.hashes()
+        change.check(env, before)
+        if change.verb == "lock":
+            change.files["/opt/pydock/dockerfile"] = pin_base(session, env, latest)
+        try:
+            made = commit_change(session, env, change, command, env.latest)
+            after = made.packages() if made else {}
+            if (
+                made
+                and latest
+                and after == before
+                and made.hashes == latest_hashes
+                and not change.mounts
+            ):
+                remove_temporary(engine, env, env.id)
+                return {}
+            tag_revision(engine, env, images)
+            engine.try_run("rm", "-f", env.temporary)
+            drop_old_revisions(session, env)
+        except BaseException:
+            engine.try_run("rm", "-f", env.temporary)
+            remove_half_written(env)
+            if env.hashes() == latest_hashes:
+                remove_temporary(engine, env, env.id)
+                console.info(f"{env.name} is as it was")
+            else:  # the next command finishes what may be left to do
+                console.info(f"{env.name} was changed already")
+            raise
+        return {
+            name: after.get(name, "")
+            for name in sorted({*before, *after})
+            if before.get(name) != after.get(name)
+        }
+
+
+class Change:
+    """What is to be done to the packages of an environment: the installer's verb and arguments, and
+    what goes with it."""
+
+    def __init__(self, verb: str, words: Sequence[str] = ()) -> None:
+        self.verb = verb
+        self.words = list(words)
+        self.mounts: list[tuple[str, str]] = []
+        self.files: dict[str, str] = {}  # text by path in the container
+        self.asked: list[str] = []
+        self.removed: list[str] = []
+        self.options: list[str] = []
+
+    def check(self, env: Env, packages: dict[str, str]) -> None:
+        missing = (
+            [name for name in self.removed if name not in packages] if not console.dry_run else []
+        )
+        if missing:
+            raise PydockError(
+                f"{missing[0]} is not installed in {env.name}", nearest(missing[0], packages)
+            )
+
+    def script(self, env: Env, settings: Settings, config: dict[str, Any]) -> str:
+        """What the container's shell reads from stdin; the user's words come apart from it, as its
+        arguments."""
+        import json
+        import shlex
+
+        uid, _, gid = (config.get("User") or "0:0").partition(":")
+        lock = self.verb == "lock" or is_locked(env.read("requirements.txt"))
+        job = {
+            "folder": "/opt/pydock",
+            "gone": self.removed,
+            "asked": self.asked,
+            "options": self.options,
+            "write": True,
+            "lock": lock,
+        }
+        known = f"USER_UID={uid} USER_GID={gid or uid}\n"
+        freeze = f'python3 -BISc {shlex.quote(FREEZE_PY)} {shlex.quote(json.dumps(job))} "$uv"\n'
+        files = [
+            f"mkdir -p {shell_join([os.path.dirname(path)])}\n{heredoc(['cat'], text, path)}\n"
+            for path, text in self.files.items()
+        ]
+        # whatever a package has made of it
+        own = heredoc(["cat"], env.read("requirements.txt"), "/opt/pydock/requirements.txt") + "\n"
+        return (
+            BASE_PATH_SH
+            + "\n"
+            + ("" if console.dry_run else settings_sh())
+            + known
+            + "".join(files)
+            + CHANGE_SH
+            + own
+            + freeze
+        )
+
+
+def commit_change(
+    session: Session, env: Env, change: Change, command: Sequence[str], base: str
+) -> Image | None:
+    """Container, installer, freeze, commit to the temporary tag, then the files: until the tag
+    moves, nothing is lost."""
+    engine = session.engine
+    config = image_config(engine, base)
+    script = change.script(env, session.settings, config)
+    for path, _ in change.mounts:
+        require_local_engine(
+            engine, path, "put it on an index, or a web server, that the engine can reach"
+        )
+    try:
+        uv = uv_folder(session, env)
+        mounts = [*change.mounts, *[(uv, "/uv")] * bool(uv)]
+        found = engine.run(
+            *temporary_argv(
+                env.temporary,
+                base,
+                config,
+                client_proxies(),
+                install_options(CACHE, mounts),
+                ["/bin/sh", "-s", "--", change.verb, *change.words],
+            ),
+            data=script,
+            capture="found",
+            show=True,
+        )
+    except EngineError as error:
+        error.show()
+        raise change_error(env, change, error) from None
+    texts, wheels = fetch_files(engine, env, bool(change.mounts), change.verb == "lock")
+    text = texts.get("requirements.txt")
+    dockerfile = change.files.get("/opt/pydock/dockerfile") or env.read("dockerfile")
+    if text is not None:
+        check_definition(env, change, text, texts.get("dockerfile", dockerfile) == dockerfile)
+    requirements = (
+        text_hash(text)
+        if text is not None
+        else Shell(f"$(sha256sum < {shell_join([env.path('requirements.txt')])} | cut -c1-64)")
+    )
+    labels = labels_for(env, (text_hash(dockerfile), requirements), command)
+    commit(engine, env, env.temporary_tag, config, {**labels, **found_labels(found)})
+    if text is None:
+        return None
+    if dockerfile != env.read("dockerfile"):
+        keep_dockerfile(env, dockerfile, dockerfile == change.files.get("/opt/pydock/dockerfile"))
+    keep_files(env, text, wheels)
+    return find_image(engine, env.temporary_tag)
+
+
+def check_definition(env: Env, change: Change, text: str, same: bool) -> None:
+    """PydockError where a package has changed what describes the environment: its dockerfile, or
+    the options of requirements.txt."""
+    old, new = option_lines(env.read("requirements.txt")), option_lines(text)
+    replaced = [
+        line
+        for line in old
+        if re.match(r"(-i|--index-url)\b", line)
+        and any(option.startswith("--index-url") for option in change.options)
+    ]
+    added = [line for line in new if line not in [*old, *change.options, "--require-hashes"]]
+    lost = [line for line in old if line not in [*new, *replaced]]
+    if added or lost or not same:
+        raise PydockError(
+            f"a package tried to change the files of {env.name}: {', '.join(added + lost) or 'dockerfile'}",
+            "use no such package",
+        )
+
+
+def change_error(env: Env, change: Change, error: EngineError) -> PydockError:
+    """The error behind a failed installer. What it said decides nothing, it only helps to find a
+    fitting hint."""
+    if error.code == 41:
+        return PydockError(
+            "these packages do not fit together (see above)",
+            "uninstall what needs them, too"
+            if change.removed
+            else "name all of them in one command, with versions that fit",
+        )
+    if error.code == 42:
+        return PydockError(
+            f"{env.name} cannot be locked (see above)",
+            f"make a wheel of it and install that: pip wheel --no-deps …, pydock install {env.title} ./FILE.whl",
+        )
+    for pattern, tool, what in (
+        (r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'", "git", "has no git"),
+        (
+            r"gcc|g\+\+|\bcc\b.*(not found|No such file)|[Cc]ompiler",
+            "gcc",
+            "may lack the compiler that a package needs",
+        ),
+    ):
+        if re.search(pattern, error.output):
+            return PydockError(
+                f"the image of {env.name} {what}",
+                f"put {tool} on the apt-get line of {os.path.join(env.folder, 'dockerfile')}, then: pydock build {env.title} (or: pydock create --apt {tool})",
+            )
+    return PydockError(
+        f"cannot {change.verb} {' '.join(change.asked or change.removed) or 'that'} in {env.name}: what failed is above"
+    )
+
+
+def install_options(cache: str, mounts: Sequence[tuple[str, str]]) -> list[str]:
+    """The cache of downloads, and what is mounted for an installer, read-only."""
+    argv = ["-w", "/opt/pydock", "-v", cache + ":/cache"]
+    for source, target in mounts:
+        argv += ["--mount", mount_value(source, target, True)]
+    return argv
+
+
+def package_change(verb: Sequence[str], words: Sequence[str], args: argparse.Namespace) -> Change:
+    """The change that PKG…, -r FILE and the index options of a command line ask for."""
+    change = Change(verb[0], verb[1:])
+    for word in words:
+        no_password(word, f"'{word}'")
+        if re.search(r"[\x00-\x1f\x7f]", word) or not word.strip():
+            raise PydockError(f"{word!r} is not a requirement")
+        add_requirement(change, word)
+    for option, value in (
+        ("--index-url", args.index_url),
+        *(("--extra-index-url", url) for url in args.extra_index_url),
+    ):
+        if value:
+            no_password(value, option)
+            change.words += [option, value]
+            change.options.append(f"{option} {value}")
+    for word in args.installer_args:
+        no_password(word, f"'{word}'")
+    change.words += (["--pre"] if args.pre else []) + list(args.installer_args)
+    for path in args.requirement:
+        add_file(change, path)
+    return change
+
+
+def add_requirement(change: Change, word: str, line: Included | None = None) -> None:
+    if os.path.isfile(word) and word.endswith((".txt", ".toml", ".lock")):
+        raise PydockError(f"'{word}' is a file here, not a package", f"-r {word}")
+    local = re.sub(r"^[^/]*@\s*(?=file:)", "", word)
+    path = unquote(local[len("file://") :]) if local.startswith("file://") else word
+    extras = re.search(r"\[[A-Za-z0-9._, -]*\]$", path)
+    if extras and (word.startswith((".", "/", "~/")) or ".whl[" in word):
+        path = path[: extras.start()]
+    if (
+        path != word
+        or word.startswith((".", "/", "~/"))
+        or word.endswith(".whl")
+        and "://" not in word
+    ):
+        if line:
+            path = absolute_path(os.path.expanduser(path), real=True)
+            line.check(path)
+        else:
+            path = check_link(os.path.expanduser(path))
+        if not os.path.exists(path):
+            raise PydockError(
+                f"there is no {path}",
+                "a package is a name, a requirement, a URL, or a wheel or folder of this host",
+            )
+        target = (
+            f"{len(change.mounts)},{extras.group().replace(' ', '')}"
+            if extras
+            else str(len(change.mounts))
+        )
+        change.mounts.append((path, f"/dev/shm/src/{target}/{os.path.basename(path)}"))
+        wheel = re.match(r"([A-Za-z0-9_.]+)-[^/]*\.whl$", os.path.basename(path))
+        change.asked.append(canonical(wheel.group(1)) if wheel else word)
+        return
+    if word.startswith("-"):
+        raise PydockError(f"'{word}' is not a package", "options of the installer come after --")
+    if os.path.isdir(word):
+        console.info(f"'{word}' is taken from the index; the folder of this name would be ./{word}")
+    change.words.append(word)
+    change.asked += [requirement_name(word)] if requirement_name(word) else []
+
+
+def check_link(path: str) -> str:
+    """The real path of what a user named. PydockError where a link, which may be a stranger's,
+    leads out of where it lies."""
+    real = absolute_path(path, real=True)
+    if not lies_in(real, os.path.dirname(absolute_path(path).rstrip("/"))):
+        raise PydockError(
+            f"{path} is a symbolic link that leads to {real}", "if you mean that, name it so"
+        )
+    return real
+
+
+class Included:
+    """A line of a requirements file that the user may not have written. What it names of this host
+    must lie in the folder of the file that was named on the command line, in the current folder, or
+    in the project's."""
+
+    def __init__(self, top: str, file: str, number: int) -> None:
+        self.top, self.file, self.number = top, file, number
+
+    def check(self, path: str) -> None:
+        if not lies_in(path, os.path.dirname(self.top)):
+            raise PydockError(
+                f"line {self.number} of {self.file} names {path}, which is neither in its folder nor in the current one",
+                "if you mean that, name it on the command line",
+            )
+
+    def read(self, file: str) -> bytes:
+        """A file that this line includes."""
+        path = absolute_path(file, real=True)
+        self.check(path)
+        with Folder(os.path.dirname(path), own=False) as folder:
+            return folder.read(os.path.basename(path))
+
+
+def add_file(change: Change, path: str) -> None:
+    """-r FILE: its text and that of the files that it includes go to one folder of the container,
+    where they find each other; lines that name a folder of this host do not, for they are packages
+    of their own."""
+    path = absolute_path(path)
+    pending: list[tuple[str, Included | None]] = [(path, None)]
+    while pending:
+        file, line = pending.pop()
+        if FILES + file in change.files:
+            continue
+        try:
+            if line:
+                data = line.read(file)
+            else:
+                with open(check_link(file), "rb") as handle:
+                    data = handle.read(MAX_TEXT + 1)
+                if len(data) > MAX_TEXT:
+                    raise PydockError(f"{file} is larger than 16 MiB")
+            text = data.decode()
+        except (OSError, ValueError) as error:
+            raise PydockError(
+                f"cannot read {file}: {getattr(error, 'strerror', None) or 'it is no UTF-8'}"
+            ) from None
+        if file.endswith(".toml"):
+            for url in sorted(set(re.findall(r'(?m)^index = "(https?://[^"]+)"', text))):
+                change.options.append("--extra-index-url " + url)
+        else:
+            lines = [
+                (row, Included(path, file, number))
+                for number, row in enumerate(text.splitlines(True), 1)
+            ]
+            text = "".join(
+                row for row, line in lines if keep_line(change, file, row, line, pending)
+            )
+        change.files[FILES + file] = text
+    # may name a readme, or a backend that reads the folder
+    if os.path.basename(path) == "pyproject.toml":
+        change.mounts.append((os.path.dirname(path), FILES + os.path.dirname(path)))
+        del change.files[FILES + path]
+    change.words += ["-r", FILES + path]
+
+
+def keep_line(
+    change: Change,
+    file: str,
+    line: str,
+    included_by: Included,
+    pending: list[tuple[str, Included | None]],
+) -> bool:
+    """Whether a line of a requirements file goes to the installer as it is; what else it asks for
+    is noted."""
+    no_password(line, f"a line of {file}")
+    included = re.match(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]*([^\s#]+)", line)
+    if included and "://" not in included.group(1):
+        pending.append(
+            (os.path.normpath(os.path.join(os.path.dirname(file), included.group(1))), included_by)
+        )
+    if re.match(r"\s*(-e\b|--editable)", line):
+        console.info(
+            f"left out '{line.strip()}' of {file}: the current folder is in every run anyway"
+        )
+        return False
+    if re.match(r"\s*(\.{0,2}/|\.\s*$)", line):
+        add_requirement(
+            change,
+            os.path.join(os.path.dirname(file), re.split(r"\s+#", line.strip())[0]),
+            included_by,
+        )
+        return False
+    if re.match(r"\s*(-i\b|--index-url|--extra-index-url)", line):
+        change.options.append(line.strip())
+    change.asked += [requirement_name(line)] if requirement_name(line) else []
+    return True
+
+
+# --------------------------------------------------------------------------------------------------
+# Background containers: start, stop, reset
+
+
+@command(
+    "start",
+    "run",
+    "NAME",
+    "keep a container in the background, for a quick run",
+    *RUN_OPTIONS,
+    ARG_NAME,
+)
+def cmd_start(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    check_trust(env)
+    options = start_options(session, env, args)
+    folder, current = run_folder(session, env)
+    config = ready_image(session, env)
+    with Lock(env.folder, env.name):
+        background = find_background(session.engine, env)
+        elsewhere = (
+            background is not None
+            and background.inside(current, config.get("WorkingDir") or "/") is None
+        )
+        same = background is not None and (not options or options == background.options)
+        if background and background.running and not same:
+            raise PydockError(
+                f"{env.name} runs already, with {shell_join(background.options) or 'no options'} instead of {shell_join(options)}",
+                f"to start it anew as you say: pydock reset {original_line(args, env)}",
+            )
+        if (
+            not background
+            or not background.running
+            and (elsewhere or not same)
+            or not reconcile(session, env, config)
+            and not background.running
+        ):
+            check_ports(options)
+            if background:
+                remove_background(session.engine, env)
+            start_background(session, env, config, folder, options)
+        elif elsewhere:
+            console.warn(
+                f"{env.name} runs with the folder {background.folder}, and not with this one",
+                f"pydock reset {original_line(args, env)}",
+            )
+        keep_background(env, True)
+    report(
+        env,
+        f"{env.name} {'runs already' if background and background.running else 'is started'}",
+        f"pydock run {env.title} …, pydock stop {env.title}",
+    )
+    return 0
+
+
+@command(
+    "stop",
+    "run",
+    "NAME…",
+    "end that container",
+    ARG_NAMES,
+    OPT_FORCE,
+    flag(
+        "--unused", help="only what was started by activate, and is activated in no shell any more"
+    ),
+)
+def cmd_stop(session: Session, args: argparse.Namespace) -> int:
+    for env in [session.env(name) for name in dict.fromkeys(args.names)]:
+        with Lock(env.folder, env.name):
+            background = find_background(session.engine, env)
+            living = living_shells(env) if args.unused else []
+            if living and all(name.startswith("new.") for name in living):
+                # and the watcher asks again
+                raise PydockError(f"{env.name} is just being activated")
+            if args.unused and (not background or living or is_kept(env)):
+                continue
+            if background:
+                check_idle(session.engine, env, background, args.force, "stop")
+            else:
+                session.engine.raise_if_down()
+            if background or has_compose(env):
+                remove_background(session.engine, env)
+        if not console.dry_run:
+            console.info(
+                f"{env.name} {'is stopped' if background or has_compose(env) else 'was not started'}"
+            )
+    return 0
+
+
+@command(
+    "reset",
+    "run",
+    "NAME",
+    "end it, and start a new one from the image",
+    *RUN_OPTIONS,
+    ARG_NAME,
+    OPT_FORCE,
+)
+def cmd_reset(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    check_trust(env)
+    options = start_options(session, env, args)
+    folder, current = run_folder(session, env)
+    config = ready_image(session, env)
+    with Lock(env.folder, env.name):
+        background = find_background(session.engine, env)
+        if background:
+            check_idle(session.engine, env, background, args.force, "reset")
+            options = options or background.options
+        if has_compose(env):
+            compose_file(session, env, env.background, config, "", folder, current, {})
+        check_ports(
+            options, [port.split("->")[0] for port in background.ports] if background else []
+        )
+        kept = is_kept(env) or not living_shells(env)
+        if background:
+            remove_background(session.engine, env)
+        start_background(session, env, config, folder, options, kept)
+    report(env, f"{env.name} is started anew", f"pydock run {env.title} …, pydock stop {env.title}")
+    return 0
+
+
+def check_idle(engine: Engine, env: Env, background: Background, force: bool, command: str) -> None:
+    busy = processes(engine, env.background) if background.running and not force else []
+    if busy:
+        raise PydockError(
+            f"in {env.name} runs: {', '.join(busy)}",
+            f"end it, or: pydock {command} --force {env.title}",
+        )
+
+
+def start_options(session: Session, env: Env, args: argparse.Namespace) -> list[str]:
+    """The user's options for a container that can be started anew."""
+    options = run_options(session.engine, args, keep=True)
+    if options and has_compose(env):
+        raise PydockError(
+            f"{env.name} has a {env.path(COMPOSE)}, where such options go",
+            f"then: pydock reset {env.title}",
+        )
+    return options
+
+
+def read_started(text: str) -> tuple[str, list[str], str]:
+    """What `start_label` wrote: folder, options, and what tells the folder from another one; empty
+    where it is none of ours."""
+    import json
+
+    try:
+        folder, options, id_ = json.loads(text)
+        good = isinstance(options, list) and all(
+            isinstance(word, str) for word in [folder, id_, *options]
+        )
+    except (ValueError, TypeError, RecursionError):
+        good = False
+    return (folder, options, id_) if good else ("", [], "-")
+
+
+class Background:
+    """The background container of a started environment, as `container inspect` tells it."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.name: str = data["Name"].lstrip("/")
+        self.running: bool = data["State"]["Running"]
+        self.groups: list[str] = (data.get("HostConfig") or {}).get("GroupAdd") or []
+        self.since: str = data["State"]["StartedAt"]
+        self.pid: int = data["State"].get("Pid") or 0
+        self.image: str = data["Image"].split(":")[-1]
+        binds = [mount for mount in data.get("Mounts") or [] if mount.get("Type") == "bind"]
+        self.mounts = [(mount["Source"], mount["Destination"]) for mount in binds]
+        self.readonly = [mount["Source"] for mount in binds if not mount.get("RW", True)]
+        ports = (data.get("NetworkSettings") or {}).get("Ports") or {}
+        self.ports = [
+            f"{host.get('HostIp') or '0.0.0.0'}:{host['HostPort']}->{port}"
+            for port, hosts in ports.items()
+            for host in hosts or []
+        ]
+        config = data.get("Config") or {}
+        self.user: str = config.get("User") or "0:0"
+        labels = config.get("Labels") or {}
+        self.environment = unquote(labels.get("pydock.folder", ""))
+        self.project: str = labels.get("com.docker.compose.project", "")
+        self.folder, self.options, id_ = read_started(unquote(labels.get("pydock.start", "")))
+        # may have been made since, and has to be guarded
+        local = os.path.join(self.folder, ".pydock")
+        self.moved: bool = (
+            id_ != file_id(self.folder)
+            or bool(self.folder)
+            and os.path.isdir(local)
+            and not os.path.islink(local)
+            and not self.guards(local)
+        )
+
+    def guards(self, path: str) -> bool:
+        """Whether a folder is a mount of its own in here, or lies where nothing can be written."""
+        sources = [source for source, _ in self.mounts]
+        return path in sources or self.folder in self.readonly or self.folder not in sources
+
+    def current(self, config: dict[str, Any]) -> bool:
+        """Whether programs can be started in it as it is: it runs, with the present image, and with
+        the folder that is there now."""
+        return self.running and not self.moved and self.image == config["Id"].split(":")[-1]
+
+    def inside(self, folder: str, home: str) -> str | None:
+        """Where a folder of the host is in here; None where it is not."""
+        found = [
+            (len(source), target.startswith(home), source, target)
+            for source, target in self.mounts
+            if folder == source or folder.startswith(source.rstrip("/") + "/")
+        ]
+        if not found:
+            return None
+        _, _, source, target = max(found)
+        inside = os.path.normpath(os.path.join(target, os.path.relpath(folder, source)))
+        hidden = [
+            other
+            for _, other in self.mounts
+            if len(other) > len(target) and (inside + "/").startswith(other.rstrip("/") + "/")
+        ]
+        return None if hidden else inside
+
+
+def inspect_background(env: Env) -> tuple[str, ...]:
+    return ("container", "inspect", env.background)
+
+
+def find_background(engine: Engine, env: Env) -> Background | None:
+    import json
+
+    text = engine.try_output(*inspect_background(env))
+    background = Background(json.loads(text)[0]) if text else None
+    if background and background.environment != env.folder:
+        background.moved = True
+    if background and background.environment != env.folder and may_exist(background.environment):
+        raise PydockError(
+            f"the container {env.background} belongs to the environment in {background.environment or 'no folder'}",
+            "pydock config --global prefix NAME",
+        )
+    return background
+
+
+def inspect_containers(engine: Engine, names: Sequence[str]) -> list[dict[str, Any]]:
+    """What `container inspect` tells of these; one that has ended meanwhile is left out."""
+    import json
+
+    return (
+        list(json.loads(engine.finish(engine.start(["container", "inspect", *names]))[0] or b"[]"))
+        if names
+        else []
+    )
+
+
+def processes(engine: Engine, container: str) -> list[str]:
+    """The command lines of the programs in a background container: what `exec` started, and what
+    such a program left behind. PydockError where that cannot be seen: nothing is ended unseen.
+    (What a compose file's own command starts is none.)"""
+    columns = ["pid", "ppid", "args"] if engine.podman else ["-eo", "pid,ppid,args"]
+    rows = re.findall(
+        r"(?m)^\s*(\d+)\s+(\d+)\s+(.*)$", engine.try_output("top", container, *columns) or ""
+    )
+    found = {pid: (parent, words.strip()) for pid, parent, words in rows}
+    first = next((data["State"]["Pid"] for data in inspect_containers(engine, [container])), 0)
+    first = "1" if engine.podman else str(first)
+    if first not in found:
+        raise PydockError(
+            f"cannot see what runs in the container {container}",
+            "--force ends it, whatever runs there",
+        )
+    waits = [
+        pid
+        for pid, (parent, words) in found.items()
+        if first in (pid, parent) and re.fullmatch("(/bin/)?sleep infinity", words)
+    ]
+    outside = [
+        pid
+        for pid, (parent, words) in found.items()
+        if parent not in found and pid != first and " pydock-signal " not in words
+    ]
+    orphans = [
+        pid for pid, (parent, _) in found.items() if parent == first and pid not in waits and waits
+    ]
+    return [found[pid][1][:60] for pid in outside + orphans]
+
+
+def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
+    """Ends the programs in the background container, SIGTERM first, and then it. The services that
+    started with it are stopped, and keep what they hold; `services` is `rm` where they go too."""
+    background = find_background(engine, env)
+    if background and background.running:
+        engine.try_run(
+            "exec",
+            "-w",
+            "/",
+            "-u",
+            background.user,
+            env.background,
+            "/bin/sh",
+            "-c",
+            SIGNAL_SH,
+            "pydock-signal",
+            "END",
+            env.background,
+        )
+    if (
+        background
+        and not engine.try_run("rm", "-f", env.background)
+        and find_background(engine, env)
+    ):
+        raise PydockError(f"{engine.client} cannot remove the container {env.background}")
+    if has_compose(env) or background and background.project or services == "rm":
+        end_services(engine, env, services)
+    if is_started(env) and not console.dry_run:
+        os.unlink(started_file(env))
+
+
+def start_label(folder: str, options: Sequence[str]) -> dict[str, str]:
+    import json
+
+    return {"pydock.start": quote(json.dumps([folder, list(options), file_id(folder)]))}
+
+
+def start_background(
+    session: Session,
+    env: Env,
+    config: dict[str, Any],
+    folder: str,
+    options: Sequence[str],
+    kept: bool = True,
+) -> None:
+    """A new background container; what it was asked for is noted on it, so that another can take
+    its place. Unless `kept`, it ends with the last activated shell."""
+    labels = start_label(folder, options)
+    make_folder(shims_folder(env))
+    try:
+        if not console.dry_run:
+            # the values of -e are in it
+            write_file(started_file(env), unquote(labels["pydock.start"]), 0o600)
+        if has_compose(env):
+            compose_up(session, env, config, folder, labels)
+        else:
+            argv = one_off_argv(
+                session,
+                env,
+                env.background,
+                config,
+                run_as(session.engine, env, config),
+                folder,
+                folder,
+                options,
+            )
+            session.engine.run(*start_argv(env.latest, argv, labels, session.engine.has_init()))
+    except BaseException:
+        remove_background(session.engine, env)
+        raise
+    keep_background(env, kept)
+    write_shims(session, env, config)
+
+
+def reconcile(session: Session, env: Env, config: dict[str, Any]) -> bool:
+    """Brings a background container that died, or belongs to an older image, to the present; False
+    where programs of it keep that from happening, or it is gone. Only under the environment's
+    lock."""
+    check_trust(env)
+    background = find_background(session.engine, env)
+    if not background:
+        return False
+    # nobody knows, where the label says nothing
+    folder = background.folder or run_folder(session, env)[0]
+    kept, same = (
+        is_kept(env),
+        background.image == config["Id"].split(":")[-1]
+        and not background.moved
+        and bool(background.project) == has_compose(env),
+    )
+    busy = (
+        processes(session.engine, env.background)
+        if background.running and (has_compose(env) or not same)
+        else []
+    )
+    if has_compose(env) and background.project:  # replaces what is different, and only that
+        compose_up(
+            session,
+            env,
+            config,
+            folder,
+            start_label(folder, background.options),
+            *["--no-recreate"] * bool(busy),
+        )
+        write_shims(session, env, config)
+    elif same:
+        if not background.running:
+            session.engine.run("start", env.background)
+            write_shims(session, env, config)
+    elif not busy:
+        remove_background(session.engine, env)
+        start_background(session, env, config, folder, background.options, kept)
+    if busy and same:  # only compose asks, then
+        console.warn(
+            f"in {env.name} runs: {', '.join(busy)}; an edit of its {COMPOSE} does not hold yet",
+            f"pydock reset --force {env.title}",
+        )
+    if busy and not same:
+        console.warn(
+            f"the started container of {env.name} keeps {'a folder that was moved or deleted, or became a project' if background.moved else 'the revision before the last change'}, for in it runs: {', '.join(busy)}",
+            f"when it has ended, or to end it: pydock reset --force {env.title}",
+        )
+        write_shims(session, env, config)
+        return False
+    return True
+
+
+def reconcile_after_change(session: Session, env: Env) -> None:
+    """After a change: a background container that nobody uses gets the new revision."""
+    if not console.dry_run and is_started(env) and find_background(session.engine, env):
+        with Lock(env.folder, env.name):
+            image = find_image(session.engine, env.latest)
+            try:
+                if image:
+                    reconcile(session, env, {"Id": image.id, **image.config})
+            except PydockError as error:  # the change is made, all the same
+                console.warn(f"{env.name} is not started any more: {error}", error.hint)
+
+
+def background_folder(
+    session: Session, env: Env, config: dict[str, Any], user: str, current: str
+) -> str | None:
+    """The current folder's place in the background container, mended where it needs that; None
+    where a fresh one is to be taken."""
+    background = find_background(session.engine, env)
+    if not background and not console.dry_run and living_shells(env):
+        with Lock(env.folder, env.name):
+            return restart_background(session, env, config).inside(
+                current, config.get("WorkingDir") or "/"
+            )
+    if not background or console.dry_run and not background.running:
+        return None
+    inside = background.inside(current, config.get("WorkingDir") or "/")
+    joined = {str(group) for group in further_groups(user)} - set(background.groups)
+    if joined and "keep-groups" not in background.groups:  # since it was started
+        return None
+    if inside is None or background.current(config):
+        return inside
+    with Lock(env.folder, env.name, wait=False) as lock:
+        return inside if lock.held() and reconcile(session, env, config) else None
+
+
+def restart_background(session: Session, env: Env, config: dict[str, Any]) -> Background:
+    """The background container that was removed while shells have the environment activated, as it
+    was."""
+    background = find_background(session.engine, env)
+    if not background:
+        folder, options, _ = read_started(host_file(started_file(env)))
+        start_background(
+            session, env, config, folder or run_folder(session, env)[0], options, is_kept(env)
+        )
+        background = find_background(session.engine, env)
+    if not background:
+        raise PydockError(f"the container of {env.name} ended as soon as it was started")
+    return background
+
+
+def started_file(env: Env) -> str:
+    return os.path.join(shims_folder(env), "started")
+
+
+def is_started(env: Env) -> bool:
+    """Whether there is, or was before it was removed behind pydock's back, a background container:
+    a look at the engine would cost each `run` some milliseconds."""
+    return os.path.exists(started_file(env))
+
+
+def is_kept(env: Env) -> bool:
+    return os.path.exists(os.path.join(shims_folder(env), "shells", "kept"))
+
+
+def keep_background(env: Env, kept: bool) -> None:
+    """Notes whether the background container goes on when the last activated shell has left."""
+    path = os.path.join(shims_folder(env), "shells", "kept")
+    if kept and not console.dry_run:
+        make_folder(os.path.dirname(path))
+        write_file(path, "", 0o644)
+    elif os.path.exists(path) and not console.dry_run:
+        os.unlink(path)
+
+
+def living_shells(env: Env) -> list[str]:
+    """The notes of shells in which the environment is activated: process ids, and `new.…` of one
+    that is about to be."""
+    import time
+
+    folder = os.path.join(shims_folder(env), "shells")
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    living = [
+        name
+        for name in names
+        if is_number(name) and is_living(int(name), host_file(os.path.join(folder, name)).strip())
+    ]
+    for name in names:
+        try:
+            if (
+                name.startswith("new.")
+                and os.path.getmtime(os.path.join(folder, name)) > time.time() - 10
+            ):
+                living.append(name)
+            elif name.startswith("new."):  # nobody evaluated that text
+                os.unlink(os.path.join(folder, name))
+        except FileNotFoundError:
+            pass
+    return living
+
+
+def is_living(pid: int, start: str) -> bool:
+    """Whether a process of ours is still there, and started then (in the kernel's ticks; '' where
+    there is no /proc)."""
+    try:
+        os.kill(pid, 0)
+    except (OSError, OverflowError):
+        return False
+    return start == start_time(pid)
+
+
+def start_time(pid: int) -> str:
+    """When a process was started, in the kernel's ticks; '' where that cannot be seen. Numbers of
+    processes come again."""
+    return "".join(host_file(f"/proc/{pid}/stat").rpartition(")")[2].split()[19:20])
+
+
+# --------------------------------------------------------------------------------------------------
+# Activation and links: activate, link
+
+
+SHELLS = ("bash", "zsh", "fish", "sh")
+
+
+# What people type secrets into, or steer this host with: of these, activation puts none on the PATH
+# of its own accord.
+HOST_PROGRAMS = set(
+    "sudo sudoedit su doas pkexec ssh scp sftp gpg gpg2 git docker docker-compose podman pydock direnv sh bash dash ksh zsh fish env login passwd".split()
+)
+
+
+# that those start by name
+HOST_HELPERS = ("docker-credential-", "git-credential-", "git-remote-", "ssh-", "pinentry")
+
+
+@command(
+    "activate",
+    "run",
+    "NAME",
+    "put its programs first on this shell's PATH",
+    ARG_NAME,
+    arg("--shell", choices=SHELLS, help="if it is not the one that called"),
+    flag("--persistent", help="go on when the last activated shell has left"),
+)
+def cmd_activate(session: Session, args: argparse.Namespace) -> int:
+    try:
+        return activate(session, session.env(args.name), args)
+    except PydockError:
+        if not sys.stdout.isatty():
+            # to eval nothing succeeds, and a script would go on with the host's programs
+            console.emit("false")
+        raise
+
+
+def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
+    shell = args.shell or parent_shell()
+    if os.pathsep in shims_folder(env):
+        raise PydockError(
+            f"activate has no effect here: PATH cannot hold a folder with a '{os.pathsep}' in its name, as {data_folder()}",
+            f"export XDG_DATA_HOME=/some/folder; or: pydock link {env.title} PROGRAM",
+        )
+    if sys.stdout.isatty():
+        line = f"{shell_join([os.path.basename(sys.argv[0]) if '/bin/' in sys.argv[0] else sys.argv[0]])} activate {original_line(args, env)}"
+        console.show(f"{line} | source" if shell == "fish" else f'eval "$({line})"')
+        return 0
+    check_trust(env)
+    folder, current = run_folder(session, env)
+    config = ready_image(session, env)
+    made = not os.path.isdir(os.path.join(shims_folder(env), "bin"))
+    with Lock(env.folder, env.name):
+        make_shims_folder(env)
+        background = find_background(session.engine, env)
+        if not background:
+            start_background(session, env, config, folder, [], args.persistent)
+        elif (background.current(config) or reconcile(session, env, config)) and (
+            made or not shims_are_current(session, env, config, background)
+        ):
+            write_shims(session, env, config)
+        if args.persistent:
+            keep_background(env, True)
+        else:  # until the shell has counted itself in, which `watch` says
+            write_file(os.path.join(shims_folder(env), "shells", "new." + env.id), "", 0o644)
+    if background and background.inside(current, config.get("WorkingDir") or "/") is None:
+        console.info(
+            f"{env.name} is started with the folder {background.folder}; elsewhere its programs start in containers of their own, which takes longer"
+        )
+    console.emit(render_activate(env, shell, args.persistent), "")
+    return 0
+
+
+def shims_are_current(
+    session: Session, env: Env, config: dict[str, Any], background: Background
+) -> bool:
+    return host_file(os.path.join(shims_folder(env), "enter")) == shim_library_sh(
+        session, env, config, background
+    )
+
+
+def parent_shell() -> str:
+    """The shell that called, by the kernel's word for it; else the login shell."""
+    try:
+        name = os.path.basename(os.readlink(f"/proc/{os.getppid()}/exe"))
+    except OSError:
+        name = os.path.basename(os.environ.get("SHELL", "sh"))
+    return name if name in SHELLS else "sh"
+
+
+def render_activate(env: Env, shell: str, persistent: bool) -> str:
+    """What a shell evaluates to have the environment's programs first on its PATH."""
+    folder = shims_folder(env)
+    fish = shell == "fish"
+
+    def quoted(*names: str) -> str:
+        path = os.path.join(folder, *names)
+        return (
+            "'" + path.replace("\\", "\\\\").replace("'", "\\'") + "'"
+            if fish
+            else shell_join([path])
+        )
+
+    values = {
+        "BIN": quoted("bin"),
+        "NAME": env.name,
+        "ID": env.id,
+        "LEAVE": quoted("leave"),
+        "WATCH": quoted("watch"),
+    }
+    values.update({"LEAVE": "/dev/null", "WATCH": "/dev/null"} if persistent else {})
+    return re.sub(
+        f"@({'|'.join(values)})@",
+        lambda found: values[found.group(1)],
+        ACTIVATE_FISH if fish else ACTIVATE_SH,
+    )
+
+
+@command(
+    "link",
+    "run",
+    "[NAME PROGRAM…]",
+    "put single programs on the PATH",
+    arg(
+        "words",
+        metavar="NAME PROGRAM",
+        nargs="*",
+        help="an environment and its programs; none: show the links",
+    ),
+    arg("--to", metavar="DIR", default="", help="instead of ~/.local/bin"),
+    flag("--remove", help="remove the links of these PROGRAMs"),
+)
+def cmd_link(session: Session, args: argparse.Namespace) -> int:
+    folder = absolute_path(
+        os.path.expanduser(args.to or os.path.join(home_folder(), ".local", "bin"))
+    )
+    if args.remove:
+        unlink_shims([os.path.join(folder, name) for name in args.words])
+        return 0
+    if not args.words:
+        for path in sorted(path for scope in all_shims_folders() for path in linked(scope)):
+            console.show(path)
+        return 0
+    env = session.env(args.words[0])
+    if not args.words[1:]:
+        raise PydockError("no program to link was named", f"pydock link {env.title} PROGRAM", 2)
+    check_trust(env)
+    config = ready_image(session, env)
+    paths = {os.path.join(folder, os.path.basename(word)): word for word in args.words[1:]}
+    for path in paths:
+        if os.path.lexists(path) and (os.path.islink(path) or not is_shim(path)):
+            raise PydockError(
+                f"{path} is there already, and no link of pydock's", "--to another folder"
+            )
+    check_programs(session.engine, env, list(paths.values()))
+    with Lock(env.folder, env.name):
+        make_shims_folder(env)
+        write_shims(session, env, config)
+        make_folder(folder)
+        record = os.path.join(shims_folder(env), "links")
+        for path, word in {record: "", **paths}.items():
+            text = (
+                shim_sh(env, word)
+                if word
+                else "".join(line + "\n" for line in sorted({*linked(shims_folder(env)), *paths}))
+            )
+            if console.dry_run:
+                console.emit(heredoc(["cat"], text, path))
+            else:
+                write_file(path, text, 0o755 if word else 0o644)
+    report(env, f"linked {', '.join(paths)}", os.path.basename(args.words[-1]))
+    if folder not in os.environ.get("PATH", "").split(os.pathsep):
+        console.warn(f"{folder} is not on your PATH")
+    return 0
+
+
+def all_shims_folders() -> list[str]:
+    return (
+        [os.path.join(data_folder(), name) for name in os.listdir(data_folder())]
+        if os.path.isdir(data_folder())
+        else []
+    )
+
+
+def unlink_shims(paths: Sequence[str]) -> None:
+    links = {path for scope in all_shims_folders() for path in linked(scope)}
+    for path in paths:
+        if path not in links:
+            raise PydockError(
+                f"{path} is no link of pydock's",
+                "pydock link (lists them); --remove takes programs only",
+            )
+    for path in paths:
+        remove_file(path)
+        if not console.dry_run:
+            console.info(f"removed {path}")
+
+
+def check_programs(engine: Engine, env: Env, words: Sequence[str]) -> None:
+    """An error where the image has no such program."""
+    code = 'for word do found=$(command -v -- "$word"); case $found in /*) [ -f "$found" ] && [ -x "$found" ] ;; *) false ;; esac && echo yes || echo no; done'
+    if any(not is_utf8(word) or word.startswith("-") or word.endswith("/") for word in words):
+        raise PydockError(f"{words[0]!r} is not the name of a program")
+    answers = engine.output(*look_argv(env.latest), "/bin/sh", "-c", code, "sh", *words).split()
+    for word, answer in zip(words, answers):
+        if answer != "yes":
+            raise PydockError(
+                f"{env.name} has no program {word}", f"pydock install {env.title} PKG"
+            )
+
+
+def shims_folder(env: Env) -> str:
+    """What pydock keeps for the programs of an environment on the host, all of which can be made
+    again: `bin`, `enter`, `watch` and `leave`, `shells` (a file for each activated shell, by its
+    process id, and for one that is about to be), `links` (their paths), `started` (what the warm
+    container was asked for: folder and options, as JSON)."""
+    return os.path.join(data_folder(), env.repo)
+
+
+def pydock_sh(session: Session, env: Env) -> str:
+    """A shell function that becomes this pydock, with this environment's place and this process's
+    settings."""
+    import shutil
+
+    names = ["PYDOCK_" + key.upper() for key in SETTINGS] + ["HOME", "XDG_DATA_HOME"]
+    names += "DOCKER_HOST DOCKER_CONTEXT DOCKER_CONFIG DOCKER_TLS_VERIFY DOCKER_CERT_PATH CONTAINER_HOST CONTAINERS_CONF CONTAINERS_STORAGE_CONF".split()
+    exports = [f"{name}={os.environ[name]}" for name in names if name in os.environ]
+    if env.scope.mode == "local":
+        exports.append("PYDOCK_LOCAL=" + os.path.dirname(env.scope.root))
+    command = shell_join(
+        [sys.executable, "-IS", os.path.realpath(sys.argv[0]), "--" + env.scope.mode]
+    )
+    client = os.path.dirname(shutil.which(session.engine.client) or "/usr/bin/docker")
+    return f'exports() {{ export PATH="${{PATH:+$PATH:}}"{shell_join([client])} {shell_join(exports)}; }}\npydock() {{ exports; exec {command} "$@"; }}\n'
+
+
+def place_sh(mounts: Sequence[tuple[str, str]]) -> str:
+    """A shell function that sets `inside` to the current folder's place in the container, or to
+    nothing."""
+    import shlex
+
+    arms = dict(mounts)
+    for source, target in mounts:
+        arms.update(
+            (source + other[len(target) :], "")
+            for host, other in mounts
+            if other.startswith(target.rstrip("/") + "/") and host != source + other[len(target) :]
+        )
+    lines = []
+    for source in sorted(arms, key=len, reverse=True):
+        rest = f"${{PWD#{shlex.quote(source)}}}" if arms[source] else ""
+        lines.append(f"    {shlex.quote(source)}/*) inside={shlex.quote(arms[source])}{rest} ;;")
+    return "\n".join(
+        ["place() {", "    case $PWD/ in", *lines, "    *) inside= ;;", "    esac", "}\n"]
+    )
+
+
+def shim_library_sh(
+    session: Session, env: Env, config: dict[str, Any], background: Background | None
+) -> str:
+    """The file `enter`: what all programs of an environment on the host do."""
+    import shlex
+    import shutil
+
+    engine = session.engine
+    mounts: list[tuple[str, str]] = []
+    alive = "false"
+    if background and background.current(config):
+        home = config.get("WorkingDir") or "/"
+        # the last one wins in a dict
+        mounts = sorted(background.mounts, key=lambda mount: mount[1].startswith(home))
+        alive = (
+            shell_join(engine.command(["container", "inspect", background.name]))
+            + " >/dev/null 2>&1"
+        )
+        if start_time(background.pid):
+            alive = f'{{ read -r line </proc/{background.pid}/stat; }} 2>/dev/null && set -- ${{line##*) }} && [ "${{20}}" = {start_time(background.pid)} ]'
+        for source, target in mounts:
+            there = f"/proc/{background.pid}/root{target}"
+            # where we may look into it at all
+            if source == background.folder and file_id(source) == file_id(there):
+                alive += f" && [ {shell_join([source])} -ef {shell_join([there])} ]"
+    program = [shutil.which(engine.program[0]) or engine.program[0], *engine.program[1:]]
+    known = {
+        "name": env.name,
+        "bin": os.path.join(shims_folder(env), "bin"),
+        "container": env.background,
+        "engine": shell_join(program),
+        "user": run_as(session.engine, env, config) or config.get("User") or "0:0",
+        "keys": " ".join(DETACH_KEYS),
+        "python": sys.executable,
+        "itself": os.path.realpath(sys.argv[0]),
+        "plain": "\t\n",
+        "note": NOTE_EXEC_SH,
+        "signal": SIGNAL_SH,
+    }
+    assigned = "".join(f"{key}={shlex.quote(value)}\n" for key, value in known.items())
+    return f"# Read by the programs of {quote(env.folder)}; made by pydock, and made anew.\n{assigned}{pydock_sh(session, env)}{place_sh(mounts)}alive() {{ {alive}; }}\n{FOREGROUND_SH}{SHIM_SH}{PARENT_SH}"
+
+
+def shim_sh(env: Env, program: str) -> str:
+    """A program of an environment on the host; the second line is how pydock knows its own
+    again."""
+    return f"#!/bin/sh\n# pydock: a program of {quote(env.folder)}\nprogram={shell_join([program])}\n. {shell_join([os.path.join(shims_folder(env), 'enter')])}\n"
+
+
+def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
+    """The programs of an environment that is, or was, activated or linked: those of its packages,
+    as they are now. It says so where it leaves out one of HOST_PROGRAMS."""
+    folder = shims_folder(env)
+    if console.dry_run or not os.path.isdir(os.path.join(folder, "bin")):
+        return
+    background = find_background(session.engine, env)
+    text = shim_library_sh(session, env, config, background)
+    write_file(os.path.join(folder, "enter"), text, 0o644)
+    known = f"name={env.name} shells={shell_join([os.path.join(folder, 'shells')])}\n{pydock_sh(session, env)}"
+    write_file(os.path.join(folder, "watch"), known + WATCH_SH, 0o644)
+    write_file(os.path.join(folder, "leave"), known + LEAVE_SH, 0o644)
+    if not background or not background.running:
+        return
+    where = (
+        ["exec", "-u", background.user, env.background]
+        if background.current(config)
+        else look_argv(env.latest)
+    )
+    out = session.engine.output(
+        *where,
+        "/bin/sh",
+        "-c",
+        'cd /opt/venv/bin && for f in *; do if [ -f "$f" ] && [ -x "$f" ]; then echo "$f"; fi; done',
+    )
+    found = {
+        name for name in out.splitlines() if re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*", name)
+    }
+    wanted = {
+        name
+        for name in found
+        if name.lower() not in HOST_PROGRAMS and not name.lower().startswith(HOST_HELPERS)
+    }
+    if wanted != found:
+        names = sorted(found - wanted)
+        console.warn(
+            f"{env.name} brings programs of this host's names ({', '.join(names)}); they are not put before the host's own",
+            f"pydock link {env.title} {' '.join(names)}",
+        )
+    bin_folder = os.path.join(folder, "bin")
+    for name in wanted:
+        write_file(os.path.join(bin_folder, name), shim_sh(env, name), 0o755)
+    for name in set(os.listdir(bin_folder)) - wanted:
+        os.unlink(os.path.join(bin_folder, name))
+
+
+def make_shims_folder(env: Env) -> None:
+    for name in ("bin", "shells"):
+        make_folder(os.path.join(shims_folder(env), name))
+
+
+def remove_shims(env: Env) -> None:
+    """With a deleted environment go its programs on the host, and its links."""
+    for path in linked(shims_folder(env)):
+        remove_file(path)
+    remove_folder(shims_folder(env))
+
+
+def linked(folder: str) -> list[str]:
+    """The links of an environment that are still there, and still its own; `folder` is its
+    programs' folder."""
+    enter = f". {shell_join([os.path.join(folder, 'enter')])}\n"
+    found = []
+    for path in host_file(os.path.join(folder, "links")).splitlines():
+        if (
+            os.path.isfile(path)
+            and not os.path.islink(path)
+            and is_shim(path)
+            and host_file(path).endswith(enter)
+        ):
+            found.append(path)
+    return found
+
+
+def is_shim(path: str) -> bool:
+    """Whether a file is a program that pydock wrote."""
+    return host_file(path).startswith("#!/bin/sh\n# pydock: ")
+
+
+# --------------------------------------------------------------------------------------------------
+# Compose
+
+
+def render_compose(
+    name: str, ports: Sequence[str], volumes: Sequence[str], variables: Sequence[str], gpus: str
+) -> str:
+    """What `create` writes for options that are to hold always; JSON's strings are YAML's."""
+    import json
+
+    def lines(title: str, values: Sequence[str]) -> str:
+        texts = [json.dumps(value.replace("$", "$$"), ensure_ascii=False) for value in values]
+        texts = [
+            re.sub(
+                "[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]",
+                lambda found: f"\\u{ord(found.group()):04x}",
+                text,
+            )
+            for text in texts
+        ]
+        return (
+            "".join([f"    {title}:\n"] + [f"      - {text}\n" for text in texts]) if values else ""
+        )
+
+    named = sorted({volume.split(":")[0] for volume in volumes if "/" not in volume.split(":")[0]})
+    text = (
+        COMPOSE_FILE.replace("@NAME@", yaml_key(name))
+        + lines("ports", ports)
+        + lines("volumes", volumes)
+        + lines("environment", variables)
+    )
+    if gpus:
+        which = (
+            "count: " + gpus
+            if not gpus.startswith("device=")
+            else "device_ids: " + json.dumps(gpus[len("device=") :].split(","))
+        )
+        text += f"    deploy:\n      resources:\n        reservations:\n          devices:\n            - {{driver: nvidia, {which}, capabilities: [gpu]}}\n"
+    return text + (
+        "volumes:\n" + "".join(f"  {yaml_key(volume)}:\n" for volume in named) if named else ""
+    )
+
+
+def yaml_key(text: str) -> str:
+    """1e3 and null are no strings to YAML."""
+    return (
+        text
+        if re.fullmatch(r"[a-z][a-z0-9._-]+", text)
+        and text not in ("true", "false", "null", "yes", "no", "on", "off")
+        else f'"{text}"'
+    )
+
+
+def renamed_service(text: str, old: str, new: str) -> str:
+    """A docker-compose.yml with the environment's own service under another name, also where
+    another one depends on it."""
+    text = re.sub(
+        r"(?m)^( *)depends_on:.*(?:\n\1(?: |- ).*)*",
+        lambda block: re.sub(
+            f"(?<![\\w.'\\\"-])(['\\\"]?){re.escape(old)}\\1(?![\\w.'\\\"-])",
+            yaml_key(new),
+            block.group(),
+        ),
+        text,
+    )
+    lines, indent = text.split("\n"), None
+    for at, line in enumerate(lines):
+        if re.match(r"[^\s#]", line):
+            indent = "" if line.startswith("services:") else None
+        elif indent is not None and re.match(r" *[^\s#]", line):
+            indent = indent or line[: len(line) - len(line.lstrip())]
+            lines[at] = re.sub(
+                f"^{indent}(['\\\"]?){re.escape(old)}\\1:(?=\\s*(#.*)?$)",
+                f"{indent}{yaml_key(new)}:",
+                line,
+            )
+    return "\n".join(lines)
+
+
+def has_command(text: str, name: str) -> bool:
+    """Whether a docker-compose.yml gives a service a command, by its text alone."""
+    import json
+
+    try:
+        return bool(json.loads(text)["services"][name].get("command"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        found = re.search(
+            rf"(?m)^( +)(['\"]?){re.escape(name)}\2:[^\n]*\n((?:\1 [^\n]*\n|[ \t]*(?:#[^\n]*)?\n)*)",
+            text + "\n",
+        )
+    return bool(found and re.search(r"(?m)^ +command:", found.group(3)))
+
+
+def compose_of(session: Session, env: Env, args: argparse.Namespace) -> dict[str, str]:
+    """The docker-compose.yml that -p, -v, -e and --gpus ask for, by its name. Folders of a project
+    are named from it, so that they mean the same in every clone."""
+    if not (args.publish or args.volume or args.env or args.gpus):
+        return {}
+    volumes = []
+    for option, value in [("-e", value) for value in args.env] + [
+        ("-v", value) for value in args.volume
+    ]:
+        good = (
+            r"[^=\s]+(?s:=.*)?"
+            if option == "-e"
+            else r"([A-Za-z0-9][\w.-]*|[^:]*[/~.][^:]*):[^:]+(:[\w,]+)?"
+        )
+        if not re.fullmatch(good, value, re.ASCII) or not is_utf8(value):
+            raise PydockError(
+                f"{option} {value!r} cannot be kept in {COMPOSE}",
+                "-e KEY=VALUE" if option == "-e" else "-v FOLDER:/inside, or -v VOLUME:/inside",
+            )
+    for volume in args.volume:
+        source, colon, rest = host_volume(volume).partition(":")
+        project = os.path.dirname(os.path.realpath(env.scope.root)) + "/"
+        if env.scope.mode == "local" and (source + "/").startswith(project):
+            source = "./" + os.path.relpath(source, env.folder)
+        volumes.append(source + colon + rest)
+    gpus = [gpu.strip('"') for gpu in args.gpus]
+    if len(gpus) > 1 or gpus and not re.fullmatch(r"all|\d+|device=[\w,.-]+", gpus[0]):
+        raise PydockError(
+            f"{' '.join(args.gpus)} are no GPUs", "one of --gpus all, --gpus 2, --gpus device=0,1"
+        )
+    return {
+        COMPOSE: render_compose(
+            env.name,
+            [publish_value(port) for port in args.publish],
+            volumes,
+            args.env,
+            "".join(gpus),
+        )
+    }
+
+
+def compose_project(env: Env) -> str:
+    """No dot is in a project's name, and no two underlines in an environment's."""
+    return env.repo.replace(".", "__")
+
+
+def compose_service(
+    container: str,
+    hostname: str,
+    image: str,
+    user: str,
+    groups: Sequence[int],
+    mounts: Sequence[Mount],
+    folder: str,
+    labels: dict[str, str],
+    mapped: bool,
+) -> dict[str, Any]:
+    """The service of the environment, as compose is to have it: what `container_argv` says to
+    `docker run`."""
+
+    def plain(text: str) -> str:
+        return text.replace("$", "$$")
+
+    volumes = [
+        {
+            "type": "bind",
+            "source": plain(source),
+            "target": plain(target),
+            **({"read_only": True} if readonly else {}),
+        }
+        for source, target, readonly in mounts
+    ]
+    service: dict[str, Any] = {
+        "image": image,
+        "pull_policy": "never",
+        "hostname": hostname[:63],
+        "init": True,
+        "working_dir": plain(folder),
+        "labels": labels,
+        "volumes": volumes,
+    }
+    more = {
+        "container_name": container,
+        "user": user,
+        "security_opt": ["no-new-privileges:true"],
+        "group_add": [str(group) for group in groups],
+        "userns_mode": "keep-id" if mapped else "",
+    }
+    return {**service, **{key: value for key, value in more.items() if value}}
+
+
+def compose_argv(env: Env) -> list[str]:
+    """`docker compose` with the environment's file, and on stdin what pydock says of its own
+    service. Nothing else starts compose with a file, and nothing that was not allowed."""
+    check_trust(env)
+    return [
+        "compose",
+        "-p",
+        compose_project(env),
+        "--project-directory",
+        env.folder,
+        "-f",
+        env.path(COMPOSE),
+        "-f",
+        "-",
+    ]
+
+
+def compose_file(
+    session: Session,
+    env: Env,
+    container: str,
+    config: dict[str, Any],
+    user: str,
+    folder: str,
+    current: str,
+    labels: dict[str, str],
+) -> tuple[str, list[str]]:
+    """What compose gets on stdin, beside the environment's own file, which is checked with it; and
+    the ports to be opened on this host, as options."""
+    import json
+
+    engine, path = session.engine, env.path(COMPOSE)
+    mounts, inside = guarded_folder(folder, current, config.get("WorkingDir") or "/")
+    service = compose_service(
+        container,
+        env.name,
+        env.latest,
+        user,
+        further_groups(user),
+        mounts,
+        inside,
+        labels,
+        keep_id(engine, user),
+    )
+    argv = compose_argv(env)
+    if console.dry_run:  # nor is compose asked what it thinks of the file
+        service.update({} if has_command(env.read(COMPOSE), env.name) else {"command": WAIT})
+        return json.dumps({"services": {env.name: service}}), []
+    text = json.dumps({"services": {env.name: service}})
+    names = (*argv[:-2], "config", "--services")
+    engine.prefetch(*names)
+    try:
+        whole = json.loads(engine.output(*argv, "config", "--format", "json", data=text))
+        known = engine.output(*names).split()
+    except EngineError as error:
+        if engine.try_output("compose", "version") is None:
+            raise PydockError(
+                f"{env.name} has a {COMPOSE}, and this {engine.client} has no compose",
+                "https://docs.docker.com/compose/install/ (Debian 13: docker-compose)",
+            ) from None
+        raise PydockError(f"cannot use {path}: {error.output}") from None
+    if env.name not in known:
+        raise PydockError(
+            f"{path} has no service '{env.name}'", "the environment is the service of its name"
+        )
+    programs_of_host = [name for name, each in whole["services"].items() if "provider" in each]
+    if programs_of_host and env.scope.mode == "local":
+        raise PydockError(
+            f"the service {programs_of_host[0]} of {path} is a program of this host, which a project may not choose",
+            "start it yourself",
+        )
+    if not whole["services"][env.name].get("command"):
+        service["command"] = WAIT
+    ports = [
+        f"{port.get('host_ip') or '0.0.0.0'}:{port['published']}:{port['target']}/{port.get('protocol') or 'tcp'}"
+        for each in whole["services"].values()
+        for port in each.get("ports") or []
+        if port.get("published")
+    ]
+    return json.dumps({"services": {env.name: service}}), [
+        word for port in ports for word in ("-p", port)
+    ]
+
+
+def compose_up(
+    session: Session,
+    env: Env,
+    config: dict[str, Any],
+    folder: str,
+    labels: dict[str, str],
+    *options: str,
+) -> None:
+    import time
+
+    text, ports = compose_file(
+        session,
+        env,
+        env.background,
+        config,
+        run_as(session.engine, env, config),
+        folder,
+        folder,
+        labels,
+    )
+    if not session.engine.output(
+        "ps", "-q", "--filter", "label=com.docker.compose.project=" + compose_project(env)
+    ):
+        check_ports(ports)
+    try:
+        session.engine.run(
+            *compose_argv(env),
+            "up",
+            "-d",
+            *options,
+            data=text,
+            show=True,
+            see=console.verbose or sys.stderr.isatty(),
+        )
+    except BaseException as error:
+        # what compose has given up the engine may go on to make, and only then can it be removed
+        time.sleep(1)
+        if not isinstance(error, EngineError):
+            raise
+        error.show()
+        raise PydockError(
+            f"cannot start {env.name}: what failed is above",
+            f"its services are in {env.path(COMPOSE)}",
+        ) from None
+
+
+def compose_one_off(
+    session: Session,
+    env: Env,
+    container: str,
+    config: dict[str, Any],
+    user: str,
+    folder: str,
+    current: str,
+    options: Sequence[str],
+) -> None:
+    """A container of the environment's service for one program, with the services that it depends
+    on."""
+    root = list(options[:2]) == OF_ROOT
+    options = options[2:] if root else options
+    if set(options[::2]) - {"-p", "-v", "--env"}:
+        raise PydockError(
+            f"{env.name} has a {env.path(COMPOSE)}, where such options go",
+            "only -p, -v and -e can stand here",
+        )
+    text, ports = compose_file(session, env, "", config, user, folder, current, {})
+    if root:
+        text = text.replace('"no-new-privileges:true"', '"no-new-privileges:false"')
+    others = [
+        word
+        for label in ("project=" + compose_project(env), "service=" + env.name)
+        for word in ("--filter", "label=com.docker.compose." + label)
+    ]
+    argv = [
+        *compose_argv(env),
+        "run",
+        "-d",
+        "--rm",
+        "--name",
+        container,
+        *options,
+        env.name,
+        "/bin/sh",
+        "-c",
+        WAIT_SH,
+        f"{container}.{env.id}",
+    ]
+    try:
+        # one at a time makes the network and starts the other services, and the first has the ports
+        with Lock(env.folder, env.name):
+            if "-p" not in options and not session.engine.output("ps", "-q", *others):
+                # whose ports they are, else
+                if not session.engine.output("ps", "-q", *others[:2]):
+                    check_ports(ports)
+                argv.insert(argv.index("--rm"), "-P")
+            session.engine.run(
+                *argv, data=text, capture="container", show=True, see=console.verbose
+            )
+    except EngineError as error:
+        error.show()
+        raise PydockError(
+            f"cannot run anything in {env.name}: what failed is above",
+            f"its services are in {env.path(COMPOSE)}",
+        ) from None
+
+
+def end_services(engine: Engine, env: Env, how: str) -> None:
+    """As `compose stop` or `compose down`, but by what is there: the file may be gone, or have an
+    error by now."""
+    label = ["--filter", "label=com.docker.compose.project=" + compose_project(env)]
+    if how == "stop":  # a program in a container of its own goes on
+        label += ["--filter", "label=com.docker.compose.oneoff=False"]
+    listed = [
+        line.split()
+        for line in engine.output(
+            "ps", "-a", "--format", "{{.ID}} {{.State}} {{.Names}}", *label
+        ).splitlines()
+    ]
+    # which is gone, but under --dry-run
+    services = [(id_, state) for id_, state, name in listed if name != env.background]
+    running = [id_ for id_, state in services if state == "running"]
+    if running:
+        engine.try_run("stop", *running)
+    if how == "rm" and services:
+        engine.try_run("rm", "-f", *[id_ for id_, _ in services])
+    networks = (
+        engine.output("network", "ls", "-q", *label[:2]).split()
+        if how == "rm" and (services or has_compose(env))
+        else []
+    )
+    if networks:
+        engine.try_run("network", "rm", *networks)
+    if running and not console.dry_run and engine.output("ps", "-q", *label):
+        raise PydockError(
+            f"{engine.client} cannot stop the containers of {env.name}", "docker ps shows them"
+        )
+
+
+# --------------------------------------------------------------------------------------------------
+# Trust: trust
+
+
+@command(
+    "trust",
+    "trust",
+    "NAME",
+    "read and allow the docker-compose.yml of somebody else",
+    ARG_NAME,
+    OPT_YES,
+    flag("--remove", help="nothing is allowed any more"),
+)
+def cmd_trust(session: Session, args: argparse.Namespace) -> int:
+    """Shows the files that decide what compose starts on this host, asks, and notes these very
+    bytes."""
+    env = session.env(args.name)
+    note = read_note(env)
+    if is_own(env, note):
+        console.info(f"{env.name} was made on this machine, and is trusted")
+        return 0
+    if args.remove:
+        if not console.dry_run:
+            write_note(env, {})
+        report(env, f"nothing of {env.name} is allowed any more", f"pydock trust {env.title}")
+        return 0
+    files = watched_files(env)
+    if note is not None and {path: entry["sha256"] for path, entry in note.items()} == {
+        path: sha256(data) for path, data in files.items()
+    }:
+        report(env, f"{env.name} is allowed as it is", f"pydock run {env.title} …")
+        return 0
+    for line in trust_lines(note or {}, files):
+        console.show(line)
+    if not confirmed(
+        args,
+        "allow these files to start containers and more on this host",
+        f"whether to allow these files of {env.name}",
+        "nothing was allowed",
+    ):
+        return 1
+    if not console.dry_run:
+        write_note(env, files)
+    report(env, f"allowed {env.name}, until a file changes", f"pydock run {env.title} …")
+    return 0
+
+
+def trust_lines(note: dict[str, dict[str, str]], files: dict[str, bytes]) -> Iterator[str]:
+    """What is to be read before one says yes: each file, or what changed in it since it was
+    allowed."""
+    import difflib
+
+    # what matters most is read last
+    for path in sorted(
+        {*note, *files}, key=lambda path: (path != "dockerfile", path == COMPOSE, path)
+    ):
+        old, data = note.get(path, {}), files.get(path)
+        text = plain_text(data) if data is not None else None
+        if data is None:
+            yield f"==> {path} is gone"
+        elif old.get("sha256") == sha256(data):
+            yield f"==> {path} is as it was allowed"
+        elif text is None:
+            yield f"==> {path}: {len(data)} bytes that are no text, sha256 {sha256(data)}"
+        elif "text" in old:
+            yield f"==> {path} was changed:"
+            yield from difflib.unified_diff(
+                old["text"].split("\n"),
+                text.split("\n"),
+                path + " as it was allowed",
+                path + " now",
+                lineterm="",
+            )
+        else:
+            yield f"==> {path}:"
+            yield from text.split("\n")
+
+
+def write_note(env: Env, files: dict[str, bytes]) -> None:
+    """Notes that these files, as they are here, are allowed, and no others."""
+    entries: dict[str, dict[str, str]] = {}
+    room = 1 << 20  # for texts
+    for path, data in files.items():
+        entries[path] = {"sha256": sha256(data)}
+        text = plain_text(data)
+        if text is not None and len(data) <= min(room, 1 << 16):
+            entries[path]["text"] = text
+            room -= len(data)
+    save_note(env, entries)
+
+
+def save_note(env: Env, entries: dict[str, dict[str, str]]) -> None:
+    import json
+
+    folder, name = os.path.split(trust_file(env))
+    make_folder(folder)
+    os.chmod(folder, 0o700)
+    with Folder(folder) as notes:
+        notes.write(
+            name,
+            json.dumps({"folder": env.folder, "files": entries}, indent=1),
+            0o600,
+            durable=True,
+        )
+
+
+def keep_dockerfile(env: Env, text: str, pydocks_own: bool) -> None:
+    """Replaces the dockerfile; what pydock itself wrote in place of an allowed one is allowed."""
+    note = read_note(env) if pydocks_own and not console.dry_run else None
+    allowed = note is not None and is_allowed(env, "dockerfile")
+    env.write("dockerfile", text)
+    if note is not None and allowed:
+        save_note(env, {**note, "dockerfile": {"sha256": text_hash(text)}})
+
+
+def forget_note(env: Env) -> None:
+    if not os.path.lexists(trust_file(env)):
+        return
+    remove_file(trust_file(env))
+    try:
+        os.rmdir(os.path.dirname(trust_file(env)))
+    except OSError:  # it has others, or this is a dry run
+        pass
+
+
+def plain_text(data: bytes) -> str | None:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def watched_files(env: Env) -> dict[str, bytes]:
+    """What has to be allowed before compose may read it: all files of an environment, by path, but
+    requirements.txt, wheels and what another pydock is writing. PydockError where one of them is a
+    link, or none that can be read to its end."""
+    found: dict[str, bytes] = {}
+    unwatched = r"requirements\.txt|wheels/\.?" + WHEEL
+    half = r"\.(requirements\.txt|dockerfile)(\.orig\d*)?\.new"
+
+    def look(folder: Folder, above: str) -> None:
+        for name in folder.names():
+            try:
+                if folder.is_folder(name):
+                    with folder.below(name) as inner:
+                        look(inner, above + name + "/")
+                elif (
+                    re.fullmatch(unwatched, above + name)
+                    or re.fullmatch(half, above + name)
+                    and is_changing(env)
+                ):
+                    folder.open(name).close()
+                else:
+                    found[above + name] = folder.read(name)
+            except FileNotFoundError:  # it was another pydock's for a moment
+                continue
+            if (
+                len(found) > 1000
+                or above.count("/") > 100
+                or sum(map(len, found.values())) > 4 * MAX_TEXT
+            ):
+                raise PydockError(
+                    f"{env.folder} holds more than anybody can read",
+                    "what is no part of the environment goes elsewhere",
+                )
+
+    with env.open() as folder:
+        look(folder, "")
+    return found
+
+
+def check_trust(env: Env) -> None:
+    """PydockError where compose would read what the user has not allowed: of a local environment,
+    or of one that was handed over."""
+    note = read_note(env)
+    if not has_compose(env) or is_own(env, note):
+        return
+    files = watched_files(env)
+    for path in sorted(
+        {*files, *(note or {})} - {"dockerfile"}, key=lambda path: (path != COMPOSE, path)
+    ):
+        allowed = (note or {}).get(path)
+        if not allowed or path not in files or allowed["sha256"] != sha256(files[path]):
+            why = (
+                "was not allowed yet"
+                if not allowed
+                else "was changed since it was allowed"
+                if path in files
+                else "is gone since it was allowed"
+            )
+            raise PydockError(
+                f"{env.path(path)} {why}",
+                f"it decides what starts on this host; to read and allow it: pydock trust {env.title}",
+            )
+
+
+# --------------------------------------------------------------------------------------------------
+# History: history, snapshot, rollback, freeze, unfreeze, clone
+
+
+@command("history", "time", "NAME", "show its revisions", ARG_NAME, OPT_JSON)
+def cmd_history(session: Session, args: argparse.Namespace) -> int:
+    import json
+
+    env = session.env(args.name)
+    base = base_reference(env.read("dockerfile"), session.settings)
+    session.engine.prefetch("image", "inspect", base)
+    images = images_of(session.engine, env)
+    rows = revision_rows(images, find_image(session.engine, base))
+    if args.json:
+        console.emit(json.dumps(rows, indent=2))
+        return 0
+    lines = [["REVISION", "WHEN", "SIZE", "COMMAND", "PACKAGES"]]
+    for row in rows:
+        names = " ".join([str(row["revision"]), *row["labels"]]) + (" *" if row["present"] else "")
+        packages = [f"+{name} {version}" for name, version in row["added"].items()] + [
+            "-" + name for name in row["removed"]
+        ]
+        packages += [
+            f"{name} {versions[0]}→{versions[1]}" for name, versions in row["changed"].items()
+        ]
+        shown = ", ".join(packages[:6]) + (
+            f" and {len(packages) - 6} more" if len(packages) > 6 else ""
+        )
+        age = age_of(row["time"])
+        lines.append(
+            [
+                names,
+                human_age(age) + " ago" if age is not None else "-",
+                "+" + human_size(row["bytes"]),
+                "pydock " + row["command"],
+                shown,
+            ]
+        )
+    widths = [max(len(line[i]) for line in lines) for i in range(5)]
+    for line in lines:
+        console.show("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+    if "latest" in images and images["latest"].hashes != env.hashes():
+        console.info(f"{env.name} was edited since; next: pydock build {env.title}")
+    return 0
+
+
+def revision_rows(images: dict[str, Image], base: Image | None) -> list[dict[str, Any]]:
+    """What `history` shows, oldest first: each revision against the one before; its bytes against
+    what it stands on: another revision, or the base image."""
+    rows: list[dict[str, Any]] = []
+    before: dict[str, str] = {}
+    numbers = revision_numbers(images)[::-1]
+    for at, number in enumerate(numbers):
+        image = images[str(number)]
+        packages = image.packages()
+        rows.append(
+            {
+                "revision": number,
+                "labels": sorted(
+                    tag for tag in images if is_label(tag) and images[tag].id == image.id
+                ),
+                "present": "latest" in images and images["latest"].id == image.id,
+                "time": image.labels.get("pydock.time", ""),
+                "command": unquote(image.labels.get("pydock.command", "")),
+                "id": image.id.split(":")[-1][:12],
+                "bytes": image.added_size(
+                    [images[str(n)] for n in numbers[:at]] + ([base] if base else [])
+                ),
+                "added": {
+                    name: version for name, version in packages.items() if name not in before
+                },
+                "removed": {
+                    name: version for name, version in before.items() if name not in packages
+                },
+                "changed": {
+                    name: [before[name], version]
+                    for name, version in packages.items()
+                    if before.get(name, version) != version
+                },
+            }
+        )
+        before = packages
+    return rows
+
+
+def present_revisions(session: Session, env: Env) -> dict[str, Image]:
+    """The images of an environment that has been built, finished or undone what died. Only under
+    the environment's lock."""
+    images = recover(session.engine, env)
+    if "latest" not in images or not images["latest"].of(env):
+        raise PydockError(f"{env.name} is not built yet", f"pydock build {env.title}")
+    return images
+
+
+@command(
+    "snapshot",
+    "time",
+    "NAME [LABEL]",
+    "give the present revision a label",
+    ARG_NAME,
+    arg("label", metavar="LABEL", nargs="?", help="a docker tag; none: the time"),
+)
+def cmd_snapshot(session: Session, args: argparse.Namespace) -> int:
+    import time
+
+    env = session.env(args.name)
+    label = time.strftime("%Y-%m-%d-%H%M%S") if args.label is None else args.label
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", label) or not is_label(label):
+        raise PydockError(
+            f"{label!r} is not a label",
+            "letters, digits and _ . -, not only digits, not latest, not tmp-…",
+        )
+    with Lock(env.folder, env.name):
+        images = present_revisions(session, env)
+        if label in images and images[label].id != images["latest"].id:
+            raise PydockError(
+                f"another revision of {env.name} has the label {label}",
+                f"another label, or: docker rmi {env.repo}:{label}",
+            )
+        session.engine.run("tag", env.latest, f"{env.repo}:{label}")
+        if images["latest"].hashes != env.hashes():
+            console.warn(
+                f"the files of {env.name} were edited since, which is not in this revision",
+                f"pydock build {env.title}",
+            )
+    report(env, f"{env.name}: this revision is {label}", f"pydock rollback {env.title} {label}")
+    return 0
+
+
+@command(
+    "rollback",
+    "time",
+    "NAME [REVISION]",
+    "go back to a revision; itself a new one",
+    ARG_NAME,
+    arg(
+        "revision",
+        metavar="REVISION",
+        nargs="?",
+        help="a number or label of `history`; none: the one before; 1: as created",
+    ),
+)
+def cmd_rollback(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    with Lock(env.folder, env.name):
+        check_frozen(env)
+        images = present_revisions(session, env)
+        before = next(
+            (
+                str(number)
+                for number in revision_numbers(images)
+                if images[str(number)].id != images["latest"].id
+            ),
+            None,
+        )
+        revision = before if args.revision is None else args.revision
+        if revision is None:
+            raise PydockError(
+                f"{env.name} has no revision before this one", f"pydock history {env.title}"
+            )
+        if (
+            not (is_number(revision) or is_label(revision))
+            or revision not in images
+            or "pydock.requirements" not in images[revision].labels
+        ):
+            raise PydockError(
+                f"{env.name} has no revision {revision}", f"pydock history {env.title}"
+            )
+        image = images[revision]
+        if image.layers == images["latest"].layers and image.hashes == env.hashes():
+            report(
+                env,
+                f"{env.name} is as it was in revision {revision}",
+                f"pydock history {env.title}",
+            )
+            return 0
+        restore(session, env, images, image, args.line)
+        number = max(revision_numbers(images)) + 1
+        # the new one has the layers of the old one
+        drop_old_revisions(session, env, {**images, str(number): image, "latest": image})
+    reconcile_after_change(session, env)
+    report(
+        env,
+        f"{env.name} is as it was in revision {revision}",
+        f"pydock shell {env.title}; back again: pydock rollback {env.title}",
+    )
+    return 0
+
+
+def restore(
+    session: Session, env: Env, images: dict[str, Image], image: Image, command: Sequence[str]
+) -> None:
+    """Makes an older revision the present one, as a new one: image and files, nothing rebuilt. The
+    image is there before the first file is written, and the tag moves when both are."""
+    engine, latest, before = session.engine, images["latest"], env.hashes()
+    try:
+        engine.run(*create_argv(env.temporary, client_proxies(), f"{env.repo}:{image.tag}"))
+        engine.prefetch(*variables_argv(env.temporary))
+        texts, wheels = fetch_files(engine, env, wheels=True, dockerfile=True)
+        if (
+            not console.dry_run
+            and tuple(text_hash(texts.get(file, "")) for file in ("dockerfile", "requirements.txt"))
+            != image.hashes
+        ):
+            raise PydockError(
+                f"revision {image.tag} of {env.name} does not hold the files that it was made of",
+                "its dockerfile lacks COPY dockerfile /opt/pydock/"
+                if "dockerfile" not in texts
+                else f"pydock history {env.title}",
+            )
+        commit(
+            engine,
+            env,
+            env.temporary_tag,
+            image.config,
+            {**labels_for(env, image.hashes, command), **image.found()},
+        )
+        engine.try_run_in_background("rm", "-f", env.temporary)
+        keep_edits(env, latest, texts)
+        if texts and texts["dockerfile"] != env.read("dockerfile"):
+            env.write("dockerfile", texts["dockerfile"])
+        if texts:
+            keep_files(env, texts["requirements.txt"], wheels, before[1] == latest.hashes[1])
+        tag_revision(engine, env, images)
+    except BaseException:
+        remove_half_written(env)
+        if env.hashes() == before:
+            engine.try_run("rmi", env.temporary_tag)
+        else:  # the next command finishes what may be left to do
+            console.info(f"{env.name} was changed already")
+        engine.try_run("rm", "-f", env.temporary)
+        raise
+    engine.wait()
+
+
+def keep_edits(env: Env, latest: Image, texts: dict[str, str]) -> None:
+    """Copies of what a person wrote and no revision holds, beside the files that are about to be
+    replaced."""
+    for file, text in texts.items():
+        present = env.read(file)
+        if present == text or text_hash(present) == latest.labels.get(
+            "pydock." + file.split(".")[0]
+        ):
+            continue
+        copy, count = file + ".orig", 1
+        while env.has(copy) and env.read(copy) != present:
+            count += 1
+            copy = f"{file}.orig{count}"
+        env.write(copy, present)
+        console.info(f"{file} was edited and not built; it is kept as {env.path(copy)}")
+
+
+@command("unfreeze", "time", "NAME", "allow changes again", ARG_NAME)
+@command("freeze", "time", "NAME", "refuse every change", ARG_NAME)
+def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
+    """freeze and unfreeze."""
+    env = session.env(args.name)
+    with Lock(env.folder, env.name):
+        env.hashes()
+        umask = os.umask(0)
+        os.umask(umask)
+        for name in ("dockerfile", "requirements.txt"):
+            with env.open() as folder, folder.open(name) as file:
+                mode = os.fstat(file.fileno()).st_mode & 0o7777
+                mode = mode & ~0o222 if args.line[0] == "freeze" else mode | 0o222 & ~umask
+                if console.dry_run:
+                    console.emit(shell_join(["chmod", f"{mode:o}", env.path(name)]))
+                    continue
+                try:
+                    os.fchmod(file.fileno(), mode)
+                except OSError as error:
+                    raise PydockError(
+                        f"cannot {args.line[0]} {env.name}: {env.path(name)}: {error.strerror}"
+                    ) from None
+    if args.line[0] == "freeze":
+        report(
+            env,
+            f"froze {env.name}; its packages (pip's freeze) are in {env.path('requirements.txt')}",
+            f"pydock unfreeze {env.title}",
+        )
+    else:
+        report(env, f"{env.name} may change again", f"pydock install {env.title} PKG")
+    return 0
+
+
+@command(
+    "clone",
+    "environments",
+    "NAME NEW",
+    "copy one, in no time and no space",
+    ARG_NAME,
+    arg("new", metavar="NEW"),
+)
+def cmd_clone(session: Session, args: argparse.Namespace) -> int:
+    """A copy of an environment, here or from the other mode: its files, and its image under labels
+    of its own."""
+    env = Env(session.scope, args.new, session.settings["prefix"])
+    check_new(env)
+    source = session.env(args.name, other=True)
+    source.wheels()  # an error where that is a link
+    session.engine.prefetch(*tags_argv(env.repo))
+    image, files = consistent_image(session, source)
+    if has_compose(source):
+        files[COMPOSE] = source.read(COMPOSE)
+    note, allowed = read_note(source), None
+    if not is_own(source, note):
+        allowed = [
+            file
+            for file, text in files.items()
+            if text_hash(text) == (note or {}).get(file, {}).get("sha256")
+        ]
+    if COMPOSE in files:
+        files[COMPOSE] = renamed_service(files[COMPOSE], source.name, env.name)
+    old = images_of(session.engine, env)
+    check_owner(session.engine, env, old)
+    create(
+        session,
+        env,
+        files,
+        source,
+        lambda: relabel(session.engine, env, image, args.line),
+        old,
+        allowed,
+    )
+    report(
+        env,
+        f"cloned {source.name} to {env.name}{' in ' + env.folder if env.scope.mode == 'local' else ''}",
+        f"pydock shell {env.title}",
+    )
+    return 0
+
+
+def relabel(engine: Engine, env: Env, image: Image, command: Sequence[str]) -> None:
+    """An image of the same files, of another name or a former time, gets this environment's labels:
+    no bytes. Its container is on its way out."""
+    engine.run(*create_argv(env.temporary, client_proxies(), image.id))
+    commit(
+        engine,
+        env,
+        env.temporary_tag,
+        image.config,
+        {**labels_for(env, image.hashes, command), **image.found()},
+    )
+    engine.try_run_in_background("rm", "-f", env.temporary)
+
+
+# --------------------------------------------------------------------------------------------------
+# Lock, digest, verify
+
+
+@command(
+    "lock",
+    "trust",
+    "NAME",
+    "pin the base image and every package by version and hash",
+    ARG_NAME,
+    flag("--check", help="change nothing; fail where files, lock and image disagree"),
+)
+def cmd_lock(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    if not args.check:
+        return finish_change(session, env, Change("lock"), args.line, f"{env.name} is locked")
+    faults = lock_faults(session, env)
+    for fault in faults:
+        console.show(fault)
+    if faults:
+        raise PydockError(f"the lock of {env.name} does not hold", f"pydock lock {env.title}")
+    report(env, f"the lock of {env.name} holds", f"pydock verify {env.title}")
+    return 0
+
+
+def pin_base(session: Session, env: Env, latest: Image | None) -> str:
+    """The dockerfile with the base image named by its digest, where the engine knows one."""
+    dockerfile = env.read("dockerfile")
+    reference = base_reference(dockerfile, session.settings)
+    if "@" in reference:
+        return dockerfile
+    base_image(session, reference)
+    base = find_image(session.engine, reference)
+    if not base and "$" not in reference and not console.dry_run:
+        raise PydockError(f"cannot see the base image {reference}")
+    if base and latest and not latest.is_descendant_of(base):
+        raise PydockError(
+            f"the base image {reference} is another one now than {env.name} was made of",
+            f"pydock build {env.title}",
+        )
+    digest = base.digest_of(reference) if base else ""
+    if not digest:
+        console.info(
+            f"the base image {reference} has no digest (it comes from no registry), so {env.name} cannot name it by one"
+        )
+    return pinned(dockerfile, digest) if digest else dockerfile
+
+
+def lock_faults(session: Session, env: Env) -> list[str]:
+    """What is not pinned in the files, or is not what the image holds; a line each."""
+    dockerfile, text = env.read("dockerfile"), env.read("requirements.txt")
+    image, faults = find_image(session.engine, env.latest), []
+    reference = base_reference(dockerfile, session.settings)
+    base = find_image(session.engine, reference) if "@" not in reference else None
+    if base and base.digest_of(reference):
+        faults.append(f"dockerfile: FROM {reference} without its digest")
+    elif "@" not in reference:
+        console.info(
+            f"dockerfile: FROM {reference} has no digest, and none is known here: not locked"
+        )
+    if not is_locked(text):
+        faults.append("requirements.txt: --require-hashes is not its first line")
+    pins: dict[str, list[str]] = {}
+    for line in requirement_lines(text):
+        spec = re.split(r"\s;|;\s|\s--", line)[0].strip()
+        wheel = (wheel_names(line) + [""])[0]
+        if "--hash=" not in line:
+            faults.append(f"requirements.txt: no hash of {spec}")
+        elif wheel and wheel_hash(env, wheel) not in re.findall(r"--hash=sha256:(\w+)", line):
+            faults.append(f"wheels/{wheel}: not what its hash says")
+        found = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[.*\])?\s*==\s*(\S+)", spec)
+        if found:
+            pins.setdefault(canonical(found.group(1)), []).append(found.group(2))
+        elif not wheel and " @ " not in spec:
+            faults.append(f"requirements.txt: no version of {spec}")
+    if not image or not image.of(env):  # as where it was just checked out
+        return faults
+    if image.hashes != env.hashes():
+        return faults + [f"the image is not made of these files: pydock build {env.title}"]
+    packages = image.packages()
+    faults += [
+        f"{name}: {' and '.join(versions)} in requirements.txt, {packages[name]} in the image"
+        for name, versions in pins.items()
+        if packages.get(name, versions[0]) not in versions
+    ]
+    names = {requirement_name(line) for line in requirement_lines(text)} | {
+        canonical(name) for name in re.findall(r"(?m)^\./wheels/([A-Za-z0-9_.]+)-", text)
+    }
+    return faults + [
+        f"{name}: in the image, and not in requirements.txt"
+        for name in sorted(set(packages) - names - {"setuptools", "wheel", "distribute"})
+    ]
+
+
+def wheel_hash(env: Env, name: str) -> str:
+    """The SHA-256 of a wheel; empty where there is none."""
+    import hashlib
+
+    content = hashlib.sha256()
+    try:
+        with env.open("wheels") as wheels, wheels.open(name) as file:
+            for data in iter(lambda: file.read(1 << 20), b""):
+                content.update(data)
+    except FileNotFoundError:
+        return ""
+    return content.hexdigest()
+
+
+@command(
+    "digest",
+    "trust",
+    "NAME",
+    "print a digest of what is installed, the same wherever that is the same",
+    ARG_NAME,
+)
+def cmd_digest(session: Session, args: argparse.Namespace) -> int:
+    env = session.env(args.name)
+    image = ready_image(session, env)["Id"]
+    with Lock(env.folder, env.name):
+        tree = tree_of(session.engine, env, image)
+    if not console.dry_run:
+        console.emit(digest_of(tree))
+    return 0
+
+
+@command(
+    "verify",
+    "trust",
+    "NAME",
+    "build it again from its files, and compare",
+    ARG_NAME,
+    arg("--against", metavar="DIGEST|NAME", help="instead of its present image"),
+)
+def cmd_verify(session: Session, args: argparse.Namespace) -> int:
+    """Builds the environment again beside the present one, and compares."""
+    env = session.env(args.name)
+    digest = args.against if (args.against or "").startswith("sha256:") else ""
+    if digest and not re.fullmatch("sha256:[0-9a-f]{64}", digest):
+        raise PydockError(
+            f"{digest!r} is no whole digest",
+            "as pydock digest prints it: sha256: and 64 letters and digits",
+        )
+    other = (
+        session.env(args.against, other=True) if args.against is not None and not digest else env
+    )
+    against = "its present image" if other is env else f"the image of {other.name}"
+    image = ready_image(session, other)["Id"] if not digest else ""
+    with Lock(env.folder, env.name):
+        expected = tree_of(session.engine, env, image) if image else None
+        try:
+            run_build(
+                session,
+                env,
+                env.temporary_tag,
+                {"pydock.folder": quote(env.folder)},
+                False,
+                False,
+                again=True,
+            )
+            tree = tree_of(session.engine, env, env.temporary_tag)
+        finally:
+            session.engine.try_run("rmi", env.temporary_tag)
+    if console.dry_run:
+        return 0
+    if digest_of(tree) == (digest or digest_of(expected or {})):
+        console.info(f"{env.name}, built again, is {digest or 'equal to ' + against}")
+        return 0
+    for path in sorted(set(tree) | set(expected or tree)):
+        if expected is not None and tree.get(path) != expected.get(path):
+            console.show(
+                f"{'-' if path not in tree else '+' if path not in expected else '~'} {quote(path)}"
+            )
+    raise PydockError(
+        f"{env.name}, built again, is not {digest or 'equal to ' + against}",
+        f"only a locked environment comes out the same: pydock lock {env.title}"
+        if "--hash" not in env.read("requirements.txt")
+        else "",
+    )
+
+
+def tree_of(engine: Engine, env: Env, image: str) -> dict[str, str]:
+    """The environment as it lies in an image: a line for each path of /opt/venv, by path: type,
+    mode, owner (`user` for the image's own), and link target or SHA-256. Without byte code, times,
+    and what installers note of their caches and of who asked for a package. Streamed. Only under
+    the environment's lock, which keeps its container from being swept."""
+    found: dict[str, str] = {}
+    container = env.temporary + "-tree"
+    argv = ["cp", container + ":/opt/venv", "-"]
+    user = (image_config(engine, image).get("User") or "0").split(":")[0]
+    engine.run(*create_argv(container, client_proxies(), image))
+    if console.dry_run:
+        console.emit(shell_join(engine.command(argv)) + " | tar -t")
+        engine.try_run("rm", "-f", container)
+        return {}
+
+    def note(archive: Any, member: Any) -> None:
+        path = member.name.partition("/")[2]
+        if not re.search(
+            r"(^|/)__pycache__(/[^/]*\.pyc)?$|\.dist-info/(uv_cache\.json|REQUESTED)$", path
+        ):
+            owner = "user" if str(member.uid) == user else str(member.uid)
+            found[path] = (
+                f"{member.type.decode()} {member.mode & 0o7777:o} {owner} {content_of(archive, member, found)}"
+            )
+
+    try:
+        copy_out(engine, argv, f"cannot read the image {image}", note)
+    finally:
+        engine.try_run("rm", "-f", container)
+    return found
+
+
+def content_of(archive: Any, member: Any, found: dict[str, str]) -> str:
+    """What tells a file's content: a digest, the target of a link."""
+    import hashlib
+
+    if member.issym():
+        return quote(member.linkname)
+    if member.islnk():
+        return found.get(member.linkname.partition("/")[2], "").rpartition(" ")[2]
+    stream = archive.extractfile(member)
+    if not stream:
+        return "-"
+    if member.name.endswith(".dist-info/RECORD"):
+        return hashlib.sha256(
+            b"".join(
+                line
+                for line in stream
+                if not re.search(
+                    rb"(\.dist-info/(uv_cache\.json|REQUESTED)|__pycache__/[^,/]*\.pyc),", line
+                )
+            )
+        ).hexdigest()
+    content = hashlib.sha256()
+    while True:
+        data = stream.read(1 << 20)
+        content.update(data)
+        if len(data) < 1 << 20:
+            return content.hexdigest()
+
+
+def digest_of(tree: dict[str, str]) -> str:
+    return "sha256:" + text_hash("".join(f"{quote(path)} {tree[path]}\n" for path in sorted(tree)))
+
+
+# --------------------------------------------------------------------------------------------------
+# Export and import: export, create --from
+
+
+@command(
+    "export",
+    "share, care",
+    "NAME FILE.tar",
+    "write it to one file, for others",
+    ARG_NAME,
+    arg("file", metavar="FILE.tar"),
+    flag("--image", help="with the image: it runs where there is no network"),
+)
+def cmd_export(session: Session, args: argparse.Namespace) -> int:
+    """One file with what another machine needs: the standard files, and the image as `docker save`
+    gives it, in one tar."""
+    import tarfile
+
+    env, path = session.env(args.name), absolute_path(args.file)
+    files = standard_files(env)
+    if os.path.lexists(path):
+        raise PydockError(f"{path} is there already", "another name, or remove it")
+    image = ready_image(session, env)["Id"] if args.image else ""
+    with env.open() as folder:
+        names = folder.names()
+    left = [
+        file for file in names if file not in (*STANDARD, "wheels") and not file.startswith(".")
+    ]
+    if left:
+        console.info(f"left out, as it is no standard file: {', '.join(left)}")
+    if has_compose(env):
+        console.info(f"{COMPOSE} goes along, with the values of variables that are in it")
+    if console.dry_run:
+        console.emit(
+            shell_join(
+                [
+                    "tar",
+                    "-b",
+                    "1",
+                    "-C",
+                    os.path.dirname(env.folder),
+                    "-cf",
+                    path,
+                    *(f"{env.name}/{file}" for file in files),
+                ]
+            )
+        )
+        if image:  # goes on in the same tar, without the end of the first
+            console.emit(
+                f"truncate -s -1024 {shell_join([path])}; {shell_join(session.engine.command(['save', image]))} >>{shell_join([path])}"
+            )
+        return 0
+    with NewFile(path) as out, Lock(env.folder, env.name) as lock:
+        held = find_image(session.engine, image) if image else None
+        if image and (not held or held.hashes != env.hashes()):
+            raise PydockError(
+                f"the image of {env.name} is not made of its files", f"pydock build {env.title}"
+            )
+        archive = tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT)
+        for file in standard_files(env):
+            *below, name = file.split("/")
+            if not below:
+                env.read(name)  # no larger than it may be
+            with env.open(*below) as folder, folder.open(name) as content:
+                archive.addfile(
+                    strip_owner(archive.gettarinfo(arcname=f"{env.name}/{file}", fileobj=content)),
+                    content,
+                )
+        lock.release()
+        if held:  # goes on in the same tar, whose end the engine writes
+            save_image(session.engine, held, out)
+        else:
+            archive.close()
+    report(
+        env,
+        f"exported {env.name} to {path} ({human_size(os.path.getsize(path))})",
+        f"pydock create NAME --from {shell_join([os.path.basename(path)])}",
+    )
+    return 0
+
+
+def standard_files(env: Env) -> list[str]:
+    """What makes an environment, by paths in its folder."""
+    return [file for file in STANDARD if env.has(file)] + [
+        "wheels/" + wheel for wheel in env.wheels() if re.fullmatch(WHEEL, wheel)
+    ]
+
+
+def strip_owner(member: Any) -> Any:
+    """A tar member of nobody: whose uid it was is no business of those who get it."""
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = member.mode & 0o555 | 0o644
+    return member
+
+
+def save_image(engine: Engine, image: Image, out: IO[bytes]) -> None:
+    """`docker save` to the end of a file, by id, so that no tag goes along. How far it is, on a
+    terminal."""
+    import time
+
+    out.flush()
+    process = engine.start(["save", image.id], out=out, err="keep")
+    try:
+        while sys.stderr.isatty() and not console.quiet and process.poll() is None:
+            console.write(
+                f"\r{human_size(os.fstat(out.fileno()).st_size)} of about {human_size(image.size)} "
+            )
+            time.sleep(0.2)
+    except BaseException:
+        engine.end(process)
+        raise
+    _, err = engine.finish(process)
+    if sys.stderr.isatty() and not console.quiet:
+        console.write("\r\033[K")
+    if process.returncode:
+        raise EngineError(f"{engine.client} save failed: {last_line(err)}")
+
+
+def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
+    """An environment of what somebody handed over: a file of `export`, or an image of pydock's,
+    which may be in a registry."""
+    others = "packages image apt user no_build publish volume env gpus requirement pre index_url extra_index_url installer_args".split()
+    if any(getattr(args, key) for key in others):
+        raise PydockError(
+            "--from brings all that belongs to the environment",
+            f"pydock create {env.title} --from {args.source}, then install, or edit its files",
+            2,
+        )
+    check_new(env)
+    bundle = os.path.isfile(args.source)
+    if not bundle and (
+        re.search(r"\.tar$|^[./~]", args.source) or not re.fullmatch(r"[\w][\w.:/@-]*", args.source)
+    ):
+        raise PydockError(
+            f"there is no file {args.source!r}", "a file made by pydock export, or an image"
+        )
+    collect_garbage(session)
+    old = images_of(session.engine, env)
+    check_owner(session.engine, env, old)
+    pulled = not bundle and base_image(
+        session,
+        args.source,
+        f"docker pull {args.source} says why; docker login, for a registry that wants it",
+    )
+    try:
+        create(
+            session,
+            env,
+            {},
+            None,
+            lambda: (
+                take_bundle(session, env, args.source, args.line)
+                if bundle
+                else import_image(session, env, args.source, {}, args.line)
+            ),
+            old,
+            (),
+        )
+    finally:
+        if pulled:
+            session.engine.try_run("rmi", args.source)
+    report(env, f"created {env.name} from {args.source}", f"pydock shell {env.title}")
+    return 0
+
+
+def take_bundle(session: Session, env: Env, path: str, command: Sequence[str]) -> None:
+    """The files of a bundle, in a new environment; and its image, or one that is built from
+    them."""
+    import tarfile
+
+    engine, image = session.engine, env.temporary_tag + "-base"
+    try:
+        texts, more = read_bundle(env, path)
+        if more:
+            load_image(engine, path, image)
+    except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
+        raise PydockError(
+            f"cannot read {path}: {getattr(error, 'strerror', None) or error}",
+            "a file made by: pydock export NAME FILE.tar",
+        ) from None
+    for file, text in texts.items():
+        env.write(file, text)
+    if more:
+        import_image(session, env, image, texts, command)
+        engine.try_run("rmi", image)
+    else:
+        base_image(session, base_reference(env.read("dockerfile"), session.settings))
+        build_image(session, env, env.temporary_tag, command)
+
+
+def read_bundle(env: Env, path: str) -> tuple[dict[str, str], bool]:
+    """Reads the first part of a file of `export`, of which nobody knows what it holds: the texts of
+    the standard files, by name, and whether there is more: an image. Wheels go to the environment's
+    folder."""
+    import shutil
+    import tarfile
+
+    texts: dict[str, str] = {}
+    name = ""
+    more = False
+    with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:
+        for count, member in enumerate(archive):
+            top, _, file = check_member(member, count).partition("/")
+            stream = archive.extractfile(member) if member.isfile() else None
+            more = (
+                not stream
+                or not (file in STANDARD or re.fullmatch("wheels/" + WHEEL, file))
+                or bool(name)
+                and top != name
+            )
+            if more or not stream:
+                break
+            name = top
+            if file in STANDARD:
+                texts[file] = stream.read().decode(errors="surrogateescape")
+            elif not console.dry_run:
+                env.wheels(make=True)
+                with env.open("wheels") as wheels, wheels.create(os.path.basename(file)) as wheel:
+                    shutil.copyfileobj(stream, wheel)
+        if not more:
+            check_end(archive)
+    if not {"dockerfile", "requirements.txt"} <= set(texts):
+        raise ValueError("it does not begin with a dockerfile and requirements.txt")
+    if COMPOSE in texts:
+        texts[COMPOSE] = HANDED_OVER + renamed_service(
+            texts[COMPOSE].lstrip("\ufeff"), name, env.name
+        )
+        console.info(f"it brings a {COMPOSE}; to read and allow it: pydock trust {env.title}")
+    return texts, more
+
+
+def load_image(engine: Engine, path: str, tag: str) -> None:
+    """Hands the image in a bundle to the engine, by this name only: its own might be somebody
+    else's here."""
+    import tarfile
+
+    if console.dry_run:
+        console.emit(
+            f"{shell_join(engine.command(['tag']))} $({shell_join(engine.command(['load', '-q', '-i', path]))} | grep -o 'sha256:.*') {tag}"
+        )
+        return
+    with tarfile.open(
+        path, "r:", tarinfo=strict_members()
+    ) as archive:  # before the engine hears of it: of some it would take the first half
+        names = [check_member(member, count) for count, member in enumerate(archive)]
+        check_end(archive)
+    if names.count("manifest.json") != 1 or len(set(names)) != len(names):
+        raise ValueError("it has no image that `docker save` wrote")
+    name = "localhost/" + tag if engine.podman else tag
+    process = engine.start(["load", "-q"], feed=True, out="drop", err="keep")
+    try:
+        try:
+            with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:
+                with tarfile.open(fileobj=process.stdin, mode="w|") as forward:
+                    for member in archive:
+                        forward_member(archive, member, forward, name)
+        except BrokenPipeError:  # the engine will say why
+            pass
+        _, err = engine.finish(process)
+    except BaseException:
+        engine.end(process)
+        raise
+    if process.returncode:
+        raise EngineError(f"{engine.client} load failed: {last_line(err)}")
+    if engine.try_output("image", "inspect", tag) is None:
+        raise ValueError("the image in it is none that this engine understands")
+
+
+def check_member(member: Any, count: int) -> str:
+    """The name of an archive's member. ValueError where that could reach out of its folder, or blow
+    up. Of links only those are let in that `docker save` makes, from one layer to an equal one."""
+    link = (
+        member.issym()
+        and re.fullmatch(r"\w+/layer\.tar", member.name)
+        and re.fullmatch(r"\.\./\w+(/layer)?\.tar", member.linkname)
+    )
+    if (
+        {"", ".", ".."} & set(member.name.split("/"))
+        or not (member.isfile() or member.isdir() or link)
+        or member.issparse()
+    ):
+        raise ValueError(f"{member.name!r} is nothing that belongs there")
+    if (
+        count > 100000
+        or member.size > 1 << 24
+        and os.path.basename(member.name) in (*STANDARD, "manifest.json", "index.json")
+    ):
+        raise ValueError(f"{member.name!r} is too much")
+    return str(member.name)
+
+
+def check_end(archive: Any) -> None:
+    """ValueError where an archive that was read to its end lacks the mark of it."""
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(512) != bytes(512):
+        raise ValueError("it is not whole")
+
+
+def forward_member(archive: Any, member: Any, forward: Any, tag: str) -> None:
+    """Hands a member of `docker save` on to `docker load`; what names the image is written anew,
+    with this tag: the engine may read a key in other letters, or a second time, and take that."""
+    import io
+    import json
+    import tarfile
+
+    if os.path.basename(member.name) in (*STANDARD, "repositories") or member.name.endswith(".whl"):
+        return
+    stream = archive.extractfile(member) if member.isfile() else None
+    bare = tarfile.TarInfo(member.name)
+    bare.size, bare.type = member.size, member.type
+    bare.linkname, bare.mode = member.linkname, member.mode & 0o777
+    if stream and member.name in ("manifest.json", "index.json"):
+        data = json.load(stream)
+        images = (
+            data.get("manifests")
+            if isinstance(data, dict) and member.name == "index.json"
+            else data
+        )
+        if not isinstance(images, list) or len(images) != 1 or not isinstance(images[0], dict):
+            raise ValueError(f"{member.name} does not name one image")
+        image: dict[str, Any] = {
+            key: images[0].get(key)
+            for key in ("Config", "Layers", "mediaType", "digest", "size")
+            if key in images[0]
+        }
+        if not all(
+            isinstance(value, (str, int))
+            or isinstance(value, list)
+            and all(isinstance(path, str) for path in value)
+            for value in image.values()
+        ):
+            raise ValueError(f"{member.name} is not what docker writes")
+        if member.name == "manifest.json":
+            data = [{**image, "RepoTags": [tag]}]
+        else:
+            image["annotations"] = {"io.containerd.image.name": "docker.io/library/" + tag}
+            data = {
+                "schemaVersion": 2,
+                "mediaType": "application/vnd.oci.image.index.v1+json",
+                "manifests": [image],
+            }
+        text = json.dumps(data).encode()
+        stream, bare.size = io.BytesIO(text), len(text)
+    forward.addfile(bare, stream)
+
+
+def import_image(
+    session: Session, env: Env, reference: str, texts: dict[str, str], command: Sequence[str]
+) -> None:
+    """Makes an image that somebody handed over the new environment's: what it claims, by labels and
+    in a bundle's `texts`, is compared with what it holds; its user becomes the caller, where the
+    dockerfile leaves that open."""
+    engine = session.engine
+    image = find_image(engine, reference)
+    if not image and console.dry_run:
+        image = Image(reference, {"Id": reference, "Config": image_config(engine, reference)})
+    if not image:
+        raise PydockError(f"the image {reference} has vanished")
+    if not console.dry_run and not {
+        "pydock.name",
+        "pydock.dockerfile",
+        "pydock.requirements",
+        "pydock.packages",
+    } <= set(image.labels):
+        raise PydockError(
+            f"{reference} is not the image of an environment of pydock's",
+            f"to build on it: pydock create {env.title} --image {reference}",
+        )
+    try:
+        engine.run(*create_argv(env.temporary, client_proxies(), image.id))
+        found, wheels = fetch_files(engine, env, wheels=True, dockerfile=True)
+        engine.try_run("rm", "-f", env.temporary)
+        if not console.dry_run:
+            check_claims(engine, env, image, found, texts)
+        for file, text in found.items():
+            env.write(file, text)
+        if console.dry_run:
+            env.planned = {"dockerfile": "", "requirements.txt": "", **texts}
+        else:
+            keep_files(env, found["requirements.txt"], wheels)
+        config = remap_user(session, env, image)
+        commit(
+            engine,
+            env,
+            env.temporary_tag,
+            config,
+            {
+                **labels_for(env, image.hashes if image.labels else env.hashes(), command),
+                **image.found(),
+            },
+        )
+    finally:
+        engine.try_run("rm", "-f", env.temporary)
+
+
+def check_claims(
+    engine: Engine, env: Env, image: Image, found: dict[str, str], texts: dict[str, str]
+) -> None:
+    """PydockError where an image does not hold what its labels, or the files beside it, say."""
+    for file, key in (
+        ("dockerfile", "pydock.dockerfile"),
+        ("requirements.txt", "pydock.requirements"),
+    ):
+        if (
+            text_hash(found.get(file, "")) != image.labels[key]
+            or file in texts
+            and texts[file] != found.get(file)
+        ):
+            raise PydockError(f"the image was not made of the {file} that is handed over with it")
+    if len(image.found()) < 2:
+        raise PydockError("the labels of the image are not pydock's")
+    tree = tree_of(engine, env, image.id)
+    dists = [
+        re.fullmatch(
+            r"lib/python([\d.]+)/site-packages/([^/]+?)-([^/-]+)\.(?:dist-info/METADATA|egg-info(?:/PKG-INFO)?)",
+            path,
+        )
+        for path in tree
+    ]
+    packages = {
+        canonical(dist.group(2)): re.sub("[_-]", ".", dist.group(3)) for dist in dists if dist
+    }
+    claimed = {
+        canonical(name): re.sub("[_-]", ".", version) for name, version in image.packages().items()
+    }
+    for name in sorted(set(packages) | set(claimed)):
+        if packages.get(name) != claimed.get(name) and not (
+            name in ("pip", "setuptools", "wheel", "distribute") and name not in claimed
+        ):
+            raise PydockError(
+                f"the image claims to have {quote(name)} {claimed.get(name, 'not at all')}, and has {quote(packages.get(name, 'none'))}"
+            )
+    python = image.labels.get("pydock.python", "")
+    if dists and not any(
+        path.startswith(f"lib/python{'.'.join(python.split('.')[:2])}/") for path in tree
+    ):
+        raise PydockError(f"the image claims to have Python {python}, and has not")
+
+
+def remap_user(session: Session, env: Env, image: Image) -> dict[str, Any]:
+    """A temporary container of the image, in which its user is whom a build would make. The config
+    that its commit is to have."""
+    engine, config = session.engine, image.config
+    wanted = build_args(env.read("dockerfile"), session.settings, engine.root_is_caller())
+    uid, _, gid = (config.get("User") or "0:0").partition(":")
+    home = config.get("WorkingDir") or "/root"
+    uid, gid, name = (
+        wanted.get("USER_UID", uid),
+        wanted.get("USER_GID", gid or uid),
+        wanted.get("USERNAME", os.path.basename(home)),
+    )
+    if (uid + ":" + gid, name) == (config.get("User"), os.path.basename(home)):
+        engine.run(*create_argv(env.temporary, client_proxies(), image.id))
+        return config
+    if uid != (config.get("User") or "").partition(":")[0]:
+        console.info(
+            f"the packages belong to another user (uid {(config.get('User') or '0').partition(':')[0]}); handing them over to you copies them"
+        )
+    script = (
+        "".join(
+            f"{key}={shell_join([value])}\n"
+            for key, value in (
+                ("OLD", os.path.basename(home)),
+                ("USERNAME", name),
+                ("USER_UID", uid),
+                ("USER_GID", gid),
+            )
+        )
+        + USER_SH
+    )
+    engine.run(
+        *temporary_argv(env.temporary, image.id, config, client_proxies(), [], ["/bin/sh", "-s"]),
+        data=script,
+        capture="ignored",
+    )
+    return {**config, "User": uid + ":" + gid, "WorkingDir": "/home/" + name}
+
+
+# --------------------------------------------------------------------------------------------------
+# Care: prune, config, completion
+
+
+@command(
+    "prune",
+    "share, care",
+    "",
+    "remove what nothing needs any more",
+    flag("--cache", help="the downloads, too"),
+    OPT_YES,
+)
+def cmd_prune(session: Session, args: argparse.Namespace) -> int:
+    """Removes what pydock made and nothing needs: revisions of the environments here beyond those
+    that are kept, images of folders that are gone; with --cache the downloads."""
+    engine = session.engine
+    collect_garbage(session)
+    images = inspect(engine, tagged(engine))
+    prefix = session.settings["prefix"]
+    gone = (
+        {}
+        if engine.remote_address()
+        else {  # nobody knows of the folders of another machine
+            tag: "orphaned: " + unquote(image.labels["pydock.folder"])
+            for tag, image in images.items()
+            if is_orphaned(prefix, tag, image)
+        }
+    )
+    # each with its own settings
+    sessions = [Session(scope) for scope in (global_scope(), local_scope()) if scope]
+    envs = [
+        (owner, Env(owner.scope, name, owner.settings["prefix"]))
+        for owner in sessions
+        for name in owner.scope.names()
+    ]
+    old = {
+        f"{env.repo}:{number}": "an old revision"
+        for owner, env in envs
+        for number in old_revisions(
+            {
+                tag.rpartition(":")[2]: image
+                for tag, image in images.items()
+                if tag.startswith(env.repo + ":") and image.of(env)
+            },
+            owner.settings,
+        )
+    }
+    caches = caches_of(engine) if args.cache else {}
+    why = {**gone, **old, **caches}
+    staying, own = [image for tag, image in images.items() if tag not in why], {}
+    for tag in sorted(set(gone) | set(old), key=lambda tag: images[tag].size):
+        own[tag] = unique_size(images[tag], staying)
+        staying.append(images[tag])
+    show: Callable[[str], None] = console.info if console.dry_run else console.show
+    for tag, cause in why.items():
+        sizes = (
+            f"{human_size(own[tag]):>10} unique  {human_size(images[tag].size - own[tag]):>10} shared"
+            if tag in own
+            else ""
+        )
+        show((f"{tag:<40}  {cause:<20}  {sizes}").rstrip())
+    if not why:
+        console.info("there is nothing to remove")
+        return 0
+    if not confirmed(args, "remove them", "whether to remove them"):
+        return 1
+    for tag in gone:  # whoever was asked may have taken a while
+        image = find_image(engine, tag)
+        if image and image.id == images[tag].id and is_orphaned(prefix, tag, image):
+            remove_orphaned(engine, tag, image)
+    for tag in old if console.dry_run else ():
+        engine.try_run("rmi", tag)
+    for owner, env in envs:
+        if any(tag.startswith(env.repo + ":") for tag in old) and env.exists():
+            with Lock(env.folder, env.name):
+                drop_old_revisions(owner, env)
+    left = [
+        tag for tag in own if not console.dry_run and engine.try_output("image", "inspect", tag)
+    ]
+    if left:
+        console.warn(f"some are still in use: {', '.join(left)}")
+    if own and not console.dry_run:
+        console.info(
+            f"removed {len(own) - len(left)}, about {human_size(sum(size for tag, size in own.items() if tag not in left))}"
+        )
+    remove_caches(engine, list(caches))
+    return 0
+
+
+def caches_of(engine: Engine) -> dict[str, str]:
+    """What is kept of downloads, a volume or a folder, and what it is."""
+    found = {CACHE: "downloads"} if engine.try_output("volume", "inspect", CACHE) else {}
+    return {
+        **found,
+        **{
+            path: what
+            for path, what in ((downloads_folder(), "downloads"), (uv_folders(), "the installer"))
+            if os.path.isdir(path)
+        },
+    }
+
+
+def remove_caches(engine: Engine, names: Sequence[str]) -> None:
+    for name in names:
+        if name == CACHE:
+            engine.run("volume", "rm", name)
+        else:
+            remove_folder(name)
+    if names and not console.dry_run:
+        console.info(f"removed {', '.join(names)}")
+
+
+def is_orphaned(prefix: str, tag: str, image: Image) -> bool:
+    """Whether it is an image of an environment of this prefix whose folder is not there any more,
+    nor about to be."""
+    if not image.is_ours(tag, prefix):
+        return False
+    folder, name, tag = (
+        unquote(image.labels["pydock.folder"]),
+        image.labels["pydock.name"],
+        tag.rpartition(":")[2],
+    )
+    new = os.path.join(os.path.dirname(folder), f".{name}.new-{tag[4:12]}")
+    return not (may_exist(folder) or tag.startswith("tmp-") and may_exist(new))
+
+
+def remove_orphaned(engine: Engine, tag: str, image: Image) -> None:
+    """Removes an image whose folder is gone, and what containers wait or lie there of it."""
+    repo = tag.rpartition(":")[0]
+    rows = engine.output(
+        "ps",
+        "-a",
+        "--format",
+        "{{.Names}} {{.State}}",
+        "--filter",
+        "label=pydock.folder=" + image.labels["pydock.folder"],
+    ).splitlines()
+    for name, _, state in (row.partition(" ") for row in rows):
+        idle = (
+            state.split()[0].lower() in ("created", "exited")
+            or name == repo + "--background"
+            and not processes(engine, name)
+        )
+        if name.startswith(repo + "--") and idle:
+            engine.try_run("rm", "-f", name)
+    engine.try_run("rmi", tag)
+
+
+def unique_size(image: Image, others: Sequence[Image]) -> int:
+    """Bytes of the image that no other one has; at most, since only what is another whole image is
+    known to be shared."""
+    return 0 if any(other.is_descendant_of(image) for other in others) else image.added_size(others)
+
+
+@command(
+    "config",
+    "environments",
+    "[KEY [VALUE]]",
+    "show what is set and found; set one",
+    arg("key", metavar="KEY", nargs="?", help=", ".join(SETTINGS)),
+    arg("value", metavar="VALUE", nargs="?"),
+    OPT_JSON,
+)
+def cmd_config(session: Session, args: argparse.Namespace) -> int:
+    import json
+
+    if args.value is not None:
+        set_setting(session, args.key, args.value)
+        return 0
+    if args.key:
+        if args.key not in SETTINGS:
+            checked(args.key, "", "this command")
+        console.show(session.settings[args.key])
+        return 0
+    found, problems = diagnose(session)
+    if args.json:
+        settings = {
+            key: {"value": session.settings[key], "source": source}
+            for key, (_, source) in session.settings.values.items()
+        }
+        console.emit(
+            json.dumps(
+                {
+                    **found,
+                    "settings": settings,
+                    "problems": [{"problem": p, "hint": h} for p, h in problems],
+                },
+                indent=2,
+            )
+        )
+    else:
+        for key, value in found.items():
+            console.show(f"{key:<12} {value}")
+        console.show("")
+        for key, (_, source) in session.settings.values.items():
+            console.show(f"{key:<12} {session.settings[key] or '(empty)':<24} {source}")
+        for problem, hint in problems:
+            console.error(problem, hint)
+    return 1 if problems else 0
+
+
+def diagnose(session: Session) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """What there is, and what is wrong with it, each with its remedy."""
+    engine, problems = session.engine, []
+    found = {
+        "pydock": __version__,
+        "python": f"{'.'.join(map(str, sys.version_info[:3]))} ({sys.executable})",
+        "mode": f"{session.scope.mode}: {session.scope.why}",
+        "environments": session.scope.envs,
+        "settings": session.scope.conf,
+    }
+    try:
+        found["engine"] = (
+            f"{session.settings['engine']} {engine.output('version', '--format', '{{.Server.Version}}', timeout=20).strip()}"
+        )
+        compose = engine.try_output("compose", "version", "--short")
+        found["compose"] = compose.strip() if compose else "none"
+        found["builder"] = {
+            "buildx": "BuildKit (buildx)",
+            "buildkit": "BuildKit (of docker's client)",
+            "podman": "podman",
+        }[engine.builder()]
+    except PydockError as error:
+        problems.append((str(error), error.hint))
+        found.setdefault("engine", f"{session.settings['engine']}: {error}")
+    folder = session.scope.envs
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    if not os.access(folder, os.W_OK):
+        problems.append(
+            (
+                f"{folder} is not writable",
+                "change its owner, or work in another folder with --local",
+            )
+        )
+    for name in session.scope.names():
+        try:
+            Env(session.scope, name, session.settings["prefix"]).hashes()
+        except PydockError as error:
+            problems.append((str(error), error.hint))
+    return found, problems
+
+
+def set_setting(session: Session, key: str, value: str) -> None:
+    """Puts one line into the settings file; all other lines stay as they were written."""
+    checked(key, value, "this command")
+    if key == "engine" and session.scope.mode == "local":
+        raise PydockError(
+            "a project may not choose the engine",
+            f"pydock config --global engine {shell_join([value])}",
+        )
+    path = session.scope.conf
+    lines = conf_text(session.scope).splitlines()
+    section = [i for i, line in enumerate(lines) if line.strip() == "[pydock]"]
+    if not section:
+        lines += ["[pydock]"]
+        section = [len(lines) - 1]
+    end = next(
+        (i for i in range(section[0] + 1, len(lines)) if lines[i].startswith("[")), len(lines)
+    )
+    here = [i for i in range(section[0] + 1, end) if re.match(rf"{key}\s*[=:]", lines[i])]
+    if here:
+        lines[here[0]] = f"{key} = {value}"
+    else:
+        lines.insert(end, f"{key} = {value}")
+    make_folder(os.path.dirname(path))
+    if console.dry_run:
+        console.emit(heredoc(["cat"], "\n".join(lines), path))
+        return
+    folder, name = session.scope.open_conf()
+    with folder:
+        folder.write(name, "\n".join(lines) + "\n")
+    console.info(f"{key} = {value} in {path}")
+
+
+@command(
+    "completion",
+    "share, care",
+    "SHELL",
+    "print what completes pydock's words in a shell",
+    arg("shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="bash, zsh or fish"),
+)
+def cmd_completion(session: Session, args: argparse.Namespace) -> int:
+    console.emit(COMPLETION[args.shell], "")
+    return 0
+
+
+def complete(words: Sequence[str]) -> list[str]:
+    """What may stand for the last of the words, which is begun; nothing where it is a file, or
+    anything."""
+    import argparse
+
+    *before, last = words or [""]
+    at = next((i for i, word in enumerate(before) if not word.startswith("-")), None)
+    if at is None:
+        return [
+            word
+            for word in [*COMMANDS, *(sorted(EVERYWHERE) if last.startswith("-") else [])]
+            if word.startswith(last)
+        ]
+    name = ALIASES.get(before[at], before[at])
+    if name not in COMMANDS:
+        return []
+    known = {
+        option: action
+        for action in make_parser(name)._actions
+        if action.help != argparse.SUPPRESS
+        for option in action.option_strings
+    }
+    values = [
+        word
+        for i, word in enumerate(before[at + 1 :], at + 1)
+        if not word.startswith("-")
+        and not (before[i - 1] in known and known[before[i - 1]].nargs != 0)
+    ]
+    if name == "run" and values:
+        return []
+    if before[-1] in known and known[before[-1]].nargs != 0:
+        found = list(known[before[-1]].choices or [])
+    elif last.startswith("-"):
+        found = [option for option in known if option.startswith("--")]
+    else:
+        found = complete_value(
+            name,
+            values,
+            "local" if "--local" in before else "global" if "--global" in before else None,
+        )
+    return [word for word in found if word.startswith(last)]
+
+
+def complete_value(name: str, values: Sequence[str], mode: str | None) -> list[str]:
+    """What may stand at an argument of a command, after these."""
+    kinds = COMMANDS[name].usage.replace("[", "").replace("]", "").split()
+    kind = (
+        kinds[min(len(values), len(kinds) - 1)]
+        if kinds and (len(values) < len(kinds) or kinds[-1].endswith("…"))
+        else ""
+    )
+    scope = find_scope(mode)
+    if kind in ("NAME", "NAME…") and name != "create":
+        return scope.names()
+    if kind == "REVISION":
+        env = Env(scope, values[0], Settings(scope)["prefix"])
+        engine = Settings(scope).engine()
+        if engine.sudo:  # would ask for a password, in the middle of a line
+            return []
+        return [tag for tag in tags_of(engine, env, timeout=2) if is_number(tag) or is_label(tag)]
+    return {"KEY": list(SETTINGS), "SHELL": list(COMPLETION)}.get(kind, [])
+
+
+# --------------------------------------------------------------------------------------------------
+# The parser
+
+
+ALIASES = {"ls": "list", "envs": "list", "rm": "delete"}
+
+
+OTHER_WORDS = {
+    "exec": "run",
+    "allow": "trust",
+    "add": "install",
+    "remove": "uninstall",
+    "env": "list",
+    "upgrade": "update",
+    "sync": "build",
+    "info": "config",
+    "new": "create",
+    "init": "create",
+    "enter": "shell",
+    "destroy": "delete",
+    "copy": "clone",
+    "undo": "rollback",
+    "log": "history",
+}
+
+
+EVERYWHERE = {"-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global"}
+
+
+TAKE_VALUE = (
+    "-p",
+    "--publish",
+    "-v",
+    "--volume",
+    "-e",
+    "--env",
+    "--env-file",
+    "--gpus",
+    "--network",
+    "--platform",
+    "-o",
+    "--option",
+)
+
+
+def new_parser(prog: str, **options: Any) -> argparse.ArgumentParser:
+    """argparse, with errors as everywhere else: one line, a hint, status 2."""
+    import argparse
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise PydockError(message, f"{self.prog} --help", 2)
+
+    def formatter(
+        prog: str,
+    ) -> argparse.HelpFormatter:  # each argument makes one, and asks for the terminal's width
+        return argparse.HelpFormatter(prog, width=None if {"-h", "--help"} & set(sys.argv) else 80)
+
+    return Parser(prog=prog, allow_abbrev=False, formatter_class=formatter, **options)
+
+
+def make_parser(name: str) -> argparse.ArgumentParser:
+    """The parser of one command: to build all of them would cost each start more than the command's
+    own work."""
+    command = COMMANDS[name]
+    p = new_parser(
+        "pydock " + name,
+        usage=f"pydock {name} [OPTIONS] {command.usage}".rstrip(),
+        description=command.summary.capitalize() + ".",
+    )
+    p.set_defaults(func=command.operation, command=[])
+    for names, options in command.arguments:
+        p.add_argument(*names, **options)
+    add_global_options(p)
+    return p
+
+
+def add_global_options(p: argparse.ArgumentParser) -> None:
+    g = p.add_argument_group("everywhere")
+    g.add_argument(
+        "--local",
+        dest="mode",
+        action="store_const",
+        const="local",
+        help="the environments of this folder",
+    )
+    g.add_argument(
+        "--global",
+        dest="mode",
+        action="store_const",
+        const="global",
+        help="the environments of the home folder",
+    )
+    g.add_argument(
+        "-n", "--dry-run", action="store_true", help="only print the docker commands, as a script"
+    )
+    g.add_argument("--verbose", action="store_true", help="show each docker command")
+    g.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+
+
+def split_command(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What is pydock's, up to NAME, and the program with its arguments, byte for byte. One `--`
+    between is dropped."""
+    own: list[str] = []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if word == "--" and rest:
+            word = rest.pop(0)
+        elif word in TAKE_VALUE and rest:
+            own.append(
+                f"{ {'-p': '--publish', '-v': '--volume', '-e': '--env', '-o': '--option'}.get(word, word) }={rest.pop(0)}"
+            )
+            continue
+        own.append(word)
+        if not word.startswith("-"):
+            break
+    return own, rest[1:] if rest[:1] == ["--"] else rest
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The namespace of a command line, with `func`, the command to call, and `line`, the words as
+    typed."""
+    if argv[:1] == ["help"]:
+        argv = argv[1:] + ["--help"]
+    at = next((i for i, word in enumerate(argv) if not word.startswith("-")), None)
+    if at is None:
+        return parse_no_command(argv)
+    name = ALIASES.get(argv[at], argv[at])
+    if name not in COMMANDS:
+        word = OTHER_WORDS.get(name)
+        hint = (
+            f"pydock's word for it is '{word}'"
+            if word
+            else nearest(name, [*COMMANDS, *ALIASES]) or "pydock --help"
+        )
+        raise PydockError(f"unknown command '{name}'", hint, 2)
+    own = argv[:at] + argv[at + 1 :]
+    rest: list[str] = []
+    if name in ("run", "shell"):
+        own, rest = split_command(argv[at + 1 :])
+        if rest and rest[0].startswith("-") and "--" not in argv:
+            raise PydockError(
+                f"{rest[0]} stands after the name",
+                f"options come before it: pydock {name} {shell_join(rest[:1])} … {own[-1]}",
+                2,
+            )
+        own = argv[:at] + own
+    elif name in ("start", "reset"):
+        own = [word for part in split_command(own) for word in part]
+    elif "--" in own:
+        own, rest = own[: own.index("--")], own[own.index("--") + 1 :]
+    needs = COMMANDS[name].usage.split("[")[0].split()
+    if needs and set(own) <= EVERYWHERE:
+        raise NeedsArguments(name)
+    p = make_parser(name)
+    known = {option for action in p._actions for option in action.option_strings}
+    for word in own:
+        if word.startswith("-") and word.split("=")[0] not in known and word[:2] not in known:
+            raise PydockError(f"unknown option {word}", f"pydock {name} --help", 2)
+    if name == "run" and not rest and not {"-h", "--help"} & set(own):
+        raise PydockError("no program was named", f"pydock run {own[-1]} python", 2)
+    args = p.parse_args(own) if name in ("run", "shell") else p.parse_intermixed_args(own)
+    if name == "run":
+        args.command = rest
+    elif name == "shell" and rest:
+        raise PydockError(
+            f"shell takes no program: {rest[0]}", f"pydock run {args.name} {shell_join(rest)}", 2
+        )
+    elif name not in ("install", "update", "create") and rest:
+        raise PydockError(f"unexpected argument: {rest[0]}", f"pydock {name} --help", 2)
+    args.installer_args = rest
+    args.line = (
+        [name]
+        + [word for word in own if word not in EVERYWHERE]
+        + (["--"] if rest and name != "run" else [])
+        + rest
+    )
+    return args
+
+
+class NeedsArguments(Exception):
+    """A command without its arguments: its help and the names that exist are shown instead."""
+
+
+def parse_no_command(argv: list[str]) -> argparse.Namespace:
+    p = new_parser("pydock", add_help=False)
+    p.add_argument("-h", "--help", action="store_true")
+    p.add_argument("-V", "--version", action="store_true")
+    add_global_options(p)
+    args = p.parse_args(argv)
+    if args.version:
+        console.emit("pydock " + __version__)
+    else:
+        console.emit(overview())
+    raise SystemExit(0)
+
+
+def overview() -> str:
+    lines = [
+        "usage: pydock [--local|--global] [-n|--dry-run] [--verbose] [-q] [--version] COMMAND …",
+        "Named Python environments over docker images; each is a folder with a dockerfile and a requirements.txt.",
+    ]
+    for group in GROUPS:
+        lines += ["", group]
+        for name, command in COMMANDS.items():
+            if command.group == group:
+                lines.append(f"  {name + ' ' + command.usage:<30} {command.summary}")
+    return "\n".join(
+        lines
+        + [
+            "",
+            "pydock COMMAND --help tells more; docker runs everything: pydock -n COMMAND shows how.",
+        ]
+    )
+
+
+def show_needs(name: str, argv: Sequence[str]) -> int:
+    """The small help of a command that got no arguments, with the names that could stand there."""
+    console.put(
+        f"usage: pydock {name} [OPTIONS] {COMMANDS[name].usage}\n{COMMANDS[name].summary.capitalize()}; pydock {name} --help tells more.\n"
+    )
+    if name != "create":
+        try:
+            mode = "local" if "--local" in argv else "global" if "--global" in argv else None
+            scope = find_scope(mode)
+            console.put(
+                f"{scope.mode} environments: {', '.join(scope.names()) or 'none yet; pydock create NAME'}\n"
+            )
+        except PydockError:
+            pass
+    return 2
+
+
+# --------------------------------------------------------------------------------------------------
+# Main
+
+
+def terminated(number: int, frame: object) -> None:
+    raise Terminated(number)
+
+
+def prepare() -> None:
+    """Standard streams that exist, whoever closed them, and signals that let what was begun be
+    undone."""
+    import signal
+
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    for name, fd, how in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(fd, how, encoding="utf-8", errors="surrogateescape"))
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            exact = stream is sys.stdout and (stream.encoding or "").lower().startswith("utf")
+            stream.reconfigure(errors="surrogateescape" if exact else "backslashreplace")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, terminated)
+
+
+def flushed(status: int) -> int:
+    """The status, once stdout is out; a reader that has gone is no error, and one error is
+    enough."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError as error:
+        silence(1)
+        if not status and not isinstance(error, BrokenPipeError):
+            console.error(f"cannot write to stdout: {error.strerror}")
+            return 1
+    return status
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        if argv == ["--version"]:
+            if sys.stdout:
+                console.emit("pydock " + __version__)
+            return flushed(0)
+        prepare()
+        if argv[:2] == ["completion", "--words"]:
+            try:
+                print("".join(word + "\n" for word in complete(argv[2:])), end="")
+            except Exception:  # nobody wants to read of it while typing
+                pass
+            return flushed(0)
+        try:
+            args = parse(argv)
+        except NeedsArguments as error:
+            return flushed(show_needs(str(error), argv))
+        console.quiet, console.verbose, console.dry_run = args.quiet, args.verbose, args.dry_run
+        session = Session(find_scope(args.mode), args.line)
+        try:
+            status: int = args.func(session, args)
+        finally:
+            session.engine.cancel()
+        if console.dry_run:
+            console.info("dry run: nothing was changed")
+        return flushed(status)
+    except SystemExit as error:  # of --help and --version
+        return flushed(int(error.code or 0))
+    except PydockError as error:
+        console.error(str(error), error.hint)
+        return flushed(error.status)
+    except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            console.put("\n")
+        console.error("interrupted")
+        return flushed(130)
+    except Terminated as error:
+        return flushed(128 + int(error.args[0]))
+    except BrokenPipeError:
+        return flushed(0)
+    except (
+        OSError
+    ) as error:  # of the system, not of pydock: a full disk, a folder without permission
+        console.error(system_error(error))
+        return flushed(1)
+    except Exception as error:
+        console.error(*bug(error))
+        return flushed(1)
+
+
+def system_error(error: OSError) -> str:
+    names = " to ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    return (names + ": " if names else "") + (error.strerror or str(error))
+
+
+def bug(error: BaseException) -> tuple[str, str]:
+    """What to say of an error that nobody has thought of."""
+    trace = error.__traceback__
+    where = "?"
+    while trace:
+        # the last place in here, not that in a library
+        if trace.tb_frame.f_code.co_filename == main.__code__.co_filename:
+            where = f"{trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}"
+        trace = trace.tb_next
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return (
+        f"this is a bug in pydock {__version__}: {what[:200]} ({where})",
+        "please report it, with what you typed: https://github.com/apiad/pydock/issues",
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# Texts that run elsewhere
+
+
+# what runs as root, or is pydock's own, finds the base system's programs and no package's
+BASE_PATH_SH = "PATH=${PATH#/opt/venv/bin:}"
+
+
+# One line of shell for each thing that an installer must be told, shared by the dockerfile and
+# `install`.
 FETCH_SH = r"""export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=1; \
     export UV_INDEX_STRATEGY=${UV_INDEX_STRATEGY:-unsafe-best-match} PIP_DISABLE_PIP_VERSION_CHECK=1; \
     ca=/etc/ssl/certs/ca-certificates.crt; if [ -f $ca ]; then export SSL_CERT_FILE=${SSL_CERT_FILE:-$ca}; fi; \
     pip="/opt/venv/bin/python3 -m pip"; if /uv/bin/uv --version >/dev/null 2>&1; then pip="/uv/bin/uv pip"; fi; \
 """
+
+
 FINISH_SH = r"""if [ ! -L /opt/venv/bin/python3 ]; then ln -sf "$(command -v python3)" /opt/venv/bin/python3; fi; \
     python3 -ISm compileall -q -j0 -x '/tests?/' /opt/venv >/dev/null || true; \
     find /opt/venv ! -user $USER_UID -exec chown -h $USER_UID:$USER_GID {} +
 """
 
-# The mounts of the dockerfile's step for packages. Podman would give a dockerfile more than it asks for by these words: there, pydock
-# says what is mounted (`run_build`).
-CACHE_MOUNTS = "--mount=type=cache,id=pydock,target=/cache --mount=type=bind,from=installer,source=/uv,target=/uv "
-SECRET_MOUNT = "--mount=type=secret,id=pydock "
 
 DOCKERFILE = r"""# A Python environment: this file and requirements.txt are all of it, and both are yours to edit.
 # `pydock build` makes the image; without pydock: docker build -f dockerfile -t NAME .
@@ -123,6 +8257,8 @@ WORKDIR /home/$USERNAME
 ENTRYPOINT []
 CMD ["python3"]
 """
+
+
 COMPOSE_FILE = """# Ports, volumes, variables and other services of this environment, for `docker compose up` and for pydock; yours to edit.
 # A database or a worker that is named here starts with the environment (pydock start, activate) and stops with it.
 services:
@@ -133,17 +8269,23 @@ services:
     init: true
     command: ["/bin/sleep", "infinity"]
 """
-TEMPLATE_ARGS = {"REPOSITORY": "", "USERNAME": "user", "USER_UID": "1000", "USER_GID": "1000", "INSTALLER": "uv"}
 
-# Prints uv, the program. Runs in a container of a base image of the user's own, which is there for that only.
+
+# Prints uv, the program. Runs in a container of a base image of the user's own, which is there for
+# that only.
 FETCH_UV_SH = r"""umask 022; export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1
-python3 -m pip install -q --retries 3 --no-compile --only-binary :all: --target /tmp/uv uv==%s </dev/null >&2 && cat /tmp/uv/bin/uv
-""" % UV
+python3 -m pip install -q --retries 3 --no-compile --only-binary :all: --target /tmp/uv uv==@UV@ </dev/null >&2 && cat /tmp/uv/bin/uv
+""".replace("@UV@", UV)
 
-# What runs in the container of install, uninstall and update; the arguments come as "$@", the settings before it.
-# 41 tells that the packages do not fit together, 42 that one cannot be locked. Options are those of requirements.txt, without --require-hashes.
-CHANGE_SH = r"""set -e; umask 022; cd /opt/pydock
-""" + FETCH_SH + r"""
+
+# What runs in the container of install, uninstall and update; the arguments come as "$@", the
+# settings before it. 41 tells that the packages do not fit together, 42 that one cannot be locked.
+# Options are those of requirements.txt, without --require-hashes.
+CHANGE_SH = (
+    r"""set -e; umask 022; cd /opt/pydock
+"""
+    + FETCH_SH
+    + r"""
 case $pip in /uv/*) uv=/uv/bin/uv ;; *) uv= ;; esac
 installer() { "$@" </dev/null >&2; }
 verb=$1; again=; shift
@@ -174,10 +8316,15 @@ for source in /opt/venv/lib/python*/site-packages/*.py; do  # a module that uv r
     code=${source##*/}; code=${source%/*}/__pycache__/${code%.py}
     for code in "$code".*.pyc; do if [ "$source" -nt "$code" ]; then rm -f "$code"; fi; done
 done
-""" + FINISH_SH
+"""
+    + FINISH_SH
+)
+
 
 # Makes an image's user OLD another one, as the dockerfile does it.
-USER_SH = BASE_PATH_SH + r"""; set -e
+USER_SH = (
+    BASE_PATH_SH
+    + r"""; set -e
 sed -i -e "1i $USERNAME:x:$USER_UID:$USER_GID::/home/$USERNAME:/bin/sh" -e "/^$USERNAME:/d" -e "/^$OLD:/d" /etc/passwd
 sed -i -e "1i $USERNAME:x:$USER_GID:" -e "/^$USERNAME:/d" -e "/^$OLD:/d" /etc/group
 grep -q ^root: /etc/passwd || echo root:x:0:0:root:/root:/bin/sh >>/etc/passwd
@@ -186,13 +8333,16 @@ if [ $OLD != $USERNAME ] && [ -d /home/$OLD ]; then rm -rf /home/$USERNAME; mv /
 mkdir -p /home/$USERNAME
 find /home/$USERNAME /opt/venv \( ! -user $USER_UID -o ! -group $USER_GID \) -exec chown -h $USER_UID:$USER_GID {} +
 """
+)
 
-# The freeze, by the base system's Python, without any code of a package: merges what is installed into /opt/pydock/requirements.txt and
-# prints `pydock-found: `, the version and the packages for the labels, as its last line. argv: a JSON object with `folder`, `gone` (names
-# uninstalled), `asked` (names installed),
-# `options` (lines to add), `write` and `lock` (give each line the hashes of all files of its version, as its index lists them; those
-# that pip would take, where there is no uv: pip lists none). Then argv has uv, or nothing.
-FREEZE_PY = r'''
+
+# The freeze, by the base system's Python, without any code of a package: merges what is installed
+# into /opt/pydock/requirements.txt and prints `pydock-found: `, the version and the packages for
+# the labels, as its last line. argv: a JSON object with `folder`, `gone` (names uninstalled),
+# `asked` (names installed), `options` (lines to add), `write` and `lock` (give each line the hashes
+# of all files of its version, as its index lists them; those that pip would take, where there is no
+# uv: pip lists none). Then argv has uv, or nothing.
+FREEZE_PY = r"""
 import glob, hashlib, json, os, re, site, subprocess, sys, tempfile
 from importlib import metadata
 from urllib.parse import quote, unquote
@@ -352,10 +8502,12 @@ if job["write"]:
 listing = ",".join("%s==%s" % (name, packages[name].version) for name in sorted(set(packages) - hidden))
 print("\npydock-found: %d.%d.%d" % sys.version_info[:3], quote(listing, safe="=,"), flush=True)
 os._exit(0)  # what a package has left for the end would come after the last line
-'''
+"""
 
-# The first process of a container where the engine brings none, or on a terminal, where the engine's would let Ctrl-Z
-# stop the program with nobody to wake it: passes signals on, so that SIGTERM is obeyed.
+
+# The first process of a container where the engine brings none, or on a terminal, where the
+# engine's would let Ctrl-Z stop the program with nobody to wake it: passes signals on, so that
+# SIGTERM is obeyed.
 INIT_PY = r"""
 import os, signal, sys
 child = os.fork()
@@ -380,11 +8532,22 @@ while True:
     elif pid == child:
         sys.exit(status >> 8 or (128 + (status & 127) if status & 127 else 0))
 """
+
+
 # Runs the text $0 by the base system's Python: `python3` may be a package's.
-PYTHON_SH = "path=$PATH; " + BASE_PATH_SH + """; python=$(command -v python3); PATH=$path; exec "$python" -BISc "$0" "$@"
+PYTHON_SH = (
+    "path=$PATH; "
+    + BASE_PATH_SH
+    + """; python=$(command -v python3); PATH=$path; exec "$python" -BISc "$0" "$@"
 """
+)
+
+
 PYTHON = ["/bin/sh", "-c", PYTHON_SH]
+
+
 INIT = [*PYTHON, INIT_PY]
+
 
 # Runs a program whose arguments are URL-quoted: the engine's client passes on nothing but UTF-8.
 BYTES_PY = r"""
@@ -397,17 +8560,20 @@ except OSError as error:
     sys.exit(126 if isinstance(error, PermissionError) else 127)
 """
 
-# Sends a signal inside a warm container, run there by the environment's own user, with nothing but builtins of the base system's
-# shell: to the process group of the program with this mark, or without one to every program; END is TERM, and KILL for what is there
-# 10 s later. Fails where it finds none. Where a compose file gives the container a command of its own, only what `exec` started counts.
-# Each program that `exec` starts leaves an empty file with its mark and process id, since its environment may change; with the
-# container's name, since memory may be shared.
-SIGNAL_SH = r"""signal=$1 name=$2 mark=$3
+
+# Sends a signal inside a background container, run there by the environment's own user, with
+# nothing but builtins of the base system's shell: to the process group of the program with this
+# exec id, or without one to every program; END is TERM, and KILL for what is there 10 s later.
+# Fails where it finds none. Where a compose file gives the container a command of its own, only
+# what `exec` started counts. Each program that `exec` starts leaves an empty file with its exec id
+# and process id, since its environment may change; with the container's name, since memory may be
+# shared.
+SIGNAL_SH = r"""signal=$1 name=$2 exec_id=$3
 stat() { parent= state=; read -r line </proc/$1/stat && set -- ${line##*) } && state=$1 parent=$2 && [ $state != Z ]; } 2>/dev/null
 find() {
     found= waits= others=
-    if [ -n "$mark" ]; then
-        for file in /dev/shm/pydock.$name.$mark.*; do
+    if [ -n "$exec_id" ]; then
+        for file in /dev/shm/pydock.$name.$exec_id.*; do
             if stat ${file##*.} && [ $parent = 0 ]; then found="$found -${file##*.}"; fi
         done
         return
@@ -433,9 +8599,13 @@ while find; [ -n "$found" ]; do
     /bin/sleep 0.1
 done
 """
-MARK_SH = 'true 2>/dev/null >/dev/shm/pydock.$0.$$; exec "$@"'
 
-# The first program of a container that is there for one program: ends with that, whatever became of pydock.
+
+NOTE_EXEC_SH = 'true 2>/dev/null >/dev/shm/pydock.$0.$$; exec "$@"'
+
+
+# The first program of a container that is there for one program: ends with that, whatever became of
+# pydock.
 WAIT_SH = r"""for second in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     for file in /dev/shm/pydock.$0.*; do
         if [ -e "$file" ]; then while [ -d /proc/${file##*.} ]; do /bin/sleep 1; done; exit; fi
@@ -444,19 +8614,23 @@ WAIT_SH = r"""for second in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; 
 done
 """
 
-# Whether this shell's process group is what the terminal sends its signals to, without a process for it.
+
+# Whether this shell's process group is what the terminal sends its signals to, without a process
+# for it.
 FOREGROUND_SH = r"""foreground() { [ -e /proc/$$/stat ] || return 0; read -r line </proc/$$/stat; set -- ${line##*) }; [ "$3" = "$6" ]; }
 """
 
-# The parent of a client that cannot be left alone. A client of `run` that a closed pipe or terminal kills says no word to its
-# container; one of `exec` (`mark` is set) passes no signal on, and is kept from those of the terminal's process group.
-# The client is "$@"; set before are `container`, `engine`, `mark`, `user` (whose program it is), `signal` (the text that signals it),
-# `terminal` (what its signals would reach) and `remove` (the container ends with the client).
-PARENT_SH = r"""inside() { eval "$engine exec -w / -u \"\$user\" $container /bin/sh -c \"\$signal\" pydock-signal $1 $container $mark" </dev/null >/dev/null 2>&1; }
+
+# The parent of a client that cannot be left alone. A client of `run` that a closed pipe or terminal
+# kills says no word to its container; one of `exec` (`exec_id` is set) passes no signal on, and is
+# kept from those of the terminal's process group. The client is "$@"; set before are `container`,
+# `engine`, `exec_id`, `user` (whose program it is), `signal` (the text that signals it), `terminal`
+# (what its signals would reach) and `remove` (the container ends with the client).
+PARENT_SH = r"""inside() { eval "$engine exec -w / -u \"\$user\" $container /bin/sh -c \"\$signal\" pydock-signal $1 $container $exec_id" </dev/null >/dev/null 2>&1; }
 tell() {
     told=$1
     [ -n "$client" ] || return
-    if [ -z "$mark" ]; then kill -s $1 $client 2>/dev/null; return; fi
+    if [ -z "$exec_id" ]; then kill -s $1 $client 2>/dev/null; return; fi
     tries=0
     until inside $1; do
         kill -0 $client 2>/dev/null || break
@@ -466,12 +8640,12 @@ tell() {
 }
 { command exec 3<&0; } 2>/dev/null || exec 3</dev/null
 detach=
-if [ -n "$mark" ] && [ -z "$terminal" ] && [ -x /usr/bin/setsid ]; then
+if [ -n "$exec_id" ] && [ -z "$terminal" ] && [ -x /usr/bin/setsid ]; then
     case $engine in sudo* | */sudo*) ;; *) detach=/usr/bin/setsid ;; esac  # sudo asks on a terminal
 fi
 client= told=
 for number in HUP INT QUIT TERM USR1 USR2; do trap "tell $number" $number; done
-if [ -z "$mark" ] && [ -n "$terminal" ]; then trap told=yes INT QUIT; fi
+if [ -z "$exec_id" ] && [ -n "$terminal" ]; then trap told=yes INT QUIT; fi
 $detach "$@" <&3 3<&- &
 client=$!
 [ -z "$told" ] || tell $told
@@ -480,7 +8654,7 @@ while told=; wait $client; new=$?; do
     if [ $new != 127 ] || [ -z "$status" ]; then status=$new; fi
     [ -n "$told" ] || break
 done
-if [ -n "$mark" ]; then
+if [ -n "$exec_id" ]; then
     [ $status -le 128 ] || inside END
     [ -z "$remove" ] || eval "$engine rm -f $container" >/dev/null 2>&1
 else
@@ -491,9 +8665,11 @@ if [ $status -eq 130 ] && foreground; then trap - INT; kill -s INT $$; fi  # or 
 exit $status
 """
 
-# What stands before PARENT_SH in the file `enter`, which every program of an activated environment reads: `program` and "$@"
-# are set. Nothing but builtins up to the engine's client: each process would cost a millisecond, and PATH may lead anywhere.
-ENTER_SH = r"""rest=:$PATH:
+
+# What stands before PARENT_SH in the file `enter`, which every program of an activated environment
+# reads: `program` and "$@" are set. Nothing but builtins up to the engine's client: each process
+# would cost a millisecond, and PATH may lead anywhere.
+SHIM_SH = r"""rest=:$PATH:
 case $rest in *:"$bin":*) rest=${rest%%:"$bin":*}:${rest#*:"$bin":}; rest=${rest#:}; PATH=${rest%:} ;; esac
 verb=
 pip() { for word do case $word in -*) ;; install | uninstall) verb=$word; return ;; *) return ;; esac; done; }
@@ -516,19 +8692,22 @@ cd -P . 2>/dev/null
 place
 case $inside$PWD$* in *[!"$plain"\ -~]*) inside= ;; esac
 if [ -z "$inside" ] || ! alive; then pydock run "$name" "$program" "$@"; fi
-if ! read -r mark </proc/sys/kernel/random/uuid; then mark=$PPID-$$; fi 2>/dev/null
+if ! read -r exec_id </proc/sys/kernel/random/uuid; then exec_id=$PPID-$$; fi 2>/dev/null
 stdin=-i terminal=
 if [ -t 0 ]; then
     if ! foreground; then stdin=
     elif [ -t 1 ]; then terminal=yes stdin="-i -t $keys"
     fi
 fi
-set -- exec $stdin -u "$user" -w "$inside" "$container" /bin/sh -c "$note" "$container.$mark" "$program" "$@"
+set -- exec $stdin -u "$user" -w "$inside" "$container" /bin/sh -c "$note" "$container.$exec_id" "$program" "$@"
 eval "set -- $engine \"\$@\""
 """
 
-# `watch PID`: counts an activated shell in (with its start time, since process ids come again), and out when it has ended; `leave PID`: counts it out. The environment of the last
-# one stops, as soon as no program runs in it. The shell of an .envrc is direnv's, and only its grandparent is the user's.
+
+# `watch PID`: counts an activated shell in (with its start time, since process ids come again), and
+# out when it has ended; `leave PID`: counts it out. The environment of the last one stops, as soon
+# as no program runs in it. The shell of an .envrc is direnv's, and only its grandparent is the
+# user's.
 WATCH_SH = r"""pid=$1
 look() { parent= start=; read -r line </proc/$pid/stat && set -- ${line##*) } && parent=$2 start=${20}; }
 for up in ${DIRENV_IN_ENVRC:+1 2}; do look; pid=${parent:-$pid}; done 2>/dev/null
@@ -545,11 +8724,15 @@ printf '%s\n' "$mine" >"$file"
     while [ -d "$shells" ] && ! (pydock stop --unused "$name"); do /bin/sleep 5; done
 ) </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &  # direnv waits until a pipe of its own is closed
 """
+
+
 LEAVE_SH = r"""/bin/rm -f "$shells/$1"
 (pydock stop --unused "$name") >/dev/null 2>&1  # or the watcher will, as soon as no program runs
 """
 
-# What a shell evaluates; `@BIN@` and so on are quoted for it. One environment at a time, as with virtualenv.
+
+# What a shell evaluates; `@BIN@` and so on are quoted for it. One environment at a time, as with
+# virtualenv.
 ACTIVATE_SH = r"""if [ -n "${PYDOCK_ENV-}${VIRTUAL_ENV-}" ] && [ "$(command -v deactivate)" = deactivate ]; then deactivate nondestructive || :; fi
 _PYDOCK_BIN=@BIN@
 _PYDOCK_OLD="${PYDOCK_ENV+p}${VIRTUAL_ENV+v}${VIRTUAL_ENV_PROMPT+m}"
@@ -578,6 +8761,8 @@ hash -r 2>/dev/null || :
 if [ -n "${_PYDOCK_LEAVE-}" ] && [ "$_PYDOCK_LEAVE" != @LEAVE@ ]; then /bin/sh "$_PYDOCK_LEAVE" $$ || :; fi
 unset _PYDOCK_LEAVE
 """
+
+
 ACTIVATE_FISH = r"""if functions -q deactivate; and test -n "$PYDOCK_ENV$VIRTUAL_ENV"; deactivate nondestructive; end
 for _pydock_name in PYDOCK_ENV VIRTUAL_ENV VIRTUAL_ENV_PROMPT
     if set -q $_pydock_name; set -g _PYDOCK_OLD_$_pydock_name $$_pydock_name; end
@@ -617,5479 +8802,38 @@ if set -q _PYDOCK_LEAVE; and test $_PYDOCK_LEAVE != @LEAVE@; /bin/sh $_PYDOCK_LE
 set -e _PYDOCK_LEAVE; or true
 """
 
+
 # What a shell evaluates to have words completed; all of them ask `pydock completion --words`.
-COMPLETION = {"bash": r"""_pydock() {
+COMPLETION = {
+    "bash": r"""_pydock() {
     local IFS=$'\n'
     COMPREPLY=($(pydock completion --words "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
 }
 complete -o default -F _pydock pydock
-""", "zsh": r"""_pydock() {
+""",
+    "zsh": r"""_pydock() {
     local -a found
     found=("${(@f)$(pydock completion --words "${(@)words[2,CURRENT]}" 2>/dev/null)}")
     if [[ -n $found ]]; then compadd -a found; else _files; fi
 }
 (( $+functions[compdef] )) || { autoload -Uz compinit; compinit; }
 compdef _pydock pydock
-""", "fish": r"""function _pydock
+""",
+    "fish": r"""function _pydock
     set -l tokens (commandline -opc) (commandline -ct)
     set -l found (pydock completion --words $tokens[2..] 2>/dev/null)
     if set -q found[1]; printf '%s\n' $found; else; __fish_complete_path (commandline -ct); end
 end
 complete -c pydock -f -a '(_pydock)'
-"""}
-SHELLS = ("bash", "zsh", "fish", "sh")
-SHELL = ["/bin/sh", "-c", "path=$PATH; " + BASE_PATH_SH + "; bash=$(command -v bash); PATH=$path; exec ${bash:-/bin/sh}"]
-# What people type secrets into, or steer this host with: of these, activation puts none on the PATH of its own accord.
-HOST_PROGRAMS = set("sudo sudoedit su doas pkexec ssh scp sftp gpg gpg2 git docker docker-compose podman pydock direnv sh bash dash ksh zsh fish env login passwd".split())
-HOST_HELPERS = ("docker-credential-", "git-credential-", "git-remote-", "ssh-", "pinentry")  # that those start by name
-
-# ------------------------------------------------------------------------------------------------------------
-# Errors
-
-
-class PydockError(Exception):
-    """What a user can cause: one line that names it, a hint where there is a remedy, an exit status."""
-
-    def __init__(self, message: str, hint: str = "", status: int = 1) -> None:
-        super().__init__(message)
-        self.hint = hint
-        self.status = status
-
-
-class EngineError(PydockError):
-    """A call of the engine that failed: its exit status, and the end of what it said; `unseen` if the user was not shown it."""
-
-    def __init__(self, message: str, hint: str = "", code: int = 1, output: str = "", unseen: bool = False) -> None:
-        super().__init__(message, hint)
-        self.code = code
-        self.output = output
-        self.unseen = unseen
-
-    def show(self) -> None:
-        if self.unseen:
-            lines = self.output.splitlines()[-30:]
-            talk.put("\n".join(line if len(line) < 200 else line[:199] + "…" for line in lines) + "\n")
-
-
-class Terminated(BaseException):
-    """SIGTERM or SIGHUP, raised so that what was begun is undone; like KeyboardInterrupt, no Exception."""
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Output
-
-
-class Shell(str):
-    """Text for the script of --dry-run that is shell syntax already, and must not be quoted."""
-
-
-def visible(text: str) -> str:
-    """What others wrote, for a terminal: all that would steer it, or turn or hide what stands beside it, as an escape; \\n and \\t stay."""
-    if text.isprintable():
-        return text
-    return re.sub("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]",
-                  lambda found: found.group().encode("unicode_escape").decode(), text)
-
-
-def one_line(text: str) -> str:
-    return visible(text).replace("\n", "\\n")
-
-
-class Talk:
-    """Everything that is said, on stderr: best effort, for no work ends because nobody can hear of it. And what was asked for, on
-    stdout, which is an error where it cannot be written."""
-
-    quiet = False
-    verbose = False
-    dry_run = False
-
-    @staticmethod
-    def coloured(text: str, code: str) -> str:
-        if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
-            return "\033[%sm%s\033[0m" % (code, text)
-        return text
-
-    @staticmethod
-    def write(text: str) -> None:
-        """To stderr, as it is."""
-        try:
-            sys.stderr.write(text)
-            sys.stderr.flush()
-        except OSError:
-            silence(2)
-
-    def put(self, text: str) -> None:
-        """What may have lines, such as those of an engine."""
-        self.write(visible(text))
-
-    def say(self, text: str, before: str = "") -> None:
-        if not self.quiet:
-            self.write(before + one_line(text) + "\n")
-
-    def warn(self, text: str, hint: str = "") -> None:
-        self.say(text + (" (hint: %s)" % hint if hint else ""), self.coloured("pydock: warning: ", "33"))
-
-    def error(self, text: str, hint: str = "") -> None:
-        self.write(self.coloured("pydock: error: ", "31") + one_line(text) + "\n" + ("hint: %s\n" % one_line(hint) if hint else ""))
-
-    def script(self, text: str, end: str = "\n") -> None:
-        """For programs: as it is."""
-        try:
-            sys.stdout.write(text + end)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            silence(1)
-            raise PydockError("cannot write to stdout: %s" % error.strerror) from None
-
-    def show(self, line: str) -> None:
-        """For people."""
-        self.script(one_line(line))
-
-
-def silence(fd: int) -> None:
-    """Lets what is written there vanish from now on, Python's own last word included."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
-
-
-talk = Talk()
-
-
-def shell_join(argv: Sequence[str]) -> str:
-    import shlex
-
-    return " ".join(word if isinstance(word, Shell) else shlex.quote(word) for word in argv)
-
-
-def heredoc(command: Sequence[str], text: str, target: str = "") -> str:
-    """A shell command with its standard input; no line of the text can end it early."""
-    end = "END-OF-INPUT"
-    while end in text.splitlines():
-        end += "-"
-    text += "\n" if text and not text.endswith("\n") else ""
-    return "%s <<'%s'%s\n%s%s" % (shell_join(command), end, " > " + shell_join([target]) if target else "", text, end)
-
-
-def human_size(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return "%.3g%s" % (size, unit)
-        size /= 1000
-    return "%.3gTB" % size
-
-
-def age_of(created: str) -> Optional[float]:
-    """Seconds since a time as the engine's JSON writes it, 2026-01-31T23:59:59.…Z, or with an offset; None where it is no time."""
-    import calendar
-    import time
-
-    found = re.fullmatch(r"([0-9-]{10}T[0-9:]{8})(?:\.[0-9]+)?(?:Z|([+-])([0-9]{2}):([0-9]{2}))", created)
-    if not found:
-        return None
-    try:
-        clock = calendar.timegm(time.strptime(found.group(1), "%Y-%m-%dT%H:%M:%S"))
-    except ValueError:
-        return None
-    ahead = 60 * int(found.group(3)) + int(found.group(4)) if found.group(2) else 0
-    return time.time() - clock + 60 * (-ahead if found.group(2) == "-" else ahead)
-
-
-def human_age(seconds: Optional[float]) -> str:
-    if seconds is None:
-        return "?"
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return "%d %s" % (seconds // length, unit)
-    return "%d s" % max(seconds, 0)
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Engine: the only code that starts a process
-
-
-def client_config() -> str:
-    """The text of the docker client's own settings, which are JSON."""
-    try:
-        with open(os.path.join(os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"), "config.json"), encoding="utf-8") as file:
-            return file.read()
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def client_proxies() -> Dict[str, str]:
-    """The proxies in the docker client's settings, which it sets in each container that it makes; by variable."""
-    import json
-
-    text = client_config()
-    try:
-        proxies = json.loads(text)["proxies"] if '"proxies"' in text else {}
-        chosen = proxies.get(os.environ.get("DOCKER_HOST", ""), proxies.get("default", {}))
-        found = {key[:-len("Proxy")] + "_proxy": str(value) for key, value in chosen.items() if key.endswith("Proxy")}
-    except (ValueError, KeyError, AttributeError, TypeError):  # the client will say so
-        return {}
-    return {**found, **{key.upper(): value for key, value in found.items()}}
-
-
-def client_index(program: Sequence[str]) -> int:
-    """Where in a command line of sudo the program stands that it is to run: after its options and variables."""
-    options, at = "CDghpRrtTUu", 1  # those with a value
-    while at < len(program) - 1 and re.match(r"-|\w+=", program[at]):
-        word = program[at]
-        at += 1
-        if word == "--":
-            break
-        short = re.match("-[^-%s]*[%s]$" % (options, options), word)
-        long = re.match("--(close-from|chdir|group|host|prompt|chroot|role|type|command-timeout|other-user|user)$", word)
-        at += 1 if short or long else 0
-    return min(at, len(program) - 1)
-
-
-class Engine:
-    """A Docker-compatible command line, such as ['docker'], ['podman'] or ['sudo', '-n', 'docker', '--context', 'x']."""
-
-    def __init__(self, program: List[str]) -> None:
-        self.program = program
-        self.sudo = os.path.basename(program[0]) == "sudo"
-        self.before = client_index(program) if self.sudo else 0  # words that stand before the client's
-        self.client = program[self.before] if self.sudo else next((word for word in program if re.match("docker|podman", os.path.basename(word))), program[-1])
-        self.podman = os.path.basename(self.client).startswith("podman")
-        self.early: Dict[Tuple[str, ...], subprocess.Popen[bytes]] = {}
-
-    def command(self, argv: Sequence[str], environ: Sequence[str] = ()) -> List[str]:
-        """`environ` holds 'K=V' that the engine must see; sudo passes on only what stands on its own command line."""
-        return self.program[:self.before] + list(environ if self.sudo else ()) + self.program[self.before:] + list(argv)
-
-    def start(self, argv: Sequence[str], environ: Sequence[str] = (), feed: bool = False, out: Union[str, IO[bytes]] = "keep", err: str = "drop") -> subprocess.Popen[bytes]:
-        """`out` and `err` say what becomes of stdout and stderr: keep, drop, merge into stdout, show on our stderr, or a file;
-        `feed`, that there will be a stdin. Compose, which looks around in the current folder, runs in /."""
-        import subprocess
-
-        compose = list(argv[:1]) == ["compose"]
-        environ = [*environ, *COMPOSE_ENVIRON * compose]
-
-        to: Dict[Any, Any] = {"keep": subprocess.PIPE, "drop": subprocess.DEVNULL, "merge": subprocess.STDOUT, "show": 2}
-        command = self.command(argv, environ)
-        if talk.verbose:
-            talk.put("+ " + shell_join(list(environ) + command if not self.sudo else command) + "\n")
-        pairs = [pair.partition("=")[::2] for pair in environ]
-        try:
-            return subprocess.Popen(command, env={**os.environ, **dict(pairs)}, stdin=to["keep" if feed else "drop"], stdout=to.get(out, out), stderr=to[err],
-                                    cwd="/" if compose else None)
-        except FileNotFoundError:
-            raise missing_engine(self.program[0]) from None
-        except (OSError, ValueError) as error:  # a NUL, in what others wrote
-            raise PydockError("cannot start %s: %s" % (command[0], getattr(error, "strerror", None) or error), status=127) from None
-
-    @staticmethod
-    def end(process: subprocess.Popen[bytes]) -> None:
-        """What interrupts pydock ends the client too; a second interruption ends it at once."""
-        process.terminate()
-        try:
-            process.wait(3)
-        except BaseException:
-            process.kill()
-            process.wait()
-
-    def finish(self, process: subprocess.Popen[bytes], timeout: Optional[float] = None, data: Optional[bytes] = None) -> Tuple[bytes, bytes]:
-        import subprocess
-
-        try:
-            return process.communicate(data, timeout)
-        except subprocess.TimeoutExpired:
-            self.end(process)
-            raise EngineError("%s gave no answer" % self.client) from None
-        except BaseException:
-            self.end(process)
-            raise
-
-    def ahead(self, *argv: str) -> None:
-        """Starts a reading command whose answer `query` or `ask` will want soon."""
-        self.early[argv] = self.start(argv, err="keep")
-
-    def forget(self) -> None:
-        """Ends what was started ahead and not wanted after all."""
-        for process in self.early.values():
-            self.end(process)
-        self.early.clear()
-
-    def query(self, *argv: str, timeout: Optional[float] = None, data: Optional[str] = None) -> str:
-        """What the engine answers to a reading command, with `data` on its stdin. EngineError where it fails, with the cause if
-        it can be told."""
-        process = self.early.pop(argv, None) or self.start(argv, feed=data is not None, err="keep")
-        out, err = self.finish(process, timeout, data.encode() if data is not None else None)
-        for _ in range(5):  # podman trips over an image that somebody removes while it lists them
-            if not (process.returncode and self.podman and argv[:2] == ("image", "ls") and b"image not known" in err):
-                break
-            process = self.start(argv, err="keep")
-            out, err = self.finish(process, timeout)
-        if process.returncode:
-            self.diagnose()
-            raise EngineError("%s %s failed: %s" % (self.client, " ".join(argv[:2]), last_line(err)), code=process.returncode, output=last_line(err))
-        return out.decode(errors="surrogateescape")
-
-    def ask(self, *argv: str) -> Optional[str]:
-        """As `query`, but None where the engine says no."""
-        process = self.early.pop(argv, None) or self.start(argv)
-        out, _ = self.finish(process)
-        return None if process.returncode else out.decode(errors="surrogateescape")
-
-    def change(self, *argv: str, data: Optional[str] = None, capture: str = "", show: bool = False, see: bool = True,
-               environ: Sequence[str] = ()) -> str:
-        """Runs a changing command; under --dry-run only prints it. `data` goes to its stdin. `capture` names what its
-        stdout is kept as: the text is returned (under --dry-run, a reference to that shell variable). `show` lets the
-        user see what it says: while it runs, or without `see` by the error's `show`. EngineError where it fails, with the end of what it said."""
-        if talk.dry_run:
-            return self.script(argv, data, capture, environ)
-        see = show and see and not talk.quiet
-        to = "show" if see and not capture else "keep"  # where nothing is kept, a terminal stays a terminal for it
-        process = self.start(argv, environ, data is not None, to, "merge" if show and not see and not capture else to)
-        try:
-            out, tail = self.relay(process, data, see)
-        except BaseException:
-            self.end(process)
-            raise
-        if process.returncode:
-            self.diagnose()
-            said = tail if capture or to == "show" or not show else out.decode(errors="replace")
-            why = "" if show else ": " + last_line(tail.encode())
-            raise EngineError("%s %s failed%s" % (self.client, argv[0], why), code=process.returncode, output=said, unseen=show and not see)
-        return out.decode(errors="surrogateescape").strip()
-
-    @staticmethod
-    def relay(process: subprocess.Popen[bytes], data: Optional[str], see: bool) -> Tuple[bytes, str]:
-        """Feeds a process and waits for it: its stdout, and the end of its stderr, which the user may see on its way."""
-        import codecs
-        import io
-        import threading
-
-        tail = bytearray()
-        lines = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
-
-        def drain(stream: IO[bytes]) -> None:
-            for chunk in iter(lambda: os.read(stream.fileno(), 65536), b""):
-                tail.extend(chunk)
-                del tail[:-65536]
-                if see:
-                    talk.put(lines.decode(chunk))
-            if see:
-                talk.put(lines.decode(b"", final=True))
-
-        thread = threading.Thread(target=drain, args=(process.stderr,), daemon=True)
-        if process.stderr:
-            thread.start()
-        if process.stdin:
-            try:
-                process.stdin.write((data or "").encode(errors="surrogateescape"))
-                process.stdin.close()
-            except BrokenPipeError:
-                pass
-        out = process.stdout.read() if process.stdout else b""
-        process.wait()
-        if process.stderr:
-            thread.join()
-        return out, tail.decode(errors="replace")
-
-    def script(self, argv: Sequence[str], data: Optional[str], capture: str, environ: Sequence[str]) -> str:
-        compose = list(argv[:1]) == ["compose"]
-        environ = [*environ, *COMPOSE_ENVIRON * compose]
-        words = self.command(argv, environ) if self.sudo else [Shell(pair) for pair in environ] + self.command(argv)
-        line = "cd /; " * compose + (shell_join(words) if data is None else heredoc(words, data))
-        talk.script("%s=$(%s\n)" % (capture, line) if capture else "(%s\n)" % line if compose else line)
-        return Shell("$" + capture) if capture else ""
-
-    def fetch(self, argv: Sequence[str], data: str, path: str) -> None:
-        """Makes an executable file of what a command prints that gets `data` on its stdin: whole, or not at all. EngineError where it
-        fails."""
-        if talk.dry_run:
-            talk.script(heredoc(self.command(argv), data, path) + "\n" + shell_join(["chmod", "755", path]))
-            return
-        import tempfile
-
-        fd, new = tempfile.mkstemp(prefix=".new-", dir=os.path.dirname(path))
-        try:
-            with open(fd, "wb") as file:
-                process = self.start(argv, feed=True, out=file, err="keep")
-                _, err = self.finish(process, data=data.encode(errors="surrogateescape"))
-            if process.returncode:
-                self.diagnose()
-                raise EngineError("%s run failed" % self.client, code=process.returncode, output=err.decode(errors="replace"))
-            os.chmod(new, 0o755)
-            os.rename(new, path)
-        finally:
-            if os.path.exists(new):
-                os.unlink(new)
-
-    def drop(self, *argv: str) -> bool:
-        """A removal that may find nothing, or an engine that is gone: never waits long and never raises."""
-        if talk.dry_run:
-            talk.script(shell_join(self.command(argv)))
-            return True
-        try:
-            process = self.early.pop(argv, None) or self.start(argv, out="drop")
-            self.finish(process, timeout=60)
-            return process.returncode == 0
-        except PydockError:
-            return False
-
-    def away(self, *argv: str) -> None:
-        """Starts a `drop`, which `reap` waits for, while other calls go on."""
-        if talk.dry_run:
-            self.drop(*argv)
-        else:
-            self.ahead(*argv)
-
-    def reap(self) -> None:
-        for argv in [argv for argv in self.early if argv[0] == "rm"]:
-            self.drop(*argv)
-
-    def become(self, argv: Sequence[str], container: str, mark: str = "", user: str = "", tty: bool = False, remove: bool = False) -> NoReturn:
-        """Replaces this process by the client; by its small sh parent where the client alone would leave something running:
-        `exec` (of what has a mark, and is that user's; `remove` says that its container ends with it), or a pipe or a terminal on
-        stdout that is closed."""
-        import signal
-        import stat
-
-        command = self.command(argv)
-        if talk.dry_run:
-            talk.script(shell_join(command))
-            if remove:
-                talk.script(shell_join(self.command(["rm", "-f", container])))
-            sys.exit(0)
-        if talk.verbose:
-            talk.put("+ " + shell_join(command) + "\n")
-        if mark or stat.S_ISFIFO(os.fstat(1).st_mode) or os.isatty(1):
-            terminal = "yes" if tty or not mark and foreground() else ""
-            known = {"container": container, "engine": shell_join(self.program), "mark": mark, "user": user, "terminal": terminal,
-                     "remove": "yes" if remove else ""}
-            command = ["/bin/sh", "-c", parent_sh(known), "pydock", *command]
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the client would inherit that
-        try:
-            os.execvp(command[0], command)
-        except FileNotFoundError:
-            raise missing_engine(command[0]) from None
-        except (OSError, ValueError) as error:
-            raise PydockError("cannot start %s: %s" % (command[0], getattr(error, "strerror", None) or error), status=127) from None
-
-    def elsewhere(self) -> str:
-        """The address of an engine on another machine, or else empty. Asks a client only where its settings name a context."""
-        address = os.environ.get("CONTAINER_HOST" if self.podman else "DOCKER_HOST", "")
-        context = os.environ.get("DOCKER_CONTEXT", "")
-        if not (address or context or self.podman):
-            context = (re.findall(r'"currentContext"\s*:\s*"([^"]+)"', client_config()) + [""])[0]
-        if context and not address and context != "default":
-            address = (self.ask("context", "inspect", "--format", "{{.Endpoints.docker.Host}}", context) or "").strip()
-        here = re.match(r"(unix|npipe|fd):|\w+://([^/@]*@)?(localhost|127\.[\d.]+|\[::1\])(:|/|$)", address)
-        return "" if here else address
-
-    def diagnose(self) -> None:
-        """Raises the reason why no engine answers, where it is none of the command's: found by connecting to its socket,
-        never by reading messages."""
-        if self.podman or self.sudo:
-            return
-        address = os.environ.get("DOCKER_HOST") or (self.ask("context", "inspect", "--format", "{{.Endpoints.docker.Host}}") or "").strip()
-        if not address.startswith("unix://"):
-            if self.ask("version", "--format", "{{.Server.Version}}") is None:
-                raise PydockError("the engine at %s does not answer" % (address or "its address"), "docker version", status=127)
-            return
-        import socket
-
-        try:
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(10)
-                connection.connect(address[len("unix://"):])
-        except PermissionError:
-            raise PydockError("no permission on the docker socket %s" % address[len("unix://"):],
-                              "sudo usermod -aG docker $USER, then log in again; or: pydock config --global engine 'sudo docker'", status=127) from None
-        except OSError:
-            raise PydockError("the docker daemon is not running (nothing answers at %s)" % address[len("unix://"):],
-                              "sudo systemctl start docker", status=127) from None
-
-    def has_init(self) -> bool:
-        """Whether --init works, by the program that it needs, where this engine's files are this host's; else assumed."""
-        if self.podman:  # catatonit exits with 1 where there is no such program, without naming it
-            return False
-        if sys.platform == "linux" and os.path.exists("/var/run/docker.sock") and not os.environ.get("DOCKER_HOST"):
-            places = [os.path.join(folder, "docker-init") for folder in
-                      "/usr/bin /usr/local/bin /usr/libexec/docker /usr/libexec /usr/lib/docker /usr/local/libexec/docker /snap/docker/current/bin".split()]
-        else:
-            return True
-        return any(os.access(place, os.X_OK) for place in places)
-
-    def root_is_caller(self) -> bool:
-        """Whether root inside is the caller outside, as with a rootless docker: the user of its images is root, then. (Podman can
-        map the caller onto the same uid.)"""
-        return bool(os.getuid()) and not self.podman and "rootless" in (self.ask(*SECURITY) or "")
-
-    def builder(self) -> str:
-        """'buildx', 'buildkit' (in docker's own client, up to 22, which wants a variable for it) or 'podman'. PydockError where there
-        is none: the builder that docker had before is about to go, and cannot keep a secret."""
-        if self.podman:
-            return "podman"
-        client = re.match(r"\d+", self.query(*CLIENT))
-        if client and 20 <= int(client.group()) < 23:
-            return "buildkit"  # also where it has buildx, as its `build` does not know --load
-        if self.ask(*BUILDX) is not None:
-            return "buildx"
-        raise PydockError("this docker cannot build: it has no buildx", buildx_remedy(self.program))
-
-
-def parent_sh(known: Dict[str, str]) -> str:
-    """The text of a client's sh parent, with what it is to know."""
-    import shlex
-
-    if known.get("mark"):
-        known = {**known, "signal": SIGNAL_SH}
-    return "".join("%s=%s\n" % (key, shlex.quote(value)) for key, value in known.items()) + FOREGROUND_SH + PARENT_SH
-
-
-def foreground() -> bool:
-    """Whether our process group is what the controlling terminal sends its signals to."""
-    try:
-        fd = os.open("/dev/tty", os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        return os.tcgetpgrp(fd) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-
-
-def missing_engine(program: str) -> PydockError:
-    return PydockError("%s is not installed, or not on PATH" % program,
-                       "https://docs.docker.com/engine/install/ (Debian, Ubuntu: sudo apt-get install docker.io)", status=127)
-
-
-def buildx_remedy(program: Sequence[str]) -> str:
-    """The line that brings BuildKit to this system: another client that is here and has it, or else a package."""
-    import shutil
-
-    other = "/usr/bin/docker"
-    here = os.path.realpath(shutil.which(program[-1]) or "")
-    if os.path.basename(program[-1]) == "docker" and here != os.path.realpath(other) and os.access(other, os.X_OK):
-        client = Engine([*program[:-1], other])
-        try:
-            client.builder()
-            return "pydock config --global engine %s" % shell_join([shell_join(client.program)] if client.sudo else client.program)
-        except PydockError:
-            pass
-    # Docker's own packages have another name for it; Debian 12 has none, but its docker.io is a client with BuildKit.
-    for manager, line in (("apt-get", "sudo apt-get install docker-buildx-plugin" if os.path.exists("/usr/share/doc/docker-ce-cli")
-                           else "sudo apt-get install docker-buildx || sudo apt-get install docker.io"),
-                          ("dnf", "sudo dnf install docker-buildx-plugin || sudo dnf install docker-buildx"),
-                          ("pacman", "sudo pacman -S docker-buildx"), ("apk", "sudo apk add docker-cli-buildx"), ("brew", "brew install docker-buildx")):
-        if shutil.which(manager):
-            return line
-    return "https://docs.docker.com/go/buildx/"
-
-
-def last_line(text: bytes) -> str:
-    """What a failed client said last, but for its advice to ask for help."""
-    lines = [line for line in text.decode(errors="replace").splitlines() if line.strip() and not re.match("(Run|See) '|Usage:", line)]
-    return lines[-1].strip() if lines else "no message"
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Environment and store: paths, settings, files, the lock; the only code that writes files
-
-SETTINGS = {  # key: (default, what it is)
-    "image": ("python:{version}-slim", "base image of new environments"),
-    "repository": ("", "prefix of base images, such as a mirror's address"),
-    "user": ("", "user name inside; empty: the login name"),
-    "installer": ("uv", "uv or pip"),
-    "python": ("3.12", "version where none is given"),
-    "history": ("10", "older states kept"),
-    "prefix": ("pydock", "first part of image names"),
-    "engine": ("docker", "docker, podman or 'sudo docker'; never from a local file"),
+""",
 }
 
 
-def home_folder() -> str:
-    """The host user's home, as a real path."""
-    home = os.environ.get("HOME") or ""
-    if not home:
-        import pwd
-
-        try:
-            home = pwd.getpwuid(os.getuid()).pw_dir
-        except KeyError:
-            pass
-    if not os.path.isabs(home):
-        raise PydockError("there is no home folder: HOME is not set", "export HOME=/some/folder")
-    return os.path.realpath(home)
-
-
-def data_folder() -> str:
-    base = os.environ.get("XDG_DATA_HOME", "")
-    return os.path.join(base if os.path.isabs(base) else os.path.join(home_folder(), ".local", "share"), "pydock")
-
-
-def current_folder() -> str:
-    try:
-        return os.getcwd()
-    except OSError:
-        raise PydockError("the current folder no longer exists, or cannot be read", "cd somewhere else") from None
-
-
-def absolute_path(path: str, real: bool = False) -> str:
-    """A path that a user gave, from the current folder on; `real`: through links."""
-    path = path if os.path.isabs(path) else os.path.join(current_folder(), path)
-    try:
-        return os.path.realpath(path) if real else os.path.normpath(path)
-    except ValueError:  # a NUL, in a file
-        raise PydockError("%r is no path" % path) from None
-
-
-MAX_TEXT = 16 << 20  # bytes of a file that a person writes
-WHEEL = r"[A-Za-z0-9_+!-][A-Za-z0-9_.+!-]*\.whl"
-
-
-class Folder:
-    """A folder in which a stranger may have put things, held open; the only way to the files of an environment. Nothing in it is reached
-    through a symbolic link, nothing but regular files is read, and each level belongs to the caller. PydockError names what is otherwise,
-    FileNotFoundError says that there is nothing."""
-
-    def __init__(self, path: str, *below: str, own: bool = True) -> None:
-        """`path` is the user's own word, and may be a link; what is `below` may not. `own`: whether it matters who the owner is."""
-        self.path, self.own = path, own
-        try:
-            self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        except (FileNotFoundError, NotADirectoryError):
-            raise FileNotFoundError(2, os.strerror(2), path) from None
-        except OSError as error:
-            raise PydockError("cannot open %s: %s" % (path, error.strerror)) from None
-        try:
-            for name in below:
-                fd = self.descriptor(name, os.O_DIRECTORY)
-                os.close(self.fd)
-                self.fd, self.path = fd, os.path.join(self.path, name)
-        except BaseException:
-            os.close(self.fd)
-            raise
-
-    def __enter__(self) -> Folder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.fd)
-
-    def stat(self, name: str) -> os.stat_result:
-        return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
-
-    def names(self) -> List[str]:
-        return sorted(os.listdir(self.fd))
-
-    def has(self, name: str) -> bool:
-        """Whether there is anything of this name."""
-        try:
-            self.stat(name)
-        except FileNotFoundError:
-            return False
-        return True
-
-    def is_folder(self, name: str) -> bool:
-        import stat
-
-        return self.has(name) and stat.S_ISDIR(self.stat(name).st_mode)
-
-    def descriptor(self, name: str, flags: int = 0, own: bool = True) -> int:
-        """Of a regular file, or with O_DIRECTORY of a folder, to be read."""
-        import stat
-
-        path, folder = os.path.join(self.path, name), bool(flags & os.O_DIRECTORY)
-        try:
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | flags, dir_fd=self.fd)
-        except FileNotFoundError:
-            raise FileNotFoundError(2, os.strerror(2), path) from None
-        except OSError as error:
-            mode = self.stat(name).st_mode if self.has(name) else 0
-            if stat.S_ISLNK(mode):
-                raise PydockError("%s is a symbolic link, which pydock does not follow" % path, "put the %s itself there" % ("folder" if folder else "file")) from None
-            if folder and not stat.S_ISDIR(mode):
-                raise PydockError("%s is no folder" % path) from None
-            if not folder and not stat.S_ISREG(mode):
-                raise PydockError("%s is no regular file" % path) from None
-            raise PydockError("cannot read %s: %s" % (path, error.strerror)) from None
-        found = os.fstat(fd)
-        if not folder and not stat.S_ISREG(found.st_mode):
-            os.close(fd)
-            raise PydockError("%s is no regular file" % path)
-        if own and self.own and found.st_uid != os.getuid():
-            os.close(fd)
-            raise PydockError("%s belongs to another user (uid %d)" % (path, found.st_uid), "if you trust what is in it: sudo chown -R %d %s" % (os.getuid(), shell_join([path])))
-        return fd
-
-    def below(self, name: str, own: bool = True) -> Folder:
-        folder = Folder.__new__(Folder)
-        folder.own = own
-        folder.fd, folder.path = self.descriptor(name, os.O_DIRECTORY, own), os.path.join(self.path, name)
-        return folder
-
-    def open(self, name: str) -> IO[bytes]:
-        """A regular file, to be read. One of gigabytes that are not there is refused: whoever copies it would never come to its end."""
-        file = open(self.descriptor(name), "rb")
-        found = os.fstat(file.fileno())
-        if found.st_size > 1 << 30 and found.st_blocks * 512 < found.st_size >> 6:
-            file.close()
-            raise PydockError("%s is larger than what is in it" % os.path.join(self.path, name))
-        return file
-
-    def read(self, name: str) -> bytes:
-        with self.open(name) as file:
-            data = file.read(MAX_TEXT + 1)
-        if len(data) > MAX_TEXT:
-            raise PydockError("%s is larger than 16 MiB" % os.path.join(self.path, name))
-        return data
-
-    def create(self, name: str, mode: int = 0o666) -> IO[bytes]:
-        """A new file, to be written; what has its name goes away first, unless it is a folder."""
-        self.remove(name)
-        return open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode, dir_fd=self.fd), "wb")
-
-    def write(self, name: str, text: str, mode: Optional[int] = None, durable: bool = False) -> None:
-        """Replaces a file at once: a crash leaves the old one or the new one. One with a `mode` can be made again, and need not be durable."""
-        import stat
-
-        new = ".%s.new" % name
-        try:
-            try:
-                with self.create(new, 0o666 if mode is None else mode) as file:
-                    file.write(text.encode(errors="surrogateescape"))
-                    file.flush()
-                    if mode is None or durable:
-                        os.fsync(file.fileno())
-                    if mode is None and self.has(name) and stat.S_ISREG(self.stat(name).st_mode):
-                        mode = self.stat(name).st_mode & 0o7777
-                    if mode is not None:
-                        os.fchmod(file.fileno(), mode)
-                self.rename(new, name)
-            except BaseException:
-                self.remove(new)
-                raise
-        except OSError as error:
-            raise PydockError("cannot write %s: %s" % (os.path.join(self.path, name), error.strerror)) from None
-
-    def rename(self, name: str, new: str) -> None:
-        os.rename(name, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
-
-    def remove(self, name: str) -> None:
-        """A file, if it is there."""
-        try:
-            os.unlink(name, dir_fd=self.fd)
-        except FileNotFoundError:
-            pass
-
-    def make(self, name: str) -> None:
-        """A folder in it, if it is not there."""
-        try:
-            os.mkdir(name, dir_fd=self.fd)
-        except FileExistsError:
-            pass
-        except OSError as error:
-            raise PydockError("cannot make the folder %s: %s" % (os.path.join(self.path, name), error.strerror)) from None
-
-    def clear(self, name: str) -> None:
-        """Removes whatever has this name, with all that is in it, as far as that can be done."""
-        try:
-            if not self.is_folder(name):
-                self.remove(name)
-                return
-            with self.below(name, own=False) as folder:
-                for entry in os.listdir(folder.fd):
-                    folder.clear(entry)
-            os.rmdir(name, dir_fd=self.fd)
-        except (OSError, PydockError, RecursionError):
-            pass
-
-
-class Place:
-    """A `.pydock` folder: the global one of the home folder, or a local one of a project."""
-
-    def __init__(self, mode: str, root: str, why: str) -> None:
-        self.mode = mode
-        self.root = root
-        self.why = why
-        self.conf = os.path.join(root, "pydock.conf")
-        if mode == "local":
-            self.envs = os.path.join(os.path.realpath(os.path.dirname(root)), ".pydock", "envs")
-        else:  # the user's own, who may have put links there
-            self.envs = os.path.realpath(os.path.join(root, "envs"))
-
-    def open(self, *below: str) -> Folder:
-        """The folder `envs`, or what is below it. FileNotFoundError where it is not there."""
-        if self.mode == "local":
-            return Folder(os.path.dirname(os.path.dirname(self.envs)), ".pydock", "envs", *below)
-        return Folder(*os.path.split(self.envs), *below)
-
-    def open_conf(self) -> Tuple[Folder, str]:
-        """The folder of the settings file, and the file's name."""
-        if self.mode == "local":
-            return Folder(os.path.dirname(self.root), ".pydock"), "pydock.conf"
-        folder, name = os.path.split(os.path.realpath(self.conf))
-        return Folder(folder, own=False), name
-
-    def names(self) -> List[str]:
-        try:
-            with self.open() as folder:
-                return sorted(name for name in folder.names() if re.fullmatch(NAME, name) and folder.is_folder(name))
-        except FileNotFoundError:
-            return []
-
-
-def global_place() -> Place:
-    return Place("global", os.path.join(home_folder(), ".pydock"), "")
-
-
-def local_place() -> Optional[Place]:
-    """The `.pydock` of the current folder, or of the nearest above, that is a folder of the caller's. Above the current folder it does
-    not count in / and where everybody may write, such as /tmp."""
-    import stat
-
-    try:
-        folder = start = os.environ.get("PYDOCK_LOCAL") or os.getcwd()  # a program of a local environment, wherever it is called
-        home = home_folder()
-    except (OSError, PydockError):
-        return None
-    while True:
-        root = os.path.join(folder, ".pydock")
-        try:
-            found = os.lstat(root)
-            good = folder != home and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-            good = good and (folder == start or folder != "/" and not os.stat(folder).st_mode & stat.S_IWOTH)
-        except OSError:
-            good = False
-        if good:
-            return Place("local", root, "%s has a .pydock" % ("the current folder" if folder == start else folder))
-        if folder == os.path.dirname(folder):
-            return None
-        folder = os.path.dirname(folder)
-
-
-def find_place(mode: Optional[str]) -> Place:
-    """Local or global mode: as the options say, else local where a project is found (design: what lies where)."""
-    local = local_place() if mode != "global" else None
-    if mode == "local" and not local:
-        local = Place("local", os.path.join(current_folder(), ".pydock"), "")
-        if local.root == global_place().root:
-            raise PydockError("the home folder's .pydock is the global one", "leave out --local, or cd into a project")
-        if os.path.lexists(local.root):
-            Folder(os.path.dirname(local.root), ".pydock").__exit__()  # says what is wrong with it
-    if local:
-        local.why = "--local" if mode else local.why
-        return local
-    place = global_place()
-    place.why = "--global" if mode else "no .pydock of yours in this folder or above it"
-    if not mode and os.path.lexists(".pydock") and os.path.realpath(".") != home_folder():
-        why = "is a symbolic link" if os.path.islink(".pydock") else "belongs to another user" if os.path.isdir(".pydock") else "is no folder"
-        talk.warn("the .pydock of this folder %s and is left alone" % why)
-    return place
-
-
-class Settings:
-    """Where each setting comes from, last wins: default, global file, local file, PYDOCK_… of the process."""
-
-    def __init__(self, place: Place) -> None:
-        self.values: Dict[str, Tuple[str, str]] = {key: (value, "default") for key, (value, _) in SETTINGS.items()}
-        for path, its in [(its.conf, its) for its in [global_place()] + [place] * (place.mode == "local")]:
-            for key, value in read_conf(its).items():
-                if key == "engine" and its.mode == "local":
-                    talk.warn("%s names an engine, which a project may not choose; ignored" % path)
-                else:
-                    self.values[key] = (checked(key, value, path), path)
-        for key in SETTINGS:
-            variable = "PYDOCK_" + key.upper()
-            if variable in os.environ:
-                self.values[key] = (checked(key, os.environ[variable], variable), variable)
-
-    def __getitem__(self, key: str) -> str:
-        value = self.values[key][0]
-        return value or login_name() if key == "user" else value
-
-    def engine(self) -> Engine:
-        import shlex
-
-        return Engine(shlex.split(self["engine"]))
-
-
-def login_name() -> str:
-    import pwd
-
-    try:
-        name = re.sub(r"[^a-z0-9_.-]", "-", pwd.getpwuid(os.getuid()).pw_name.lower())[:32]
-    except KeyError:
-        return "user"
-    return name if re.fullmatch(USERNAME, name) else "user"
-
-
-def read_conf(place: Place) -> Dict[str, str]:
-    text = conf_text(place)
-    if not text:
-        return {}
-    import configparser
-
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        parser.read_string(text)
-    except configparser.Error as error:  # whose words repeat what is in the file
-        lines = [number for number, _ in getattr(error, "errors", [])] or [getattr(error, "lineno", None) or 0]
-        again = isinstance(error, (configparser.DuplicateOptionError, configparser.DuplicateSectionError))
-        raise PydockError("cannot read %s: line %d %s" % (place.conf, lines[0], "says something again" if again else "is neither [pydock] nor KEY = VALUE below it")) from None
-    if not parser.has_section("pydock"):
-        raise PydockError("%s has no section [pydock]" % place.conf)
-    return dict(parser.items("pydock"))
-
-
-def conf_text(place: Place) -> str:
-    """The text of a settings file; empty where there is none."""
-    data = b""
-    try:
-        folder, name = place.open_conf()
-        with folder:
-            data = folder.read(name)
-        return data.decode()
-    except FileNotFoundError:
-        return ""
-    except UnicodeDecodeError as error:
-        raise PydockError("cannot read %s: line %d is no UTF-8" % (place.conf, data[:error.start].count(b"\n") + 1)) from None
-
-
-def checked(key: str, value: str, source: str) -> str:
-    """The value of a setting, or one clear error."""
-    import shlex
-
-    if key not in SETTINGS:
-        raise PydockError("unknown setting %r in %s" % (key, source), nearest(key, SETTINGS) or "settings: " + ", ".join(SETTINGS))
-    try:
-        bad = {"image": not value or bool(re.search(r"\s", value)), "repository": bool(re.search(r"\s", value)),
-               "user": bool(value) and not re.fullmatch(USERNAME, value), "installer": value not in ("uv", "pip"),
-               "python": not re.fullmatch(VERSION, value), "history": not re.fullmatch(r"[1-9]\d{0,2}", value),
-               "prefix": not re.fullmatch(NAME, value), "engine": not shlex.split(value)}[key] or not value.isprintable()
-    except ValueError:
-        bad = True
-    if bad:
-        raise PydockError("bad value %r for the setting '%s' in %s" % (value, key, source), "%s: %s; default '%s'" % (key, SETTINGS[key][1], SETTINGS[key][0]))
-    return value.rstrip("/") + "/" if key == "repository" and value else value
-
-
-def nearest(word: str, words: Any) -> str:
-    import difflib
-
-    found = difflib.get_close_matches(word.lower(), list(words), 1)
-    return "did you mean '%s'?" % found[0] if found else ""
-
-
-def check_name(name: str) -> str:
-    if re.fullmatch(NAME, name) and len(name) <= 64:
-        return name
-    close = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64].strip("-")
-    raise PydockError("%r is not a name for an environment" % name, ("did you mean '%s'? " % close if 2 * len(close) >= len(name) > 0 else "")
-                      + "(small letters, digits, and single . _ - between them; 64 at most)")
-
-
-def text_hash(text: str) -> str:
-    return sha256(text.encode(errors="surrogateescape"))
-
-
-def sha256(data: bytes) -> str:
-    """Hexadecimal digest. By the module below hashlib, where it is: hashlib loads OpenSSL, a quarter of the time of `run`."""
-    for name in ("_sha2", "_sha256", "hashlib"):
-        try:
-            digest: str = __import__(name).sha256(data).hexdigest()
-            return digest
-        except ImportError:
-            continue
-    raise AssertionError
-
-
-def wheel_names(requirements: str) -> List[str]:
-    """The wheels in `wheels/` that the lines name."""
-    return re.findall(r"(?m)^\./wheels/(%s)(?![^\s;#\[])" % WHEEL, requirements)
-
-
-def check_wheels(requirements: str, path: str) -> None:
-    """PydockError where a line names a wheel that does not lie in `wheels/`."""
-    for number, line in enumerate(requirements.splitlines() if "wheels/" in requirements else [], 1):
-        found = re.match(r"\s*(?:\./+)*wheels/(\S*)", line)
-        if found and ".." in found.group(1).split("/"):
-            raise PydockError("line %d of %s leads out of wheels/: %r" % (number, path, found.group(0).strip()), "pydock install NAME /PATH/TO/THE.whl copies a wheel")
-
-
-class Env:
-    """One environment: the folder `envs/NAME`, and the image named after it. `work` is where its files are now: the
-    folder itself, or a hidden one beside it while it is being created."""
-
-    def __init__(self, place: Place, name: str, prefix: str) -> None:
-        self.place = place
-        self.name = check_name(name)
-        self.folder = self.work = os.path.join(place.envs, name)
-        mark = "__" + sha256(os.fsencode(self.folder))[:8] if place.mode == "local" else ""
-        self.repo = "%s-%s%s" % (prefix, name, mark)
-        self.latest = self.repo + ":latest"
-        self.planned: Dict[str, str] = {}  # what --dry-run would have written
-        self.made_here = False  # by this command, of the user's own words
-        self.id = os.urandom(4).hex()
-        self.warm = self.repo + "--warm"
-        self.temporary = "%s--tmp-%s" % (self.repo, self.id)
-        self.temporary_tag = "%s:tmp-%s" % (self.repo, self.id)
-
-    @property
-    def title(self) -> str:
-        """The name as it is to be typed here."""
-        usual = local_place() or global_place()
-        return self.name if usual.mode == self.place.mode else "--%s %s" % (self.place.mode, self.name)
-
-    def path(self, file: str) -> str:
-        return os.path.join(self.work, file)
-
-    def exists(self) -> bool:
-        """Whether there is anything of its name."""
-        try:
-            with self.place.open() as envs:
-                return envs.has(self.name)
-        except FileNotFoundError:
-            return False
-
-    def open(self, *below: str) -> Folder:
-        """The folder in which its files are now."""
-        return self.place.open(os.path.basename(self.work), *below)
-
-    def wheels(self, make: bool = False) -> List[str]:
-        """What lies in `wheels/`; or that folder made."""
-        try:
-            with self.open() as folder:
-                if make:
-                    folder.make("wheels")
-                with folder.below("wheels") as wheels:
-                    return wheels.names()
-        except FileNotFoundError:
-            return []
-
-    def has(self, file: str) -> bool:
-        try:
-            with self.open() as folder:
-                return folder.has(file)
-        except FileNotFoundError:
-            return False
-
-    def read(self, file: str) -> str:
-        if file in self.planned:
-            return self.planned[file]
-        try:
-            with self.open() as folder:
-                return folder.read(file).decode(errors="surrogateescape")
-        except FileNotFoundError:
-            raise PydockError("%s has no %s" % (self.work, file), "git checkout it, or write one; or: pydock delete %s" % self.title) from None
-
-    def hashes(self) -> Tuple[str, str]:
-        """SHA-256 of the dockerfile and of requirements.txt, as they are on disk now."""
-        dockerfile, requirements = self.read("dockerfile"), self.read("requirements.txt")
-        check_wheels(requirements, self.path("requirements.txt"))
-        return text_hash(dockerfile), text_hash(requirements)
-
-    def write(self, file: str, text: str) -> None:
-        """Replaces a file at once, and durably: a crash leaves the old one or the new one."""
-        if talk.dry_run:
-            self.planned[file] = text
-            talk.script(heredoc(["cat"], text, self.path(file)))
-            return
-        with self.open() as folder:
-            folder.write(file, text)
-
-
-def write_file(path: str, text: str, mode: Optional[int] = None) -> None:
-    """As `Folder.write`, for a file of the user's own."""
-    with Folder(os.path.dirname(path), own=False) as folder:
-        folder.write(os.path.basename(path), text, mode)
-
-
-class NewFile:
-    """A file that is there once it is whole, under a name that must be free. Where the system has files without a name, nothing
-    stays of it even if pydock is killed."""
-
-    def __init__(self, path: str) -> None:
-        import tempfile
-
-        self.path, self.folder = path, os.path.dirname(path)
-        try:
-            try:
-                fd, self.new = os.open(self.folder, os.O_TMPFILE | os.O_WRONLY, 0o666), ""
-            except (OSError, AttributeError):
-                fd, self.new = tempfile.mkstemp(prefix=".%s.new-" % os.path.basename(path), dir=self.folder)
-        except OSError as error:
-            raise PydockError("cannot write to %s: %s" % (self.folder, error.strerror)) from None
-        self.file = open(fd, "wb")
-
-    def __enter__(self) -> IO[bytes]:
-        return self.file
-
-    def __exit__(self, kind: object, error: object, *_: object) -> None:
-        try:
-            if not kind:
-                self.file.flush()
-                self.give_name()
-        except OSError as problem:
-            raise PydockError("cannot write %s: %s" % (self.path, problem.strerror)) from None
-        finally:
-            if self.new:
-                remove_file(self.new)
-            self.file.close()
-        if isinstance(error, OSError):
-            raise PydockError("cannot write %s: %s" % (self.path, error.strerror)) from None
-
-    def give_name(self) -> None:
-        if not self.new:
-            root = os.open("/", os.O_RDONLY)  # without it, Python takes a call that does not follow the link
-            try:
-                os.link("/proc/self/fd/%d" % self.file.fileno(), self.path, src_dir_fd=root, follow_symlinks=True)
-            finally:
-                os.close(root)
-            return
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(self.new, 0o666 & ~umask)
-        if os.path.lexists(self.path):
-            raise FileExistsError(17, os.strerror(17))
-        os.rename(self.new, self.path)
-        self.new = ""
-
-
-def remove_half_written(env: Env) -> None:
-    """Files that a writer which was killed has left; only under the environment's lock."""
-    with env.open() as folder:
-        for name in folder.names():
-            if name.startswith(".") and name.endswith(".new") and not folder.is_folder(name):
-                folder.remove(name)
-        if folder.has("wheels"):
-            with folder.below("wheels") as wheels:
-                for name in wheels.names():
-                    if name.startswith(".") and name.endswith(".whl") and not wheels.is_folder(name):
-                        wheels.remove(name)
-    remove_empty_wheels(env)
-
-
-def remove_empty_wheels(env: Env) -> None:
-    try:
-        with env.open() as folder:
-            os.rmdir("wheels", dir_fd=folder.fd)
-    except OSError:  # not empty, or not there
-        pass
-
-
-def make_folder(path: str, parents: bool = True) -> List[str]:
-    """Makes a folder, and those above it; returns what it made, deepest first."""
-    if talk.dry_run:
-        talk.script(shell_join(["mkdir", "-p", path]))
-        return []
-    made: List[str] = []
-    missing = [path]
-    while parents and not os.path.isdir(os.path.dirname(missing[-1])):
-        missing.append(os.path.dirname(missing[-1]))
-    try:
-        for folder in reversed(missing):
-            os.mkdir(folder)
-            made.insert(0, folder)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise PydockError("cannot make the folder %s: %s" % (path, error.strerror)) from None
-    return made
-
-
-class Lock:
-    """An flock of an environment's folder, held while it changes; of a file in pydock's data folder where the file system, such as
-    NFS, has none of folders. It ends with the process, however that ends."""
-
-    def __init__(self, folder: str, title: str, wait: bool = True) -> None:
-        self.folder = folder
-        self.title = title
-        self.wait = wait
-        self.patience = 20
-        self.fd = -1
-
-    def __enter__(self) -> Lock:
-        if not talk.dry_run and not self.held():
-            while not self.take() and self.wait:
-                pass
-        return self
-
-    def held(self) -> bool:
-        return self.fd >= 0
-
-    def take(self) -> bool:
-        import fcntl
-        import time
-
-        try:
-            self.fd = os.open(self.folder, os.O_RDONLY)
-        except OSError as error:
-            raise PydockError("cannot open %s: %s" % (self.folder, error.strerror)) from None
-        there = os.fstat(self.fd)
-        if not self.flock(fcntl.LOCK_EX | fcntl.LOCK_NB):
-            if not self.wait:
-                return self.release()
-            self.patience -= 1
-            if self.patience > 0:  # it may soon be free
-                time.sleep(0.05)
-                return self.release()
-            talk.say("waiting for %s, which is changing %s" % (self.holder(), self.title))
-            self.flock(fcntl.LOCK_EX)
-        if os.path.isdir(self.folder) and os.path.samestat(os.stat(self.folder), there):
-            return True
-        return self.release()  # deleted, perhaps made anew, while this one waited
-
-    def flock(self, how: int) -> bool:
-        """Whether it has the lock now: of the folder, or of the file in its place."""
-        import errno
-        import fcntl
-        import stat
-
-        try:
-            fcntl.flock(self.fd, how)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            of_folder = stat.S_ISDIR(os.fstat(self.fd).st_mode)
-            self.release()
-            if not of_folder or error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL):
-                raise PydockError("cannot lock %s: %s" % (self.folder, error.strerror)) from None
-            self.fd = open_lock_file(self.folder)
-            return self.flock(how)
-        return True
-
-    def release(self) -> bool:
-        os.close(self.fd)
-        self.fd = -1
-        return False
-
-    def holder(self) -> str:
-        """The command that holds the lock, by the kernel's list of locks; without one, in general words."""
-        inode = ":%d " % os.fstat(self.fd).st_ino
-        try:
-            with open("/proc/locks") as locks:
-                pid = next(line.split()[4] for line in locks if inode in line and "->" not in line)
-            with open("/proc/%s/cmdline" % pid, "rb") as command:
-                words = command.read().decode(errors="replace").rstrip("\0").split("\0")
-            start = next(i for i, word in enumerate(words) if "pydock" in os.path.basename(word))
-            return "'pydock %s' (process %s)" % (" ".join(words[start + 1:]), pid)
-        except (OSError, StopIteration):
-            return "another pydock"
-
-    def __exit__(self, *_: object) -> None:
-        if self.held():
-            self.release()
-
-
-def open_lock_file(folder: str) -> int:
-    """A descriptor of the file whose lock stands for that of a folder: the same one where `create` or `delete` renames it."""
-    final = re.sub(r"/\.([^/]+)\.(?:new|old)-[0-9a-f]{8}$", r"/\1", os.path.realpath(folder))
-    path = os.path.join(data_folder(), "locks", sha256(os.fsencode(final)))
-    make_folder(os.path.dirname(path))
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise PydockError("cannot open %s: %s" % (path, error.strerror)) from None
-
-
-def temporary_folders(place: Place) -> Iterator[Tuple[str, str, str]]:
-    """(entry, name, kind) of what a `create` or `delete` that died has left in `envs/`; kind is 'new' or 'old'."""
-    try:
-        with place.open() as envs:
-            entries = envs.names()
-    except FileNotFoundError:
-        return
-    for entry in entries:
-        found = re.fullmatch(r"\.(.+)\.(new|old)-[0-9a-f]{8}", entry)
-        if found and re.fullmatch(NAME, found.group(1)):
-            yield entry, found.group(1), found.group(2)
-
-
-def remove_file(path: str) -> None:
-    if talk.dry_run:
-        talk.script(shell_join(["rm", path]))
-    else:
-        os.unlink(path)
-
-
-def remove_folder(path: str) -> None:
-    import shutil
-
-    if talk.dry_run:
-        talk.script(shell_join(["rm", "-rf", path]))
-    else:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Text: the dockerfile, requirements, labels, the settings of the host
-
-
-def quote(text: str) -> str:
-    """URL-quoted, so that it is one word to a dockerfile, to the engine's filters and to a shell."""
-    return "".join(chr(b) if chr(b).isalnum() and b < 128 or chr(b) in "/:=,.-_+@" else "%%%02X" % b for b in os.fsencode(text))
-
-
-def unquote(text: str) -> str:
-    try:
-        data = os.fsencode(text)
-    except UnicodeEncodeError:  # half a character, which no bytes stand for
-        data = text.encode(errors="replace")
-    return os.fsdecode(re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: bytes([int(found.group(1), 16)]), data))
-
-
-def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -> str:
-    """`user` is [ID:]NAME or empty. A base image that names its registry gets no other one in front."""
-    image = image.replace("{version}", version)
-    host = image.split("/")[0] if "/" in image else ""
-    text = DOCKERFILE.replace("@FROM@", image if re.search(r"[.:]|^localhost$", host) else "${REPOSITORY}" + image)
-    text = text.replace("@APT@", "" if apt else "# ").replace("@PACKAGES@", " ".join(apt) or "git gcc")
-    text = text.replace("@MOUNTS@", CACHE_MOUNTS + SECRET_MOUNT).replace("@FETCH@", FETCH_SH).replace("@FINISH@", FINISH_SH).replace("@UV@", UV).replace("@PATH@", BASE_PATH_SH)
-    uid, _, name = user.rpartition(":")
-    for key, value in (("USERNAME", name), ("USER_UID", uid), ("USER_GID", uid)):
-        if value:
-            shown = '"%s"' % value if value == TEMPLATE_ARGS[key] else value
-            text = text.replace("ARG %s=%s\n" % (key, TEMPLATE_ARGS[key]), "ARG %s=%s\n" % (key, shown))
-    return text
-
-
-def render_compose(name: str, ports: Sequence[str], volumes: Sequence[str], variables: Sequence[str], gpus: str) -> str:
-    """What `create` writes for options that are to hold always; JSON's strings are YAML's."""
-    import json
-
-    def lines(title: str, values: Sequence[str]) -> str:
-        texts = [json.dumps(value.replace("$", "$$"), ensure_ascii=False) for value in values]
-        texts = [re.sub("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]", lambda found: "\\u%04x" % ord(found.group()), text) for text in texts]
-        return "".join(["    %s:\n" % title] + ["      - %s\n" % text for text in texts]) if values else ""
-
-    named = sorted({volume.split(":")[0] for volume in volumes if "/" not in volume.split(":")[0]})
-    text = COMPOSE_FILE.replace("@NAME@", yaml_key(name)) + lines("ports", ports) + lines("volumes", volumes) + lines("environment", variables)
-    if gpus:
-        which = "count: " + gpus if not gpus.startswith("device=") else "device_ids: " + json.dumps(gpus[len("device="):].split(","))
-        text += "    deploy:\n      resources:\n        reservations:\n          devices:\n            - {driver: nvidia, %s, capabilities: [gpu]}\n" % which
-    return text + ("volumes:\n" + "".join("  %s:\n" % yaml_key(volume) for volume in named) if named else "")
-
-
-def yaml_key(text: str) -> str:
-    """1e3 and null are no strings to YAML."""
-    return text if re.fullmatch(r"[a-z][a-z0-9._-]+", text) and text not in ("true", "false", "null", "yes", "no", "on", "off") else '"%s"' % text
-
-
-def renamed_service(text: str, old: str, new: str) -> str:
-    """A docker-compose.yml with the environment's own service under another name, also where another one depends on it."""
-    text = re.sub(r"(?m)^( *)depends_on:.*(?:\n\1(?: |- ).*)*", lambda block: re.sub(
-        r"(?<![\w.'\"-])(['\"]?)%s\1(?![\w.'\"-])" % re.escape(old), yaml_key(new), block.group()), text)
-    lines, indent = text.split("\n"), None
-    for at, line in enumerate(lines):
-        if re.match(r"[^\s#]", line):
-            indent = "" if line.startswith("services:") else None
-        elif indent is not None and re.match(r" *[^\s#]", line):
-            indent = indent or line[:len(line) - len(line.lstrip())]
-            lines[at] = re.sub(r"^%s(['\"]?)%s\1:(?=\s*(#.*)?$)" % (indent, re.escape(old)), "%s%s:" % (indent, yaml_key(new)), line)
-    return "\n".join(lines)
-
-
-def has_command(text: str, name: str) -> bool:
-    """Whether a docker-compose.yml gives a service a command, by its text alone."""
-    import json
-
-    try:
-        return bool(json.loads(text)["services"][name].get("command"))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        found = re.search(r"(?m)^( +)(['\"]?)%s\2:[^\n]*\n((?:\1 [^\n]*\n|[ \t]*(?:#[^\n]*)?\n)*)" % re.escape(name), text + "\n")
-    return bool(found and re.search(r"(?m)^ +command:", found.group(3)))
-
-
-def base_reference(dockerfile: str, settings: Settings) -> str:
-    """The base image as the engine is to be asked for it."""
-    return base_of(dockerfile)[0].replace("${REPOSITORY}", settings["repository"])
-
-
-def open_args(dockerfile: str) -> List[str]:
-    """The ARGs that pydock fills in: those whose default is still the template's."""
-    return [key for key, value in TEMPLATE_ARGS.items() if re.search(r"(?m)^ARG %s=%s\s*$" % (key, value), dockerfile)]
-
-
-def build_args(dockerfile: str, settings: Settings, root: bool = False) -> Dict[str, str]:
-    values = {"REPOSITORY": settings["repository"], "USERNAME": settings["user"], "USER_UID": "0" if root else str(os.getuid()),
-              "USER_GID": "0" if root else str(os.getgid()), "INSTALLER": settings["installer"]}
-    return {key: values[key] for key in open_args(dockerfile)}
-
-
-def label_words(labels: Dict[str, str]) -> str:
-    """The text of a LABEL instruction; values are quoted for URLs, so they need no other quotes."""
-    text = "LABEL " + " ".join("%s=%s" % pair for pair in labels.items())
-    return Shell('"%s"' % text) if any(isinstance(value, Shell) for value in labels.values()) else text
-
-
-def base_from(dockerfile: str) -> Optional[re.Match[str]]:
-    """The FROM line of the image that the last stage stands on, in the end: group 2 is the image."""
-    lines = list(re.finditer(r"(?mi)^(FROM\s+(?:--\S+\s+)*)(\S+)(?:[ \t]+AS[ \t]+(\S+))?", dockerfile))
-    for line in reversed(lines[:-1]):
-        if line.group(3) and line.group(3).lower() == lines[-1].group(2).lower():
-            lines[-1] = line
-    return lines[-1] if lines else None
-
-
-def base_of(dockerfile: str) -> Tuple[str, str]:
-    """(image, Python version) of the base image; the version is empty where the tag does not tell it."""
-    found = base_from(dockerfile)
-    image = found.group(2) if found else ""
-    version = re.search(r"python:(\d+\.\d+(?:\.\d+)?)", image)
-    return image, version.group(1) if version else ""
-
-
-def is_plain(dockerfile: str, image_pattern: str) -> bool:
-    """Whether podman can build a dockerfile of others without giving it this host: each image that it starts from fits the pattern (others
-    may have ONBUILD), and no RUN has a flag but the template's. Escape character and comments as whoever reads it may take them."""
-    lines = [line for line in dockerfile.replace(CACHE_MOUNTS, "").replace(SECRET_MOUNT, "").split("\n") if not re.match(r"\s*(#|$)", line)]
-    text = "\n".join(lines)
-    for read in (text, re.sub(r"\\[ \t\r]*\n", "", text), re.sub(r"`[ \t\r]*\n", "", text)):
-        stages: List[str] = []
-        if re.search("[\ufeff\0]", read) or re.search(r"(?mi)^\s*(ONBUILD\s|RUN\s+--)", read) or not re.search(r"(?mi)^\s*FROM\s", read):
-            return False
-        for words in (found.group(1).split() for found in re.finditer(r"(?mi)^\s*FROM\s+(.*)$", read)):
-            if not words or words[0].lower() not in stages and not re.fullmatch(image_pattern, words[0]):
-                return False
-            stages += [words[2].lower()] if len(words) == 3 and words[1].lower() == "as" else []
-    return True
-
-
-def pinned(dockerfile: str, digest: str) -> str:
-    """The dockerfile with its base image at this digest."""
-    found = base_from(dockerfile)
-    return dockerfile[:found.start(2)] + found.group(2).partition("@")[0] + "@" + digest + dockerfile[found.end(2):] if found else dockerfile
-
-
-def requirement_lines(text: str) -> List[str]:
-    """The lines of a requirements.txt that ask for a package, each on one line."""
-    lines = [line.strip() for line in re.sub(r"\\\n", " ", text).splitlines()]
-    return [line for line in lines if line and line[0] not in "#-"]
-
-
-def is_locked(requirements: str) -> bool:
-    return requirements.split("\n")[0].strip() == "--require-hashes"
-
-
-def canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def requirement_name(text: str) -> str:
-    """The canonical name that a requirement starts with, or ''."""
-    found = re.match(REQUIREMENT, text.strip())
-    return canonical(found.group(1)) if found else ""
-
-
-def requirement_extras(text: str) -> str:
-    """The [extras] of a requirement, or ''."""
-    found = re.match(REQUIREMENT + r"(\[[A-Za-z0-9._, -]*\])", text.strip())
-    return found.group(2).replace(" ", "") if found else ""
-
-
-def no_password(text: str, what: str) -> None:
-    what = re.sub(r"://[^/@\s]*@", "://***@", what)
-    if re.search(r"://[^/@\s]*:[^/@\s]*@|https?://[^/@\s]+@", text):
-        raise PydockError("%s has a user or password in it, which would be written to requirements.txt" % what,
-                          "put it into ~/.netrc: machine HOST login USER password SECRET")
-
-
-HOST_ONLY = (r"PIP_(CONFIG_FILE|CACHE_DIR|NO_CACHE_DIR|TARGET|USER|PREFIX|ROOT|PYTHON|LOG|SRC|REQUIREMENT|CONSTRAINT|"
-                       r"REQUIRE_VIRTUALENV|BREAK_SYSTEM_PACKAGES|CERT|CLIENT_CERT|REPORT|EDITABLE)|"
-                       r"UV_(CACHE_DIR|NO_CACHE|PYTHON.*|PROJECT.*|TOOL.*|LINK_MODE|SYSTEM_PYTHON|CONFIG_FILE|TARGET|PREFIX|"
-                       r"BREAK_SYSTEM_PACKAGES|ENV_FILE|WORKING_.*|OFFLINE)")
-SAME_SETTING = (("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_INDEX_URL", "UV_INDEX_URL"), ("PIP_EXTRA_INDEX_URL", "UV_EXTRA_INDEX_URL"),
-                ("PIP_FIND_LINKS", "UV_FIND_LINKS"), ("PIP_TRUSTED_HOST", "UV_INSECURE_HOST"), ("PIP_DEFAULT_TIMEOUT", "UV_HTTP_TIMEOUT"),
-                ("PIP_PROXY", "HTTPS_PROXY"), ("PIP_PROXY", "HTTP_PROXY"))
-PROXIES = [name for word in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY") for name in (word, word.lower())]
-
-
-def pip_conf() -> Dict[str, str]:
-    """The host's pip configuration files as PIP_… variables, a later file over an earlier one."""
-    import configparser
-
-    home = home_folder()
-    named = os.environ.get("PIP_CONFIG_FILE")
-    files = ["/etc/pip.conf", home + "/.pip/pip.conf", os.path.join(os.environ.get("XDG_CONFIG_HOME") or home + "/.config", "pip/pip.conf")]
-    found: Dict[str, str] = {}
-    for path in [] if named == os.devnull else files + ([named] if named else []):
-        parser = configparser.ConfigParser(interpolation=None)
-        try:
-            parser.read(path, encoding="utf-8")
-        except (configparser.Error, UnicodeDecodeError):
-            continue
-        for section in ("global", "install"):
-            if parser.has_section(section):
-                found.update(("PIP_" + k.upper().replace("-", "_"), " ".join(v.split())) for k, v in parser.items(section))
-    return found
-
-
-def host_settings() -> Dict[str, str]:
-    """The host's settings for an installer, by variable: indexes, proxies, timeouts. What names a path of this host is
-    left out, since no container has it."""
-    environ = {**pip_conf(), **client_proxies(), **os.environ}
-    found = {}
-    for key, value in environ.items():
-        if key in PROXIES or key.startswith(("PIP_", "UV_")) and not re.fullmatch(HOST_ONLY, key):
-            words = [word for word in value.split() if not word.startswith(("/", "~", "./", "file:"))] if re.search("INDEX|LINKS", key) else [value]
-            if words:
-                found[key] = " ".join(words)
-    for pip, uv in SAME_SETTING:
-        if pip in found:
-            found.setdefault(uv, found[pip])
-        elif uv in found and pip != "PIP_PROXY":
-            found[pip] = found[uv]
-    if "UV_DEFAULT_INDEX" in found:
-        found.pop("UV_INDEX_URL", None)
-    return found
-
-
-def host_file(*candidates: Optional[str]) -> str:
-    for path in candidates:
-        if path and os.path.isfile(path):
-            try:
-                with open(path, encoding="utf-8") as file:
-                    return file.read()
-            except (OSError, UnicodeDecodeError):
-                continue
-    return ""
-
-
-def host_netrc() -> str:
-    return host_file(os.environ.get("NETRC"), os.path.join(home_folder(), ".netrc"))
-
-
-def settings_sh() -> str:
-    """The host's settings as shell text: exports, and files on the container's /dev/shm, which no image ever holds."""
-    import shlex
-
-    lines = ["export %s=%s" % (key, shlex.quote(value)) for key, value in sorted(host_settings().items())]
-    environ = {**pip_conf(), **os.environ}
-    ca = host_file(environ.get("PIP_CERT"), environ.get("SSL_CERT_FILE"), environ.get("REQUESTS_CA_BUNDLE"))
-    for text, file, names in ((ca, "ca.pem", "SSL_CERT_FILE PIP_CERT REQUESTS_CA_BUNDLE GIT_SSL_CAINFO"), (host_netrc(), "netrc", "NETRC")):
-        if text:
-            lines += ["umask 077", heredoc(["cat"], text, "/dev/shm/" + file), "umask 022"]
-            lines += ["export %s=/dev/shm/%s" % (name, file) for name in names.split()]
-    return "\n".join(lines) + "\n"
-
-
-# ------------------------------------------------------------------------------------------------------------
-# argv: pure functions that build what the engine gets
-
-
-def build_argv(builder: str, tag: str, context: str, labels: Dict[str, str], args: Dict[str, str], proxies: Sequence[str],
-               secret: str, no_cache: bool, pull: bool, stdin: bool) -> List[str]:
-    """`docker build`; with the dockerfile of the context, or another text from stdin. Proxies are named without a value, which the
-    engine's client takes from its own environment and the engine keeps out of the history."""
-    argv = ["build", "-t", tag, "-f", "-" if stdin else os.path.join(context, "dockerfile")]
-    argv += ["--load"] if builder == "buildx" else []
-    argv += ["--no-cache"] if no_cache else []
-    argv += ["--pull"] if pull else []
-    for key, value in args.items():
-        argv += ["--build-arg", "%s=%s" % (key, value)]
-    for key in proxies:
-        argv += ["--build-arg", key]
-    for key, value in labels.items():
-        argv += ["--label", "%s=%s" % (key, value)]
-    argv += ["--secret", "id=pydock,src=" + secret] if secret else []
-    return argv + [context]
-
-
-def create_argv(container: str, unset: Iterable[str], image: str) -> List[str]:
-    """`docker create` of a container that is only committed or read; without the variables that the client would set there (proxies)."""
-    return ["create", "--name", container, "--pull", "never"] + [word for name in unset for word in ("-e", name + "=")] + [image]
-
-
-def work_argv(container: str, image: str, config: Dict[str, Any], unset: Iterable[str], options: Sequence[str], command: Sequence[str]) -> List[str]:
-    """`docker run` of a container whose result is committed: by root, and nothing by -e but to take away what the client would set.
-    --entrypoint only where the image has one: a commit can put an entrypoint back, but not take one away."""
-    argv = ["run", "-i", *create_argv(container, unset, image)[1:-1], "-u", "0:0", *options]
-    if config.get("Entrypoint"):
-        return argv + ["--entrypoint", command[0], image, *command[1:]]
-    return argv + [image, *command]
-
-
-def install_options(cache: str, mounts: Sequence[Tuple[str, str]]) -> List[str]:
-    """The cache of downloads, and what is mounted for an installer, read-only."""
-    argv = ["-w", "/opt/pydock", "-v", cache + ":/cache"]
-    for source, target in mounts:
-        argv += ["--mount", mount_value(source, target, True)]
-    return argv
-
-
-def commit_argv(container: str, tag: str, config: Dict[str, Any], labels: Dict[str, str], blank: Sequence[str] = ()) -> List[str]:
-    """`docker commit` with the environment's own CMD, USER and so on put back, which it would take from the container."""
-    import json
-
-    changes = ["CMD " + json.dumps(config.get("Cmd") or ["python3"]), "USER " + (config.get("User") or "0"),
-               "WORKDIR " + (config.get("WorkingDir") or "/")]
-    changes += ["ENTRYPOINT " + json.dumps(config["Entrypoint"])] if config.get("Entrypoint") else []
-    if any(re.search(r"[\x00-\x1f\x7f]", change) for change in changes):
-        raise PydockError("the image has a user or a folder that cannot be written down: %s" % ", ".join(changes[1:3]))
-    changes += ["ENV %s=" % key for key in blank] + [label_words({key: value}) for key, value in labels.items()]
-    return ["commit"] + [word for change in changes for word in ("--change", change)] + [container, tag]
-
-
-def mount_value(source: str, target: str, readonly: bool = False) -> str:
-    """The value of --mount, which the engine reads as one line of CSV."""
-    fields = ["type=bind", "source=" + source, "target=" + target] + (["readonly"] if readonly else [])
-    return ",".join('"%s"' % field.replace('"', '""') if re.search(r'[,"\r\n]', field) else field for field in fields)
-
-
-def publish_value(port: str) -> str:
-    """-p 8888 is 127.0.0.1:8888:8888, and 8080:80 is 127.0.0.1:8080:80; an address that is given stays."""
-    if not port.startswith("[") and port.count(":") < 2:
-        port = "127.0.0.1:%s" % (port if ":" in port else "%s:%s" % (port.split("/")[0], port))
-    if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[0-9.]+|):(\d+(-\d+)?)?:\d+(-\d+)?(/(tcp|udp|sctp))?", port):
-        raise PydockError("'%s' is not a port" % port, "-p 8888, -p HOST:INSIDE, or -p ADDRESS:HOST:INSIDE")
-    if any(int(number) > 65535 for number in re.findall(r"\d+", re.sub(r"^(\[.*\]|[0-9.]+):", "", port))):
-        raise PydockError("%s is not a port: they end at 65535" % port)
-    return port
-
-
-SYSTEM = set("bin boot dev etc lib lib32 lib64 libx32 proc run sbin sys usr".split())
-TOP = set("home media mnt opt root srv tmp var".split())
-
-
-def hides_nothing(path: str) -> bool:
-    """Whether a folder of the host can be mounted at its own path without hiding what the image needs."""
-    parts = path.strip("/").split("/")
-    if parts[0] in SYSTEM or len(parts) == 1 and parts[0] in TOP:
-        return False
-    if parts[0] == "var" and parts[1] in ("cache", "lib", "lock", "log", "run", "spool"):
-        return False
-    return parts[:2] not in (["opt", "venv"], ["opt", "pydock"])
-
-
-def folder_mounts(folder: str, current: str, host_home: str, home: str) -> Tuple[List[Tuple[str, str]], str]:
-    """((source, target) …, working folder) for a folder of the host in a container whose user's home is `home`."""
-    if folder == host_home or folder.startswith(host_home.rstrip("/") + "/"):
-        target = os.path.normpath(os.path.join(home, os.path.relpath(folder, host_home)))
-    else:
-        target = os.path.join(home, os.path.basename(folder))
-    mounts = [(folder, target)]
-    if target != folder and hides_nothing(folder):
-        mounts.append((folder, folder))
-    return mounts, os.path.normpath(os.path.join(target, os.path.relpath(current, folder)))
-
-
-Mount = namedtuple("Mount", "source target readonly")
-
-
-def guarded_mounts(mounts: Sequence[Tuple[str, str]], guarded: Sequence[str], whole: bool) -> List[Mount]:
-    """The mounts of a folder, in which these folders of the host can be read only. A folder above one of them is a mount of its own: what is
-    mounted cannot be renamed, or else code inside would put another one in its place. `whole`: all of it can be read only."""
-    found: Dict[str, Mount] = {}
-    for source, target in mounts:
-        found[target] = Mount(source, target, whole)
-        for path in guarded:
-            parts = os.path.relpath(path, source).split("/") if path.startswith(source.rstrip("/") + "/") and not whole else []
-            for count in range(1, len(parts) + 1):
-                part = os.path.join(source, *parts[:count])
-                inside = os.path.join(target, *parts[:count])
-                found[inside] = Mount(part, inside, any((part + "/").startswith(its + "/") for its in guarded))
-    return [found[target] for target in sorted(found, key=lambda target: target.count("/"))]
-
-
-def container_argv(container: str, hostname: str, who: Sequence[str], mounts: Sequence[Mount], folder: str, options: Sequence[str]) -> List[str]:
-    """What `docker run` is told of any container in which programs of an environment run; `options` are the user's own,
-    ready for docker, and win."""
-    argv = ["--name", container, "--pull", "never", "--hostname", hostname[:63], *who, "--security-opt", "no-new-privileges"]
-    for source, target, readonly in mounts:
-        argv += ["--mount", mount_value(source, target, readonly)]
-    return argv + ["-w", folder, *options]
-
-
-def who_argv(user: str, groups: Sequence[int], mapped: bool) -> List[str]:
-    """The user inside, with the caller's further groups; `mapped` is for a rootless podman's `keep_id`."""
-    argv = ["-u", user] if user else []
-    if mapped:  # the groups by crun; runc takes the word and does nothing
-        return ["--userns", "keep-id"] + (["--group-add", "keep-groups"] if groups else []) + argv
-    return argv + [word for group in groups for word in ("--group-add", str(group))]
-
-
-def run_argv(image: str, container: Sequence[str], command: Sequence[str], stdin: bool, tty: bool, init: bool) -> List[str]:
-    """`docker run` of a program in a container of its own (`container`: its `container_argv`)."""
-    argv = ["run", "--rm"] + (["-i"] if stdin else []) + (["-t", *DETACH_KEYS] if tty else []) + (["--init"] if init and not tty else [])
-    return argv + list(container) + [image] + ([] if init and not tty else INIT) + list(command)
-
-
-def look_argv(image: str) -> List[str]:
-    """`docker run` of a command that only looks at what is in an image."""
-    return ["run", "--rm", "--pull", "never", "--network", "none", "--security-opt", "no-new-privileges", image]
-
-
-def start_argv(image: str, container: Sequence[str], labels: Dict[str, str], init: bool) -> List[str]:
-    """`docker run` of a warm container, which waits for programs."""
-    argv = ["run", "-d"] + (["--init"] if init else []) + [word for pair in labels.items() for word in ("--label", "%s=%s" % pair)]
-    return argv + list(container) + [image] + ([] if init else INIT) + WAIT
-
-
-def compose_project(env: Env) -> str:
-    """No dot is in a project's name, and no two underlines in an environment's."""
-    return env.repo.replace(".", "__")
-
-
-def compose_service(container: str, hostname: str, image: str, user: str, groups: Sequence[int], mounts: Sequence[Mount], folder: str,
-                    labels: Dict[str, str], mapped: bool) -> Dict[str, Any]:
-    """The service of the environment, as compose is to have it: what `container_argv` says to `docker run`."""
-    def plain(text: str) -> str:
-        return text.replace("$", "$$")
-
-    volumes = [{"type": "bind", "source": plain(source), "target": plain(target), **({"read_only": True} if readonly else {})} for source, target, readonly in mounts]
-    service: Dict[str, Any] = {"image": image, "pull_policy": "never", "hostname": hostname[:63], "init": True, "working_dir": plain(folder), "labels": labels,
-                               "volumes": volumes}
-    more = {"container_name": container, "user": user, "security_opt": ["no-new-privileges:true"],
-            "group_add": [str(group) for group in groups], "userns_mode": "keep-id" if mapped else ""}
-    return {**service, **{key: value for key, value in more.items() if value}}
-
-
-def exec_argv(container: str, user: str, folder: str, mark: str, options: Sequence[str], command: Sequence[str], stdin: bool, tty: bool) -> List[str]:
-    """`docker exec` of a program in a warm container; the shell is there for the mark, and for the exit status
-    where there is no such program."""
-    argv = ["exec"] + (["-i"] if stdin else []) + (["-t", *DETACH_KEYS] if tty else []) + ["-u", user, "-w", folder]
-    return argv + list(options) + [container, "/bin/sh", "-c", MARK_SH, "%s.%s" % (container, mark), *command]
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Operations
-
-
-class Image:
-    """What `image inspect` tells of one image, under one of its tags."""
-
-    def __init__(self, tag: str, data: Dict[str, Any]) -> None:
-        self.tag = tag
-        self.id: str = data["Id"]
-        self.config: Dict[str, Any] = data.get("Config") or {}
-        self.labels: Dict[str, str] = self.config.get("Labels") or {}
-        layers: List[str] = (data.get("RootFS") or {}).get("Layers") or []
-        self.depth = len(layers)
-        self.layers = [layer for layer in layers if layer != EMPTY_LAYER]
-        self.size: int = data.get("Size") or 0
-        self.created: str = data.get("Created") or ""
-        self.digests: List[str] = data.get("RepoDigests") or []
-
-    def digest_of(self, reference: str) -> str:
-        """The digest under which a registry knows the image, by the name that it was pulled by; or else empty."""
-        def short(name: str) -> str:
-            return re.sub("^(docker.io/)?(library/)?", "", name)
-
-        name = short(re.sub(r":[^/:]*$", "", reference))
-        return next((digest.partition("@")[2] for digest in self.digests if short(digest.partition("@")[0]) == name), "")
-
-    def of(self, env: Env) -> bool:
-        return self.labels.get("pydock.folder") == quote(env.folder)
-
-    @property
-    def hashes(self) -> Tuple[str, str]:
-        """SHA-256 of the dockerfile and of requirements.txt that it was made of, as its labels say."""
-        return self.labels.get("pydock.dockerfile", ""), self.labels.get("pydock.requirements", "")
-
-    def stands_on(self, other: Image) -> bool:
-        return self.layers[:len(other.layers)] == other.layers
-
-    def above(self, others: Iterable[Image]) -> int:
-        """Its bytes above the largest of these that it stands on."""
-        return self.size - max([other.size for other in others if self.stands_on(other)] + [0])
-
-    def is_ours(self, tag: str, prefix: str) -> bool:
-        """Whether it lies under the name that its labels make. What somebody built from it, or pulled, does not."""
-        folder, name = unquote(self.labels.get("pydock.folder", "")), self.labels.get("pydock.name", "")
-        return bool(folder) and tag.rpartition(":")[0] in ("%s-%s" % (prefix, name), "%s-%s__%s" % (prefix, name, sha256(os.fsencode(folder))[:8]))
-
-    def found(self) -> Dict[str, str]:
-        """The labels that tell what is in it, for an image that is made from it; nothing of them that pydock would not write."""
-        return {key: value for key in ("pydock.python", "pydock.packages") for value in [self.labels.get(key, "")] if re.fullmatch(r"[\w.%=,!+~-]*", value)}
-
-    def packages(self) -> Dict[str, str]:
-        listing = unquote(self.labels.get("pydock.packages", ""))
-        return dict(item.partition("==")[::2] for item in listing.split(",") if item)
-
-
-class Session:
-    """What a command works with: place, settings, engine."""
-
-    def __init__(self, place: Place, line: Sequence[str] = ()) -> None:
-        self.place = place
-        self.line = line
-        self.settings = Settings(place)
-        self.engine = self.settings.engine()
-
-    def env(self, name: str, other: bool = False) -> Env:
-        """The environment of this name, perhaps of the `other` mode; an error that helps where there is none."""
-        place = self.place
-        env = Env(place, name, self.settings["prefix"])
-        elsewhere: Optional[Place] = global_place() if place.mode == "local" else local_place()
-        if other and elsewhere and not env.exists() and name in elsewhere.names():
-            return Env(elsewhere, name, self.settings["prefix"])
-        try:
-            env.open().__exit__()  # or an error that says what is wrong with it
-            if elsewhere and place.mode == "local" and place.why != "--local" and name in elsewhere.names() and read_note(env) is None:
-                talk.warn("this is the environment %s of %s, which was not made here, and not your global one" % (name, os.path.dirname(place.root)),
-                          "pydock --global %s" % shell_join(self.line))
-            return env
-        except FileNotFoundError:
-            pass
-        if elsewhere and name in elsewhere.names():
-            hint = "there is a %s one: pydock --%s %s" % (elsewhere.mode, elsewhere.mode, shell_join(self.line))
-        else:
-            names = ", ".join(place.names()[:8])
-            hint = nearest(name, place.names()) or (names and "there are: %s; a new one: " % names) + "pydock create %s" % env.title
-        raise PydockError("no %s environment '%s'" % (place.mode, name), hint)
-
-
-def tags_argv(*which: str) -> Tuple[str, ...]:
-    return ("image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", *which)
-
-
-def tagged(engine: Engine, *which: str, timeout: Optional[float] = None) -> Dict[str, str]:
-    """The ids of images, all or those of a name or filter, by `repository:tag`; without podman's word for what comes from no registry."""
-    rows = [line.split() for line in engine.query(*tags_argv(*which), timeout=timeout).splitlines() if "<none>" not in line]
-    return {re.sub("^localhost/", "", tag) if engine.podman else tag: id_ for tag, id_ in rows}
-
-
-def tags_of(engine: Engine, env: Env, timeout: Optional[float] = None) -> Dict[str, str]:
-    """The ids of the images under the environment's name, by tag; podman lists all names of an image."""
-    return {tag[len(env.repo) + 1:]: id_ for tag, id_ in tagged(engine, env.repo, timeout=timeout).items() if tag.startswith(env.repo + ":")}
-
-
-def images_of(engine: Engine, env: Env) -> Dict[str, Image]:
-    """All images under the environment's name, by tag: two calls."""
-    return inspect(engine, tags_of(engine, env))
-
-
-def inspect(engine: Engine, ids: Dict[str, str]) -> Dict[str, Image]:
-    """The images with these ids, by tag; one call. One that vanished meanwhile is left out, but not for lack of an answer."""
-    import json
-
-    process = engine.start(["image", "inspect", *sorted(set(ids.values()))]) if ids else None
-    if not process:
-        return {}
-    out, _ = engine.finish(process)
-    found = {data["Id"].split(":")[-1]: data for data in json.loads(out or b"[]")}
-    wanted = {tag: id_.split(":")[-1] for tag, id_ in ids.items()}
-    if process.returncode:
-        there = {id_.split(":")[-1] for id_ in engine.query("image", "ls", "-aq", "--no-trunc").split()}
-        if there & set(wanted.values()) - set(found):
-            raise EngineError("%s image inspect failed" % engine.client)
-    return {tag: Image(tag, found[id_]) for tag, id_ in wanted.items() if id_ in found}
-
-
-def find_image(engine: Engine, reference: str) -> Optional[Image]:
-    import json
-
-    text = engine.ask("image", "inspect", reference)
-    return Image(reference, json.loads(text)[0]) if text else None
-
-
-def check_owner(engine: Engine, env: Env, images: Dict[str, Image]) -> None:
-    """No tag is moved or removed that names another folder which exists: two homes, two users, or two machines, on one engine."""
-    for image in images.values():
-        if is_others(engine, env, image):
-            mine = login_name() if re.fullmatch(NAME, login_name()) else "mine"
-            raise PydockError("the image %s belongs to the environment in %s" % (env.repo, unquote(image.labels["pydock.folder"])),
-                              "give your images another name: pydock config --global prefix %s" % mine)
-        if image.tag in ("latest", env.latest) and "pydock.folder" not in image.labels:
-            raise PydockError("the image %s was not made by pydock" % env.latest, "docker rmi %s, or another name" % env.latest)
-
-
-def is_others(engine: Engine, env: Env, image: Image) -> bool:
-    """Whether an image under the environment's name is of another folder, which exists."""
-    folder = unquote(image.labels.get("pydock.folder", ""))
-    return bool(folder) and folder != env.folder and (may_exist(folder) or bool(engine.elsewhere()))
-
-
-def remove_tag(engine: Engine, env: Env, tag: str) -> bool:
-    """Removes a tag of the environment's name if it is of its making, as it is in this moment. False where the engine refuses."""
-    image = find_image(engine, "%s:%s" % (env.repo, tag))
-    if not image or "pydock.folder" not in image.labels or is_others(engine, env, image):
-        return True
-    return engine.drop("rmi", "%s:%s" % (env.repo, tag))
-
-
-def may_exist(folder: str) -> bool:
-    try:
-        os.lstat(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except (OSError, ValueError):  # no permission to look: somebody's
-        pass
-    return True
-
-
-def labels_for(env: Env, hashes: Tuple[str, str], command: Sequence[str]) -> Dict[str, str]:
-    import time
-
-    return {"pydock": "1", "pydock.name": env.name, "pydock.folder": quote(env.folder), "pydock.dockerfile": hashes[0],
-            "pydock.requirements": hashes[1], "pydock.command": quote(shell_join(without_values(command))),
-            "pydock.time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-
-
-def without_values(command: Sequence[str]) -> List[str]:
-    """A command line without the values of the variables that it sets: an image is handed on."""
-    words = [word.partition("=")[0] if before in ("-e", "--env") else word for before, word in zip(["", *command], command)]
-    return [re.sub(r"^(-e|--env=)([^=]*)=.*", r"\1\2", word, flags=re.S) for word in words]
-
-
-def found_labels(found: str) -> Dict[str, str]:
-    """The labels that the freeze printed, in its last line: Python's version, a blank, the packages. Packages may print, too."""
-    if isinstance(found, Shell):
-        talk.script("%s=$(printf '%%s\\n' \"%s\" | sed -n '$s/^pydock-found: //p')" % (found[1:], found))
-        return {"pydock.python": Shell("${%s%% *}" % found[1:]), "pydock.packages": Shell("${%s#* }" % found[1:])}
-    line = re.fullmatch(r"pydock-found: ([0-9]+\.[0-9]+\.[0-9]+)(?: ([A-Za-z0-9%=,+!_.~-]+))?", found.rpartition("\n")[2])
-    if not line:
-        raise PydockError("the environment's Python does not tell what is installed", "a package of it may change how Python starts")
-    return {"pydock.python": line.group(1), "pydock.packages": line.group(2) or ""}
-
-
-def remove_leftovers(engine: Engine, env: Env, images: Dict[str, Image]) -> None:
-    """What a command that died has left: its temporary container and tags. Only under the environment's lock."""
-    rows = engine.query("ps", "-a", "--format", "{{.Names}} {{.State}}", "--filter", "name=%s--" % env.repo).splitlines()
-    for name, state in (row.lower().split()[:2] for row in rows):
-        if not (name.startswith(env.repo + "--tmp-") or name.startswith(env.repo + "--") and state == "created"):
-            continue
-        created = engine.ask("container", "inspect", "--format", "{{json .Created}}", name) or ""
-        # A client that was killed at once leaves a container of `run` that never starts; a new one may be about to.
-        if "--tmp-" in name or (age_of(created.strip().strip('"')) or 0) > 60:
-            engine.drop("rm", "-f", name)
-    remove_half_written(env)
-    for tag in [tag for tag in images if tag.startswith("tmp-")]:
-        remove_tag(engine, env, images.pop(tag).tag)
-
-
-def recover(engine: Engine, env: Env) -> Dict[str, Image]:
-    """Finishes or undoes what died, and returns the images. Files that match a newer state than the present one say
-    that it was only not tagged yet; anything else of a temporary name goes. Only under the environment's lock."""
-    env.wheels()  # an error where that is a link
-    images = images_of(engine, env)
-    if talk.dry_run:
-        return images
-    check_owner(engine, env, images)
-    hashes = env.hashes()
-    latest = images.get("latest")
-    if not latest or latest.hashes != hashes:
-        newest = [images[str(number)] for number in state_numbers(images)[:1] if not latest or images[str(number)].id != latest.id]
-        started = [image for tag, image in images.items() if re.fullmatch("tmp-[0-9a-f]{8}", tag)]
-        for image in newest + started:
-            copy = read_copy(env)
-            kept = copy and text_hash(copy) == hashes[1] or latest and latest.hashes[1] == hashes[1]
-            if latest and image.of(env) and image.hashes[0] == hashes[0] and kept and image.hashes != hashes:
-                restore_requirements(engine, env, image)  # a rollback that died between its two files
-                hashes = env.hashes()
-            if image.of(env) and image.hashes == hashes:
-                promote(engine, env, images, image)
-                images = images_of(engine, env)
-                break
-    remove_leftovers(engine, env, images)
-    return images
-
-
-def promote(engine: Engine, env: Env, images: Dict[str, Image], image: Optional[Image] = None) -> None:
-    """Makes an image the present state: the next number, then latest. Then what no state needs any more goes."""
-    source = "%s:%s" % (env.repo, image.tag) if image else env.temporary_tag
-    present = find_image(engine, env.latest) if not talk.dry_run else None
-    check_owner(engine, env, {"latest": present} if present else {})
-    if not image or not is_number(image.tag):
-        engine.change("tag", source, "%s:%d" % (env.repo, max([int(tag) for tag in images if is_number(tag)] + [0]) + 1))
-    engine.change("tag", source, env.latest)
-    if not image or not is_number(image.tag):
-        engine.drop("rmi", source)
-
-
-def drop_old_states(session: Session, env: Env, images: Optional[Dict[str, Image]] = None) -> None:
-    """Removes what `old_states` tells of, and says so where it may be missed: what the present state has not gone through."""
-    if talk.dry_run:
-        return
-    try:
-        images = images or images_of(session.engine, env)
-    except PydockError:  # what was asked for is done; the next change tidies up
-        return
-    old = old_states(images, session.settings)
-    for number in old:
-        remove_tag(session.engine, env, str(number))
-    lost = sorted(number for number in old if not images["latest"].stands_on(images[str(number)]))
-    if lost:
-        talk.say("%s: not kept any longer: state %s; a label keeps one: pydock snapshot" % (env.name, ", ".join(map(str, lost))))
-
-
-def old_states(images: Dict[str, Image], settings: Settings) -> List[int]:
-    """The numbers of the states of an environment that are not to be kept. Kept are the first one, those with a label, the newest
-    `history` that the present one stands on, and the newest that it does not stand on and no other does, with the newest `history`
-    that this one stands on: neither costs anything."""
-    if "latest" not in images:
-        return []
-    states = {number: images[str(number)] for number in state_numbers(images)}
-    below = [n for n in states if images["latest"].stands_on(states[n])]
-    beside = [n for n in states if n not in below]
-    ends = [n for n in beside if not any(len(states[m].layers) > len(states[n].layers) and states[m].stands_on(states[n]) for m in beside)][:1]
-    behind = [n for n in beside if n not in ends and states[ends[0]].stands_on(states[n])]
-    named = {images[tag].id for tag in images if is_label(tag)}
-    most = int(settings["history"])
-    keep = {*list(states)[-1:], *below[:most + 1], *ends, *behind[:most], *(n for n in states if states[n].id in named)}
-    return [number for number in states if number not in keep]
-
-
-def sweep(session: Session) -> None:
-    """Removes what commands that died have left: half-made and half-deleted folders."""
-    engine = session.engine
-    if talk.dry_run:
-        return
-    for entry, name, kind in temporary_folders(session.place):
-        lock = Lock(os.path.join(session.place.envs, entry), name, wait=False)
-        try:
-            session.place.open(entry).__exit__()
-            if not lock.take():
-                continue
-        except (FileNotFoundError, PydockError):  # not ours, or gone
-            continue
-        with lock:
-            env = Env(session.place, name, session.settings["prefix"])
-            if kind == "new":
-                remove_temporary(engine, env, entry[-8:])
-            if kind == "new" or env.exists() or remove_images(engine, env, images_of(engine, env)):
-                with session.place.open() as envs:
-                    envs.clear(entry)
-
-
-def remove_temporary(engine: Engine, env: Env, mark: str) -> None:
-    engine.reap()
-    container = "%s--tmp-%s" % (env.repo, mark)
-    engine.drop("rm", "-f", container, container + "-tree")
-    for end in ("", "-base", "-build"):
-        engine.drop("rmi", "%s:tmp-%s%s" % (env.repo, mark, end))
-
-
-def remove_images(engine: Engine, env: Env, images: Dict[str, Image]) -> bool:
-    """Removes every tag of the environment's name that pydock made for it; whether all of them went."""
-    return all([remove_tag(engine, env, tag) for tag in images])
-
-
-class Secret:
-    """The host's settings as a file for `--secret`: in memory where this system and the engine's client allow that, so
-    that nothing stays behind even if pydock is killed. `path` is empty where there is nothing to hand over."""
-
-    def __init__(self, engine: Engine) -> None:
-        import tempfile
-
-        self.path = ""
-        self.fds: List[int] = []
-        self.file = ""
-        text = "" if talk.dry_run else settings_sh()
-        if not text.strip():
-            return
-        if hasattr(os, "memfd_create") and not engine.sudo and not (engine.podman and os.getuid()):  # who could not open it
-            fd = os.memfd_create("pydock")
-            os.write(fd, text.encode(errors="surrogateescape"))
-            self.path, self.fds = "/proc/%d/fd/%d" % (os.getpid(), fd), [fd]
-        else:
-            fd, self.path = tempfile.mkstemp(prefix="pydock-")
-            self.file = self.path
-            with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(text)
-
-    def __enter__(self) -> Secret:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for fd in self.fds:
-            os.close(fd)
-        if self.file:
-            os.unlink(self.file)
-
-
-def run_build(session: Session, env: Env, tag: str, labels: Dict[str, str], no_cache: bool, pull: bool, again: bool = False) -> None:
-    """`docker build` of the environment's folder, by whatever builder there is. `again`: every step anew, but with the cache of
-    downloads, which --no-cache would empty: an ARG that no step has seen yet. PydockError where it fails."""
-    engine, dockerfile = session.engine, env.read("dockerfile")
-    builder = engine.builder()
-    for ignore in (".dockerignore", "dockerfile.dockerignore", ".containerignore", "dockerfile.containerignore"):  # which the client reads
-        if env.has(ignore):
-            env.read(ignore)
-    args = build_args(dockerfile, session.settings, session.engine.root_is_caller())
-    if "INSTALLER" in args and not requirement_lines(env.read("requirements.txt")):
-        args["INSTALLER"] = "pip"  # nothing to install
-    proxies = [name for name in PROXIES if os.environ.get(name)]
-    environ = ["DOCKER_BUILDKIT=1", "BUILDX_GIT_INFO=false"] if not engine.podman else []  # no git of the host in a folder of others
-    text, volumes = None, []
-    if again:
-        text = re.sub(r"(?m)^(FROM\s(?!.* AS installer$).*)$", r"\1\nARG PYDOCK_AGAIN=%s" % env.id, dockerfile)
-    if engine.podman:
-        check_plain(session, env, dockerfile)
-    if engine.podman and CACHE_MOUNTS in dockerfile:
-        text = (text or dockerfile).replace(CACHE_MOUNTS, "")
-        volumes = podman_volumes(session, env)
-        args.update(dict.fromkeys({"INSTALLER"} & set(args), "pip"))
-    try:
-        with Secret(engine) as secret:
-            argv = build_argv(builder, tag, env.work, labels, args, proxies, secret.path, no_cache, pull, text is not None)
-            argv[1:1] = volumes
-            talk.say("building the image of %s" % env.name)
-            engine.change(*argv, data=text, show=True, see=talk.verbose or sys.stderr.isatty(), environ=environ)
-    except EngineError as error:
-        error.show()
-        raise PydockError("cannot build %s: what failed is above" % env.name if error.code != 130 else str(error), build_hint(env)) from None
-
-
-def check_plain(session: Session, env: Env, dockerfile: str) -> None:
-    """PydockError where podman would give this host to a dockerfile of others that the user has not allowed."""
-    own = Settings(global_place())
-    text = dockerfile.replace("${REPOSITORY}", session.settings["repository"]) if "REPOSITORY" in open_args(dockerfile) else dockerfile
-    pattern = "(?:%s)?%s(?:@sha256:[0-9a-f]{64})?" % (re.escape(own["repository"]), own_images("", own))
-    if not is_allowed(env, "dockerfile") and not is_plain(text, pattern):
-        raise PydockError("%s has flags or a base image that podman may give this host to" % env.path("dockerfile"), "read it, then: pydock trust %s" % env.title)
-
-
-def podman_volumes(session: Session, env: Env) -> List[str]:
-    """What podman mounts into the steps of a build, in place of CACHE_MOUNTS: the downloads, which are the caller's own, and uv."""
-    if session.engine.elsewhere():
-        return []
-    cache, uv = downloads_folder(), uv_folder(session, env)
-    if ":" in cache + uv:  # which podman's word for it cannot say
-        return []
-    make_folder(cache)
-    return ["-v", cache + ":/cache"] + (["-v", uv + ":/uv:ro"] if uv else [])
-
-
-def uv_folder(session: Session, env: Env) -> str:
-    """A folder of this host, made where it is not there, with the installer in it as bin/uv; '' where pip has to do. Nobody's code can
-    write into it: it is mounted read-only. What fetches it is a base image of the user's own settings, never one that a project or an
-    image chose."""
-    engine = session.engine
-    folder = os.path.join(uv_folders(), "%s-%s" % (UV, os.uname().machine))
-    if session.settings["installer"] != "uv" or engine.elsewhere():
-        return ""
-    if os.path.exists(os.path.join(folder, "bin", "uv")):
-        return folder
-    image = fetcher_image(session, env)
-    if not image:
-        return ""
-    talk.say("fetching the installer (uv %s), once" % UV)
-    argv = ["run", "--rm", "-i", "--pull", "never", "--security-opt", "no-new-privileges", image, "/bin/sh", "-s"]
-    make_folder(os.path.join(folder, "bin"))
-    try:
-        engine.fetch(argv, ("" if talk.dry_run else settings_sh()) + FETCH_UV_SH, os.path.join(folder, "bin", "uv"))
-    except EngineError as error:
-        talk.warn("uv %s cannot be fetched (%s); pip installs, which takes longer" % (UV, last_line(error.output.encode())),
-                  "to leave it at that: pydock config --global installer pip")
-        return ""
-    return folder
-
-
-def own_images(repository: str, own: Settings) -> str:
-    """The pattern of the base images that the user's own settings name, for any version."""
-    return re.escape(repository + own["image"]).replace(re.escape("{version}"), VERSION)
-
-
-def fetcher_image(session: Session, env: Env) -> str:
-    """A base image of the user's own settings that is here, or can be pulled: best the environment's own base image."""
-    own = Settings(global_place())
-    pattern = own_images(own["repository"], own)
-    base = base_reference(env.read("dockerfile"), own)
-    if re.fullmatch(pattern, base) and session.engine.ask("image", "inspect", base):
-        return base
-    base = own["repository"] + own["image"].replace("{version}", own["python"])
-    here = sorted(tag for tag in tagged(session.engine) if re.fullmatch(pattern, tag.replace("docker.io/library/", "")))
-    try:
-        if not here or base in here:
-            base_image(session, base)
-        return base if not here or base in here else here[-1]
-    except PydockError:
-        return ""
-
-
-def build_image(session: Session, env: Env, tag: str, command: Sequence[str], no_cache: bool = False, pull: bool = False) -> None:
-    """Builds the files as they are; the result, with all its labels, is `tag`."""
-    import json
-
-    engine, hashes = session.engine, env.hashes()
-    version = base_of(env.read("dockerfile"))[1]
-    labels = labels_for(env, hashes, command)
-    if version and not re.search(r"(?m)^\s*[^#\s]", env.read("requirements.txt")):
-        run_build(session, env, tag, {**labels, "pydock.python": version, "pydock.packages": ""}, no_cache, pull)
-        return
-    built = env.temporary_tag + "-build"
-    run_build(session, env, built, {"pydock.folder": labels["pydock.folder"]}, no_cache, pull)
-    config = image_config(engine, built)
-    command_line = [*PYTHON, FREEZE_PY, json.dumps({"folder": "/opt/pydock", "gone": [], "asked": [], "options": [], "write": False, "lock": False}), ""]
-    found = engine.change(*work_argv(env.temporary, built, config, client_proxies(), [], command_line), capture="found")
-    commit(engine, env, tag, config, {**labels, **found_labels(found)})
-    engine.drop("rm", "-f", env.temporary)
-    engine.drop("rmi", built)
-
-
-def variables_argv(container: str) -> Tuple[str, ...]:
-    return "container", "inspect", "--format", "{{json .Config.Env}}", container
-
-
-def commit(engine: Engine, env: Env, tag: str, config: Dict[str, Any], labels: Dict[str, str]) -> None:
-    """Makes an image of the temporary container, without the variables that the engine's client added to it of its own accord (the
-    proxies of its configuration file, which may have passwords)."""
-    import json
-
-    blank: List[str] = []
-    if not talk.dry_run:
-        found = json.loads(engine.query(*variables_argv(env.temporary))) or []
-        usual = {item.split("=")[0] for item in config.get("Env") or []} | {"PATH", "HOME", "HOSTNAME", "TERM", "container"}
-        blank = sorted({item.split("=")[0] for item in found} - usual)
-    engine.change(*commit_argv(env.temporary, tag, config, labels, blank))
-
-
-def build_hint(env: Env) -> str:
-    dockerfile = env.read("dockerfile")
-    if env.work == env.folder:
-        return "dockerfile and requirements.txt are in %s" % env.folder
-    if re.search(r"(?m)^RUN apt-get", dockerfile):
-        return "--apt takes names of the base image's own packages, and base images of Debian or Ubuntu"
-    return "the base image %s needs Python 3 with venv" % base_of(dockerfile)[0].replace("${REPOSITORY}", "")
-
-
-def image_config(engine: Engine, reference: str) -> Dict[str, Any]:
-    """Config of an image that was there a moment ago; under --dry-run, where it may not be there yet, as it would be."""
-    image = find_image(engine, reference)
-    if image:
-        return image.config
-    if talk.dry_run:
-        return {"Cmd": ["python3"], "User": "%d:%d" % (os.getuid(), os.getgid()), "WorkingDir": "/home/" + login_name()}
-    raise PydockError("the image %s has vanished" % reference)
-
-
-def renew(session: Session, env: Env, images: Dict[str, Image], command: Sequence[str], no_cache: bool = False, pull: bool = False) -> bool:
-    """Makes the image of the environment anew from its files, as its next state. False where it came out the same."""
-    engine, latest = session.engine, images.get("latest")
-    fresh = latest and latest.of(env) and latest.hashes == env.hashes()
-    try:
-        build_image(session, env, env.temporary_tag, command, no_cache, pull)
-        made = find_image(engine, env.temporary_tag)
-        if fresh and latest and made and made.layers == latest.layers and made.config.get("User") == latest.config.get("User"):
-            engine.drop("rmi", env.temporary_tag)
-            return False
-        promote(engine, env, images)
-        engine.reap()
-        return True
-    except BaseException:
-        remove_temporary(engine, env, env.id)
-        raise
-
-
-def take_over(engine: Engine, env: Env, image: Image, command: Sequence[str]) -> None:
-    """An image of the same files, of another name or a former time, gets this environment's labels: no bytes. Its container is on its
-    way out."""
-    engine.change(*create_argv(env.temporary, client_proxies(), image.id))
-    commit(engine, env, env.temporary_tag, image.config, {**labels_for(env, image.hashes, command), **image.found()})
-    engine.away("rm", "-f", env.temporary)
-
-
-def ready_image(session: Session, env: Env) -> Dict[str, Any]:
-    """Config, and Id, of the image to run: the present one; made first, and said so, where there is none (design: running)."""
-    question = ("image", "inspect", "--format", READY, env.latest)
-    session.engine.ahead(*question)
-    hashes = env.hashes()  # while the engine looks
-    id_, user, home, folder, *made_of = ((session.engine.ask(*question) or "") + "\n" * 5).split("\n")[:6]
-    image: Optional[Image] = None
-    if folder != quote(env.folder):
-        with Lock(env.folder, env.name):
-            images = recover(session.engine, env)
-            if talk.dry_run or "latest" not in images or not images["latest"].of(env):
-                renew(session, env, images, ["build", env.name])
-        image = find_image(session.engine, env.latest)
-        return {"Id": image.id if image else "", **image_config(session.engine, env.latest)}
-    if tuple(made_of) != hashes:
-        with Lock(env.folder, env.name, wait=False) as lock:  # a change that died may only lack its tag
-            image = recover(session.engine, env).get("latest") if lock.held() else None
-        if image and image.hashes == hashes:
-            return {"Id": image.id, **image.config}
-        talk.warn("%s is older than its files" % env.name, "pydock build %s" % env.title)
-    return {"Id": id_, "User": user, "WorkingDir": home}
-
-
-def is_frozen(env: Env) -> bool:
-    """By the mode bits of the files: access(2) would let root write."""
-    try:
-        with env.open() as folder:
-            return not any(folder.stat(file).st_mode & 0o222 for file in ("dockerfile", "requirements.txt"))
-    except OSError:
-        return False
-
-
-def check_frozen(env: Env) -> None:
-    if is_frozen(env):
-        raise PydockError("%s is frozen" % env.name, "pydock unfreeze %s" % env.title)
-
-
-def is_number(tag: str) -> bool:
-    """Whether a tag is one that pydock counts states by; others may have made 007."""
-    return bool(re.fullmatch("[1-9][0-9]*", tag))
-
-
-def is_label(tag: str) -> bool:
-    """Whether a tag is one that `snapshot` gave."""
-    return not tag.isdigit() and tag != "latest" and not tag.startswith("tmp-")
-
-
-def state_numbers(images: Dict[str, Image]) -> List[int]:
-    """The numbers of the states, newest first."""
-    return sorted((int(tag) for tag in images if is_number(tag) and "pydock.folder" in images[tag].labels), reverse=True)
-
-
-def restore(session: Session, env: Env, images: Dict[str, Image], image: Image, command: Sequence[str]) -> None:
-    """Makes an older state the present one, as a new one: image and files, nothing rebuilt. The image is there before the first
-    file is written, and the tag moves when both are."""
-    engine, latest, before = session.engine, images["latest"], env.hashes()
-    try:
-        engine.change(*create_argv(env.temporary, client_proxies(), "%s:%s" % (env.repo, image.tag)))
-        engine.ahead(*variables_argv(env.temporary))
-        texts, wheels = fetch_files(engine, env, wheels=True, dockerfile=True)
-        if not talk.dry_run and tuple(text_hash(texts.get(file, "")) for file in ("dockerfile", "requirements.txt")) != image.hashes:
-            raise PydockError("state %s of %s does not hold the files that it was made of" % (image.tag, env.name),
-                              "its dockerfile lacks COPY dockerfile /opt/pydock/" if "dockerfile" not in texts else "pydock history %s" % env.title)
-        commit(engine, env, env.temporary_tag, image.config, {**labels_for(env, image.hashes, command), **image.found()})
-        engine.away("rm", "-f", env.temporary)
-        keep_edits(env, latest, texts)
-        if texts and texts["dockerfile"] != env.read("dockerfile"):
-            env.write("dockerfile", texts["dockerfile"])
-        if texts:
-            keep_files(env, texts["requirements.txt"], wheels, before[1] == latest.hashes[1])
-        promote(engine, env, images)
-    except BaseException:
-        remove_half_written(env)
-        if env.hashes() == before:
-            engine.drop("rmi", env.temporary_tag)
-        else:  # the next command finishes what may be left to do
-            talk.say("%s was changed already" % env.name)
-        engine.drop("rm", "-f", env.temporary)
-        raise
-    engine.reap()
-
-
-def restore_requirements(engine: Engine, env: Env, image: Image) -> None:
-    try:
-        engine.change(*create_argv(env.temporary, client_proxies(), "%s:%s" % (env.repo, image.tag)))
-        texts, wheels = fetch_files(engine, env, wheels=True)
-        keep_files(env, texts["requirements.txt"], wheels, False)
-    finally:
-        engine.drop("rm", "-f", env.temporary)
-
-
-def read_copy(env: Env) -> str:
-    """The newest copy of an edited requirements.txt that a rollback has kept."""
-    with env.open() as folder:
-        copies = {file: folder.stat(file).st_mtime for file in folder.names() if re.fullmatch(r"requirements\.txt\.orig\d*", file)}
-    return env.read(max(copies, key=lambda file: copies[file])) if copies else ""
-
-
-def keep_edits(env: Env, latest: Image, texts: Dict[str, str]) -> None:
-    """Copies of what a person wrote and no state holds, beside the files that are about to be replaced."""
-    for file, text in texts.items():
-        present = env.read(file)
-        if present == text or text_hash(present) == latest.labels.get("pydock." + file.split(".")[0]):
-            continue
-        copy, count = file + ".orig", 1
-        while env.has(copy) and env.read(copy) != present:
-            count += 1
-            copy = "%s.orig%d" % (file, count)
-        env.write(copy, present)
-        talk.say("%s was edited and not built; it is kept as %s" % (file, env.path(copy)))
-
-
-def base_image(session: Session, image: str, hint: str = "") -> bool:
-    """Gets the base image where it is not here yet, so that an unknown version is told from a broken build. Whether it was pulled."""
-    if "$" in image or session.engine.ask("image", "inspect", image) is not None:
-        return False
-    try:
-        session.engine.change("pull", image, show=True)
-        return True
-    except EngineError as error:
-        error.show()
-        here = sorted({tag for tag in session.engine.query("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split() if re.search(r"(^|/)python:", tag)})
-        raise PydockError("there is no image %s here, and it cannot be pulled" % image,
-                          hint or "another version%s, or --image" % (" (here: %s)" % ", ".join(here) if here else "")) from None
-
-
-def take_bundle(session: Session, env: Env, path: str, command: Sequence[str]) -> None:
-    """The files of a bundle, in a new environment; and its image, or one that is built from them."""
-    import tarfile
-
-    engine, image = session.engine, env.temporary_tag + "-base"
-    try:
-        texts, more = read_bundle(env, path)
-        if more:
-            load_image(engine, path, image)
-    except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
-        raise PydockError("cannot read %s: %s" % (path, getattr(error, "strerror", None) or error), "a file made by: pydock export NAME FILE.tar") from None
-    for file, text in texts.items():
-        env.write(file, text)
-    if more:
-        adopt(session, env, image, texts, command)
-        engine.drop("rmi", image)
-    else:
-        base_image(session, base_reference(env.read("dockerfile"), session.settings))
-        build_image(session, env, env.temporary_tag, command)
-
-
-def strict_members() -> Any:
-    """The class of an archive's members, for one of strangers: tarfile reads what stands before a member at once, however long it
-    says that it is; in a time that grows with the square of that; and backwards."""
-    import tarfile
-
-    class Member(tarfile.TarInfo):
-        @classmethod
-        def frombuf(cls, buf: Union[bytes, bytearray], encoding: str, errors: str) -> Member:
-            member = super().frombuf(buf, encoding, errors)
-            ahead = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-            if member.type in ahead and member.size > 1 << 16:
-                raise tarfile.ReadError("a header of %s is too much" % human_size(member.size))
-            if member.type == tarfile.GNUTYPE_SPARSE:
-                raise tarfile.ReadError("%r has holes" % member.name)
-            return member
-
-        def _block(self, count: int) -> int:
-            if count < 0:
-                raise tarfile.ReadError("a member has a negative size")
-            return -(-count // 512) * 512
-
-        def _proc_gnusparse_10(self, *_: object) -> None:
-            raise tarfile.ReadError("%r has holes" % self.name)
-
-    return Member
-
-
-def read_bundle(env: Env, path: str) -> Tuple[Dict[str, str], bool]:
-    """Reads the first part of a file of `export`, of which nobody knows what it holds: the texts of the standard files, by name, and
-    whether there is more: an image. Wheels go to the environment's folder."""
-    import shutil
-    import tarfile
-
-    texts: Dict[str, str] = {}
-    name = ""
-    more = False
-    with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:
-        for count, member in enumerate(archive):
-            top, _, file = check_member(member, count).partition("/")
-            stream = archive.extractfile(member) if member.isfile() else None
-            more = not stream or not (file in STANDARD or re.fullmatch("wheels/" + WHEEL, file)) or bool(name) and top != name
-            if more or not stream:
-                break
-            name = top
-            if file in STANDARD:
-                texts[file] = stream.read().decode(errors="surrogateescape")
-            elif not talk.dry_run:
-                env.wheels(make=True)
-                with env.open("wheels") as wheels, wheels.create(os.path.basename(file)) as wheel:
-                    shutil.copyfileobj(stream, wheel)
-        if not more:
-            check_end(archive)
-    if not {"dockerfile", "requirements.txt"} <= set(texts):
-        raise ValueError("it does not begin with a dockerfile and requirements.txt")
-    if COMPOSE in texts:
-        texts[COMPOSE] = HANDED_OVER + renamed_service(texts[COMPOSE].lstrip("\ufeff"), name, env.name)
-        talk.say("it brings a %s; to read and allow it: pydock trust %s" % (COMPOSE, env.title))
-    return texts, more
-
-
-def load_image(engine: Engine, path: str, tag: str) -> None:
-    """Hands the image in a bundle to the engine, by this name only: its own might be somebody else's here."""
-    import tarfile
-
-    if talk.dry_run:
-        talk.script("%s $(%s | grep -o 'sha256:.*') %s" % (shell_join(engine.command(["tag"])), shell_join(engine.command(["load", "-q", "-i", path])), tag))
-        return
-    with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:  # before the engine hears of it: of some it would take the first half
-        names = [check_member(member, count) for count, member in enumerate(archive)]
-        check_end(archive)
-    if names.count("manifest.json") != 1 or len(set(names)) != len(names):
-        raise ValueError("it has no image that `docker save` wrote")
-    process = engine.start(["load", "-q"], feed=True, out="drop", err="keep")
-    try:
-        try:
-            with tarfile.open(path, "r:", tarinfo=strict_members()) as archive, tarfile.open(fileobj=process.stdin, mode="w|") as forward:
-                for member in archive:
-                    if os.path.basename(member.name) not in (*STANDARD, "repositories") and not member.name.endswith(".whl"):
-                        forward_member(archive, member, forward, "localhost/" + tag if engine.podman else tag)
-        except BrokenPipeError:  # the engine will say why
-            pass
-        _, err = engine.finish(process)
-    except BaseException:
-        engine.end(process)
-        raise
-    if process.returncode:
-        raise EngineError("%s load failed: %s" % (engine.client, last_line(err)))
-    if engine.ask("image", "inspect", tag) is None:
-        raise ValueError("the image in it is none that this engine understands")
-
-
-def check_member(member: Any, count: int) -> str:
-    """The name of an archive's member. ValueError where that could reach out of its folder, or blow up. Of links only those are
-    let in that `docker save` makes, from one layer to an equal one."""
-    link = member.issym() and re.fullmatch(r"\w+/layer\.tar", member.name) and re.fullmatch(r"\.\./\w+(/layer)?\.tar", member.linkname)
-    if {"", ".", ".."} & set(member.name.split("/")) or not (member.isfile() or member.isdir() or link) or member.issparse():
-        raise ValueError("%r is nothing that belongs there" % member.name)
-    if count > 100000 or member.size > 1 << 24 and os.path.basename(member.name) in (*STANDARD, "manifest.json", "index.json"):
-        raise ValueError("%r is too much" % member.name)
-    return str(member.name)
-
-
-def check_end(archive: Any) -> None:
-    """ValueError where an archive that was read to its end lacks the mark of it."""
-    archive.fileobj.seek(archive.offset)
-    if archive.fileobj.read(512) != bytes(512):
-        raise ValueError("it is not whole")
-
-
-def forward_member(archive: Any, member: Any, forward: Any, tag: str) -> None:
-    """Hands a member of `docker save` on to `docker load`; what names the image is written anew, with this tag: the engine may read a
-    key in other letters, or a second time, and take that."""
-    import io
-    import json
-    import tarfile
-
-    stream, bare = archive.extractfile(member) if member.isfile() else None, tarfile.TarInfo(member.name)
-    bare.size, bare.type, bare.linkname, bare.mode = member.size, member.type, member.linkname, member.mode & 0o777
-    if stream and member.name in ("manifest.json", "index.json"):
-        data = json.load(stream)
-        images = data.get("manifests") if isinstance(data, dict) and member.name == "index.json" else data
-        if not isinstance(images, list) or len(images) != 1 or not isinstance(images[0], dict):
-            raise ValueError("%s does not name one image" % member.name)
-        image: Dict[str, Any] = {key: images[0].get(key) for key in ("Config", "Layers", "mediaType", "digest", "size") if key in images[0]}
-        if not all(isinstance(value, (str, int)) or isinstance(value, list) and all(isinstance(path, str) for path in value) for value in image.values()):
-            raise ValueError("%s is not what docker writes" % member.name)
-        if member.name == "manifest.json":
-            data = [{**image, "RepoTags": [tag]}]
-        else:
-            image["annotations"] = {"io.containerd.image.name": "docker.io/library/" + tag}
-            data = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [image]}
-        text = json.dumps(data).encode()
-        stream, bare.size = io.BytesIO(text), len(text)
-    forward.addfile(bare, stream)
-
-
-def adopt(session: Session, env: Env, reference: str, texts: Dict[str, str], command: Sequence[str]) -> None:
-    """Makes an image that somebody handed over the new environment's: what it claims, by labels and in a bundle's `texts`, is
-    compared with what it holds; its user becomes the caller, where the dockerfile leaves that open."""
-    engine = session.engine
-    image = find_image(engine, reference)
-    if not image and talk.dry_run:
-        image = Image(reference, {"Id": reference, "Config": image_config(engine, reference)})
-    if not image:
-        raise PydockError("the image %s has vanished" % reference)
-    if not talk.dry_run and not {"pydock.name", "pydock.dockerfile", "pydock.requirements", "pydock.packages"} <= set(image.labels):
-        raise PydockError("%s is not the image of an environment of pydock's" % reference, "to build on it: pydock create %s --image %s" % (env.title, reference))
-    try:
-        engine.change(*create_argv(env.temporary, client_proxies(), image.id))
-        found, wheels = fetch_files(engine, env, wheels=True, dockerfile=True)
-        engine.drop("rm", "-f", env.temporary)
-        if not talk.dry_run:
-            check_claims(engine, env, image, found, texts)
-        for file, text in found.items():
-            env.write(file, text)
-        if talk.dry_run:
-            env.planned = {"dockerfile": "", "requirements.txt": "", **texts}
-        else:
-            keep_files(env, found["requirements.txt"], wheels)
-        config = hand_over(session, env, image)
-        commit(engine, env, env.temporary_tag, config, {**labels_for(env, image.hashes if image.labels else env.hashes(), command), **image.found()})
-    finally:
-        engine.drop("rm", "-f", env.temporary)
-
-
-def check_claims(engine: Engine, env: Env, image: Image, found: Dict[str, str], texts: Dict[str, str]) -> None:
-    """PydockError where an image does not hold what its labels, or the files beside it, say."""
-    for file, key in (("dockerfile", "pydock.dockerfile"), ("requirements.txt", "pydock.requirements")):
-        if text_hash(found.get(file, "")) != image.labels[key] or file in texts and texts[file] != found.get(file):
-            raise PydockError("the image was not made of the %s that is handed over with it" % file)
-    if len(image.found()) < 2:
-        raise PydockError("the labels of the image are not pydock's")
-    tree = tree_of(engine, env, image.id)
-    dists = [re.fullmatch(r"lib/python([\d.]+)/site-packages/([^/]+?)-([^/-]+)\.(?:dist-info/METADATA|egg-info(?:/PKG-INFO)?)", path) for path in tree]
-    packages = {canonical(dist.group(2)): re.sub("[_-]", ".", dist.group(3)) for dist in dists if dist}
-    claimed = {canonical(name): re.sub("[_-]", ".", version) for name, version in image.packages().items()}
-    for name in sorted(set(packages) | set(claimed)):
-        if packages.get(name) != claimed.get(name) and not (name in ("pip", "setuptools", "wheel", "distribute") and name not in claimed):
-            raise PydockError("the image claims to have %s %s, and has %s" % (quote(name), claimed.get(name, "not at all"), quote(packages.get(name, "none"))))
-    python = image.labels.get("pydock.python", "")
-    if dists and not any(path.startswith("lib/python%s/" % ".".join(python.split(".")[:2])) for path in tree):
-        raise PydockError("the image claims to have Python %s, and has not" % python)
-
-
-def hand_over(session: Session, env: Env, image: Image) -> Dict[str, Any]:
-    """A temporary container of the image, in which its user is whom a build would make. The config that its commit is to have."""
-    engine, config = session.engine, image.config
-    wanted = build_args(env.read("dockerfile"), session.settings, engine.root_is_caller())
-    uid, _, gid = (config.get("User") or "0:0").partition(":")
-    home = config.get("WorkingDir") or "/root"
-    uid, gid, name = wanted.get("USER_UID", uid), wanted.get("USER_GID", gid or uid), wanted.get("USERNAME", os.path.basename(home))
-    if (uid + ":" + gid, name) == (config.get("User"), os.path.basename(home)):
-        engine.change(*create_argv(env.temporary, client_proxies(), image.id))
-        return config
-    if uid != (config.get("User") or "").partition(":")[0]:
-        talk.say("the packages belong to another user (uid %s); handing them over to you copies them" % (config.get("User") or "0").partition(":")[0])
-    script = "OLD=%s USERNAME=%s USER_UID=%s USER_GID=%s\n%s" % (*(shell_join([word]) for word in (os.path.basename(home), name, uid, gid)), USER_SH)
-    engine.change(*work_argv(env.temporary, image.id, config, client_proxies(), [], ["/bin/sh", "-s"]), data=script, capture="ignored")
-    return {**config, "User": uid + ":" + gid, "WorkingDir": "/home/" + name}
-
-
-def change_packages(session: Session, env: Env, change: Change, command: Sequence[str]) -> Dict[str, str]:
-    """install, uninstall, update (design: changing). Returns what became different, name to version ('' for removed)."""
-    engine = session.engine
-    with Lock(env.folder, env.name):
-        check_frozen(env)
-        images = recover(engine, env)
-        latest = images.get("latest")
-        if not latest or not latest.of(env) or latest.hashes != env.hashes() or latest.depth >= MAX_LAYERS:
-            renew(session, env, images, ["build", env.name])
-            images = images_of(engine, env)
-            latest = images.get("latest")
-        before, latest_hashes = latest.packages() if latest else {}, env.hashes()
-        change.check(env, before)
-        if change.verb == "lock":
-            change.files["/opt/pydock/dockerfile"] = pin_base(session, env, latest)
-        try:
-            made = commit_change(session, env, change, command, env.latest)
-            after = made.packages() if made else {}
-            if made and latest and after == before and made.hashes == latest_hashes and not change.mounts:
-                remove_temporary(engine, env, env.id)
-                return {}
-            promote(engine, env, images)
-            engine.drop("rm", "-f", env.temporary)
-            drop_old_states(session, env)
-        except BaseException:
-            engine.drop("rm", "-f", env.temporary)
-            remove_half_written(env)
-            if env.hashes() == latest_hashes:
-                remove_temporary(engine, env, env.id)
-                talk.say("%s is as it was" % env.name)
-            else:  # the next command finishes what may be left to do
-                talk.say("%s was changed already" % env.name)
-            raise
-        return {name: after.get(name, "") for name in sorted({*before, *after}) if before.get(name) != after.get(name)}
-
-
-class Change:
-    """What is to be done to the packages of an environment: the installer's verb and arguments, and what goes with it."""
-
-    def __init__(self, verb: str, words: Sequence[str] = ()) -> None:
-        self.verb = verb
-        self.words = list(words)
-        self.mounts: List[Tuple[str, str]] = []
-        self.files: Dict[str, str] = {}  # text by path in the container
-        self.asked: List[str] = []
-        self.gone: List[str] = []
-        self.options: List[str] = []
-
-    def check(self, env: Env, packages: Dict[str, str]) -> None:
-        missing = [name for name in self.gone if name not in packages] if not talk.dry_run else []
-        if missing:
-            raise PydockError("%s is not installed in %s" % (missing[0], env.name), nearest(missing[0], packages))
-
-    def script(self, env: Env, settings: Settings, config: Dict[str, Any]) -> str:
-        """What the container's shell reads from stdin; the user's words come apart from it, as its arguments."""
-        import json
-        import shlex
-
-        uid, _, gid = (config.get("User") or "0:0").partition(":")
-        lock = self.verb == "lock" or is_locked(env.read("requirements.txt"))
-        job = {"folder": "/opt/pydock", "gone": self.gone, "asked": self.asked, "options": self.options, "write": True, "lock": lock}
-        known = "USER_UID=%s USER_GID=%s\n" % (uid, gid or uid)
-        freeze = 'python3 -BISc %s %s "$uv"\n' % (shlex.quote(FREEZE_PY), shlex.quote(json.dumps(job)))
-        files = ["mkdir -p %s\n%s\n" % (shell_join([os.path.dirname(path)]), heredoc(["cat"], text, path)) for path, text in self.files.items()]
-        own = heredoc(["cat"], env.read("requirements.txt"), "/opt/pydock/requirements.txt") + "\n"  # whatever a package has made of it
-        return BASE_PATH_SH + "\n" + ("" if talk.dry_run else settings_sh()) + known + "".join(files) + CHANGE_SH + own + freeze
-
-
-def commit_change(session: Session, env: Env, change: Change, command: Sequence[str], base: str) -> Optional[Image]:
-    """Container, installer, freeze, commit to the temporary tag, then the files: until the tag moves, nothing is lost."""
-    engine = session.engine
-    config = image_config(engine, base)
-    script = change.script(env, session.settings, config)
-    for path, _ in change.mounts:
-        check_near(engine, path, "put it on an index, or a web server, that the engine can reach")
-    try:
-        uv = uv_folder(session, env)
-        mounts = [*change.mounts, *[(uv, "/uv")] * bool(uv)]
-        found = engine.change(*work_argv(env.temporary, base, config, client_proxies(), install_options(CACHE, mounts), ["/bin/sh", "-s", "--", change.verb, *change.words]),
-                              data=script, capture="found", show=True)
-    except EngineError as error:
-        error.show()
-        raise change_error(env, change, error) from None
-    texts, wheels = fetch_files(engine, env, bool(change.mounts), change.verb == "lock")
-    text = texts.get("requirements.txt")
-    dockerfile = change.files.get("/opt/pydock/dockerfile") or env.read("dockerfile")
-    if text is not None:
-        check_definition(env, change, text, texts.get("dockerfile", dockerfile) == dockerfile)
-    requirements = text_hash(text) if text is not None else Shell(
-        "$(sha256sum < %s | cut -c1-64)" % shell_join([env.path("requirements.txt")]))
-    labels = labels_for(env, (text_hash(dockerfile), requirements), command)
-    commit(engine, env, env.temporary_tag, config, {**labels, **found_labels(found)})
-    if text is None:
-        return None
-    if dockerfile != env.read("dockerfile"):
-        keep_dockerfile(env, dockerfile, dockerfile == change.files.get("/opt/pydock/dockerfile"))
-    keep_files(env, text, wheels)
-    return find_image(engine, env.temporary_tag)
-
-
-def check_definition(env: Env, change: Change, text: str, same: bool) -> None:
-    """PydockError where a package has changed what describes the environment: its dockerfile, or the options of requirements.txt."""
-    old, new = option_lines(env.read("requirements.txt")), option_lines(text)
-    replaced = [line for line in old if re.match(r"(-i|--index-url)\b", line) and any(option.startswith("--index-url") for option in change.options)]
-    added = [line for line in new if line not in [*old, *change.options, "--require-hashes"]]
-    lost = [line for line in old if line not in [*new, *replaced]]
-    if added or lost or not same:
-        raise PydockError("a package tried to change the files of %s: %s" % (env.name, ", ".join(added + lost) or "dockerfile"), "use no such package")
-
-
-def option_lines(text: str) -> List[str]:
-    """The lines of a requirements.txt that are options for all of it, such as an index."""
-    return [line.strip() for line in re.findall(r"(?:[^\n]*\\\n)*[^\n]*\n|[^\n]+$", text) if line.lstrip().startswith("-")]
-
-
-def keep_files(env: Env, text: str, wheels: Sequence[str], held: bool = True) -> None:
-    """Puts a change's files into the environment's folder: new wheels, requirements.txt, and only then away with the
-    wheels that it no longer names, if an image holds them."""
-    named = wheel_names(text)
-    unused = set(wheel_names(env.read("requirements.txt"))) - set(named)
-    if wheels and not talk.dry_run:
-        with env.open("wheels") as folder:
-            for wheel in wheels:  # an image may still have one that was uninstalled
-                if wheel in named:
-                    folder.rename("." + wheel, wheel)
-                else:
-                    folder.remove("." + wheel)
-    env.write("requirements.txt", text)
-    if unused and held and env.has("wheels") and not talk.dry_run:
-        with env.open("wheels") as folder:
-            for wheel in unused:
-                folder.remove(wheel)
-        remove_empty_wheels(env)
-
-
-def pin_base(session: Session, env: Env, latest: Optional[Image]) -> str:
-    """The dockerfile with the base image named by its digest, where the engine knows one."""
-    dockerfile = env.read("dockerfile")
-    reference = base_reference(dockerfile, session.settings)
-    if "@" in reference:
-        return dockerfile
-    base_image(session, reference)
-    base = find_image(session.engine, reference)
-    if not base and "$" not in reference and not talk.dry_run:
-        raise PydockError("cannot see the base image %s" % reference)
-    if base and latest and not latest.stands_on(base):
-        raise PydockError("the base image %s is another one now than %s was made of" % (reference, env.name), "pydock build %s" % env.title)
-    digest = base.digest_of(reference) if base else ""
-    if not digest:
-        talk.say("the base image %s has no digest (it comes from no registry), so %s cannot name it by one" % (reference, env.name))
-    return pinned(dockerfile, digest) if digest else dockerfile
-
-
-def change_error(env: Env, change: Change, error: EngineError) -> PydockError:
-    """The error behind a failed installer. What it said decides nothing, it only helps to find a fitting hint."""
-    if error.code == 41:
-        return PydockError("these packages do not fit together (see above)", "uninstall what needs them, too" if change.gone else
-                           "name all of them in one command, with versions that fit")
-    if error.code == 42:
-        return PydockError("%s cannot be locked (see above)" % env.name, "make a wheel of it and install that: pip wheel --no-deps …, pydock install %s ./FILE.whl" % env.title)
-    for pattern, tool, what in ((r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'", "git", "has no git"),
-                                (r"gcc|g\+\+|\bcc\b.*(not found|No such file)|[Cc]ompiler", "gcc", "may lack the compiler that a package needs")):
-        if re.search(pattern, error.output):
-            return PydockError("the image of %s %s" % (env.name, what), "put %s on the apt-get line of %s, then: pydock build %s (or: pydock create --apt %s)" % (
-                tool, os.path.join(env.folder, "dockerfile"), env.title, tool))
-    return PydockError("cannot %s %s in %s: what failed is above" % (change.verb, " ".join(change.asked or change.gone) or "that", env.name))
-
-
-def fetch_files(engine: Engine, env: Env, wheels: bool, dockerfile: bool = False) -> Tuple[Dict[str, str], List[str]]:
-    """What lies in the container's /opt/pydock: the texts of its files by name (none under --dry-run), and the names of its
-    wheels, which lie as `wheels/.NAME` then. One stream, one call."""
-    import shutil
-
-    argv = ["cp", env.temporary + ":/opt/pydock/.", "-"]
-    if talk.dry_run:
-        for file in ["requirements.txt"] + ["dockerfile"] * dockerfile:
-            talk.script(shell_join(engine.command(["cp", "%s:/opt/pydock/%s" % (env.temporary, file), env.path(file)])))
-        if wheels:
-            make_folder(env.path("wheels"))
-            talk.script("%s | tar -x -C %s --wildcards '*.whl' 2>/dev/null || true" % (shell_join(engine.command(argv)), shell_join([env.path("wheels")])))
-        return {}, []
-    texts: Dict[str, str] = {}
-    found: List[str] = []
-
-    def keep(archive: Any, member: Any) -> None:
-        name, stream = os.path.normpath(member.name), archive.extractfile(member) if member.isfile() else None
-        if stream and name in ("dockerfile", "requirements.txt") and member.size < 1 << 24:
-            texts[name] = stream.read().decode(errors="surrogateescape")
-        elif stream and re.fullmatch(WHEEL, name):
-            env.wheels(make=True)
-            with env.open("wheels") as folder, folder.create("." + name) as wheel:
-                shutil.copyfileobj(stream, wheel)
-            found.append(name)
-
-    copy_out(engine, argv, "cannot keep the files of %s" % env.name, keep)
-    if "requirements.txt" not in texts:
-        raise EngineError("%s cp failed" % engine.client)
-    return texts, found
-
-
-def copy_out(engine: Engine, argv: Sequence[str], failed: str, take: Callable[[Any, Any], None]) -> None:
-    """Calls `take` with the archive that `docker cp` streams and with each of its members. PydockError where that breaks off."""
-    import tarfile
-
-    process = engine.start(argv)
-    try:
-        with tarfile.open(fileobj=process.stdout, mode="r|", bufsize=1 << 20, tarinfo=strict_members()) as archive:
-            for member in archive:
-                take(archive, member)
-        engine.finish(process)
-    except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
-        engine.end(process)
-        raise PydockError("%s: %s" % (failed, error)) from None
-    except BaseException:
-        engine.end(process)
-        raise
-    if process.returncode:
-        engine.diagnose()
-        raise EngineError("%s cp failed" % engine.client)
-
-
-def run_folder(session: Session, env: Env) -> Tuple[str, str]:
-    """(folder to mount, folder to start in): the current one; in local mode the project around it is mounted."""
-    folder = current = current_folder()
-    if env.place.mode == "local":
-        project = os.path.dirname(env.place.root)
-        if current == project or current.startswith(project.rstrip("/") + "/"):
-            folder = project
-    if folder.strip("/").split("/")[0] in ("", "proc", "sys", "dev"):
-        raise PydockError("the folder %s cannot be mounted into an environment" % folder, "cd to a folder of your own")
-    if not is_utf8(folder):
-        raise PydockError("the folder %r cannot be mounted: its name is not UTF-8" % folder)
-    check_near(session.engine, folder, "run it there: docker push, or pydock export --image, and pydock create --from hand it over")
-    return folder, current
-
-
-def guarded_folder(folder: str, current: str, home: str) -> Tuple[List[Mount], str]:
-    """As `folder_mounts`, where code inside can neither change an environment (but the packages of its own in there) nor what pydock
-    keeps for itself: they can be read only. What is not there yet is made, or else that code could make it."""
-    mounts, inside = folder_mounts(folder, current, home_folder(), home)
-    guarded, whole = [os.path.join(folder, ".pydock")], "/.pydock/" in os.path.realpath(folder) + "/"
-    if os.path.islink(guarded[0]) or not os.path.isdir(guarded[0]):
-        guarded.clear()
-    place = global_place()
-    for path in (place.root, data_folder(), place.envs, *([os.path.dirname(os.path.realpath(place.conf))] if os.path.islink(place.conf) else [])):
-        for way in {os.path.normpath(path), os.path.realpath(path)}:
-            whole = whole or (folder + "/").startswith(way + "/")
-            if not way.startswith(folder.rstrip("/") + "/"):
-                continue
-            if any(os.path.islink(os.path.join(folder, part)) for part in parts_of(os.path.relpath(way, folder))):
-                talk.warn("%s can be read only, inside: a program there could replace the symbolic link at %s" % (folder, way))
-                whole = True
-            elif not os.path.isdir(way):
-                make_folder(way)
-            guarded.append(way)
-    return guarded_mounts(mounts, guarded, whole), inside
-
-
-def parts_of(path: str) -> List[str]:
-    """A relative path, and all that it leads through."""
-    names = path.split("/")
-    return ["/".join(names[:count]) for count in range(1, len(names) + 1)]
-
-
-def check_near(engine: Engine, path: str, hint: str) -> None:
-    """An error where the engine is on another machine, and so cannot mount this path."""
-    address = engine.elsewhere()
-    if address:
-        raise PydockError("the engine is on another machine (%s), which has no %s to mount" % (address, path), hint)
-
-
-def fresh_argv(session: Session, env: Env, container: str, config: Dict[str, Any], user: str, folder: str, current: str, options: Sequence[str]) -> List[str]:
-    """The `container_argv` of a new container with a folder of the host."""
-    mounts, inside = guarded_folder(folder, current, config.get("WorkingDir") or "/")
-    who = who_argv(user, further_groups(user), keep_id(session.engine, user))
-    return container_argv(container, env.name, who, mounts, inside, options)
-
-
-def keep_id(engine: Engine, user: str) -> bool:
-    """Whether a rootless podman is to map the caller onto the same uid; root it maps onto the caller by itself."""
-    return engine.podman and os.getuid() != 0 and not user.startswith("0:")
-
-
-def further_groups(user: str) -> List[int]:
-    return [group for group in os.getgroups() if group != os.getgid()] if user else []
-
-
-def check_ports(options: Sequence[str], own: Sequence[str] = ()) -> None:
-    """An error where somebody on this host listens already on a port to be published: the engine's own comes late and long.
-    `own`: ADDRESS:PORT of a container that is about to go."""
-    for option, value in zip(options, options[1:]):
-        found = re.fullmatch(r"(\[[0-9a-f:]+\]|[0-9.]+):(\d+):.*?(/\w+)?", value) if option == "-p" else None
-        if not found or ":".join(found.groups()[:2]) in own or found.group(3) not in (None, "/tcp") or os.environ.get("DOCKER_HOST", "unix:").startswith(("tcp:", "ssh:")):
-            continue
-        import errno
-        import socket
-
-        address = found.group(1).strip("[]")
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, int(found.group(2))))
-            except OverflowError:
-                raise PydockError("%s is not a port" % found.group(2)) from None
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    raise PydockError("port %s is taken on this host" % found.group(2), "another one: -p OTHER:%s" % value.split(":")[-1]) from None
-
-
-def has_compose(env: Env) -> bool:
-    return env.has(COMPOSE)
-
-
-def trust_file(env: Env) -> str:
-    return os.path.join(data_folder(), "trust", sha256(os.fsencode(env.folder)) + ".json")
-
-
-def read_note(env: Env) -> Optional[Dict[str, Dict[str, str]]]:
-    """What the user has allowed of an environment's files: digest, and text where it is short, by path. None where nothing was noted."""
-    import json
-
-    folder, name = os.path.split(trust_file(env))
-    try:
-        with Folder(folder) as notes:
-            files = json.loads(notes.read(name))["files"]
-        return {path: {"sha256": entry["sha256"], **({"text": str(entry["text"])} if "text" in entry else {})} for path, entry in files.items()}
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError, AttributeError, PydockError):
-        return {}
-
-
-def write_note(env: Env, files: Dict[str, bytes]) -> None:
-    """Notes that these files, as they are here, are allowed, and no others."""
-    entries: Dict[str, Dict[str, str]] = {}
-    room = 1 << 20  # for texts
-    for path, data in files.items():
-        entries[path] = {"sha256": sha256(data)}
-        text = plain_text(data)
-        if text is not None and len(data) <= min(room, 1 << 16):
-            entries[path]["text"] = text
-            room -= len(data)
-    save_note(env, entries)
-
-
-def save_note(env: Env, entries: Dict[str, Dict[str, str]]) -> None:
-    import json
-
-    folder, name = os.path.split(trust_file(env))
-    make_folder(folder)
-    os.chmod(folder, 0o700)
-    with Folder(folder) as notes:
-        notes.write(name, json.dumps({"folder": env.folder, "files": entries}, indent=1), 0o600, durable=True)
-
-
-def keep_dockerfile(env: Env, text: str, pydocks_own: bool) -> None:
-    """Replaces the dockerfile; what pydock itself wrote in place of an allowed one is allowed."""
-    note = read_note(env) if pydocks_own and not talk.dry_run else None
-    allowed = note is not None and is_allowed(env, "dockerfile")
-    env.write("dockerfile", text)
-    if note is not None and allowed:
-        save_note(env, {**note, "dockerfile": {"sha256": text_hash(text)}})
-
-
-def forget_note(env: Env) -> None:
-    if not os.path.lexists(trust_file(env)):
-        return
-    remove_file(trust_file(env))
-    try:
-        os.rmdir(os.path.dirname(trust_file(env)))
-    except OSError:  # it has others, or this is a dry run
-        pass
-
-
-def plain_text(data: bytes) -> Optional[str]:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def watched_files(env: Env) -> Dict[str, bytes]:
-    """What has to be allowed before compose may read it: all files of an environment, by path, but requirements.txt, wheels and what
-    another pydock is writing. PydockError where one of them is a link, or none that can be read to its end."""
-    found: Dict[str, bytes] = {}
-    unwatched = r"requirements\.txt|wheels/\.?" + WHEEL
-    half = r"\.(requirements\.txt|dockerfile)(\.orig\d*)?\.new"
-
-    def look(folder: Folder, above: str) -> None:
-        for name in folder.names():
-            try:
-                if folder.is_folder(name):
-                    with folder.below(name) as inner:
-                        look(inner, above + name + "/")
-                elif re.fullmatch(unwatched, above + name) or re.fullmatch(half, above + name) and is_changing(env):
-                    folder.open(name).close()
-                else:
-                    found[above + name] = folder.read(name)
-            except FileNotFoundError:  # it was another pydock's for a moment
-                continue
-            if len(found) > 1000 or above.count("/") > 100 or sum(map(len, found.values())) > 4 * MAX_TEXT:
-                raise PydockError("%s holds more than anybody can read" % env.folder, "what is no part of the environment goes elsewhere")
-
-    with env.open() as folder:
-        look(folder, "")
-    return found
-
-
-def is_own(env: Env, note: Optional[Dict[str, Dict[str, str]]]) -> bool:
-    """Whether an environment is the user's own, so that nothing of it needs to be allowed: a global one that nobody has handed over."""
-    return note is None and env.place.mode == "global" and not (has_compose(env) and env.read(COMPOSE).startswith(HANDED_OVER))
-
-
-def is_changing(env: Env) -> bool:
-    """Whether somebody holds the environment's lock."""
-    lock = Lock(env.work, env.name, wait=False)
-    return not lock.take() or lock.release()
-
-
-def check_trust(env: Env) -> None:
-    """PydockError where compose would read what the user has not allowed: of a local environment, or of one that was handed over."""
-    note = read_note(env)
-    if not has_compose(env) or is_own(env, note):
-        return
-    files = watched_files(env)
-    for path in sorted({*files, *(note or {})} - {"dockerfile"}, key=lambda path: (path != COMPOSE, path)):
-        allowed = (note or {}).get(path)
-        if not allowed or path not in files or allowed["sha256"] != sha256(files[path]):
-            why = "was not allowed yet" if not allowed else "was changed since it was allowed" if path in files else "is gone since it was allowed"
-            raise PydockError("%s %s" % (env.path(path), why), "it decides what starts on this host; to read and allow it: pydock trust %s" % env.title)
-
-
-def is_allowed(env: Env, file: str) -> bool:
-    """Whether the user has allowed this file as it is, or made it on this machine."""
-    note = read_note(env)
-    if env.made_here or note is None:
-        return env.made_here or is_own(env, note)
-    return file in note and note[file]["sha256"] == text_hash(env.read(file))
-
-
-def compose_argv(env: Env) -> List[str]:
-    """`docker compose` with the environment's file, and on stdin what pydock says of its own service. Nothing else starts compose with a
-    file, and nothing that was not allowed."""
-    check_trust(env)
-    return ["compose", "-p", compose_project(env), "--project-directory", env.folder, "-f", env.path(COMPOSE), "-f", "-"]
-
-
-def compose_file(session: Session, env: Env, container: str, config: Dict[str, Any], user: str, folder: str, current: str, labels: Dict[str, str]) -> Tuple[str, List[str]]:
-    """What compose gets on stdin, beside the environment's own file, which is checked with it; and the ports to be opened on this
-    host, as options."""
-    import json
-
-    engine, path = session.engine, env.path(COMPOSE)
-    mounts, inside = guarded_folder(folder, current, config.get("WorkingDir") or "/")
-    service = compose_service(container, env.name, env.latest, user, further_groups(user), mounts, inside, labels, keep_id(engine, user))
-    argv = compose_argv(env)
-    if talk.dry_run:  # nor is compose asked what it thinks of the file
-        service.update({} if has_command(env.read(COMPOSE), env.name) else {"command": WAIT})
-        return json.dumps({"services": {env.name: service}}), []
-    text = json.dumps({"services": {env.name: service}})
-    names = (*argv[:-2], "config", "--services")
-    engine.ahead(*names)
-    try:
-        whole = json.loads(engine.query(*argv, "config", "--format", "json", data=text))
-        known = engine.query(*names).split()
-    except EngineError as error:
-        if engine.ask("compose", "version") is None:
-            raise PydockError("%s has a %s, and this %s has no compose" % (env.name, COMPOSE, engine.client),
-                              "https://docs.docker.com/compose/install/ (Debian 13: docker-compose)") from None
-        raise PydockError("cannot use %s: %s" % (path, error.output)) from None
-    if env.name not in known:
-        raise PydockError("%s has no service '%s'" % (path, env.name), "the environment is the service of its name")
-    programs_of_host = [name for name, each in whole["services"].items() if "provider" in each]
-    if programs_of_host and env.place.mode == "local":
-        raise PydockError("the service %s of %s is a program of this host, which a project may not choose" % (programs_of_host[0], path), "start it yourself")
-    if not whole["services"][env.name].get("command"):
-        service["command"] = WAIT
-    ports = ["%s:%s:%s/%s" % (port.get("host_ip") or "0.0.0.0", port["published"], port["target"], port.get("protocol") or "tcp")
-             for each in whole["services"].values() for port in each.get("ports") or [] if port.get("published")]
-    return json.dumps({"services": {env.name: service}}), [word for port in ports for word in ("-p", port)]
-
-
-def compose_up(session: Session, env: Env, config: Dict[str, Any], folder: str, labels: Dict[str, str], *options: str) -> None:
-    import time
-
-    text, ports = compose_file(session, env, env.warm, config, caller(session.engine, env, config), folder, folder, labels)
-    if not session.engine.query("ps", "-q", "--filter", "label=com.docker.compose.project=" + compose_project(env)):
-        check_ports(ports)
-    try:
-        session.engine.change(*compose_argv(env), "up", "-d", *options, data=text, show=True, see=talk.verbose or sys.stderr.isatty())
-    except BaseException as error:
-        time.sleep(1)  # what compose has given up the engine may go on to make, and only then can it be removed
-        if not isinstance(error, EngineError):
-            raise
-        error.show()
-        raise PydockError("cannot start %s: what failed is above" % env.name, "its services are in %s" % env.path(COMPOSE)) from None
-
-
-def compose_fresh(session: Session, env: Env, container: str, config: Dict[str, Any], user: str, folder: str, current: str, options: Sequence[str]) -> None:
-    """A container of the environment's service for one program, with the services that it depends on."""
-    root = list(options[:2]) == OF_ROOT
-    options = options[2:] if root else options
-    if set(options[::2]) - {"-p", "-v", "--env"}:
-        raise PydockError("%s has a %s, where such options go" % (env.name, env.path(COMPOSE)), "only -p, -v and -e can stand here")
-    text, ports = compose_file(session, env, "", config, user, folder, current, {})
-    if root:
-        text = text.replace('"no-new-privileges:true"', '"no-new-privileges:false"')
-    others = [word for label in ("project=" + compose_project(env), "service=" + env.name) for word in ("--filter", "label=com.docker.compose." + label)]
-    argv = [*compose_argv(env), "run", "-d", "--rm", "--name", container, *options, env.name, "/bin/sh", "-c", WAIT_SH, "%s.%s" % (container, env.id)]
-    try:
-        with Lock(env.folder, env.name):  # one at a time makes the network and starts the other services, and the first has the ports
-            if "-p" not in options and not session.engine.query("ps", "-q", *others):
-                if not session.engine.query("ps", "-q", *others[:2]):  # whose ports they are, else
-                    check_ports(ports)
-                argv.insert(argv.index("--rm"), "-P")
-            session.engine.change(*argv, data=text, capture="container", show=True, see=talk.verbose)
-    except EngineError as error:
-        error.show()
-        raise PydockError("cannot run anything in %s: what failed is above" % env.name, "its services are in %s" % env.path(COMPOSE)) from None
-
-
-def caller(engine: Engine, env: Env, config: Dict[str, Any]) -> str:
-    """The caller's uid and gid for -u, or '' where the dockerfile itself says who the user is, and may."""
-    user = str(config.get("User") or "0")
-    mine = "%d:%d" % (os.getuid(), os.getgid())
-    if user.split(":")[0] == str(os.getuid()):
-        return mine
-    if user.split(":")[0] == "0" and engine.root_is_caller():
-        return ""
-    if "USER_UID" not in open_args(env.read("dockerfile")):
-        if is_allowed(env, "dockerfile") or not os.getuid():  # who is root can become no more
-            return ""
-        talk.warn("the dockerfile of %s, which others wrote, names the user %s; programs run as you" % (env.name, user), "pydock trust %s" % env.title)
-        return mine
-    raise PydockError("the image of %s was built for the user id %s, and you are %d" % (env.name, user.split(":")[0], os.getuid()), "pydock build %s" % env.title)
-
-
-def is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def file_id(path: str) -> str:
-    """Tells a folder from another one that took its name; '' where there is none."""
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):  # a label can hold what no path can
-        return ""
-    return "%d:%d" % (found.st_dev, found.st_ino)
-
-
-def read_started(text: str) -> Tuple[str, List[str], str]:
-    """What `start_label` wrote: folder, options, and what tells the folder from another one; empty where it is none of ours."""
-    import json
-
-    try:
-        folder, options, id_ = json.loads(text)
-        good = isinstance(options, list) and all(isinstance(word, str) for word in [folder, id_, *options])
-    except (ValueError, TypeError, RecursionError):
-        good = False
-    return (folder, options, id_) if good else ("", [], "-")
-
-
-class Warm:
-    """The background container of a started environment, as `container inspect` tells it."""
-
-    def __init__(self, data: Dict[str, Any]) -> None:
-        self.name: str = data["Name"].lstrip("/")
-        self.running: bool = data["State"]["Running"]
-        self.groups: List[str] = (data.get("HostConfig") or {}).get("GroupAdd") or []
-        self.since: str = data["State"]["StartedAt"]
-        self.pid: int = data["State"].get("Pid") or 0
-        self.image: str = data["Image"].split(":")[-1]
-        binds = [mount for mount in data.get("Mounts") or [] if mount.get("Type") == "bind"]
-        self.mounts = [(mount["Source"], mount["Destination"]) for mount in binds]
-        self.readonly = [mount["Source"] for mount in binds if not mount.get("RW", True)]
-        ports = (data.get("NetworkSettings") or {}).get("Ports") or {}
-        self.ports = ["%s:%s->%s" % (host.get("HostIp") or "0.0.0.0", host["HostPort"], port) for port, hosts in ports.items() for host in hosts or []]
-        config = data.get("Config") or {}
-        self.user: str = config.get("User") or "0:0"
-        labels = config.get("Labels") or {}
-        self.environment = unquote(labels.get("pydock.folder", ""))
-        self.project: str = labels.get("com.docker.compose.project", "")
-        self.folder, self.options, id_ = read_started(unquote(labels.get("pydock.start", "")))
-        local = os.path.join(self.folder, ".pydock")  # may have been made since, and has to be guarded
-        self.moved: bool = id_ != file_id(self.folder) or bool(self.folder) and os.path.isdir(local) and not os.path.islink(local) and not self.guards(local)
-
-    def guards(self, path: str) -> bool:
-        """Whether a folder is a mount of its own in here, or lies where nothing can be written."""
-        sources = [source for source, _ in self.mounts]
-        return path in sources or self.folder in self.readonly or self.folder not in sources
-
-    def current(self, config: Dict[str, Any]) -> bool:
-        """Whether programs can be started in it as it is: it runs, with the present image, and with the folder that is there now."""
-        return self.running and not self.moved and self.image == config["Id"].split(":")[-1]
-
-    def inside(self, folder: str, home: str) -> Optional[str]:
-        """Where a folder of the host is in here; None where it is not."""
-        found = [(len(source), target.startswith(home), source, target) for source, target in self.mounts
-                 if folder == source or folder.startswith(source.rstrip("/") + "/")]
-        if not found:
-            return None
-        _, _, source, target = max(found)
-        inside = os.path.normpath(os.path.join(target, os.path.relpath(folder, source)))
-        hidden = [other for _, other in self.mounts if len(other) > len(target) and (inside + "/").startswith(other.rstrip("/") + "/")]
-        return None if hidden else inside
-
-
-def inspect_warm(env: Env) -> Tuple[str, ...]:
-    return ("container", "inspect", env.warm)
-
-
-def find_warm(engine: Engine, env: Env) -> Optional[Warm]:
-    import json
-
-    text = engine.ask(*inspect_warm(env))
-    warm = Warm(json.loads(text)[0]) if text else None
-    if warm and warm.environment != env.folder:
-        warm.moved = True
-    if warm and warm.environment != env.folder and may_exist(warm.environment):
-        raise PydockError("the container %s belongs to the environment in %s" % (env.warm, warm.environment or "no folder"), "pydock config --global prefix NAME")
-    return warm
-
-
-def inspect_containers(engine: Engine, names: Sequence[str]) -> List[Dict[str, Any]]:
-    """What `container inspect` tells of these; one that has ended meanwhile is left out."""
-    import json
-
-    return list(json.loads(engine.finish(engine.start(["container", "inspect", *names]))[0] or b"[]")) if names else []
-
-
-def programs(engine: Engine, container: str) -> List[str]:
-    """The command lines of the programs in a warm container: what `exec` started, and what such a program left behind. PydockError
-    where that cannot be seen: nothing is ended unseen. (What a compose file's own command starts is none.)"""
-    columns = ["pid", "ppid", "args"] if engine.podman else ["-eo", "pid,ppid,args"]
-    rows = re.findall(r"(?m)^\s*(\d+)\s+(\d+)\s+(.*)$", engine.ask("top", container, *columns) or "")
-    found = {pid: (parent, words.strip()) for pid, parent, words in rows}
-    first = next((data["State"]["Pid"] for data in inspect_containers(engine, [container])), 0)
-    first = "1" if engine.podman else str(first)
-    if first not in found:
-        raise PydockError("cannot see what runs in the container %s" % container, "--force ends it, whatever runs there")
-    waits = [pid for pid, (parent, words) in found.items() if first in (pid, parent) and re.fullmatch("(/bin/)?sleep infinity", words)]
-    outside = [pid for pid, (parent, words) in found.items() if parent not in found and pid != first and " pydock-signal " not in words]
-    orphans = [pid for pid, (parent, _) in found.items() if parent == first and pid not in waits and waits]
-    return [found[pid][1][:60] for pid in outside + orphans]
-
-
-def remove_warm(engine: Engine, env: Env, services: str = "stop") -> None:
-    """Ends the programs in the warm container, SIGTERM first, and then it. The services that started with it are stopped, and keep
-    what they hold; `services` is `rm` where they go too."""
-    warm = find_warm(engine, env)
-    if warm and warm.running:
-        engine.drop("exec", "-w", "/", "-u", warm.user, env.warm, "/bin/sh", "-c", SIGNAL_SH, "pydock-signal", "END", env.warm)
-    if warm and not engine.drop("rm", "-f", env.warm) and find_warm(engine, env):
-        raise PydockError("%s cannot remove the container %s" % (engine.client, env.warm))
-    if has_compose(env) or warm and warm.project or services == "rm":
-        end_services(engine, env, services)
-    if is_started(env) and not talk.dry_run:
-        os.unlink(started_file(env))
-
-
-def end_services(engine: Engine, env: Env, how: str) -> None:
-    """As `compose stop` or `compose down`, but by what is there: the file may be gone, or have an error by now."""
-    label = ["--filter", "label=com.docker.compose.project=" + compose_project(env)]
-    if how == "stop":  # a program in a container of its own goes on
-        label += ["--filter", "label=com.docker.compose.oneoff=False"]
-    listed = [line.split() for line in engine.query("ps", "-a", "--format", "{{.ID}} {{.State}} {{.Names}}", *label).splitlines()]
-    services = [(id_, state) for id_, state, name in listed if name != env.warm]  # which is gone, but under --dry-run
-    running = [id_ for id_, state in services if state == "running"]
-    if running:
-        engine.drop("stop", *running)
-    if how == "rm" and services:
-        engine.drop("rm", "-f", *[id_ for id_, _ in services])
-    networks = engine.query("network", "ls", "-q", *label[:2]).split() if how == "rm" and (services or has_compose(env)) else []
-    if networks:
-        engine.drop("network", "rm", *networks)
-    if running and not talk.dry_run and engine.query("ps", "-q", *label):
-        raise PydockError("%s cannot stop the containers of %s" % (engine.client, env.name), "docker ps shows them")
-
-
-def start_label(folder: str, options: Sequence[str]) -> Dict[str, str]:
-    import json
-
-    return {"pydock.start": quote(json.dumps([folder, list(options), file_id(folder)]))}
-
-
-def start_warm(session: Session, env: Env, config: Dict[str, Any], folder: str, options: Sequence[str], kept: bool = True) -> None:
-    """A new warm container; what it was asked for is noted on it, so that another can take its place. Unless `kept`, it ends
-    with the last activated shell."""
-    labels = start_label(folder, options)
-    make_folder(programs_folder(env))
-    try:
-        if not talk.dry_run:
-            write_file(started_file(env), unquote(labels["pydock.start"]), 0o600)  # the values of -e are in it
-        if has_compose(env):
-            compose_up(session, env, config, folder, labels)
-        else:
-            argv = fresh_argv(session, env, env.warm, config, caller(session.engine, env, config), folder, folder, options)
-            session.engine.change(*start_argv(env.latest, argv, labels, session.engine.has_init()))
-    except BaseException:
-        remove_warm(session.engine, env)
-        raise
-    keep_warm(env, kept)
-    write_programs(session, env, config)
-
-
-def mend(session: Session, env: Env, config: Dict[str, Any]) -> bool:
-    """Brings a warm container that died, or belongs to an older image, to the present; False where programs of it keep that
-    from happening, or it is gone. Only under the environment's lock."""
-    check_trust(env)
-    warm = find_warm(session.engine, env)
-    if not warm:
-        return False
-    folder = warm.folder or run_folder(session, env)[0]  # nobody knows, where the label says nothing
-    kept, same = is_kept(env), warm.image == config["Id"].split(":")[-1] and not warm.moved and bool(warm.project) == has_compose(env)
-    busy = programs(session.engine, env.warm) if warm.running and (has_compose(env) or not same) else []
-    if has_compose(env) and warm.project:  # replaces what is different, and only that
-        compose_up(session, env, config, folder, start_label(folder, warm.options), *["--no-recreate"] * bool(busy))
-        write_programs(session, env, config)
-    elif same:
-        if not warm.running:
-            session.engine.change("start", env.warm)
-            write_programs(session, env, config)
-    elif not busy:
-        remove_warm(session.engine, env)
-        start_warm(session, env, config, folder, warm.options, kept)
-    if busy and same:  # only compose asks, then
-        talk.warn("in %s runs: %s; an edit of its %s does not hold yet" % (env.name, ", ".join(busy), COMPOSE), "pydock reset --force %s" % env.title)
-    if busy and not same:
-        talk.warn("the started container of %s keeps %s, for in it runs: %s" % (
-            env.name, "a folder that was moved or deleted, or became a project" if warm.moved else "the state before the last change", ", ".join(busy)),
-                  "when it has ended, or to end it: pydock reset --force %s" % env.title)
-        write_programs(session, env, config)
-        return False
-    return True
-
-
-def follow(session: Session, env: Env) -> None:
-    """After a change: a warm container that nobody uses gets the new state."""
-    if not talk.dry_run and is_started(env) and find_warm(session.engine, env):
-        with Lock(env.folder, env.name):
-            image = find_image(session.engine, env.latest)
-            try:
-                if image:
-                    mend(session, env, {"Id": image.id, **image.config})
-            except PydockError as error:  # the change is made, all the same
-                talk.warn("%s is not started any more: %s" % (env.name, error), error.hint)
-
-
-def warm_folder(session: Session, env: Env, config: Dict[str, Any], user: str, current: str) -> Optional[str]:
-    """The current folder's place in the warm container, mended where it needs that; None where a fresh one is to be taken."""
-    warm = find_warm(session.engine, env)
-    if not warm and not talk.dry_run and living_shells(env):
-        with Lock(env.folder, env.name):
-            return start_again(session, env, config).inside(current, config.get("WorkingDir") or "/")
-    if not warm or talk.dry_run and not warm.running:
-        return None
-    inside = warm.inside(current, config.get("WorkingDir") or "/")
-    joined = {str(group) for group in further_groups(user)} - set(warm.groups)
-    if joined and "keep-groups" not in warm.groups:  # since it was started
-        return None
-    if inside is None or warm.current(config):
-        return inside
-    with Lock(env.folder, env.name, wait=False) as lock:
-        return inside if lock.held() and mend(session, env, config) else None
-
-
-def start_again(session: Session, env: Env, config: Dict[str, Any]) -> Warm:
-    """The warm container that was removed while shells have the environment activated, as it was."""
-    warm = find_warm(session.engine, env)
-    if not warm:
-        folder, options, _ = read_started(host_file(started_file(env)))
-        start_warm(session, env, config, folder or run_folder(session, env)[0], options, is_kept(env))
-        warm = find_warm(session.engine, env)
-    if not warm:
-        raise PydockError("the container of %s ended as soon as it was started" % env.name)
-    return warm
-
-
-def uv_folders() -> str:
-    return os.path.join(data_folder(), "uv")
-
-
-def downloads_folder() -> str:
-    """The downloads of builds by podman, which are mounted from here; docker's are BuildKit's own."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return os.path.join(base if os.path.isabs(base) else os.path.join(home_folder(), ".cache"), "pydock", "downloads")
-
-
-def programs_folder(env: Env) -> str:
-    """What pydock keeps for the programs of an environment on the host, all of which can be made again: `bin`, `enter`, `watch`
-    and `leave`, `shells` (a file for each activated shell, by its process id, and for one that is about to be), `links` (their paths), `started` (what the warm
-    container was asked for: folder and options, as JSON)."""
-    return os.path.join(data_folder(), env.repo)
-
-
-def started_file(env: Env) -> str:
-    return os.path.join(programs_folder(env), "started")
-
-
-def is_started(env: Env) -> bool:
-    """Whether there is, or was before it was removed behind pydock's back, a warm container: a look at the engine would cost
-    each `run` some milliseconds."""
-    return os.path.exists(started_file(env))
-
-
-def is_kept(env: Env) -> bool:
-    return os.path.exists(os.path.join(programs_folder(env), "shells", "kept"))
-
-
-def keep_warm(env: Env, kept: bool) -> None:
-    """Notes whether the warm container goes on when the last activated shell has left."""
-    path = os.path.join(programs_folder(env), "shells", "kept")
-    if kept and not talk.dry_run:
-        make_folder(os.path.dirname(path))
-        write_file(path, "", 0o644)
-    elif os.path.exists(path) and not talk.dry_run:
-        os.unlink(path)
-
-
-def living_shells(env: Env) -> List[str]:
-    """The notes of shells in which the environment is activated: process ids, and `new.…` of one that is about to be."""
-    import time
-
-    folder = os.path.join(programs_folder(env), "shells")
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    living = [name for name in names if is_number(name) and is_living(int(name), host_file(os.path.join(folder, name)).strip())]
-    for name in names:
-        try:
-            if name.startswith("new.") and os.path.getmtime(os.path.join(folder, name)) > time.time() - 10:
-                living.append(name)
-            elif name.startswith("new."):  # nobody evaluated that text
-                os.unlink(os.path.join(folder, name))
-        except FileNotFoundError:
-            pass
-    return living
-
-
-def is_living(pid: int, start: str) -> bool:
-    """Whether a process of ours is still there, and started then (in the kernel's ticks; '' where there is no /proc)."""
-    try:
-        os.kill(pid, 0)
-    except (OSError, OverflowError):
-        return False
-    return start == start_time(pid)
-
-
-def start_time(pid: int) -> str:
-    """When a process was started, in the kernel's ticks; '' where that cannot be seen. Numbers of processes come again."""
-    return "".join(host_file("/proc/%d/stat" % pid).rpartition(")")[2].split()[19:20])
-
-
-def pydock_sh(session: Session, env: Env) -> str:
-    """A shell function that becomes this pydock, with this environment's place and this process's settings."""
-    import shutil
-
-    names = ["PYDOCK_" + key.upper() for key in SETTINGS] + ["HOME", "XDG_DATA_HOME"]
-    names += "DOCKER_HOST DOCKER_CONTEXT DOCKER_CONFIG DOCKER_TLS_VERIFY DOCKER_CERT_PATH CONTAINER_HOST CONTAINERS_CONF CONTAINERS_STORAGE_CONF".split()
-    exports = ["%s=%s" % (name, os.environ[name]) for name in names if name in os.environ]
-    if env.place.mode == "local":
-        exports.append("PYDOCK_LOCAL=" + os.path.dirname(env.place.root))
-    command = shell_join([sys.executable, "-IS", os.path.realpath(sys.argv[0]), "--" + env.place.mode])
-    client = os.path.dirname(shutil.which(session.engine.client) or "/usr/bin/docker")
-    return 'exports() { export PATH="${PATH:+$PATH:}"%s %s; }\npydock() { exports; exec %s "$@"; }\n' % (shell_join([client]), shell_join(exports), command)
-
-
-def place_sh(mounts: Sequence[Tuple[str, str]]) -> str:
-    """A shell function that sets `inside` to the current folder's place in the container, or to nothing."""
-    import shlex
-
-    arms = dict(mounts)
-    for source, target in mounts:
-        arms.update((source + other[len(target):], "") for its, other in mounts if other.startswith(target.rstrip("/") + "/") and its != source + other[len(target):])
-    lines = []
-    for source in sorted(arms, key=len, reverse=True):
-        rest = "${PWD#%s}" % shlex.quote(source) if arms[source] else ""
-        lines.append("    %s/*) inside=%s%s ;;" % (shlex.quote(source), shlex.quote(arms[source]), rest))
-    return "place() {\n    case $PWD/ in\n%s\n    *) inside= ;;\n    esac\n}\n" % "\n".join(lines)
-
-
-def enter_sh(session: Session, env: Env, config: Dict[str, Any], warm: Optional[Warm]) -> str:
-    """The file `enter`: what all programs of an environment on the host do."""
-    import shlex
-    import shutil
-
-    engine = session.engine
-    mounts: List[Tuple[str, str]] = []
-    alive = "false"
-    if warm and warm.current(config):
-        home = config.get("WorkingDir") or "/"
-        mounts = sorted(warm.mounts, key=lambda mount: mount[1].startswith(home))  # the last one wins in a dict
-        alive = shell_join(engine.command(["container", "inspect", warm.name])) + " >/dev/null 2>&1"
-        if start_time(warm.pid):
-            alive = '{ read -r line </proc/%d/stat; } 2>/dev/null && set -- ${line##*) } && [ "${20}" = %s ]' % (warm.pid, start_time(warm.pid))
-        for source, target in mounts:
-            there = "/proc/%d/root%s" % (warm.pid, target)
-            if source == warm.folder and file_id(source) == file_id(there):  # where we may look into it at all
-                alive += " && [ %s -ef %s ]" % (shell_join([source]), shell_join([there]))
-    program = [shutil.which(engine.program[0]) or engine.program[0], *engine.program[1:]]
-    known = {"name": env.name, "bin": os.path.join(programs_folder(env), "bin"), "container": env.warm, "engine": shell_join(program),
-             "user": caller(session.engine, env, config) or config.get("User") or "0:0", "keys": " ".join(DETACH_KEYS),
-             "python": sys.executable, "itself": os.path.realpath(sys.argv[0]),
-             "plain": "\t\n", "note": MARK_SH, "signal": SIGNAL_SH}
-    assigned = "".join("%s=%s\n" % (key, shlex.quote(value)) for key, value in known.items())
-    return "# Read by the programs of %s; made by pydock, and made anew.\n%s%s%salive() { %s; }\n%s%s%s" % (
-        quote(env.folder), assigned, pydock_sh(session, env), place_sh(mounts), alive, FOREGROUND_SH, ENTER_SH, PARENT_SH)
-
-
-def program_sh(env: Env, program: str) -> str:
-    """A program of an environment on the host; the second line is how pydock knows its own again."""
-    return "#!/bin/sh\n# pydock: a program of %s\nprogram=%s\n. %s\n" % (
-        quote(env.folder), shell_join([program]), shell_join([os.path.join(programs_folder(env), "enter")]))
-
-
-def write_programs(session: Session, env: Env, config: Dict[str, Any]) -> None:
-    """The programs of an environment that is, or was, activated or linked: those of its packages, as they are now. It says so where
-    it leaves out one of HOST_PROGRAMS."""
-    folder = programs_folder(env)
-    if talk.dry_run or not os.path.isdir(os.path.join(folder, "bin")):
-        return
-    warm = find_warm(session.engine, env)
-    text = enter_sh(session, env, config, warm)
-    write_file(os.path.join(folder, "enter"), text, 0o644)
-    known = "name=%s shells=%s\n%s" % (env.name, shell_join([os.path.join(folder, "shells")]), pydock_sh(session, env))
-    write_file(os.path.join(folder, "watch"), known + WATCH_SH, 0o644)
-    write_file(os.path.join(folder, "leave"), known + LEAVE_SH, 0o644)
-    if not warm or not warm.running:
-        return
-    where = ["exec", "-u", warm.user, env.warm] if warm.current(config) else look_argv(env.latest)
-    out = session.engine.query(*where, "/bin/sh", "-c", 'cd /opt/venv/bin && for f in *; do if [ -f "$f" ] && [ -x "$f" ]; then echo "$f"; fi; done')
-    found = {name for name in out.splitlines() if re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*", name)}
-    wanted = {name for name in found if name.lower() not in HOST_PROGRAMS and not name.lower().startswith(HOST_HELPERS)}
-    if wanted != found:
-        names = sorted(found - wanted)
-        talk.warn("%s brings programs of this host's names (%s); they are not put before the host's own" % (env.name, ", ".join(names)),
-                  "pydock link %s %s" % (env.title, " ".join(names)))
-    bin_folder = os.path.join(folder, "bin")
-    for name in wanted:
-        write_file(os.path.join(bin_folder, name), program_sh(env, name), 0o755)
-    for name in set(os.listdir(bin_folder)) - wanted:
-        os.unlink(os.path.join(bin_folder, name))
-
-
-def make_programs_folder(env: Env) -> None:
-    for name in ("bin", "shells"):
-        make_folder(os.path.join(programs_folder(env), name))
-
-
-def remove_programs(env: Env) -> None:
-    """With a deleted environment go its programs on the host, and its links."""
-    for path in linked(programs_folder(env)):
-        remove_file(path)
-    remove_folder(programs_folder(env))
-
-
-def linked(folder: str) -> List[str]:
-    """The links of an environment that are still there, and still its own; `folder` is its programs' folder."""
-    enter = ". %s\n" % shell_join([os.path.join(folder, "enter")])
-    found = []
-    for path in host_file(os.path.join(folder, "links")).splitlines():
-        if os.path.isfile(path) and not os.path.islink(path) and is_program(path) and host_file(path).endswith(enter):
-            found.append(path)
-    return found
-
-
-def is_program(path: str) -> bool:
-    """Whether a file is a program that pydock wrote."""
-    return host_file(path).startswith("#!/bin/sh\n# pydock: ")
-
-
-def tree_of(engine: Engine, env: Env, image: str) -> Dict[str, str]:
-    """The environment as it lies in an image: a line for each path of /opt/venv, by path: type, mode, owner (`user` for the
-    image's own), and link target or SHA-256. Without byte code, times, and what installers note of their caches and of who
-    asked for a package. Streamed. Only under the environment's lock, which keeps its container from being swept."""
-    found: Dict[str, str] = {}
-    container = env.temporary + "-tree"
-    argv = ["cp", container + ":/opt/venv", "-"]
-    user = (image_config(engine, image).get("User") or "0").split(":")[0]
-    engine.change(*create_argv(container, client_proxies(), image))
-    if talk.dry_run:
-        talk.script(shell_join(engine.command(argv)) + " | tar -t")
-        engine.drop("rm", "-f", container)
-        return {}
-
-    def note(archive: Any, member: Any) -> None:
-        path = member.name.partition("/")[2]
-        if not re.search(r"(^|/)__pycache__(/[^/]*\.pyc)?$|\.dist-info/(uv_cache\.json|REQUESTED)$", path):
-            owner = "user" if str(member.uid) == user else str(member.uid)
-            found[path] = "%s %o %s %s" % (member.type.decode(), member.mode & 0o7777, owner, content_of(archive, member, found))
-
-    try:
-        copy_out(engine, argv, "cannot read the image %s" % image, note)
-    finally:
-        engine.drop("rm", "-f", container)
-    return found
-
-
-def content_of(archive: Any, member: Any, found: Dict[str, str]) -> str:
-    """What tells a file's content: a digest, the target of a link."""
-    import hashlib
-
-    if member.issym():
-        return quote(member.linkname)
-    if member.islnk():
-        return found.get(member.linkname.partition("/")[2], "").rpartition(" ")[2]
-    stream = archive.extractfile(member)
-    if not stream:
-        return "-"
-    if member.name.endswith(".dist-info/RECORD"):
-        return hashlib.sha256(b"".join(line for line in stream if not re.search(rb"(\.dist-info/(uv_cache\.json|REQUESTED)|__pycache__/[^,/]*\.pyc),", line))).hexdigest()
-    content = hashlib.sha256()
-    while True:
-        data = stream.read(1 << 20)
-        content.update(data)
-        if len(data) < 1 << 20:
-            return content.hexdigest()
-
-
-def digest_of(tree: Dict[str, str]) -> str:
-    return "sha256:" + text_hash("".join("%s %s\n" % (quote(path), tree[path]) for path in sorted(tree)))
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Commands, in the order of the help
-
-
-def cmd_create(session: Session, args: argparse.Namespace) -> int:
-    if re.fullmatch(VERSION, args.name):
-        raise PydockError("%s is a version; the name comes first" % args.name, "pydock create NAME %s" % args.name)
-    env = Env(session.place, args.name, session.settings["prefix"])
-    if args.source is not None:
-        return create_from(session, env, args)
-    words = list(args.packages)
-    given = words.pop(0) if words and re.fullmatch(VERSION, words[0]) else ""
-    change = package_change(["install"], words, args)
-    check_new(env)
-    version = given or python_version_file() or session.settings["python"]
-    if not re.match(r"3(\.|$)", version):
-        raise PydockError("there is no Python %s for environments" % version, "pydock create %s %s" % (env.title, session.settings["python"]))
-    for word in words:
-        if re.fullmatch("python|(python)?=*" + VERSION, word):
-            raise PydockError("'%s' is no package" % word, "the version comes right after the name: pydock create %s 3.12 PKG…" % env.title)
-    image = args.image or session.settings["image"]
-    text = render_dockerfile(checked("image", image, "--image"), version, [checked_apt(p) for p in args.apt], checked_user(args.user))
-    compose = compose_of(session, env, args)
-    packages = change if change.words or change.mounts else None
-    if args.no_build and packages:
-        raise PydockError("packages are installed into an image, which --no-build leaves out", "write them into requirements.txt")
-    old = {} if args.no_build else before_create(session, env, text)
-    create(session, env, {"dockerfile": text, "requirements.txt": "", **compose}, None,
-           None if args.no_build else lambda: build_new(session, env, packages, args.line), old)
-    python = "Python " + base_of(text)[1] if base_of(text)[1] else base_of(text)[0]
-    report(env, "created %s (%s)%s" % (env.name, python, " in " + env.folder if env.place.mode == "local" else ""),
-           "pydock %s %s" % ("build" if args.no_build else "shell", env.title))
-    return 0
-
-
-def settled(session: Session, env: Env) -> Tuple[Image, Dict[str, str]]:
-    """Image and files that belong together, of an environment that somebody may be changing: between its files and its tag there is a
-    moment. An edit that was not built stays what it is."""
-    import time
-
-    for _ in range(20):
-        files = {file: env.read(file) for file in ("dockerfile", "requirements.txt")}
-        image = find_image(session.engine, env.latest)
-        if image and image.of(env) and image.hashes == (text_hash(files["dockerfile"]), text_hash(files["requirements.txt"])):
-            return image, files
-        with Lock(env.folder, env.name, wait=False) as lock:
-            if lock.held() or talk.dry_run:
-                break
-        time.sleep(0.1)
-    config = ready_image(session, env)
-    return find_image(session.engine, env.latest) or Image("", {"Id": env.latest, "Config": config}), {file: env.read(file) for file in files}
-
-
-def check_new(env: Env) -> None:
-    if env.exists():
-        raise PydockError("the environment '%s' is there already, in %s" % (env.name, env.folder), "another name, or: pydock delete %s" % env.title)
-
-
-def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
-    """An environment of what somebody handed over: a file of `export`, or an image of pydock's, which may be in a registry."""
-    others = "packages image apt user no_build publish volume env gpus requirement pre index_url extra_index_url installer_args".split()
-    if any(getattr(args, key) for key in others):
-        raise PydockError("--from brings all that belongs to the environment", "pydock create %s --from %s, then install, or edit its files" % (env.title, args.source), 2)
-    check_new(env)
-    bundle = os.path.isfile(args.source)
-    if not bundle and (re.search(r"\.tar$|^[./~]", args.source) or not re.fullmatch(r"[\w][\w.:/@-]*", args.source)):
-        raise PydockError("there is no file %r" % args.source, "a file made by pydock export, or an image")
-    sweep(session)
-    old = images_of(session.engine, env)
-    check_owner(session.engine, env, old)
-    pulled = not bundle and base_image(session, args.source, "docker pull %s says why; docker login, for a registry that wants it" % args.source)
-    try:
-        create(session, env, {}, None, lambda: take_bundle(session, env, args.source, args.line) if bundle else adopt(session, env, args.source, {}, args.line), old, ())
-    finally:
-        if pulled:
-            session.engine.drop("rmi", args.source)
-    report(env, "created %s from %s" % (env.name, args.source), "pydock shell %s" % env.title)
-    return 0
-
-
-def compose_of(session: Session, env: Env, args: argparse.Namespace) -> Dict[str, str]:
-    """The docker-compose.yml that -p, -v, -e and --gpus ask for, by its name. Folders of a project are named from it, so that
-    they mean the same in every clone."""
-    if not (args.publish or args.volume or args.env or args.gpus):
-        return {}
-    volumes = []
-    for option, value in [("-e", value) for value in args.env] + [("-v", value) for value in args.volume]:
-        good = r"[^=\s]+(?s:=.*)?" if option == "-e" else r"([A-Za-z0-9][\w.-]*|[^:]*[/~.][^:]*):[^:]+(:[\w,]+)?"
-        if not re.fullmatch(good, value, re.ASCII) or not is_utf8(value):
-            raise PydockError("%s %r cannot be kept in %s" % (option, value, COMPOSE), "-e KEY=VALUE" if option == "-e" else "-v FOLDER:/inside, or -v VOLUME:/inside")
-    for volume in args.volume:
-        source, colon, rest = host_volume(volume).partition(":")
-        project = os.path.dirname(os.path.realpath(env.place.root)) + "/"
-        if env.place.mode == "local" and (source + "/").startswith(project):
-            source = "./" + os.path.relpath(source, env.folder)
-        volumes.append(source + colon + rest)
-    gpus = [gpu.strip('"') for gpu in args.gpus]
-    if len(gpus) > 1 or gpus and not re.fullmatch(r"all|\d+|device=[\w,.-]+", gpus[0]):
-        raise PydockError("%s are no GPUs" % " ".join(args.gpus), "one of --gpus all, --gpus 2, --gpus device=0,1")
-    return {COMPOSE: render_compose(env.name, [publish_value(port) for port in args.publish], volumes, args.env, "".join(gpus))}
-
-
-def before_create(session: Session, env: Env, dockerfile: str) -> Dict[str, Image]:
-    """Whether the environment can be built at all. The images of one of this name whose folder is gone."""
-    base = base_reference(dockerfile, session.settings)
-    for question in (BUILDX, CLIENT, ("image", "inspect", base), *([SECURITY] if os.getuid() else [])) if not session.engine.podman else ():
-        session.engine.ahead(*question)
-    sweep(session)
-    images = images_of(session.engine, env)
-    check_owner(session.engine, env, images)
-    base_image(session, base)
-    return images
-
-
-def create(session: Session, env: Env, files: Dict[str, str], source: Optional[Env], make: Optional[Callable[[], object]], old: Dict[str, Image],
-           allowed: Optional[Sequence[str]] = None) -> None:
-    """Everything is made in a hidden folder beside the final one, which it becomes by one rename. `make` makes the image as the
-    temporary tag; `source` is an environment whose wheels are copied; `old` are the images of an environment of this name whose folder
-    is gone; `allowed` are the files that the user trusts, where others wrote them (`pydock trust`)."""
-    engine = session.engine
-    made = make_folder(env.place.envs)
-    env.made_here = allowed is None
-    if allowed is not None and not talk.dry_run:
-        write_note(env, {})  # also while it is built
-    if not talk.dry_run:
-        env.work = os.path.join(os.path.dirname(env.folder), ".%s.new-%s" % (env.name, env.id))
-        with env.place.open() as envs:
-            envs.make(os.path.basename(env.work))
-    else:
-        make_folder(env.work)
-    try:
-        with Lock(env.work, env.name):
-            for file, text in files.items():
-                env.write(file, text)
-            if source and source.has("wheels"):
-                copy_wheels(source, env)
-            if make:
-                make()
-            written = watched_files(env) if not talk.dry_run else {}
-            if allowed is not None and not talk.dry_run:
-                write_note(env, {file: data for file, data in written.items() if file in allowed})
-            rename_new(env)
-            env.work = env.folder
-            if allowed is None and env.place.mode == "local" and not talk.dry_run:
-                write_note(env, written)
-            elif allowed is None:
-                forget_note(env)
-            if make:
-                remove_images(engine, env, old)
-                promote(engine, env, {})
-            engine.reap()
-    except BaseException:
-        if not talk.dry_run:
-            undo_create(engine, env, made, not make)
-        raise
-
-
-def copy_wheels(source: Env, env: Env) -> None:
-    import shutil
-
-    if talk.dry_run:
-        talk.script(shell_join(["cp", "-R", source.path("wheels"), env.path("wheels")]))
-        return
-    names = [name for name in source.wheels() if not name.startswith(".")]  # of an install that goes on
-    env.wheels(make=True)
-    with source.open("wheels") as old, env.open("wheels") as new:
-        for name in names:
-            with old.open(name) as wheel, new.create(name) as copy:
-                shutil.copyfileobj(wheel, copy)
-
-
-def undo_create(engine: Engine, env: Env, made: Sequence[str], no_build: bool) -> None:
-    renamed = env.work == env.folder
-    with env.place.open() as envs:
-        envs.clear(os.path.basename(env.work))
-    if not env.exists():
-        forget_note(env)
-    for folder in made:
-        try:
-            os.rmdir(folder)
-        except OSError:
-            break
-    if not no_build:
-        remove_temporary(engine, env, env.id)
-    if renamed and not no_build:
-        for tag in ("latest", "1"):
-            remove_tag(engine, env, tag)
-
-
-def build_new(session: Session, env: Env, change: Optional[Change], command: Sequence[str]) -> None:
-    build_image(session, env, env.temporary_tag + ("-base" if change else ""), command)
-    if change:
-        try:
-            commit_change(session, env, change, command, env.temporary_tag + "-base")
-        finally:
-            session.engine.drop("rm", "-f", env.temporary)
-        session.engine.drop("rmi", env.temporary_tag + "-base")
-
-
-def rename_new(env: Env) -> None:
-    if talk.dry_run:
-        return
-    try:
-        if env.exists():
-            raise FileExistsError
-        with env.place.open() as envs:
-            envs.rename(os.path.basename(env.work), env.name)
-    except OSError:
-        raise PydockError("the environment '%s' was created by somebody else meanwhile" % env.name, "pydock list") from None
-
-
-def python_version_file() -> str:
-    try:
-        with Folder(current_folder(), own=False) as folder:
-            lines = folder.read(".python-version").decode().splitlines() or [""]
-    except (FileNotFoundError, UnicodeDecodeError):
-        return ""
-    except PydockError as error:
-        talk.warn("%s; ignored" % error)
-        return ""
-    if not re.fullmatch(VERSION, lines[0].strip()):
-        talk.warn(".python-version names %r, which is no version of CPython; ignored" % lines[0].strip()[:40])
-        return ""
-    return lines[0].strip()
-
-
-def checked_apt(package: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9+.:=~-]*", package):
-        raise PydockError("%r is not the name of a system package" % package)
-    return package
-
-
-def checked_user(user: str) -> str:
-    uid, _, name = user.rpartition(":")
-    if user and not (re.fullmatch(USERNAME, name) and (not uid or re.fullmatch(r"\d{1,9}", uid))):
-        raise PydockError("%r is not a user" % user, "--user NAME or --user ID:NAME; small letters, digits and _ . -")
-    return user
-
-
-def report(env: Env, done: str, next_line: str) -> None:
-    if not talk.dry_run:
-        talk.say("%s; next: %s" % (done, next_line))
-
-
-def cmd_list(session: Session, args: argparse.Namespace) -> int:
-    import json
-
-    rows = listing(session, args)
-    if args.json:
-        talk.script(json.dumps(rows, indent=2))
-    elif rows:
-        print_table(rows)
-    else:
-        talk.say("no environments; next: pydock create NAME")
-    return 0
-
-
-def listing(session: Session, args: argparse.Namespace) -> List[Dict[str, Any]]:
-    """The rows of `list`: environments of both modes (of one, where an option says so). Two engine calls; three where
-    one was started."""
-    engine, prefix = session.engine, session.settings["prefix"]
-    places = [session.place] if args.mode else [place for place in (local_place(), global_place()) if place]
-    envs = [Env(place, name, prefix) for place in places for name in place.names()]
-    only = ["--filter", "label=pydock.name"] if args.all else []  # podman looks long into each image for a label
-    ours = {env.latest for env in envs}
-    wanted = {tag: id_ for tag, id_ in tagged(engine, *only).items() if tag.endswith(":latest") and (args.all or tag in ours)}
-    images = inspect(engine, wanted)
-    rows = [list_row(env, images.get(env.latest)) for env in envs]
-    known = {env.folder for env in envs}
-    for image in images.values():
-        folder = unquote(image.labels.get("pydock.folder", ""))
-        if args.all and folder not in known:
-            rows.append(image_row(image, image.labels.get("pydock.name", ""), "local" if "__" in image.tag else "global", folder,
-                                  "ready" if may_exist(folder) else "gone"))
-    started = {its.name: its for its in map(Warm, inspect_containers(engine, [env.warm for env in envs if is_started(env)])) if its.running}
-    for row in rows:
-        its = started.get((row["image"] or "").split(":")[0] + "--warm")
-        row.update(running=its.since if its else None, ports=its.ports if its else [], active=is_active(row))
-    return rows
-
-
-def is_active(row: Dict[str, Any]) -> bool:
-    """Whether the caller's shell has activated this environment."""
-    programs = os.path.join(data_folder(), (row["image"] or "").split(":")[0], "bin")
-    return os.environ.get("PYDOCK_ENV") == row["name"] and programs in os.environ.get("PATH", "").split(os.pathsep)
-
-
-def list_row(env: Env, image: Optional[Image]) -> Dict[str, Any]:
-    try:
-        hashes = env.hashes()
-        version = base_of(env.read("dockerfile"))[1]
-    except PydockError:
-        return image_row(None, env.name, env.place.mode, env.folder, "broken")
-    if image and not image.of(env):
-        image = None
-    row = image_row(image, env.name, env.place.mode, env.folder, "missing" if not image else "ready" if image.hashes == hashes else "stale")
-    row["python"] = row["python"] or version
-    row["frozen"] = is_frozen(env)
-    return row
-
-
-def image_row(image: Optional[Image], name: str, mode: str, path: str, state: str) -> Dict[str, Any]:
-    return {"name": name, "mode": mode, "path": path, "python": image.labels.get("pydock.python", "") if image else "",
-            "image": image.tag if image else None, "id": image.id.split(":")[-1][:12] if image else None,
-            "size": image.size if image else None, "created": image.created if image else None, "state": state, "frozen": False}
-
-
-def print_table(rows: Sequence[Dict[str, Any]]) -> None:
-    import shutil
-
-    home = home_folder()
-    lines = [["NAME", "MODE", "PYTHON", "STATE", "IMAGE", "SIZE", "AGE", "RUNNING", "PATH"]]
-    for row in rows:
-        path = "~" + row["path"][len(home):] if row["path"].startswith(home + "/") else row["path"]
-        running = " ".join([human_age(age_of(row["running"])), *row["ports"]]) if row["running"] else ""
-        lines.append([row["name"] + (" *" if row["active"] else ""), row["mode"], row["python"] or "?", row["state"] + (", frozen" if row["frozen"] else ""), row["id"] or "-",
-                      human_size(row["size"]) if row["size"] is not None else "-", human_age(age_of(row["created"])) if row["created"] else "-", running, path])
-    widths = [max(len(line[i]) for line in lines) for i in range(9)]
-    columns = [i for i in range(9) if i != 7 or any(row["running"] for row in rows)]
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    for column in (6, 4, 5, 2):  # what a narrow terminal loses first
-        if width and sum(widths[i] + 2 for i in columns[:-1]) + min(widths[8], 20) > width:
-            columns.remove(column)
-    room = max(width - sum(widths[i] + 2 for i in columns[:-1]), 0)
-    for line in lines:
-        if width and len(line[8]) > room:
-            line[8] = "…" + line[8][len(line[8]) - room + 1:] if room > 1 else ""
-        text = "  ".join(line[i].ljust(widths[i]) for i in columns).rstrip()
-        talk.show(text[:width] if width else text)
-
-
-def cmd_build(session: Session, args: argparse.Namespace) -> int:
-    env = session.env(args.name)
-    env.hashes()
-    sweep(session)
-    with Lock(env.folder, env.name):
-        check_frozen(env)
-        images = recover(session.engine, env)
-        changed = renew(session, env, images, args.line, args.no_cache, args.pull)
-        drop_old_states(session, env)
-    follow(session, env)
-    report(env, "built %s" % env.name if changed else "%s is up to date" % env.name, "pydock shell %s" % env.title)
-    return 0
-
-
-def cmd_clone(session: Session, args: argparse.Namespace) -> int:
-    """A copy of an environment, here or from the other mode: its files, and its image under labels of its own."""
-    env = Env(session.place, args.new, session.settings["prefix"])
-    check_new(env)
-    source = session.env(args.name, other=True)
-    source.wheels()  # an error where that is a link
-    session.engine.ahead(*tags_argv(env.repo))
-    image, files = settled(session, source)
-    if has_compose(source):
-        files[COMPOSE] = source.read(COMPOSE)
-    note, allowed = read_note(source), None
-    if not is_own(source, note):
-        allowed = [file for file, text in files.items() if text_hash(text) == (note or {}).get(file, {}).get("sha256")]
-    if COMPOSE in files:
-        files[COMPOSE] = renamed_service(files[COMPOSE], source.name, env.name)
-    old = images_of(session.engine, env)
-    check_owner(session.engine, env, old)
-    create(session, env, files, source, lambda: take_over(session.engine, env, image, args.line), old, allowed)
-    report(env, "cloned %s to %s%s" % (source.name, env.name, " in " + env.folder if env.place.mode == "local" else ""), "pydock shell %s" % env.title)
-    return 0
-
-
-def cmd_delete(session: Session, args: argparse.Namespace) -> int:
-    envs = [session.env(name) for name in dict.fromkeys(args.names)]
-    engine = session.engine
-    for env in envs:
-        check_frozen(env)
-        check_owner(engine, env, {tag: image for tag, image in images_of(engine, env).items() if image.labels.get("pydock.folder")})
-        in_use(engine, env, args.force)
-    if not confirmed(args, "delete %s, with folder, images and containers" % ", ".join(env.folder for env in envs), "whether to delete %s" % ", ".join(args.names)):
-        return 1
-    sweep(session)
-    for env in envs:
-        with Lock(env.folder, env.name):
-            delete(session, env, in_use(engine, env, args.force))
-        if not talk.dry_run:
-            talk.say("deleted %s" % env.name)
-    return 0
-
-
-def confirmed(args: argparse.Namespace, what: str, short: str, no: str = "nothing was removed") -> bool:
-    """Asks whether to do it; an error where there is nobody to be asked."""
-    if args.yes or talk.dry_run:
-        return True
-    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
-        raise PydockError("nobody here can be asked %s" % short, "add -y")
-    talk.write("%s? [y/N] " % one_line(what))
-    if sys.stdin.readline().strip().lower() in ("y", "yes"):
-        return True
-    talk.say(no)
-    return False
-
-
-def in_use(engine: Engine, env: Env, force: bool) -> List[str]:
-    """The names of the environment's containers. An error where a program runs in one, unless forced, and where one was
-    not made by pydock: it is its maker's to remove."""
-    found = []
-    ids = engine.query("ps", "-aq", "--no-trunc", "--filter", "label=pydock.folder=" + quote(env.folder)).split()
-    for data in inspect_containers(engine, ids):
-        name, running, config = data["Name"].lstrip("/"), data["State"]["Running"], data["Config"]
-        if not name.startswith(env.repo + "--"):
-            service = (config.get("Labels") or {}).get("com.docker.compose.project") == compose_project(env)  # goes with the warm one
-            if not service and str(config.get("Image")).split("localhost/")[-1].split(":")[0] == env.repo:
-                raise PydockError("the container %s, which pydock did not make, uses %s" % (name, env.name), "docker rm -f %s" % name)
-            continue  # of an image that somebody made from this one
-        busy: List[str] = []
-        if running and not force:
-            words = [data["Path"], *data["Args"]]
-            words = words[len(INIT):] if words[:len(INIT)] == INIT else words
-            busy = programs(engine, name) if name == env.warm else ["%s (container %s)" % (" ".join(words)[:60], name)]
-        if busy:
-            raise PydockError("a program is running in %s: %s" % (env.name, ", ".join(busy)), "end it, or: pydock delete --force %s" % env.title)
-        found.append(name)
-    return found
-
-
-def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
-    """From the rename on the environment is gone; what the engine then fails to remove goes with the next command."""
-    engine = session.engine
-    remove_warm(engine, env, "rm")
-    others = [name for name in containers if name != env.warm]
-    if others:
-        engine.drop("stop", "-t", "5", *others)
-        engine.drop("rm", "-f", *others)
-    away = ".%s.old-%s" % (env.name, env.id)
-    if not talk.dry_run:
-        try:
-            with env.place.open() as envs:
-                envs.rename(env.name, away)
-        except OSError as error:
-            raise PydockError("cannot delete %s: %s" % (env.folder, error.strerror)) from None
-    remove_programs(env)
-    forget_note(env)
-    if remove_images(engine, env, images_of(engine, env)):
-        if talk.dry_run:
-            remove_folder(env.folder)
-            return
-        with env.place.open() as envs:
-            envs.clear(away)
-    else:
-        talk.warn("some images of %s could not be removed; the next command that changes something tries again" % env.name)
-
-
-def cmd_config(session: Session, args: argparse.Namespace) -> int:
-    import json
-
-    if args.value is not None:
-        set_setting(session, args.key, args.value)
-        return 0
-    if args.key:
-        if args.key not in SETTINGS:
-            checked(args.key, "", "this command")
-        talk.show(session.settings[args.key])
-        return 0
-    found, problems = survey(session)
-    if args.json:
-        settings = {key: {"value": session.settings[key], "source": source} for key, (_, source) in session.settings.values.items()}
-        talk.script(json.dumps({**found, "settings": settings, "problems": [{"problem": p, "hint": h} for p, h in problems]}, indent=2))
-    else:
-        for key, value in found.items():
-            talk.show("%-12s %s" % (key, value))
-        talk.show("")
-        for key, (_, source) in session.settings.values.items():
-            talk.show("%-12s %-24s %s" % (key, session.settings[key] or "(empty)", source))
-        for problem, hint in problems:
-            talk.error(problem, hint)
-    return 1 if problems else 0
-
-
-def survey(session: Session) -> Tuple[Dict[str, str], List[Tuple[str, str]]]:
-    """What there is, and what is wrong with it, each with its remedy."""
-    engine, problems = session.engine, []
-    found = {"pydock": __version__, "python": "%d.%d.%d (%s)" % (*sys.version_info[:3], sys.executable), "mode": "%s: %s" % (session.place.mode, session.place.why),
-             "environments": session.place.envs, "settings": session.place.conf}
-    try:
-        found["engine"] = "%s %s" % (session.settings["engine"], engine.query("version", "--format", "{{.Server.Version}}", timeout=20).strip())
-        compose = engine.ask("compose", "version", "--short")
-        found["compose"] = compose.strip() if compose else "none"
-        found["builder"] = {"buildx": "BuildKit (buildx)", "buildkit": "BuildKit (of docker's client)", "podman": "podman"}[engine.builder()]
-    except PydockError as error:
-        problems.append((str(error), error.hint))
-        found.setdefault("engine", "%s: %s" % (session.settings["engine"], error))
-    folder = session.place.envs
-    while not os.path.exists(folder):
-        folder = os.path.dirname(folder)
-    if not os.access(folder, os.W_OK):
-        problems.append(("%s is not writable" % folder, "change its owner, or work in another folder with --local"))
-    for name in session.place.names():
-        try:
-            Env(session.place, name, session.settings["prefix"]).hashes()
-        except PydockError as error:
-            problems.append((str(error), error.hint))
-    return found, problems
-
-
-def set_setting(session: Session, key: str, value: str) -> None:
-    """Puts one line into the settings file; all other lines stay as they were written."""
-    checked(key, value, "this command")
-    if key == "engine" and session.place.mode == "local":
-        raise PydockError("a project may not choose the engine", "pydock config --global engine %s" % shell_join([value]))
-    path = session.place.conf
-    lines = conf_text(session.place).splitlines()
-    section = [i for i, line in enumerate(lines) if line.strip() == "[pydock]"]
-    if not section:
-        lines += ["[pydock]"]
-        section = [len(lines) - 1]
-    end = next((i for i in range(section[0] + 1, len(lines)) if lines[i].startswith("[")), len(lines))
-    here = [i for i in range(section[0] + 1, end) if re.match(r"%s\s*[=:]" % key, lines[i])]
-    if here:
-        lines[here[0]] = "%s = %s" % (key, value)
-    else:
-        lines.insert(end, "%s = %s" % (key, value))
-    make_folder(os.path.dirname(path))
-    if talk.dry_run:
-        talk.script(heredoc(["cat"], "\n".join(lines), path))
-        return
-    folder, name = session.place.open_conf()
-    with folder:
-        folder.write(name, "\n".join(lines) + "\n")
-    talk.say("%s = %s in %s" % (key, value, path))
-
-
-def cmd_run(session: Session, args: argparse.Namespace) -> int:
-    """A program in the warm container, if there is one that has the current folder, else in a fresh one."""
-    env = session.env(args.name)
-    fresh = args.fresh or args.root or bool(args.publish or args.volume or args.gpus or args.network or args.platform or args.option)
-    fresh = fresh or not is_started(env)
-    if not fresh:
-        session.engine.ahead(*inspect_warm(env))
-    if fresh and not args.root:
-        check_trust(env)  # before it is built; what started before goes on
-    options = [*OF_ROOT * args.root, *run_options(session.engine, args)]
-    folder, current = run_folder(session, env)
-    config = ready_image(session, env)
-    user = "0:0" if args.root else caller(session.engine, env, config)
-    command = args.command or SHELL
-    if any(not is_utf8(word) for word in command):
-        command = [*PYTHON, BYTES_PY, *map(quote, command)]
-    stdin = not os.isatty(0) or foreground()  # the client would be stopped for reading the terminal behind a job's back
-    tty = os.isatty(0) and os.isatty(1) and stdin
-    if command is SHELL and tty or command[:2] == ["pip", "install"]:
-        talk.say("%s: what `pip install` brings ends with its container; to keep it: pydock install %s PKG" % (env.name, env.title))
-    inside = None if fresh else warm_folder(session, env, config, user, current)
-    if inside is not None:
-        user = user or config["User"] or "0:0"
-        session.engine.become(exec_argv(env.warm, user, inside, env.id, options, command, stdin, tty), env.warm, env.id, user, tty)
-    container = "%s--run-%s" % (env.repo, env.id)
-    if has_compose(env):
-        try:
-            compose_fresh(session, env, container, config, user, folder, current, options)
-            inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")[1]
-            user = user or config["User"] or "0:0"
-            session.engine.become(exec_argv(container, user, inside, env.id, [], command, stdin, tty), container, env.id, user, tty, remove=True)
-        except BaseException:
-            if not talk.dry_run:
-                session.engine.drop("rm", "-f", container)
-            raise
-    argv = fresh_argv(session, env, container, config, user, folder, current, options)
-    session.engine.become(run_argv(env.latest, argv, command, stdin, tty, session.engine.has_init()), container)
-
-
-def cmd_start(session: Session, args: argparse.Namespace) -> int:
-    env = session.env(args.name)
-    check_trust(env)
-    options = start_options(session, env, args)
-    folder, current = run_folder(session, env)
-    config = ready_image(session, env)
-    with Lock(env.folder, env.name):
-        warm = find_warm(session.engine, env)
-        elsewhere = warm is not None and warm.inside(current, config.get("WorkingDir") or "/") is None
-        same = warm is not None and (not options or options == warm.options)
-        if warm and warm.running and not same:
-            raise PydockError("%s runs already, with %s instead of %s" % (env.name, shell_join(warm.options) or "no options", shell_join(options)),
-                              "to start it anew as you say: pydock reset %s" % typed(args, env))
-        if not warm or not warm.running and (elsewhere or not same) or not mend(session, env, config) and not warm.running:
-            check_ports(options)
-            if warm:
-                remove_warm(session.engine, env)
-            start_warm(session, env, config, folder, options)
-        elif elsewhere:
-            talk.warn("%s runs with the folder %s, and not with this one" % (env.name, warm.folder), "pydock reset %s" % typed(args, env))
-        keep_warm(env, True)
-    report(env, "%s %s" % (env.name, "runs already" if warm and warm.running else "is started"), "pydock run %s …, pydock stop %s" % (env.title, env.title))
-    return 0
-
-
-def cmd_stop(session: Session, args: argparse.Namespace) -> int:
-    for env in [session.env(name) for name in dict.fromkeys(args.names)]:
-        with Lock(env.folder, env.name):
-            warm = find_warm(session.engine, env)
-            living = living_shells(env) if args.unused else []
-            if living and all(name.startswith("new.") for name in living):
-                raise PydockError("%s is just being activated" % env.name)  # and the watcher asks again
-            if args.unused and (not warm or living or is_kept(env)):
-                continue
-            if warm:
-                check_idle(session.engine, env, warm, args.force, "stop")
-            else:
-                session.engine.diagnose()
-            if warm or has_compose(env):
-                remove_warm(session.engine, env)
-        if not talk.dry_run:
-            talk.say("%s %s" % (env.name, "is stopped" if warm or has_compose(env) else "was not started"))
-    return 0
-
-
-def check_idle(engine: Engine, env: Env, warm: Warm, force: bool, command: str) -> None:
-    busy = programs(engine, env.warm) if warm.running and not force else []
-    if busy:
-        raise PydockError("in %s runs: %s" % (env.name, ", ".join(busy)), "end it, or: pydock %s --force %s" % (command, env.title))
-
-
-def cmd_reset(session: Session, args: argparse.Namespace) -> int:
-    env = session.env(args.name)
-    check_trust(env)
-    options = start_options(session, env, args)
-    folder, current = run_folder(session, env)
-    config = ready_image(session, env)
-    with Lock(env.folder, env.name):
-        warm = find_warm(session.engine, env)
-        if warm:
-            check_idle(session.engine, env, warm, args.force, "reset")
-            options = options or warm.options
-        if has_compose(env):
-            compose_file(session, env, env.warm, config, "", folder, current, {})
-        check_ports(options, [port.split("->")[0] for port in warm.ports] if warm else [])
-        kept = is_kept(env) or not living_shells(env)
-        if warm:
-            remove_warm(session.engine, env)
-        start_warm(session, env, config, folder, options, kept)
-    report(env, "%s is started anew" % env.name, "pydock run %s …, pydock stop %s" % (env.title, env.title))
-    return 0
-
-
-def cmd_activate(session: Session, args: argparse.Namespace) -> int:
-    try:
-        return activate(session, session.env(args.name), args)
-    except PydockError:
-        if not sys.stdout.isatty():
-            talk.script("false")  # to eval nothing succeeds, and a script would go on with the host's programs
-        raise
-
-
-def typed(args: argparse.Namespace, env: Env) -> str:
-    """The arguments of the command line, with the name as it is to be typed here."""
-    return " ".join(env.title if word == env.name else shell_join([word]) for word in args.line[1:])
-
-
-def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
-    shell = args.shell or parent_shell()
-    if os.pathsep in programs_folder(env):
-        raise PydockError("activate has no effect here: PATH cannot hold a folder with a '%s' in its name, as %s" % (os.pathsep, data_folder()),
-                          "export XDG_DATA_HOME=/some/folder; or: pydock link %s PROGRAM" % env.title)
-    if sys.stdout.isatty():
-        line = "%s activate %s" % (shell_join([os.path.basename(sys.argv[0]) if "/bin/" in sys.argv[0] else sys.argv[0]]), typed(args, env))
-        talk.show("%s | source" % line if shell == "fish" else 'eval "$(%s)"' % line)
-        return 0
-    check_trust(env)
-    folder, current = run_folder(session, env)
-    config = ready_image(session, env)
-    made = not os.path.isdir(os.path.join(programs_folder(env), "bin"))
-    with Lock(env.folder, env.name):
-        make_programs_folder(env)
-        warm = find_warm(session.engine, env)
-        if not warm:
-            start_warm(session, env, config, folder, [], args.persistent)
-        elif (warm.current(config) or mend(session, env, config)) and (made or not fresh_programs(session, env, config, warm)):
-            write_programs(session, env, config)
-        if args.persistent:
-            keep_warm(env, True)
-        else:  # until the shell has counted itself in, which `watch` says
-            write_file(os.path.join(programs_folder(env), "shells", "new." + env.id), "", 0o644)
-    if warm and warm.inside(current, config.get("WorkingDir") or "/") is None:
-        talk.say("%s is started with the folder %s; elsewhere its programs start in containers of their own, which takes longer" % (env.name, warm.folder))
-    talk.script(render_activate(env, shell, args.persistent), "")
-    return 0
-
-
-def fresh_programs(session: Session, env: Env, config: Dict[str, Any], warm: Warm) -> bool:
-    return host_file(os.path.join(programs_folder(env), "enter")) == enter_sh(session, env, config, warm)
-
-
-def parent_shell() -> str:
-    """The shell that called, by the kernel's word for it; else the login shell."""
-    try:
-        name = os.path.basename(os.readlink("/proc/%d/exe" % os.getppid()))
-    except OSError:
-        name = os.path.basename(os.environ.get("SHELL", "sh"))
-    return name if name in SHELLS else "sh"
-
-
-def render_activate(env: Env, shell: str, persistent: bool) -> str:
-    """What a shell evaluates to have the environment's programs first on its PATH."""
-    folder = programs_folder(env)
-    fish = shell == "fish"
-
-    def quoted(*names: str) -> str:
-        path = os.path.join(folder, *names)
-        return "'%s'" % path.replace("\\", "\\\\").replace("'", "\\'") if fish else shell_join([path])
-
-    values = {"BIN": quoted("bin"), "NAME": env.name, "ID": env.id, "LEAVE": quoted("leave"), "WATCH": quoted("watch")}
-    values.update({"LEAVE": "/dev/null", "WATCH": "/dev/null"} if persistent else {})
-    return re.sub("@(%s)@" % "|".join(values), lambda found: values[found.group(1)], ACTIVATE_FISH if fish else ACTIVATE_SH)
-
-
-def cmd_link(session: Session, args: argparse.Namespace) -> int:
-    folder = absolute_path(os.path.expanduser(args.to or os.path.join(home_folder(), ".local", "bin")))
-    if args.remove:
-        unlink_programs([os.path.join(folder, name) for name in args.words])
-        return 0
-    if not args.words:
-        for path in sorted(path for place in all_program_folders() for path in linked(place)):
-            talk.show(path)
-        return 0
-    env = session.env(args.words[0])
-    if not args.words[1:]:
-        raise PydockError("no program to link was named", "pydock link %s PROGRAM" % env.title, 2)
-    check_trust(env)
-    config = ready_image(session, env)
-    paths = {os.path.join(folder, os.path.basename(word)): word for word in args.words[1:]}
-    for path in paths:
-        if os.path.lexists(path) and (os.path.islink(path) or not is_program(path)):
-            raise PydockError("%s is there already, and no link of pydock's" % path, "--to another folder")
-    check_programs(session.engine, env, list(paths.values()))
-    with Lock(env.folder, env.name):
-        make_programs_folder(env)
-        write_programs(session, env, config)
-        make_folder(folder)
-        record = os.path.join(programs_folder(env), "links")
-        for path, word in {record: "", **paths}.items():
-            text = program_sh(env, word) if word else "".join(line + "\n" for line in sorted({*linked(programs_folder(env)), *paths}))
-            if talk.dry_run:
-                talk.script(heredoc(["cat"], text, path))
-            else:
-                write_file(path, text, 0o755 if word else 0o644)
-    report(env, "linked %s" % ", ".join(paths), os.path.basename(args.words[-1]))
-    if folder not in os.environ.get("PATH", "").split(os.pathsep):
-        talk.warn("%s is not on your PATH" % folder)
-    return 0
-
-
-def all_program_folders() -> List[str]:
-    return [os.path.join(data_folder(), name) for name in os.listdir(data_folder())] if os.path.isdir(data_folder()) else []
-
-
-def unlink_programs(paths: Sequence[str]) -> None:
-    links = {path for place in all_program_folders() for path in linked(place)}
-    for path in paths:
-        if path not in links:
-            raise PydockError("%s is no link of pydock's" % path, "pydock link (lists them); --remove takes programs only")
-    for path in paths:
-        remove_file(path)
-        if not talk.dry_run:
-            talk.say("removed %s" % path)
-
-
-def check_programs(engine: Engine, env: Env, words: Sequence[str]) -> None:
-    """An error where the image has no such program."""
-    code = 'for word do found=$(command -v -- "$word"); case $found in /*) [ -f "$found" ] && [ -x "$found" ] ;; *) false ;; esac && echo yes || echo no; done'
-    if any(not is_utf8(word) or word.startswith("-") or word.endswith("/") for word in words):
-        raise PydockError("%r is not the name of a program" % words[0])
-    answers = engine.query(*look_argv(env.latest), "/bin/sh", "-c", code, "sh", *words).split()
-    for word, answer in zip(words, answers):
-        if answer != "yes":
-            raise PydockError("%s has no program %s" % (env.name, word), "pydock install %s PKG" % env.title)
-
-
-def start_options(session: Session, env: Env, args: argparse.Namespace) -> List[str]:
-    """The user's options for a container that can be started anew."""
-    options = run_options(session.engine, args, keep=True)
-    if options and has_compose(env):
-        raise PydockError("%s has a %s, where such options go" % (env.name, env.path(COMPOSE)), "then: pydock reset %s" % env.title)
-    return options
-
-
-def run_options(engine: Engine, args: argparse.Namespace, keep: bool = False) -> List[str]:
-    """The user's options for `docker run`, checked; `keep`: for a container that can be started anew when the caller's
-    variables are not there."""
-    options: List[str] = []
-    for port in args.publish:
-        options += ["-p", publish_value(port)]
-    if not keep:
-        check_ports(options)
-    for volume in args.volume:
-        options += ["-v", host_volume(volume)]
-    for name in ("env", "env_file", "gpus", "network", "platform"):
-        for value in getattr(args, name):
-            if name == "env" and "=" not in value and (keep or engine.sudo):  # which keeps the caller's variables to itself
-                value = "%s=%s" % (value, os.environ.get(value, ""))
-            if name == "env_file" and keep:
-                value = absolute_path(value)
-            options += ["--" + name.replace("_", "-"), value]
-    return options + [option if option.startswith("-") else "--" + option for option in args.option]
-
-
-def host_volume(volume: str) -> str:
-    """The value of -v with a folder of this host by its whole path; the engine would make one that is not there."""
-    source, _, rest = volume.partition(":")
-    if not rest or not (source.startswith((".", "~")) or "/" in source):  # the name of a volume has no slash
-        return volume
-    source = absolute_path(os.path.expanduser(source))
-    if not os.path.exists(source):
-        raise PydockError("there is no %s to mount" % source, "mkdir it first")
-    return source + ":" + rest
-
-
-def package_change(verb: Sequence[str], words: Sequence[str], args: argparse.Namespace) -> Change:
-    """The change that PKG…, -r FILE and the index options of a command line ask for."""
-    change = Change(verb[0], verb[1:])
-    for word in words:
-        no_password(word, "'%s'" % word)
-        if re.search(r"[\x00-\x1f\x7f]", word) or not word.strip():
-            raise PydockError("%r is not a requirement" % word)
-        add_requirement(change, word)
-    for option, value in (("--index-url", args.index_url), *(("--extra-index-url", url) for url in args.extra_index_url)):
-        if value:
-            no_password(value, option)
-            change.words += [option, value]
-            change.options.append("%s %s" % (option, value))
-    for word in args.installer_args:
-        no_password(word, "'%s'" % word)
-    change.words += (["--pre"] if args.pre else []) + list(args.installer_args)
-    for path in args.requirement:
-        add_file(change, path)
-    return change
-
-
-def add_requirement(change: Change, word: str, line: Optional[Included] = None) -> None:
-    if os.path.isfile(word) and word.endswith((".txt", ".toml", ".lock")):
-        raise PydockError("'%s' is a file here, not a package" % word, "-r %s" % word)
-    local = re.sub(r"^[^/]*@\s*(?=file:)", "", word)
-    path = unquote(local[len("file://"):]) if local.startswith("file://") else word
-    extras = re.search(r"\[[A-Za-z0-9._, -]*\]$", path)
-    if extras and (word.startswith((".", "/", "~/")) or ".whl[" in word):
-        path = path[:extras.start()]
-    if path != word or word.startswith((".", "/", "~/")) or word.endswith(".whl") and "://" not in word:
-        if line:
-            path = absolute_path(os.path.expanduser(path), real=True)
-            line.check(path)
-        else:
-            path = check_link(os.path.expanduser(path))
-        if not os.path.exists(path):
-            raise PydockError("there is no %s" % path, "a package is a name, a requirement, a URL, or a wheel or folder of this host")
-        target = "%d,%s" % (len(change.mounts), extras.group().replace(" ", "")) if extras else str(len(change.mounts))
-        change.mounts.append((path, "/dev/shm/src/%s/%s" % (target, os.path.basename(path))))
-        wheel = re.match(r"([A-Za-z0-9_.]+)-[^/]*\.whl$", os.path.basename(path))
-        change.asked.append(canonical(wheel.group(1)) if wheel else word)
-        return
-    if word.startswith("-"):
-        raise PydockError("'%s' is not a package" % word, "options of the installer come after --")
-    if os.path.isdir(word):
-        talk.say("'%s' is taken from the index; the folder of this name would be ./%s" % (word, word))
-    change.words.append(word)
-    change.asked += [requirement_name(word)] if requirement_name(word) else []
-
-
-def lies_in(path: str, folder: str) -> bool:
-    """Whether a real path is in this folder, the current one or the project's."""
-    project = local_place()
-    folders = {os.path.realpath(folder), os.path.realpath(current_folder()), *([os.path.realpath(os.path.dirname(project.root))] if project else [])}
-    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
-
-
-def check_link(path: str) -> str:
-    """The real path of what a user named. PydockError where a link, which may be a stranger's, leads out of where it lies."""
-    real = absolute_path(path, real=True)
-    if not lies_in(real, os.path.dirname(absolute_path(path).rstrip("/"))):
-        raise PydockError("%s is a symbolic link that leads to %s" % (path, real), "if you mean that, name it so")
-    return real
-
-
-class Included:
-    """A line of a requirements file that the user may not have written. What it names of this host must lie in the folder of the file that
-    was named on the command line, in the current folder, or in the project's."""
-
-    def __init__(self, top: str, file: str, number: int) -> None:
-        self.top, self.file, self.number = top, file, number
-
-    def check(self, path: str) -> None:
-        if not lies_in(path, os.path.dirname(self.top)):
-            raise PydockError("line %d of %s names %s, which is neither in its folder nor in the current one" % (self.number, self.file, path),
-                              "if you mean that, name it on the command line")
-
-    def read(self, file: str) -> bytes:
-        """A file that this line includes."""
-        path = absolute_path(file, real=True)
-        self.check(path)
-        with Folder(os.path.dirname(path), own=False) as folder:
-            return folder.read(os.path.basename(path))
-
-
-def add_file(change: Change, path: str) -> None:
-    """-r FILE: its text and that of the files that it includes go to one folder of the container, where they find each
-    other; lines that name a folder of this host do not, for they are packages of their own."""
-    path = absolute_path(path)
-    pending: List[Tuple[str, Optional[Included]]] = [(path, None)]
-    while pending:
-        file, line = pending.pop()
-        if FILES + file in change.files:
-            continue
-        try:
-            if line:
-                data = line.read(file)
-            else:
-                with open(check_link(file), "rb") as handle:
-                    data = handle.read(MAX_TEXT + 1)
-                if len(data) > MAX_TEXT:
-                    raise PydockError("%s is larger than 16 MiB" % file)
-            text = data.decode()
-        except (OSError, ValueError) as error:
-            raise PydockError("cannot read %s: %s" % (file, getattr(error, "strerror", None) or "it is no UTF-8")) from None
-        if file.endswith(".toml"):
-            for url in sorted(set(re.findall(r'(?m)^index = "(https?://[^"]+)"', text))):
-                change.options.append("--extra-index-url " + url)
-        else:
-            lines = [(row, Included(path, file, number)) for number, row in enumerate(text.splitlines(True), 1)]
-            text = "".join(row for row, its in lines if keep_line(change, file, row, its, pending))
-        change.files[FILES + file] = text
-    if os.path.basename(path) == "pyproject.toml":  # may name a readme, or a backend that reads the folder
-        change.mounts.append((os.path.dirname(path), FILES + os.path.dirname(path)))
-        del change.files[FILES + path]
-    change.words += ["-r", FILES + path]
-
-
-def keep_line(change: Change, file: str, line: str, its: Included, pending: List[Tuple[str, Optional[Included]]]) -> bool:
-    """Whether a line of a requirements file goes to the installer as it is; what else it asks for is noted."""
-    no_password(line, "a line of %s" % file)
-    included = re.match(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]*([^\s#]+)", line)
-    if included and "://" not in included.group(1):
-        pending.append((os.path.normpath(os.path.join(os.path.dirname(file), included.group(1))), its))
-    if re.match(r"\s*(-e\b|--editable)", line):
-        talk.say("left out '%s' of %s: the current folder is in every run anyway" % (line.strip(), file))
-        return False
-    if re.match(r"\s*(\.{0,2}/|\.\s*$)", line):
-        add_requirement(change, os.path.join(os.path.dirname(file), re.split(r"\s+#", line.strip())[0]), its)
-        return False
-    if re.match(r"\s*(-i\b|--index-url|--extra-index-url)", line):
-        change.options.append(line.strip())
-    change.asked += [requirement_name(line)] if requirement_name(line) else []
-    return True
-
-
-def cmd_install(session: Session, args: argparse.Namespace) -> int:
-    env = session.env(args.name)
-    if args.editable:
-        raise PydockError("-e needs a folder that lasts, and an image has none",
-                          "the current folder is in every run: pydock run -e PYTHONPATH=. %s …; or: pydock install %s ./FOLDER after each change" % (env.title, env.title))
-    change = package_change(["install"] + ["--upgrade"] * args.upgrade, args.packages, args)
-    if len(change.words) == args.upgrade and not change.mounts:
-        raise PydockError("nothing to install was named", "pydock install %s PKG" % env.title, 2)
-    return finish_change(session, env, change, args.line, "nothing to do: %s has that already" % env.name)
-
-
-def cmd_uninstall(session: Session, args: argparse.Namespace) -> int:
-    env = session.env(args.name)
-    change = Change("uninstall", args.packages)
-    for word in args.packages:
-        if not re.fullmatch(REQUIREMENT, word):
-            raise PydockError("%r is not the name of a package" % word)
-        change.gone.append(canonical(word))
-    return finish_change(session, env, change, args.line, "")
-
-
-def cmd_update(session: Session, args: argparse.Namespace) -> int:
-    env = session.env(args.name)
-    env.hashes()
-    change = package_change(["install", "--upgrade"], args.packages, args)
-    if not args.packages and not args.requirement:
-        lines = [re.split(r"\s--|\s#", line)[0] for line in requirement_lines(env.read("requirements.txt")) if " @ " not in line and not line.startswith("./")]
-        if not lines:
-            talk.say("%s has no packages to update" % env.name)
-            return 0
-        change.words += ["; ".join([requirement_name(line) + requirement_extras(line)] + [marker.strip() for marker in line.split(";")[1:]]) for line in lines]
-        change.asked += [requirement_name(line) for line in lines]
-    return finish_change(session, env, change, args.line, "%s is up to date" % env.name)
-
-
-def finish_change(session: Session, env: Env, change: Change, command: Sequence[str], nothing: str) -> int:
-    env.hashes()
-    sweep(session)
-    changed = change_packages(session, env, change, command)
-    follow(session, env)
-    if not changed and not change.mounts:
-        report(env, nothing, "pydock run %s …" % env.title)
-        return 0
-    text = ", ".join("%s %s" % (name, version) if version else "no %s" % name for name, version in list(changed.items())[:8])
-    report(env, "%s: %s%s" % (env.name, text or "installed", " and %d more" % (len(changed) - 8) if len(changed) > 8 else ""), "pydock shell %s" % env.title)
-    return 0
-
-
-def cmd_history(session: Session, args: argparse.Namespace) -> int:
-    import json
-
-    env = session.env(args.name)
-    base = base_reference(env.read("dockerfile"), session.settings)
-    session.engine.ahead("image", "inspect", base)
-    images = images_of(session.engine, env)
-    rows = state_rows(images, find_image(session.engine, base))
-    if args.json:
-        talk.script(json.dumps(rows, indent=2))
-        return 0
-    lines = [["STATE", "WHEN", "SIZE", "COMMAND", "PACKAGES"]]
-    for row in rows:
-        names = " ".join([str(row["state"]), *row["labels"]]) + (" *" if row["present"] else "")
-        packages = ["+%s %s" % pair for pair in row["added"].items()] + ["-" + name for name in row["removed"]]
-        packages += ["%s %s→%s" % (name, *versions) for name, versions in row["changed"].items()]
-        shown = ", ".join(packages[:6]) + (" and %d more" % (len(packages) - 6) if len(packages) > 6 else "")
-        age = age_of(row["time"])
-        lines.append([names, human_age(age) + " ago" if age is not None else "-", "+" + human_size(row["bytes"]), "pydock " + row["command"], shown])
-    widths = [max(len(line[i]) for line in lines) for i in range(5)]
-    for line in lines:
-        talk.show("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
-    if "latest" in images and images["latest"].hashes != env.hashes():
-        talk.say("%s was edited since; next: pydock build %s" % (env.name, env.title))
-    return 0
-
-
-def state_rows(images: Dict[str, Image], base: Optional[Image]) -> List[Dict[str, Any]]:
-    """What `history` shows, oldest first: each state against the one before; its bytes against what it stands on: another state, or the
-    base image."""
-    rows: List[Dict[str, Any]] = []
-    before: Dict[str, str] = {}
-    numbers = state_numbers(images)[::-1]
-    for at, number in enumerate(numbers):
-        image = images[str(number)]
-        packages = image.packages()
-        rows.append({
-            "state": number, "labels": sorted(tag for tag in images if is_label(tag) and images[tag].id == image.id),
-            "present": "latest" in images and images["latest"].id == image.id, "time": image.labels.get("pydock.time", ""),
-            "command": unquote(image.labels.get("pydock.command", "")), "id": image.id.split(":")[-1][:12],
-            "bytes": image.above([images[str(n)] for n in numbers[:at]] + ([base] if base else [])),
-            "added": {name: version for name, version in packages.items() if name not in before},
-            "removed": {name: version for name, version in before.items() if name not in packages},
-            "changed": {name: [before[name], version] for name, version in packages.items() if before.get(name, version) != version}})
-        before = packages
-    return rows
-
-
-def present_state(session: Session, env: Env) -> Dict[str, Image]:
-    """The images of an environment that has been built, finished or undone what died. Only under the environment's lock."""
-    images = recover(session.engine, env)
-    if "latest" not in images or not images["latest"].of(env):
-        raise PydockError("%s is not built yet" % env.name, "pydock build %s" % env.title)
-    return images
-
-
-def cmd_snapshot(session: Session, args: argparse.Namespace) -> int:
-    import time
-
-    env = session.env(args.name)
-    label = time.strftime("%Y-%m-%d-%H%M%S") if args.label is None else args.label
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", label) or not is_label(label):
-        raise PydockError("%r is not a label" % label, "letters, digits and _ . -, not only digits, not latest, not tmp-…")
-    with Lock(env.folder, env.name):
-        images = present_state(session, env)
-        if label in images and images[label].id != images["latest"].id:
-            raise PydockError("another state of %s has the label %s" % (env.name, label), "another label, or: docker rmi %s:%s" % (env.repo, label))
-        session.engine.change("tag", env.latest, "%s:%s" % (env.repo, label))
-        if images["latest"].hashes != env.hashes():
-            talk.warn("the files of %s were edited since, which is not in this state" % env.name, "pydock build %s" % env.title)
-    report(env, "%s: this state is %s" % (env.name, label), "pydock rollback %s %s" % (env.title, label))
-    return 0
-
-
-def cmd_rollback(session: Session, args: argparse.Namespace) -> int:
-    env = session.env(args.name)
-    with Lock(env.folder, env.name):
-        check_frozen(env)
-        images = present_state(session, env)
-        before = next((str(number) for number in state_numbers(images) if images[str(number)].id != images["latest"].id), None)
-        state = before if args.state is None else args.state
-        if state is None:
-            raise PydockError("%s has no state before this one" % env.name, "pydock history %s" % env.title)
-        if not (is_number(state) or is_label(state)) or state not in images or "pydock.requirements" not in images[state].labels:
-            raise PydockError("%s has no state %s" % (env.name, state), "pydock history %s" % env.title)
-        image = images[state]
-        if image.layers == images["latest"].layers and image.hashes == env.hashes():
-            report(env, "%s is as it was in state %s" % (env.name, state), "pydock history %s" % env.title)
-            return 0
-        restore(session, env, images, image, args.line)
-        number = max(state_numbers(images)) + 1
-        drop_old_states(session, env, {**images, str(number): image, "latest": image})  # the new one has the layers of the old one
-    follow(session, env)
-    report(env, "%s is as it was in state %s" % (env.name, state), "pydock shell %s; back again: pydock rollback %s" % (env.title, env.title))
-    return 0
-
-
-def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
-    """freeze and unfreeze."""
-    env = session.env(args.name)
-    with Lock(env.folder, env.name):
-        env.hashes()
-        umask = os.umask(0)
-        os.umask(umask)
-        for name in ("dockerfile", "requirements.txt"):
-            with env.open() as folder, folder.open(name) as file:
-                mode = os.fstat(file.fileno()).st_mode & 0o7777
-                mode = mode & ~0o222 if args.line[0] == "freeze" else mode | 0o222 & ~umask
-                if talk.dry_run:
-                    talk.script(shell_join(["chmod", "%o" % mode, env.path(name)]))
-                    continue
-                try:
-                    os.fchmod(file.fileno(), mode)
-                except OSError as error:
-                    raise PydockError("cannot %s %s: %s: %s" % (args.line[0], env.name, env.path(name), error.strerror)) from None
-    if args.line[0] == "freeze":
-        report(env, "froze %s; its packages (pip's freeze) are in %s" % (env.name, env.path("requirements.txt")), "pydock unfreeze %s" % env.title)
-    else:
-        report(env, "%s may change again" % env.name, "pydock install %s PKG" % env.title)
-    return 0
-
-
-def cmd_trust(session: Session, args: argparse.Namespace) -> int:
-    """Shows the files that decide what compose starts on this host, asks, and notes these very bytes."""
-    env = session.env(args.name)
-    note = read_note(env)
-    if is_own(env, note):
-        talk.say("%s was made on this machine, and is trusted" % env.name)
-        return 0
-    if args.remove:
-        if not talk.dry_run:
-            write_note(env, {})
-        report(env, "nothing of %s is allowed any more" % env.name, "pydock trust %s" % env.title)
-        return 0
-    files = watched_files(env)
-    if note is not None and {path: entry["sha256"] for path, entry in note.items()} == {path: sha256(data) for path, data in files.items()}:
-        report(env, "%s is allowed as it is" % env.name, "pydock run %s …" % env.title)
-        return 0
-    for line in trust_lines(note or {}, files):
-        talk.show(line)
-    if not confirmed(args, "allow these files to start containers and more on this host", "whether to allow these files of %s" % env.name, "nothing was allowed"):
-        return 1
-    if not talk.dry_run:
-        write_note(env, files)
-    report(env, "allowed %s, until a file changes" % env.name, "pydock run %s …" % env.title)
-    return 0
-
-
-def trust_lines(note: Dict[str, Dict[str, str]], files: Dict[str, bytes]) -> Iterator[str]:
-    """What is to be read before one says yes: each file, or what changed in it since it was allowed."""
-    import difflib
-
-    for path in sorted({*note, *files}, key=lambda path: (path != "dockerfile", path == COMPOSE, path)):  # what matters most is read last
-        old, data = note.get(path, {}), files.get(path)
-        text = plain_text(data) if data is not None else None
-        if data is None:
-            yield "==> %s is gone" % path
-        elif old.get("sha256") == sha256(data):
-            yield "==> %s is as it was allowed" % path
-        elif text is None:
-            yield "==> %s: %d bytes that are no text, sha256 %s" % (path, len(data), sha256(data))
-        elif "text" in old:
-            yield "==> %s was changed:" % path
-            yield from difflib.unified_diff(old["text"].split("\n"), text.split("\n"), path + " as it was allowed", path + " now", lineterm="")
-        else:
-            yield "==> %s:" % path
-            yield from text.split("\n")
-
-
-def cmd_lock(session: Session, args: argparse.Namespace) -> int:
-    env = session.env(args.name)
-    if not args.check:
-        return finish_change(session, env, Change("lock"), args.line, "%s is locked" % env.name)
-    faults = lock_faults(session, env)
-    for fault in faults:
-        talk.show(fault)
-    if faults:
-        raise PydockError("the lock of %s does not hold" % env.name, "pydock lock %s" % env.title)
-    report(env, "the lock of %s holds" % env.name, "pydock verify %s" % env.title)
-    return 0
-
-
-def lock_faults(session: Session, env: Env) -> List[str]:
-    """What is not pinned in the files, or is not what the image holds; a line each."""
-    dockerfile, text = env.read("dockerfile"), env.read("requirements.txt")
-    image, faults = find_image(session.engine, env.latest), []
-    reference = base_reference(dockerfile, session.settings)
-    base = find_image(session.engine, reference) if "@" not in reference else None
-    if base and base.digest_of(reference):
-        faults.append("dockerfile: FROM %s without its digest" % reference)
-    elif "@" not in reference:
-        talk.say("dockerfile: FROM %s has no digest, and none is known here: not locked" % reference)
-    if not is_locked(text):
-        faults.append("requirements.txt: --require-hashes is not its first line")
-    pins: Dict[str, List[str]] = {}
-    for line in requirement_lines(text):
-        spec = re.split(r"\s;|;\s|\s--", line)[0].strip()
-        wheel = (wheel_names(line) + [""])[0]
-        if "--hash=" not in line:
-            faults.append("requirements.txt: no hash of %s" % spec)
-        elif wheel and wheel_hash(env, wheel) not in re.findall(r"--hash=sha256:(\w+)", line):
-            faults.append("wheels/%s: not what its hash says" % wheel)
-        found = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[.*\])?\s*==\s*(\S+)", spec)
-        if found:
-            pins.setdefault(canonical(found.group(1)), []).append(found.group(2))
-        elif not wheel and " @ " not in spec:
-            faults.append("requirements.txt: no version of %s" % spec)
-    if not image or not image.of(env):  # as where it was just checked out
-        return faults
-    if image.hashes != env.hashes():
-        return faults + ["the image is not made of these files: pydock build %s" % env.title]
-    packages = image.packages()
-    faults += ["%s: %s in requirements.txt, %s in the image" % (name, " and ".join(versions), packages[name])
-               for name, versions in pins.items() if packages.get(name, versions[0]) not in versions]
-    names = {requirement_name(line) for line in requirement_lines(text)} | {canonical(name) for name in re.findall(r"(?m)^\./wheels/([A-Za-z0-9_.]+)-", text)}
-    return faults + ["%s: in the image, and not in requirements.txt" % name for name in sorted(set(packages) - names - {"setuptools", "wheel", "distribute"})]
-
-
-def wheel_hash(env: Env, name: str) -> str:
-    """The SHA-256 of a wheel; empty where there is none."""
-    import hashlib
-
-    content = hashlib.sha256()
-    try:
-        with env.open("wheels") as wheels, wheels.open(name) as file:
-            for data in iter(lambda: file.read(1 << 20), b""):
-                content.update(data)
-    except FileNotFoundError:
-        return ""
-    return content.hexdigest()
-
-
-def cmd_digest(session: Session, args: argparse.Namespace) -> int:
-    env = session.env(args.name)
-    image = ready_image(session, env)["Id"]
-    with Lock(env.folder, env.name):
-        tree = tree_of(session.engine, env, image)
-    if not talk.dry_run:
-        talk.script(digest_of(tree))
-    return 0
-
-
-def cmd_verify(session: Session, args: argparse.Namespace) -> int:
-    """Builds the environment again beside the present one, and compares."""
-    env = session.env(args.name)
-    digest = args.against if (args.against or "").startswith("sha256:") else ""
-    if digest and not re.fullmatch("sha256:[0-9a-f]{64}", digest):
-        raise PydockError("%r is no whole digest" % digest, "as pydock digest prints it: sha256: and 64 letters and digits")
-    other = session.env(args.against, other=True) if args.against is not None and not digest else env
-    against = "its present image" if other is env else "the image of %s" % other.name
-    image = ready_image(session, other)["Id"] if not digest else ""
-    with Lock(env.folder, env.name):
-        expected = tree_of(session.engine, env, image) if image else None
-        try:
-            run_build(session, env, env.temporary_tag, {"pydock.folder": quote(env.folder)}, False, False, again=True)
-            tree = tree_of(session.engine, env, env.temporary_tag)
-        finally:
-            session.engine.drop("rmi", env.temporary_tag)
-    if talk.dry_run:
-        return 0
-    if digest_of(tree) == (digest or digest_of(expected or {})):
-        talk.say("%s, built again, is %s" % (env.name, digest or "equal to " + against))
-        return 0
-    for path in sorted(set(tree) | set(expected or tree)):
-        if expected is not None and tree.get(path) != expected.get(path):
-            talk.show("%s %s" % ("-" if path not in tree else "+" if path not in expected else "~", quote(path)))
-    raise PydockError("%s, built again, is not %s" % (env.name, digest or "equal to " + against),
-                      "only a locked environment comes out the same: pydock lock %s" % env.title if "--hash" not in env.read("requirements.txt") else "")
-
-
-def cmd_export(session: Session, args: argparse.Namespace) -> int:
-    """One file with what another machine needs: the standard files, and the image as `docker save` gives it, in one tar."""
-    import tarfile
-
-    env, path = session.env(args.name), absolute_path(args.file)
-    files = standard_files(env)
-    if os.path.lexists(path):
-        raise PydockError("%s is there already" % path, "another name, or remove it")
-    image = ready_image(session, env)["Id"] if args.image else ""
-    with env.open() as folder:
-        names = folder.names()
-    left = [file for file in names if file not in (*STANDARD, "wheels") and not file.startswith(".")]
-    if left:
-        talk.say("left out, as it is no standard file: %s" % ", ".join(left))
-    if has_compose(env):
-        talk.say("%s goes along, with the values of variables that are in it" % COMPOSE)
-    if talk.dry_run:
-        talk.script(shell_join(["tar", "-b", "1", "-C", os.path.dirname(env.folder), "-cf", path, *("%s/%s" % (env.name, file) for file in files)]))
-        if image:  # goes on in the same tar, without the end of the first
-            talk.script("truncate -s -1024 %s; %s >>%s" % (shell_join([path]), shell_join(session.engine.command(["save", image])), shell_join([path])))
-        return 0
-    with NewFile(path) as out, Lock(env.folder, env.name) as lock:
-        held = find_image(session.engine, image) if image else None
-        if image and (not held or held.hashes != env.hashes()):
-            raise PydockError("the image of %s is not made of its files" % env.name, "pydock build %s" % env.title)
-        archive = tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT)
-        for file in standard_files(env):
-            *below, name = file.split("/")
-            if not below:
-                env.read(name)  # no larger than it may be
-            with env.open(*below) as folder, folder.open(name) as content:
-                archive.addfile(anonymous(archive.gettarinfo(arcname="%s/%s" % (env.name, file), fileobj=content)), content)
-        lock.release()
-        if held:  # goes on in the same tar, whose end the engine writes
-            save_image(session.engine, held, out)
-        else:
-            archive.close()
-    report(env, "exported %s to %s (%s)" % (env.name, path, human_size(os.path.getsize(path))), "pydock create NAME --from %s" % shell_join([os.path.basename(path)]))
-    return 0
-
-
-def standard_files(env: Env) -> List[str]:
-    """What makes an environment, by paths in its folder."""
-    return [file for file in STANDARD if env.has(file)] + ["wheels/" + wheel for wheel in env.wheels() if re.fullmatch(WHEEL, wheel)]
-
-
-def anonymous(member: Any) -> Any:
-    """A tar member of nobody: whose uid it was is no business of those who get it."""
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mode = member.mode & 0o555 | 0o644
-    return member
-
-
-def save_image(engine: Engine, image: Image, out: IO[bytes]) -> None:
-    """`docker save` to the end of a file, by id, so that no tag goes along. How far it is, on a terminal."""
-    import time
-
-    out.flush()
-    process = engine.start(["save", image.id], out=out, err="keep")
-    try:
-        while sys.stderr.isatty() and not talk.quiet and process.poll() is None:
-            talk.write("\r%s of about %s " % (human_size(os.fstat(out.fileno()).st_size), human_size(image.size)))
-            time.sleep(0.2)
-    except BaseException:
-        engine.end(process)
-        raise
-    _, err = engine.finish(process)
-    if sys.stderr.isatty() and not talk.quiet:
-        talk.write("\r\033[K")
-    if process.returncode:
-        raise EngineError("%s save failed: %s" % (engine.client, last_line(err)))
-
-
-def cmd_prune(session: Session, args: argparse.Namespace) -> int:
-    """Removes what pydock made and nothing needs: states of the environments here beyond those that are kept, images of folders that
-    are gone; with --cache the downloads."""
-    engine = session.engine
-    sweep(session)
-    images = inspect(engine, tagged(engine))
-    prefix = session.settings["prefix"]
-    gone = {} if engine.elsewhere() else {  # nobody knows of the folders of another machine
-        tag: "gone: " + unquote(image.labels["pydock.folder"]) for tag, image in images.items() if is_gone(prefix, tag, image)}
-    sessions = [Session(place) for place in (global_place(), local_place()) if place]  # each with its own settings
-    envs = [(its, Env(its.place, name, its.settings["prefix"])) for its in sessions for name in its.place.names()]
-    old = {"%s:%d" % (env.repo, number): "an old state" for its, env in envs for number in old_states(
-        {tag.rpartition(":")[2]: image for tag, image in images.items() if tag.startswith(env.repo + ":") and image.of(env)}, its.settings)}
-    caches = caches_of(engine) if args.cache else {}
-    why = {**gone, **old, **caches}
-    staying, own = [image for tag, image in images.items() if tag not in why], {}
-    for tag in sorted(set(gone) | set(old), key=lambda tag: images[tag].size):
-        own[tag] = own_size(images[tag], staying)
-        staying.append(images[tag])
-    show: Callable[[str], None] = talk.say if talk.dry_run else talk.show
-    for tag, cause in why.items():
-        sizes = "%10s own  %10s shared" % (human_size(own[tag]), human_size(images[tag].size - own[tag])) if tag in own else ""
-        show(("%-40s  %-20s  %s" % (tag, cause, sizes)).rstrip())
-    if not why:
-        talk.say("there is nothing to remove")
-        return 0
-    if not confirmed(args, "remove them", "whether to remove them"):
-        return 1
-    for tag in gone:  # whoever was asked may have taken a while
-        image = find_image(engine, tag)
-        if image and image.id == images[tag].id and is_gone(prefix, tag, image):
-            remove_gone(engine, tag, image)
-    for tag in old if talk.dry_run else ():
-        engine.drop("rmi", tag)
-    for its, env in envs:
-        if any(tag.startswith(env.repo + ":") for tag in old) and env.exists():
-            with Lock(env.folder, env.name):
-                drop_old_states(its, env)
-    left = [tag for tag in own if not talk.dry_run and engine.ask("image", "inspect", tag)]
-    if left:
-        talk.warn("some are still in use: %s" % ", ".join(left))
-    if own and not talk.dry_run:
-        talk.say("removed %d, about %s" % (len(own) - len(left), human_size(sum(size for tag, size in own.items() if tag not in left))))
-    remove_caches(engine, list(caches))
-    return 0
-
-
-def caches_of(engine: Engine) -> Dict[str, str]:
-    """What is kept of downloads, a volume or a folder, and what it is."""
-    found = {CACHE: "downloads"} if engine.ask("volume", "inspect", CACHE) else {}
-    return {**found, **{path: what for path, what in ((downloads_folder(), "downloads"), (uv_folders(), "the installer")) if os.path.isdir(path)}}
-
-
-def remove_caches(engine: Engine, names: Sequence[str]) -> None:
-    for name in names:
-        if name == CACHE:
-            engine.change("volume", "rm", name)
-        else:
-            remove_folder(name)
-    if names and not talk.dry_run:
-        talk.say("removed %s" % ", ".join(names))
-
-
-def is_gone(prefix: str, tag: str, image: Image) -> bool:
-    """Whether it is an image of an environment of this prefix whose folder is not there any more, nor about to be."""
-    if not image.is_ours(tag, prefix):
-        return False
-    folder, name, tag = unquote(image.labels["pydock.folder"]), image.labels["pydock.name"], tag.rpartition(":")[2]
-    new = os.path.join(os.path.dirname(folder), ".%s.new-%s" % (name, tag[4:12]))
-    return not (may_exist(folder) or tag.startswith("tmp-") and may_exist(new))
-
-
-def remove_gone(engine: Engine, tag: str, image: Image) -> None:
-    """Removes an image whose folder is gone, and what containers wait or lie there of it."""
-    repo = tag.rpartition(":")[0]
-    rows = engine.query("ps", "-a", "--format", "{{.Names}} {{.State}}", "--filter", "label=pydock.folder=" + image.labels["pydock.folder"]).splitlines()
-    for name, _, state in (row.partition(" ") for row in rows):
-        idle = state.split()[0].lower() in ("created", "exited") or name == repo + "--warm" and not programs(engine, name)
-        if name.startswith(repo + "--") and idle:
-            engine.drop("rm", "-f", name)
-    engine.drop("rmi", tag)
-
-
-def own_size(image: Image, others: Sequence[Image]) -> int:
-    """Bytes of the image that no other one has; at most, since only what is another whole image is known to be shared."""
-    return 0 if any(other.stands_on(image) for other in others) else image.above(others)
-
-
-def cmd_completion(session: Session, args: argparse.Namespace) -> int:
-    talk.script(COMPLETION[args.shell], "")
-    return 0
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Parser
-
-
-def arg(*names: str, **options: Any) -> Tuple[Sequence[str], Dict[str, Any]]:
-    """What `add_argument` gets."""
-    return names, options
-
-
-def flag(*names: str, help: str) -> Tuple[Sequence[str], Dict[str, Any]]:
-    return arg(*names, action="store_true", help=help)
-
-
-def many(*names: str, metavar: str, help: str) -> Tuple[Sequence[str], Dict[str, Any]]:
-    return arg(*names, action="append", default=[], metavar=metavar, help=help)
-
-
-ONE = arg("name", metavar="NAME")
-SOME = arg("names", metavar="NAME", nargs="+")
-AS_JSON = flag("--json", help="for programs")
-SURE = flag("-y", "--yes", help="do not ask")
-END = flag("--force", help="end the programs in it")
-KEPT_OPTIONS = [
-    many("-p", "--publish", metavar="PORT", help="open a port on 127.0.0.1: 8888, or HOST:INSIDE, or ADDRESS:HOST:INSIDE"),
-    many("-v", "--volume", metavar="SRC:DST", help="mount a folder or volume"),
-    many("-e", "--env", metavar="K=V", help="set a variable"),
-    many("--gpus", metavar="X", help="as docker's"),
+SHELL = [
+    "/bin/sh",
+    "-c",
+    "path=$PATH; " + BASE_PATH_SH + "; bash=$(command -v bash); PATH=$path; exec ${bash:-/bin/sh}",
 ]
-RUN_OPTIONS = KEPT_OPTIONS + [
-    *(many(option, metavar="X", help="as docker's") for option in ("--env-file", "--network", "--platform")),
-    many("-o", "--option", metavar="OPTION", help="anything else for docker run, such as -o --shm-size=1g"),
-]
-FRESH_OPTIONS = RUN_OPTIONS + [
-    flag("--root", help="be root inside"),
-    flag("--fresh", help="in a container of its own, also where the environment is started"),
-    ONE,
-]
-PACKAGE_OPTIONS = [
-    many("-r", "--requirement", metavar="FILE", help="requirements.txt, pyproject.toml or pylock.toml"),
-    flag("--pre", help="allow pre-releases"),
-    arg("--index-url", metavar="URL", help="index instead of PyPI; kept in requirements.txt"),
-    many("--extra-index-url", metavar="URL", help="one more index; kept in requirements.txt"),
-]
-ARGUMENTS: Dict[str, Sequence[Tuple[Sequence[str], Dict[str, Any]]]] = {  # by command; one that is not here has NAME alone
-    "create": [
-        ONE,
-        arg("packages", metavar="[VERSION] PKG", nargs="*", help="Python version, such as 3.12, and packages to install"),
-        arg("--image", default="", help="base image; {version} in it is replaced"),
-        many("--apt", metavar="PKG", help="system package"),
-        arg("--user", default="", metavar="[ID:]NAME", help="user inside, if not you"),
-        flag("--no-build", help="write the files only"),
-        arg("--from", dest="source", metavar="IMAGE|FILE", help="what somebody handed over: an image of pydock's, or a file of `pydock export`"),
-        *KEPT_OPTIONS, *PACKAGE_OPTIONS],
-    "list": [flag("--all", help="also of every other folder on this engine"), AS_JSON],
-    "build": [ONE, flag("--no-cache", help="as docker's"), flag("--pull", help="as docker's: look for a newer base image")],
-    "clone": [ONE, arg("new", metavar="NEW")],
-    "delete": [SOME, SURE, flag("--force", help="stop programs that run in it")],
-    "config": [arg("key", metavar="KEY", nargs="?", help=", ".join(SETTINGS)), arg("value", metavar="VALUE", nargs="?"), AS_JSON],
-    "shell": FRESH_OPTIONS,
-    "run": [*FRESH_OPTIONS, arg("command", metavar="CMD", nargs="*", help="the program and its arguments, as they are")],
-    "start": [*RUN_OPTIONS, ONE],
-    "stop": [SOME, END, flag("--unused", help="only what was started by activate, and is activated in no shell any more")],
-    "reset": [*RUN_OPTIONS, ONE, END],
-    "activate": [ONE, arg("--shell", choices=SHELLS, help="if it is not the one that called"),
-                 flag("--persistent", help="go on when the last activated shell has left")],
-    "link": [arg("words", metavar="NAME PROGRAM", nargs="*", help="an environment and its programs; none: show the links"),
-             arg("--to", metavar="DIR", default="", help="instead of ~/.local/bin"), flag("--remove", help="remove the links of these PROGRAMs")],
-    "install": [
-        ONE,
-        arg("packages", metavar="PKG", nargs="*", help="any requirement, URL, or a local wheel or folder (with a / in it)"),
-        arg("-e", "--editable", metavar="FOLDER", help="==SUPPRESS=="),  # argparse's word for: not shown
-        flag("-U", "--upgrade", help="newest versions of these, as `update`"),
-        *PACKAGE_OPTIONS],
-    "uninstall": [ONE, arg("packages", metavar="PKG", nargs="+"), flag("-y", "--yes", help="for the habit: nothing is asked")],
-    "update": [ONE, arg("packages", metavar="PKG", nargs="*", help="none: all of them"), *PACKAGE_OPTIONS],
-    "history": [ONE, AS_JSON],
-    "snapshot": [ONE, arg("label", metavar="LABEL", nargs="?", help="a docker tag; none: the time")],
-    "rollback": [ONE, arg("state", metavar="STATE", nargs="?", help="a number or label of `history`; none: the one before; 1: as created")],
-    "trust": [ONE, SURE, flag("--remove", help="nothing is allowed any more")],
-    "lock": [ONE, flag("--check", help="change nothing; fail where files, lock and image disagree")],
-    "verify": [ONE, arg("--against", metavar="DIGEST|NAME", help="instead of its present image")],
-    "export": [ONE, arg("file", metavar="FILE.tar"), flag("--image", help="with the image: it runs where there is no network")],
-    "prune": [flag("--cache", help="the downloads, too"), SURE],
-    "completion": [arg("shell", metavar="SHELL", choices=tuple(COMPLETION), help="bash, zsh or fish")],
-}
-COMMANDS: Dict[str, Tuple[str, str, Callable[[Session, argparse.Namespace], int], str]] = {
-    "create": ("environments", "NAME [VERSION] [PKG…]", cmd_create, "make an environment"),
-    "list": ("environments", "", cmd_list, "show the environments"),
-    "build": ("environments", "NAME", cmd_build, "make the image anew from its files"),
-    "clone": ("environments", "NAME NEW", cmd_clone, "copy one, in no time and no space"),
-    "delete": ("environments", "NAME…", cmd_delete, "remove folder, images and containers"),
-    "config": ("environments", "[KEY [VALUE]]", cmd_config, "show what is set and found; set one"),
-    "shell": ("run", "NAME", cmd_run, "open a shell"),
-    "run": ("run", "NAME CMD…", cmd_run, "run a program"),
-    "start": ("run", "NAME", cmd_start, "keep a container in the background, for a quick run"),
-    "stop": ("run", "NAME…", cmd_stop, "end that container"),
-    "reset": ("run", "NAME", cmd_reset, "end it, and start a new one from the image"),
-    "activate": ("run", "NAME", cmd_activate, "put its programs first on this shell's PATH"),
-    "link": ("run", "[NAME PROGRAM…]", cmd_link, "put single programs on the PATH"),
-    "install": ("packages", "NAME PKG…", cmd_install, "add packages"),
-    "uninstall": ("packages", "NAME PKG…", cmd_uninstall, "remove packages"),
-    "update": ("packages", "NAME [PKG…]", cmd_update, "newest versions of some or all packages"),
-    "history": ("time", "NAME", cmd_history, "show its states"),
-    "snapshot": ("time", "NAME [LABEL]", cmd_snapshot, "give the present state a label"),
-    "rollback": ("time", "NAME [STATE]", cmd_rollback, "go back to a state; itself a new one"),
-    "freeze": ("time", "NAME", cmd_freeze, "refuse every change"),
-    "unfreeze": ("time", "NAME", cmd_freeze, "allow changes again"),
-    "trust": ("trust", "NAME", cmd_trust, "read and allow the docker-compose.yml of somebody else"),
-    "lock": ("trust", "NAME", cmd_lock, "pin the base image and every package by version and hash"),
-    "digest": ("trust", "NAME", cmd_digest, "print a digest of what is installed, the same wherever that is the same"),
-    "verify": ("trust", "NAME", cmd_verify, "build it again from its files, and compare"),
-    "export": ("share, care", "NAME FILE.tar", cmd_export, "write it to one file, for others"),
-    "prune": ("share, care", "", cmd_prune, "remove what nothing needs any more"),
-    "completion": ("share, care", "SHELL", cmd_completion, "print what completes pydock's words in a shell"),
-}
-ALIASES = {"ls": "list", "envs": "list", "rm": "delete"}
-OTHER_WORDS = {"exec": "run", "allow": "trust", "add": "install", "remove": "uninstall", "env": "list", "upgrade": "update", "sync": "build", "info": "config",
-               "new": "create", "init": "create", "enter": "shell", "destroy": "delete", "copy": "clone", "undo": "rollback", "log": "history"}
-EVERYWHERE = {"-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global"}
-TAKE_VALUE = ("-p", "--publish", "-v", "--volume", "-e", "--env", "--env-file", "--gpus", "--network", "--platform", "-o", "--option")
-
-
-def new_parser(prog: str, **options: Any) -> argparse.ArgumentParser:
-    """argparse, with errors as everywhere else: one line, a hint, status 2."""
-    import argparse
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            raise PydockError(message, "%s --help" % self.prog, 2)
-
-    def formatter(prog: str) -> argparse.HelpFormatter:  # each argument makes one, and asks for the terminal's width
-        return argparse.HelpFormatter(prog, width=None if {"-h", "--help"} & set(sys.argv) else 80)
-
-    return Parser(prog=prog, allow_abbrev=False, formatter_class=formatter, **options)
-
-
-def make_parser(name: str) -> argparse.ArgumentParser:
-    """The parser of one command: to build all of them would cost each start more than the command's own work."""
-    _, usage, func, summary = COMMANDS[name]
-    p = new_parser("pydock " + name, usage=("pydock %s [OPTIONS] %s" % (name, usage)).rstrip(), description=summary.capitalize() + ".")
-    p.set_defaults(func=func, command=[])
-    for names, options in ARGUMENTS.get(name, [ONE]):
-        p.add_argument(*names, **options)
-    add_global_options(p)
-    return p
-
-
-def add_global_options(p: argparse.ArgumentParser) -> None:
-    g = p.add_argument_group("everywhere")
-    g.add_argument("--local", dest="mode", action="store_const", const="local", help="the environments of this folder")
-    g.add_argument("--global", dest="mode", action="store_const", const="global", help="the environments of the home folder")
-    g.add_argument("-n", "--dry-run", action="store_true", help="only print the docker commands, as a script")
-    g.add_argument("--verbose", action="store_true", help="show each docker command")
-    g.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
-
-
-def split_command(argv: Sequence[str]) -> Tuple[List[str], List[str]]:
-    """What is pydock's, up to NAME, and the program with its arguments, byte for byte. One `--` between is dropped."""
-    own: List[str] = []
-    rest = list(argv)
-    while rest:
-        word = rest.pop(0)
-        if word == "--" and rest:
-            word = rest.pop(0)
-        elif word in TAKE_VALUE and rest:
-            own.append("%s=%s" % ({"-p": "--publish", "-v": "--volume", "-e": "--env", "-o": "--option"}.get(word, word), rest.pop(0)))
-            continue
-        own.append(word)
-        if not word.startswith("-"):
-            break
-    return own, rest[1:] if rest[:1] == ["--"] else rest
-
-
-def parse(argv: List[str]) -> argparse.Namespace:
-    """The namespace of a command line, with `func`, the command to call, and `line`, the words as typed."""
-    if argv[:1] == ["help"]:
-        argv = argv[1:] + ["--help"]
-    at = next((i for i, word in enumerate(argv) if not word.startswith("-")), None)
-    if at is None:
-        return parse_no_command(argv)
-    name = ALIASES.get(argv[at], argv[at])
-    if name not in COMMANDS:
-        word = OTHER_WORDS.get(name)
-        hint = "pydock's word for it is '%s'" % word if word else nearest(name, [*COMMANDS, *ALIASES]) or "pydock --help"
-        raise PydockError("unknown command '%s'" % name, hint, 2)
-    own = argv[:at] + argv[at + 1:]
-    rest: List[str] = []
-    if name in ("run", "shell"):
-        own, rest = split_command(argv[at + 1:])
-        if rest and rest[0].startswith("-") and "--" not in argv:
-            raise PydockError("%s stands after the name" % rest[0], "options come before it: pydock %s %s … %s" % (name, shell_join(rest[:1]), own[-1]), 2)
-        own = argv[:at] + own
-    elif name in ("start", "reset"):
-        own = [word for part in split_command(own) for word in part]
-    elif "--" in own:
-        own, rest = own[:own.index("--")], own[own.index("--") + 1:]
-    needs = COMMANDS[name][1].split("[")[0].split()
-    if needs and set(own) <= EVERYWHERE:
-        raise NeedsArguments(name)
-    p = make_parser(name)
-    known = {option for action in p._actions for option in action.option_strings}
-    for word in own:
-        if word.startswith("-") and word.split("=")[0] not in known and word[:2] not in known:
-            raise PydockError("unknown option %s" % word, "pydock %s --help" % name, 2)
-    if name == "run" and not rest and not {"-h", "--help"} & set(own):
-        raise PydockError("no program was named", "pydock run %s python" % own[-1], 2)
-    args = p.parse_args(own) if name in ("run", "shell") else p.parse_intermixed_args(own)
-    if name == "run":
-        args.command = rest
-    elif name == "shell" and rest:
-        raise PydockError("shell takes no program: %s" % rest[0], "pydock run %s %s" % (args.name, shell_join(rest)), 2)
-    elif name not in ("install", "update", "create") and rest:
-        raise PydockError("unexpected argument: %s" % rest[0], "pydock %s --help" % name, 2)
-    args.installer_args = rest
-    args.line = [name] + [word for word in own if word not in EVERYWHERE] + (["--"] if rest and name != "run" else []) + rest
-    return args
-
-
-def complete(words: Sequence[str]) -> List[str]:
-    """What may stand for the last of the words, which is begun; nothing where it is a file, or anything."""
-    import argparse
-
-    *before, last = words or [""]
-    at = next((i for i, word in enumerate(before) if not word.startswith("-")), None)
-    if at is None:
-        return [word for word in [*COMMANDS, *(sorted(EVERYWHERE) if last.startswith("-") else [])] if word.startswith(last)]
-    name = ALIASES.get(before[at], before[at])
-    if name not in COMMANDS:
-        return []
-    known = {option: action for action in make_parser(name)._actions if action.help != argparse.SUPPRESS for option in action.option_strings}
-    values = [word for i, word in enumerate(before[at + 1:], at + 1) if not word.startswith("-") and not (before[i - 1] in known and known[before[i - 1]].nargs != 0)]
-    if name == "run" and values:
-        return []
-    if before[-1] in known and known[before[-1]].nargs != 0:
-        found = list(known[before[-1]].choices or [])
-    elif last.startswith("-"):
-        found = [option for option in known if option.startswith("--")]
-    else:
-        found = complete_value(name, values, "local" if "--local" in before else "global" if "--global" in before else None)
-    return [word for word in found if word.startswith(last)]
-
-
-def complete_value(name: str, values: Sequence[str], mode: Optional[str]) -> List[str]:
-    """What may stand at an argument of a command, after these."""
-    kinds = COMMANDS[name][1].replace("[", "").replace("]", "").split()
-    kind = kinds[min(len(values), len(kinds) - 1)] if kinds and (len(values) < len(kinds) or kinds[-1].endswith("…")) else ""
-    place = find_place(mode)
-    if kind in ("NAME", "NAME…") and name != "create":
-        return place.names()
-    if kind == "STATE":
-        env = Env(place, values[0], Settings(place)["prefix"])
-        engine = Settings(place).engine()
-        if engine.sudo:  # would ask for a password, in the middle of a line
-            return []
-        return [tag for tag in tags_of(engine, env, timeout=2) if is_number(tag) or is_label(tag)]
-    return {"KEY": list(SETTINGS), "SHELL": list(COMPLETION)}.get(kind, [])
-
-
-class NeedsArguments(Exception):
-    """A command without its arguments: its help and the names that exist are shown instead."""
-
-
-def parse_no_command(argv: List[str]) -> argparse.Namespace:
-    p = new_parser("pydock", add_help=False)
-    p.add_argument("-h", "--help", action="store_true")
-    p.add_argument("-V", "--version", action="store_true")
-    add_global_options(p)
-    args = p.parse_args(argv)
-    if args.version:
-        talk.script("pydock " + __version__)
-    else:
-        talk.script(overview())
-    raise SystemExit(0)
-
-
-def overview() -> str:
-    lines = ["usage: pydock [--local|--global] [-n|--dry-run] [--verbose] [-q] [--version] COMMAND …",
-             "Named Python environments over docker images; each is a folder with a dockerfile and a requirements.txt."]
-    group = ""
-    for name, (its, usage, _, summary) in COMMANDS.items():
-        lines += ["", its] if its != group else []
-        group = its
-        lines.append("  %-30s %s" % (name + " " + usage, summary))
-    return "\n".join(lines + ["", "pydock COMMAND --help tells more; docker runs everything: pydock -n COMMAND shows how."])
-
-
-def show_needs(name: str, argv: Sequence[str]) -> int:
-    """The small help of a command that got no arguments, with the names that could stand there."""
-    talk.put("usage: pydock %s [OPTIONS] %s\n%s; pydock %s --help tells more.\n" % (name, COMMANDS[name][1], COMMANDS[name][3].capitalize(), name))
-    if name != "create":
-        try:
-            mode = "local" if "--local" in argv else "global" if "--global" in argv else None
-            place = find_place(mode)
-            talk.put("%s environments: %s\n" % (place.mode, ", ".join(place.names()) or "none yet; pydock create NAME"))
-        except PydockError:
-            pass
-    return 2
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Main
-
-
-def terminated(number: int, frame: object) -> None:
-    raise Terminated(number)
-
-
-def prepare() -> None:
-    """Standard streams that exist, whoever closed them, and signals that let what was begun be undone."""
-    import signal
-
-    for fd in (0, 1, 2):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    for name, fd, how in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(fd, how, encoding="utf-8", errors="surrogateescape"))
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            exact = stream is sys.stdout and (stream.encoding or "").lower().startswith("utf")
-            stream.reconfigure(errors="surrogateescape" if exact else "backslashreplace")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, terminated)
-
-
-def flushed(status: int) -> int:
-    """The status, once stdout is out; a reader that has gone is no error, and one error is enough."""
-    try:
-        if sys.stdout:
-            sys.stdout.flush()
-    except OSError as error:
-        silence(1)
-        if not status and not isinstance(error, BrokenPipeError):
-            talk.error("cannot write to stdout: %s" % error.strerror)
-            return 1
-    return status
-
-
-def main(argv: Optional[List[str]] = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
-    try:
-        if argv == ["--version"]:
-            if sys.stdout:
-                talk.script("pydock " + __version__)
-            return flushed(0)
-        prepare()
-        if argv[:2] == ["completion", "--words"]:
-            try:
-                print("".join(word + "\n" for word in complete(argv[2:])), end="")
-            except Exception:  # nobody wants to read of it while typing
-                pass
-            return flushed(0)
-        try:
-            args = parse(argv)
-        except NeedsArguments as error:
-            return flushed(show_needs(str(error), argv))
-        talk.quiet, talk.verbose, talk.dry_run = args.quiet, args.verbose, args.dry_run
-        session = Session(find_place(args.mode), args.line)
-        try:
-            status: int = args.func(session, args)
-        finally:
-            session.engine.forget()
-        if talk.dry_run:
-            talk.say("dry run: nothing was changed")
-        return flushed(status)
-    except SystemExit as error:  # of --help and --version
-        return flushed(int(error.code or 0))
-    except PydockError as error:
-        talk.error(str(error), error.hint)
-        return flushed(error.status)
-    except KeyboardInterrupt:
-        if sys.stderr.isatty():
-            talk.put("\n")
-        talk.error("interrupted")
-        return flushed(130)
-    except Terminated as error:
-        return flushed(128 + int(error.args[0]))
-    except BrokenPipeError:
-        return flushed(0)
-    except OSError as error:  # of the system, not of pydock: a full disk, a folder without permission
-        talk.error(system_error(error))
-        return flushed(1)
-    except Exception as error:
-        talk.error(*bug(error))
-        return flushed(1)
-
-
-def system_error(error: OSError) -> str:
-    names = " to ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
-    return (names + ": " if names else "") + (error.strerror or str(error))
-
-
-def bug(error: BaseException) -> Tuple[str, str]:
-    """What to say of an error that nobody has thought of."""
-    trace = error.__traceback__
-    where = "?"
-    while trace:
-        if trace.tb_frame.f_code.co_filename == main.__code__.co_filename:  # the last place in here, not that in a library
-            where = "%s, line %d" % (trace.tb_frame.f_code.co_name, trace.tb_lineno)
-        trace = trace.tb_next
-    what = "%s: %s" % (type(error).__name__, error) if str(error) else type(error).__name__
-    return "this is a bug in pydock %s: %s (%s)" % (__version__, what[:200], where), "please report it, with what you typed: https://github.com/apiad/pydock/issues"
 
 
 if __name__ == "__main__":

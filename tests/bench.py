@@ -179,7 +179,7 @@ def started(b: Bench) -> Tuple[str, List[str]]:
         b.started = b.name()
         b.do("create", b.started, VERSION)
         b.do("activate", "--persistent", b.started)
-    return b.started, ["exec", "-i", "%s-%s--warm" % (b.prefix, b.started)]
+    return b.started, ["exec", "-i", "%s-%s--background" % (b.prefix, b.started)]
 
 
 def row_warm(b: Bench) -> Row:

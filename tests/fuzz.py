@@ -219,7 +219,7 @@ def command_lines(it: Input) -> None:
     it.usual()
     it.lay_out()
     r = it.r
-    known = sorted({option for options in pydock.ARGUMENTS.values() for names, _ in options for option in names if option.startswith("-")} | pydock.EVERYWHERE)
+    known = sorted({option for command in pydock.COMMANDS.values() for names, _ in command.arguments for option in names if option.startswith("-")} | pydock.EVERYWHERE)
     words = [*pydock.COMMANDS, *pydock.ALIASES, *pydock.OTHER_WORDS, "help", "--help", "-h", "--version", "-V"]
     it.argv = [some(r, list(pydock.COMMANDS)) if r.random() < 0.8 else some(r, words)] if r.random() < 0.9 else []
     for _ in range(r.randrange(7)):
@@ -332,7 +332,7 @@ def labels(it: Input) -> None:
     container = ""
     if r.random() < 0.4:
         its = {**it.labels(), "pydock.start": some(r, values)}
-        container = json.dumps([{"Name": "/%s--warm" % it.repo, "State": {"Running": r.random() < 0.7, "StartedAt": some(r, ["2026-01-01T00:00:00Z", "", "x",
+        container = json.dumps([{"Name": "/%s--background" % it.repo, "State": {"Running": r.random() < 0.7, "StartedAt": some(r, ["2026-01-01T00:00:00Z", "", "x",
                 "2026-01-01T00:00:00+02:00"]), "Pid": 1}, "Image": images[0]["Id"],
                                  "Mounts": [{"Type": "bind", "Source": str(it.cwd), "Destination": "/home/user/x"}] * r.randrange(2),
                                          "Config": {"Labels": {**its, some(r, list(its)): some(r, values)}}}])
@@ -341,7 +341,7 @@ def labels(it: Input) -> None:
         (it.data / "found").write_bytes(some(r, ["", "3.11.4", "hello\n3.11.4 six==1\n", "\x1b[31m 3 \n", "x" * 100000, " ", "3.11.4 a b c",
                 *ODD]).encode("utf-8", "surrogateescape"))
     if r.random() < 0.3:
-        (it.data / "ps").write_bytes("".join("%s %s\n" % (some(r, [it.repo + "--warm", it.repo + "--tmp-12345678", it.repo + "--x"]),
+        (it.data / "ps").write_bytes("".join("%s %s\n" % (some(r, [it.repo + "--background", it.repo + "--tmp-12345678", it.repo + "--x"]),
                 some(r, ["running", "created", "Created", "exited"])) for _ in range(3)).encode("utf-8", "surrogateescape"))
         (it.data / "created").write_text(some(r, ['"2026-01-01T00:00:00.1+02:00"\n', '"x"\n', "", "null\n", '"2026-01-01 00:00:00 +0200 EET"\n']))
     it.shown = [images, container]

@@ -31,8 +31,24 @@ if [ "$(cat "$venv/tools" 2>/dev/null)" != "${tools[*]}" ]; then
 fi
 command -v shellcheck >/dev/null || system shellcheck
 
+check "$venv/bin/ruff" format -q --check pydock.py
 check "$venv/bin/ruff" check -q --output-format concise pydock.py tests
 check "$venv/bin/mypy" --strict --python-version 3.9 pydock.py
 check "$venv/bin/mypy" --python-version 3.9 tests
+# The texts of pydock.py that run elsewhere. They have no first line, their variables are set by whoever runs them, and an unquoted
+# variable in them holds a number, a path without blanks, or words.
+texts=$(mktemp -d)
+trap 'rm -rf "$texts"' EXIT
+python3 -ISB - "$texts" <<'END'
+import os, sys
+sys.path.insert(0, os.getcwd())
+import pydock
+for name, text in vars(pydock).items():
+    if name.endswith(("_SH", "_PY")):
+        with open(f"{sys.argv[1]}/{name}{'.py' if name.endswith('_PY') else '.sh'}", "w") as file:
+            file.write(text)
+END
+check shellcheck -s dash -S warning -e SC1007,SC2034,SC2064,SC2115,SC2154,SC2164 "$texts"/*.sh
+check "$venv/bin/ruff" check -q --isolated --target-version py37 --output-format concise --select E,F,W --ignore E401,E501 "$texts"/*.py
 check shellcheck install/*.sh tests/*.sh .ci/run
 exit "$status"

@@ -126,7 +126,7 @@ class ActivateCase(Case):
         self.addCleanup(self.run_pydock, "delete", "-y", name)
 
     def warm(self, name: str = "e") -> str:
-        return "%s-%s--warm" % (self.prefix, name)
+        return "%s-%s--background" % (self.prefix, name)
 
     def data(self, name: str = "e") -> Path:
         return self.home / ".local" / "share" / "pydock" / ("%s-%s" % (self.prefix, name))

@@ -293,7 +293,7 @@ class Real(AllowedCase):
     def test_the_helper_for_a_dockerfile(self) -> None:
         self.make()
         with mock.patch.dict(os.environ, self.environ), mock.patch("os.getcwd", return_value=str(self.clone)):
-            env = pydock.Env(pydock.Place("local", str(self.clone / ".pydock"), ""), "dev", "x")
+            env = pydock.Env(pydock.Scope("local", str(self.clone / ".pydock"), ""), "dev", "x")
             self.assertFalse(pydock.is_allowed(env, "dockerfile"))
             pydock.write_note(env, pydock.watched_files(env))
             self.assertTrue(pydock.is_allowed(env, "dockerfile"))

@@ -864,7 +864,7 @@ class ImagesOfOthers(Attack):
     def test_the_very_name_of_the_project(self) -> None:
         """Whoever makes a project's image knows its path only where all have the same, as in CI."""
         folder = self.project("named", requirements="# named\n")
-        env = pydock.Env(pydock.Place("local", str(folder / ".pydock"), ""), "dev", self.prefix)
+        env = pydock.Env(pydock.Scope("local", str(folder / ".pydock"), ""), "dev", self.prefix)
         files = {"pydock_dockerfile": pydock.sha256(TEMPLATE.encode()), "pydock_requirements": pydock.sha256(b"# named\n")}
         self.poisoned(env.repo + ":latest", pydock_folder="/another/.pydock/envs/dev", pydock_name="dev", **files)
         self.check("run", "dev", cwd=folder)
@@ -1129,7 +1129,7 @@ class Files(Attack):
                 before = dict(os.environ)
                 try:
                     os.environ.update(self.environ)
-                    place = pydock.Place("local", str(folder / ".pydock"), "")
+                    place = pydock.Scope("local", str(folder / ".pydock"), "")
                     env = pydock.Env(place, "dev", self.prefix)
                     try:
                         pydock.keep_files(env, "six==1.0\n", [])

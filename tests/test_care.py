@@ -62,7 +62,7 @@ class PruneCase(Disturbed):
         project = self.work / "project"
         (project / "src").mkdir(parents=True)
         self.ok("--local", "create", "dev", "--no-build", cwd=project)
-        env = pydock.Env(pydock.Place("local", str(project / ".pydock"), ""), "dev", self.prefix)
+        env = pydock.Env(pydock.Scope("local", str(project / ".pydock"), ""), "dev", self.prefix)
         self.states("dev", *below, folder=project / ".pydock" / "envs" / "dev", repo=env.repo)
         return project, env.repo
 
@@ -74,7 +74,7 @@ class PruneCase(Disturbed):
 
     def rows(self, out: str) -> Dict[str, Tuple[str, str, str]]:
         """What prune shows, by tag: why, own and shared size."""
-        return {tag: (why, own, shared) for tag, why, own, shared in re.findall(r"(?m)^(\S+) +(\S.*?) +(\S+) own +(\S+) shared$", out)}
+        return {tag: (why, own, shared) for tag, why, own, shared in re.findall(r"(?m)^(\S+) +(\S.*?) +(\S+) unique +(\S+) shared$", out)}
 
     def engine_that(self, does: str) -> None:
         """Puts an engine first on PATH that does this, in sh, before it passes a call on to the real one."""
@@ -151,11 +151,11 @@ class Pruned(PruneCase):
         gone = self.tagged("gone", 1, "latest") | self.tagged("e", 3)
         self.assertEqual({tag: tags[tag] for tag in set(tags) - gone}, self.tags())
         self.assertEqual(set(self.rows(result.out)), gone, result)
-        self.assertEqual({why for tag, (why, _, _) in self.rows(result.out).items() if "-gone:" in tag}, {"gone: %s" % self.folder("gone")})
+        self.assertEqual({why for tag, (why, _, _) in self.rows(result.out).items() if "-gone:" in tag}, {"orphaned: %s" % self.folder("gone")})
         self.assertEqual(look(), before)
         self.assertEqual(self.snapshot(), files)
         self.assert_works("e", *("pydocktiny%d" % number for number in range(1, 6)))
-        self.assertEqual([row["state"] for row in json.loads(self.ok("history", "e", "--json"))], [1, 2, 4, 5])
+        self.assertEqual([row["revision"] for row in json.loads(self.ok("history", "e", "--json"))], [1, 2, 4, 5])
         again = self.run_pydock("prune")
         self.assertEqual((again.status, again.out), (0, ""), again)
         self.assertIn("nothing to remove", again.err)
@@ -244,10 +244,10 @@ class Pruned(PruneCase):
         self.states("gone", 0)
         self.environment("e", 0)
         for name in ("gone", "e"):
-            engine("create", "--name", "%s-%s--warm" % (self.prefix, name), "%s-%s:latest" % (self.prefix, name), "/nothing")
+            engine("create", "--name", "%s-%s--background" % (self.prefix, name), "%s-%s:latest" % (self.prefix, name), "/nothing")
         kept = self.tags("e")
         self.ok("prune", "-y")
-        self.assertEqual((self.tags(), self.containers()), (kept, [self.prefix + "-e--warm"]))
+        self.assertEqual((self.tags(), self.containers()), (kept, [self.prefix + "-e--background"]))
 
     def test_another_prefix_is_another_owner(self) -> None:
         self.states("gone", 0)
@@ -284,7 +284,7 @@ class Pruned(PruneCase):
         for number in (1, 2, 4):
             engine("tag", "%s-e:%d" % (self.prefix, number), "%smirror:%d" % (self.prefix, number + 5))
         mirrors = {tag: id_ for tag, id_ in self.tags().items() if "mirror:" in tag}
-        self.assertEqual([row["state"] for row in json.loads(self.ok("history", "e", "--json"))], [1, 2, 3, 4])
+        self.assertEqual([row["revision"] for row in json.loads(self.ok("history", "e", "--json"))], [1, 2, 3, 4])
         self.ok("prune", "-y")
         self.assertEqual(set(self.tags("e")), self.tagged("e", 1, 3, 4, "latest"))
         self.assertEqual({tag: id_ for tag, id_ in self.tags().items() if "mirror:" in tag}, mirrors)

@@ -254,7 +254,7 @@ class ComposeCase(RunCase):
 
     @property
     def warm(self) -> str:
-        return "%s-e--warm" % self.prefix
+        return "%s-e--background" % self.prefix
 
     def write(self, text: str = "", volumes: Sequence[str] = (), e: Optional[Dict[str, Any]] = None, **services: Dict[str, Any]) -> None:
         """The file by its text, or by its services (JSON is YAML), of which `e` is there anyway."""
@@ -611,7 +611,7 @@ class Honoured(ComposeCase):
     def test_data_in_a_named_volume_survives_stop_reset_and_delete(self) -> None:
         self.ok("create", "vol", "-v", "data:/data")
         self.ok("start", "vol")
-        engine("exec", "-u", "0:0", "%s-vol--warm" % self.prefix, "sh", "-c", "echo kept > /data/f")
+        engine("exec", "-u", "0:0", "%s-vol--background" % self.prefix, "sh", "-c", "echo kept > /data/f")
         self.ok("stop", "vol")
         self.assertEqual(self.ok("run", "vol", "cat", "/data/f"), "kept\n")
         self.ok("reset", "vol")
@@ -633,7 +633,7 @@ class Honoured(ComposeCase):
 
     def test_no_two_names_are_one_project_of_composes(self) -> None:
         names = ("my.env", "my-env", "my_env", "myenv")
-        projects = {pydock.compose_project(pydock.Env(pydock.global_place(), name, "pydock")) for name in names}
+        projects = {pydock.compose_project(pydock.Env(pydock.global_scope(), name, "pydock")) for name in names}
         self.assertEqual(len(projects), len(names))
         for project in projects:
             self.assertRegex(project, "^[a-z0-9][a-z0-9_-]*$")

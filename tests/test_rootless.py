@@ -90,7 +90,7 @@ class RootlessCase(Case):
 
     @property
     def warm(self) -> str:
-        return self.prefix + "-e--warm"
+        return self.prefix + "-e--background"
 
     def start_e(self, folder: Path) -> None:
         self.ok("start", "e", cwd=folder)
@@ -391,7 +391,7 @@ class Groups(OtherCase):
 
         self.ok("start", "e", **self.member)
         self.check(self.ok("run", "e", "sh", "-c", "cat secret; touch shared/warm", **self.member), "warm")
-        self.assertEqual(self.containers(), [self.prefix + "-e--warm"])
+        self.assertEqual(self.containers(), [self.prefix + "-e--background"])
         self.ok("stop", "e", **self.member)
 
         code = "print(open('secret').read(), end=''); open('shared/%s', 'w')"
@@ -482,7 +482,7 @@ class RootlessDocker(OtherCase):
         self.assertEqual(self.ok("run", "e", "sh", "-c", "whoami; echo ~; touch ~/own", **self.me), "user\n/home/user\n")
 
         self.ok("start", "e", **self.member)
-        started = json.loads(engine("container", "inspect", self.prefix + "-e--warm"))[0]
+        started = json.loads(engine("container", "inspect", self.prefix + "-e--background"))[0]
         self.assertEqual((started["Config"]["User"], started["HostConfig"]["GroupAdd"] or []), ("0:0", []))
         self.assertEqual(self.ok("run", "e", "python", "-c", WHO, **self.me), "0 0\n")
         self.ok("stop", "e", **self.me)

@@ -1147,7 +1147,7 @@ class ElsewhereTest(Case):
                                    ("ssh://me@localhost", False), ("tcp://10.0.0.2:2375", True), ("ssh://me@server", True), ("tcp://localhost.example.com:2375", True),
                                    ("tcp://127.0.0.1.example.com:2375", True), ("ssh://localhost@server/run/docker.sock", True), ("https://[2001:db8::1]:2376", True)):
             with self.subTest(address), mock.patch.dict(os.environ, {self.variable: address}):
-                self.assertEqual(here.elsewhere(), address if elsewhere else "")
+                self.assertEqual(here.remote_address(), address if elsewhere else "")
 
 
 if __name__ == "__main__":

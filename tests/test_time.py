@@ -107,7 +107,7 @@ class Prepared(SharedCase, Disturbed):
         return self.layers(upper)[:len(below)] == below
 
     def history(self, name: str = "e") -> Dict[int, Dict[str, Any]]:
-        return {row["state"]: row for row in json.loads(self.ok("history", name, "--json"))}
+        return {row["revision"]: row for row in json.loads(self.ok("history", name, "--json"))}
 
     def numbers(self, name: str = "e") -> Set[int]:
         """The numbers of the states that the engine has."""
@@ -246,7 +246,7 @@ class Kept(Prepared):
         self.assertEqual(set(self.history()), expected)
         self.assertEqual(self.untagged("e"), [])
         lost = sorted(set(numbers) - expected - set(below))
-        self.assertEqual(re.findall("not kept any longer: state (.*);", result.err), [", ".join(map(str, lost))] if lost else [])
+        self.assertEqual(re.findall("not kept any longer: revision (.*);", result.err), [", ".join(map(str, lost))] if lost else [])
         return set(numbers) - expected
 
     def test_the_setting_says_how_many(self) -> None:
@@ -344,7 +344,7 @@ class Rollback(Prepared):
             with self.subTest(state):
                 result = self.run_pydock("rollback", "e", state)
                 self.assertEqual((result.status, result.out), (0, ""), result)
-                self.assertIn("state " + state, result.err.splitlines()[-1])
+                self.assertIn("revision " + state, result.err.splitlines()[-1])
                 self.assert_comes_back(number)
                 row = self.history()[6]
                 self.assertEqual((row["command"], row["present"], row["labels"]), ("rollback e " + state, True, []))
@@ -379,7 +379,7 @@ class Rollback(Prepared):
 
     def test_the_present_state_is_no_step_back_but_undoes_an_edit(self) -> None:
         before = self.state("e")
-        self.assertIn("as it was in state 5", self.run_pydock("rollback", "e", "5").err)
+        self.assertIn("as it was in revision 5", self.run_pydock("rollback", "e", "5").err)
         self.assertEqual(self.state("e"), before, "a rollback to what is there made a new state")
         edited = self.edit("dockerfile", "# an idea\n")
         self.ok("rollback", "e", "5")
@@ -426,21 +426,21 @@ class Rollback(Prepared):
         before = self.state("e")
         for state in ("", "0", "6", "007", "1.0", "latest", "nothing", "Paper", "../1", "tmp-12345678", "foreign"):
             with self.subTest(state):
-                self.fails("rollback", "e", state, says="no state " + state, hint="pydock history e")
+                self.fails("rollback", "e", state, says="no revision " + state, hint="pydock history e")
         self.fails("rollback", "nothing", says="no global environment 'nothing'")
         self.assertEqual(self.state("e"), before)
 
     def test_one_that_was_just_made_has_no_state_before(self) -> None:
         self.ok("clone", "e", "c")
         self.addCleanup(self.ok, "delete", "-y", "c")
-        self.fails("rollback", "c", says="no state before", hint="pydock history c")
+        self.fails("rollback", "c", says="no revision before", hint="pydock history c")
         self.ok("rollback", "c", "1")
         self.assertEqual(self.numbers("c"), {1})
 
     def test_a_started_environment_follows(self) -> None:
         self.ok("start", "e")
         self.addCleanup(self.run_pydock, "stop", "e")
-        warm = "%s-e--warm" % self.prefix
+        warm = "%s-e--background" % self.prefix
         old = engine("container", "inspect", "--format", "{{.Image}}", warm)
         self.ok("rollback", "e", "1")
         new = engine("container", "inspect", "--format", "{{.Image}} {{.State.Running}}", warm)
@@ -801,7 +801,7 @@ class BadEnds(Prepared):
                 result = self.fails("rollback", "e", state, says="cannot ", **user)
                 self.assertRegex(result.err, "Permission denied|Read-only")
                 self.assertEqual(self.state("e"), before)
-        self.assertEqual([row["state"] for row in json.loads(self.ok("history", "e", "--json", **user))], [1, 2, 3, 4, 5])
+        self.assertEqual([row["revision"] for row in json.loads(self.ok("history", "e", "--json", **user))], [1, 2, 3, 4, 5])
         self.ok("snapshot", "e", "mine", **user)
         self.assertIn(self.image("mine"), self.tags("e"))
         if user:  # a file of somebody else's is not even read

@@ -67,7 +67,7 @@ class WarmCase(RunCase):
 
     @property
     def warm(self) -> str:
-        return "%s-e--warm" % self.prefix
+        return "%s-e--background" % self.prefix
 
     def inside(self) -> List[str]:
         """The programs in the warm container."""
@@ -152,7 +152,7 @@ class Started(WarmCase):
     @classmethod
     def begin(cls, case: Case) -> None:
         case.ok("start", "e", cwd=case.base)
-        engine("exec", "-u", "0:0", "%s-e--warm" % case.prefix, "touch", "/warm")
+        engine("exec", "-u", "0:0", "%s-e--background" % case.prefix, "touch", "/warm")
 
     def tidy(self) -> None:
         if self.containers() or not self.state().endswith("true"):
@@ -1281,7 +1281,7 @@ class Users(Case):
         me: Dict[str, Any] = {"preexec_fn": as_user(54321, 54322, docker_groups())}
         self.ok("create", "e", **me)
         self.ok("start", "e", **me)
-        warm = self.prefix + "-e--warm"
+        warm = self.prefix + "-e--background"
         engine("exec", "-u", "0:0", warm, "touch", "/warm")
         code = "import getpass, os; print(getpass.getuser(), os.path.expanduser('~'), os.environ['HOME'], os.getuid(), os.getgid(), os.path.exists('/warm'))"
         self.assertEqual(self.ok("run", "e", "python", "-c", code, **me), "user /home/user /home/user 54321 54322 True\n")
