@@ -18,16 +18,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from support import ENGINE, PYTHON, Case, SharedCase, as_user, docker_groups, engine, pydock
-from test_run import COUNT, INNER_HOME, PRINT, SLEEP, RunCase
+from support import (
+    COUNT, ENGINE, IDLE, INNER_HOME, PRINT, REDIS, SLEEP, Case, RunCase, SharedCase, as_user, docker_groups, engine, mine, needs_compose,
+    needs_redis, one_engine_for_all, pydock, remove,
+)
 
-COMPOSE = subprocess.run([*ENGINE, "compose", "version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
-REDIS = "pydock-test-redis:latest"
-needs_compose = unittest.skipUnless(COMPOSE, "no docker compose here")
-needs_redis = unittest.skipUnless(engine("image", "ls", "-q", REDIS), "no %s here (tests/engines.sh)" % REDIS)
-
-# A service that is there and does nothing, of an image that every engine of the tests has.
-IDLE: Dict[str, Any] = {"image": "python:%s-slim" % PYTHON, "pull_policy": "never", "init": True, "command": ["sleep", "infinity"]}
 # One that never becomes ready for those that wait for it.
 NEVER: Dict[str, Any] = {**IDLE, "healthcheck": {"test": ["CMD", "false"], "interval": "1s", "retries": 1000}}
 
@@ -60,17 +55,6 @@ def as_usual() -> None:
     """For preexec_fn: whoever started the tests in the background may have made them ignore these."""
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
-
-
-def mine(case: Case, *argv: str) -> List[str]:
-    return [name for name in engine(*argv, "--format", "{{.Name}}").split() if case.mine(name)]
-
-
-def remove(case: Case, volumes: bool = True) -> None:
-    """Containers, networks and volumes of this test's, by the engine alone."""
-    for kind, names in (("rm", Case.containers(case)), ("network", mine(case, "network", "ls")), ("volume", mine(case, "volume", "ls") if volumes else [])):
-        if names:
-            engine(*(["rm", "-f"] if kind == "rm" else [kind, "rm"]), *names, check=False)
 
 
 def put_engine(case: Case, program: str) -> None:
@@ -1143,7 +1127,7 @@ class Programs(ComposeCase):
 
 @needs_compose
 @unittest.skipUnless(os.geteuid() == 0, "only root can become other users")
-@unittest.skipIf(pydock.Engine(ENGINE).podman, "each user has a podman of their own")
+@one_engine_for_all
 class Users(Case):
     def test_files_belong_to_an_ordinary_caller_in_a_fresh_container_and_a_started_one(self) -> None:
         self.give_to(54321)
