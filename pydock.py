@@ -24,6 +24,7 @@ if sys.version_info < (3, 9):
 if sys.platform == "win32":
     sys.exit("pydock: error: pydock runs on Linux and macOS; on Windows run it inside WSL 2")
 
+import functools
 import os
 import re
 from collections import namedtuple
@@ -258,12 +259,17 @@ def text_hash(text: str) -> str:
 
 
 def sha256(data: bytes) -> str:
-    """Hexadecimal digest. By the module below hashlib, where it is: hashlib loads OpenSSL, a
-    quarter of the time of `run`."""
+    """Hexadecimal digest."""
+    return str(sha256_module().sha256(data).hexdigest())
+
+
+@functools.lru_cache(maxsize=None)
+def sha256_module() -> Any:
+    """The module below hashlib, where it is: hashlib loads OpenSSL, a quarter of the time of
+    `run`."""
     for name in ("_sha2", "_sha256", "hashlib"):
         try:
-            digest: str = __import__(name).sha256(data).hexdigest()
-            return digest
+            return __import__(name)
         except ImportError:
             continue
     raise AssertionError
@@ -2141,9 +2147,12 @@ def settings_sh() -> str:
     ca = host_file(
         environ.get("PIP_CERT"), environ.get("SSL_CERT_FILE"), environ.get("REQUESTS_CA_BUNDLE")
     )
+    config = os.environ.get("XDG_CONFIG_HOME") or home_folder() + "/.config"
+    uv_toml = host_file(os.environ.get("UV_CONFIG_FILE"), config + "/uv/uv.toml", "/etc/uv/uv.toml")
     for text, file, names in (
         (ca, "ca.pem", "SSL_CERT_FILE PIP_CERT REQUESTS_CA_BUNDLE GIT_SSL_CAINFO"),
         (host_netrc(), "netrc", "NETRC"),
+        (uv_toml, "uv.toml", "UV_CONFIG_FILE"),
     ):
         if text:
             lines += ["umask 077", heredoc(["cat"], text, "/dev/shm/" + file), "umask 022"]
@@ -3680,19 +3689,20 @@ def host_volume(volume: str) -> str:
 
 
 Command = namedtuple("Command", "group usage operation summary arguments")
-
-
 COMMANDS: dict[str, Command] = {}
 GROUPS = ("environments", "run", "packages", "time", "trust", "share, care")
 
 
 def command(
-    name: str, group: str, usage: str, summary: str, *arguments: Argument
+    group: str, line: str, summary: str, *arguments: Argument
 ) -> Callable[[Operation], Operation]:
-    """Registers the function of a command, with its line of the help and its arguments."""
+    """Registers the function of a command, with its line of the help and its arguments. `line` is
+    its name and its usage: a NAME, or NAME…, that comes first need not be told again."""
+    name, _, usage = line.partition(" ")
+    names = {"NAME": [ARG_NAME], "NAME…": [ARG_NAMES]}.get(usage.split(" ")[0], [])
 
     def register(operation: Operation) -> Operation:
-        COMMANDS[name] = Command(group, usage, operation, summary, arguments)
+        COMMANDS[name] = Command(group, usage, operation, summary, (*names, *arguments))
         return operation
 
     return register
@@ -3756,7 +3766,6 @@ RUN_OPTIONS = KEPT_OPTIONS + [
 FRESH_OPTIONS = RUN_OPTIONS + [
     flag("--root", help="be root inside"),
     flag("--fresh", help="in a container of its own, also where the environment is started"),
-    ARG_NAME,
 ]
 
 
@@ -3798,11 +3807,9 @@ def original_line(args: argparse.Namespace, env: Env) -> str:
 
 
 @command(
-    "create",
     "environments",
-    "NAME [VERSION] [PKG…]",
+    "create NAME [VERSION] [PKG…]",
     "make an environment",
-    ARG_NAME,
     arg(
         "packages",
         metavar="[VERSION] PKG",
@@ -4030,9 +4037,8 @@ def checked_user(user: str) -> str:
 
 
 @command(
-    "list",
     "environments",
-    "",
+    "list",
     "show the environments",
     flag("--all", help="also of every other folder on this engine"),
     OPT_JSON,
@@ -4182,11 +4188,9 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
 
 
 @command(
-    "build",
     "environments",
-    "NAME",
+    "build NAME",
     "make the image anew from its files",
-    ARG_NAME,
     flag("--no-cache", help="as docker's"),
     flag("--pull", help="as docker's: look for a newer base image"),
 )
@@ -4209,11 +4213,9 @@ def cmd_build(session: Session, args: argparse.Namespace) -> int:
 
 
 @command(
-    "delete",
     "environments",
-    "NAME…",
+    "delete NAME…",
     "remove folder, images and containers",
-    ARG_NAMES,
     OPT_YES,
     flag("--force", help="stop programs that run in it"),
 )
@@ -4323,13 +4325,12 @@ def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
 
 @command(
     "run",
-    "run",
-    "NAME CMD…",
+    "run NAME CMD…",
     "run a program",
     *FRESH_OPTIONS,
     arg("command", metavar="CMD", nargs="*", help="the program and its arguments, as they are"),
 )
-@command("shell", "run", "NAME", "open a shell", *FRESH_OPTIONS)
+@command("run", "shell NAME", "open a shell", *FRESH_OPTIONS)
 def cmd_run(session: Session, args: argparse.Namespace) -> int:
     """A program in the background container, if there is one that has the current folder, else in a
     fresh one."""
@@ -4404,11 +4405,9 @@ FILES = "/dev/shm/files"
 
 
 @command(
-    "install",
     "packages",
-    "NAME PKG…",
+    "install NAME PKG…",
     "add packages",
-    ARG_NAME,
     arg(
         "packages",
         metavar="PKG",
@@ -4435,11 +4434,9 @@ def cmd_install(session: Session, args: argparse.Namespace) -> int:
 
 
 @command(
-    "uninstall",
     "packages",
-    "NAME PKG…",
+    "uninstall NAME PKG…",
     "remove packages",
-    ARG_NAME,
     arg("packages", metavar="PKG", nargs="+"),
     flag("-y", "--yes", help="for the habit: nothing is asked"),
 )
@@ -4454,11 +4451,9 @@ def cmd_uninstall(session: Session, args: argparse.Namespace) -> int:
 
 
 @command(
-    "update",
     "packages",
-    "NAME [PKG…]",
+    "update NAME [PKG…]",
     "newest versions of some or all packages",
-    ARG_NAME,
     arg("packages", metavar="PKG", nargs="*", help="none: all of them"),
     *PACKAGE_OPTIONS,
 )
@@ -4909,14 +4904,7 @@ def keep_line(
 # Background containers: start, stop, reset
 
 
-@command(
-    "start",
-    "run",
-    "NAME",
-    "keep a container in the background, for a quick run",
-    *RUN_OPTIONS,
-    ARG_NAME,
-)
+@command("run", "start NAME", "keep a container in the background, for a quick run", *RUN_OPTIONS)
 def cmd_start(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     check_trust(env)
@@ -4961,11 +4949,9 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
 
 
 @command(
-    "stop",
     "run",
-    "NAME…",
+    "stop NAME…",
     "end that container",
-    ARG_NAMES,
     OPT_FORCE,
     flag(
         "--unused", help="only what was started by activate, and is activated in no shell any more"
@@ -4994,15 +4980,7 @@ def cmd_stop(session: Session, args: argparse.Namespace) -> int:
     return 0
 
 
-@command(
-    "reset",
-    "run",
-    "NAME",
-    "end it, and start a new one from the image",
-    *RUN_OPTIONS,
-    ARG_NAME,
-    OPT_FORCE,
-)
+@command("run", "reset NAME", "end it, and start a new one from the image", *RUN_OPTIONS, OPT_FORCE)
 def cmd_reset(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     check_trust(env)
@@ -5450,11 +5428,9 @@ HOST_HELPERS = ("docker-credential-", "git-credential-", "git-remote-", "ssh-", 
 
 
 @command(
-    "activate",
     "run",
-    "NAME",
+    "activate NAME",
     "put its programs first on this shell's PATH",
-    ARG_NAME,
     arg("--shell", choices=SHELLS, help="if it is not the one that called"),
     flag("--persistent", help="go on when the last activated shell has left"),
 )
@@ -5550,9 +5526,8 @@ def render_activate(env: Env, shell: str, persistent: bool) -> str:
 
 
 @command(
-    "link",
     "run",
-    "[NAME PROGRAM…]",
+    "link [NAME PROGRAM…]",
     "put single programs on the PATH",
     arg(
         "words",
@@ -6228,10 +6203,8 @@ def end_services(engine: Engine, env: Env, how: str) -> None:
 
 @command(
     "trust",
-    "trust",
-    "NAME",
+    "trust NAME",
     "read and allow the docker-compose.yml of somebody else",
-    ARG_NAME,
     OPT_YES,
     flag("--remove", help="nothing is allowed any more"),
 )
@@ -6422,7 +6395,7 @@ def check_trust(env: Env) -> None:
 # History: history, snapshot, rollback, freeze, unfreeze, clone
 
 
-@command("history", "time", "NAME", "show its revisions", ARG_NAME, OPT_JSON)
+@command("time", "history NAME", "show its revisions", OPT_JSON)
 def cmd_history(session: Session, args: argparse.Namespace) -> int:
     import json
 
@@ -6513,11 +6486,9 @@ def present_revisions(session: Session, env: Env) -> dict[str, Image]:
 
 
 @command(
-    "snapshot",
     "time",
-    "NAME [LABEL]",
+    "snapshot NAME [LABEL]",
     "give the present revision a label",
-    ARG_NAME,
     arg("label", metavar="LABEL", nargs="?", help="a docker tag; none: the time"),
 )
 def cmd_snapshot(session: Session, args: argparse.Namespace) -> int:
@@ -6548,11 +6519,9 @@ def cmd_snapshot(session: Session, args: argparse.Namespace) -> int:
 
 
 @command(
-    "rollback",
     "time",
-    "NAME [REVISION]",
+    "rollback NAME [REVISION]",
     "go back to a revision; itself a new one",
-    ARG_NAME,
     arg(
         "revision",
         metavar="REVISION",
@@ -6670,8 +6639,8 @@ def keep_edits(env: Env, latest: Image, texts: dict[str, str]) -> None:
         console.info(f"{file} was edited and not built; it is kept as {env.path(copy)}")
 
 
-@command("unfreeze", "time", "NAME", "allow changes again", ARG_NAME)
-@command("freeze", "time", "NAME", "refuse every change", ARG_NAME)
+@command("time", "unfreeze NAME", "allow changes again")
+@command("time", "freeze NAME", "refuse every change")
 def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
     """freeze and unfreeze."""
     env = session.env(args.name)
@@ -6704,12 +6673,7 @@ def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
 
 
 @command(
-    "clone",
-    "environments",
-    "NAME NEW",
-    "copy one, in no time and no space",
-    ARG_NAME,
-    arg("new", metavar="NEW"),
+    "environments", "clone NAME NEW", "copy one, in no time and no space", arg("new", metavar="NEW")
 )
 def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     """A copy of an environment, here or from the other mode: its files, and its image under labels
@@ -6769,11 +6733,9 @@ def relabel(engine: Engine, env: Env, image: Image, command: Sequence[str]) -> N
 
 
 @command(
-    "lock",
     "trust",
-    "NAME",
+    "lock NAME",
     "pin the base image and every package by version and hash",
-    ARG_NAME,
     flag("--check", help="change nothing; fail where files, lock and image disagree"),
 )
 def cmd_lock(session: Session, args: argparse.Namespace) -> int:
@@ -6873,11 +6835,9 @@ def wheel_hash(env: Env, name: str) -> str:
 
 
 @command(
-    "digest",
     "trust",
-    "NAME",
+    "digest NAME",
     "print a digest of what is installed, the same wherever that is the same",
-    ARG_NAME,
 )
 def cmd_digest(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
@@ -6890,11 +6850,9 @@ def cmd_digest(session: Session, args: argparse.Namespace) -> int:
 
 
 @command(
-    "verify",
     "trust",
-    "NAME",
+    "verify NAME",
     "build it again from its files, and compare",
-    ARG_NAME,
     arg("--against", metavar="DIGEST|NAME", help="instead of its present image"),
 )
 def cmd_verify(session: Session, args: argparse.Namespace) -> int:
@@ -7014,11 +6972,9 @@ def digest_of(tree: dict[str, str]) -> str:
 
 
 @command(
-    "export",
     "share, care",
-    "NAME FILE.tar",
+    "export NAME FILE.tar",
     "write it to one file, for others",
-    ARG_NAME,
     arg("file", metavar="FILE.tar"),
     flag("--image", help="with the image: it runs where there is no network"),
 )
@@ -7493,9 +7449,8 @@ def remap_user(session: Session, env: Env, image: Image) -> dict[str, Any]:
 
 
 @command(
-    "prune",
     "share, care",
-    "",
+    "prune",
     "remove what nothing needs any more",
     flag("--cache", help="the downloads, too"),
     OPT_YES,
@@ -7643,9 +7598,8 @@ def unique_size(image: Image, others: Sequence[Image]) -> int:
 
 
 @command(
-    "config",
     "environments",
-    "[KEY [VALUE]]",
+    "config [KEY [VALUE]]",
     "show what is set and found; set one",
     arg("key", metavar="KEY", nargs="?", help=", ".join(SETTINGS)),
     arg("value", metavar="VALUE", nargs="?"),
@@ -7764,9 +7718,8 @@ def set_setting(session: Session, key: str, value: str) -> None:
 
 
 @command(
-    "completion",
     "share, care",
-    "SHELL",
+    "completion SHELL",
     "print what completes pydock's words in a shell",
     arg("shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="bash, zsh or fish"),
 )
@@ -7810,11 +7763,7 @@ def complete(words: Sequence[str]) -> list[str]:
     elif last.startswith("-"):
         found = [option for option in known if option.startswith("--")]
     else:
-        found = complete_value(
-            name,
-            values,
-            "local" if "--local" in before else "global" if "--global" in before else None,
-        )
+        found = complete_value(name, values, mode_of(before))
     return [word for word in found if word.startswith(last)]
 
 
@@ -7867,20 +7816,10 @@ OTHER_WORDS = {
 EVERYWHERE = {"-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global"}
 
 
-TAKE_VALUE = (
-    "-p",
-    "--publish",
-    "-v",
-    "--volume",
-    "-e",
-    "--env",
-    "--env-file",
-    "--gpus",
-    "--network",
-    "--platform",
-    "-o",
-    "--option",
-)
+# Options of docker's that take a value, by what they are called in full.
+TAKE_VALUE = {"-p": "--publish", "-v": "--volume", "-e": "--env", "-o": "--option"}
+TAKE_VALUE.update((name, name) for name in [*TAKE_VALUE.values(), "--env-file"])
+TAKE_VALUE.update((name, name) for name in ("--gpus", "--network", "--platform"))
 
 
 def new_parser(prog: str, **options: Any) -> argparse.ArgumentParser:
@@ -7891,9 +7830,8 @@ def new_parser(prog: str, **options: Any) -> argparse.ArgumentParser:
         def error(self, message: str) -> NoReturn:
             raise PydockError(message, f"{self.prog} --help", 2)
 
-    def formatter(
-        prog: str,
-    ) -> argparse.HelpFormatter:  # each argument makes one, and asks for the terminal's width
+    # Each argument makes one, which asks for the terminal's width.
+    def formatter(prog: str) -> argparse.HelpFormatter:
         return argparse.HelpFormatter(prog, width=None if {"-h", "--help"} & set(sys.argv) else 80)
 
     return Parser(prog=prog, allow_abbrev=False, formatter_class=formatter, **options)
@@ -7917,25 +7855,15 @@ def make_parser(name: str) -> argparse.ArgumentParser:
 
 def add_global_options(p: argparse.ArgumentParser) -> None:
     g = p.add_argument_group("everywhere")
-    g.add_argument(
-        "--local",
-        dest="mode",
-        action="store_const",
-        const="local",
-        help="the environments of this folder",
-    )
-    g.add_argument(
-        "--global",
-        dest="mode",
-        action="store_const",
-        const="global",
-        help="the environments of the home folder",
-    )
-    g.add_argument(
-        "-n", "--dry-run", action="store_true", help="only print the docker commands, as a script"
-    )
-    g.add_argument("--verbose", action="store_true", help="show each docker command")
-    g.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    for mode, folder in (("local", "this folder"), ("global", "the home folder")):
+        text = f"the environments of {folder}"
+        g.add_argument("--" + mode, dest="mode", action="store_const", const=mode, help=text)
+    for names, options in (
+        flag("-n", "--dry-run", help="only print the docker commands, as a script"),
+        flag("--verbose", help="show each docker command"),
+        flag("-q", "--quiet", help="say nothing but errors"),
+    ):
+        g.add_argument(*names, **options)
 
 
 def split_command(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -7948,9 +7876,7 @@ def split_command(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         if word == "--" and rest:
             word = rest.pop(0)
         elif word in TAKE_VALUE and rest:
-            own.append(
-                f"{ {'-p': '--publish', '-v': '--volume', '-e': '--env', '-o': '--option'}.get(word, word) }={rest.pop(0)}"
-            )
+            own.append(f"{TAKE_VALUE[word]}={rest.pop(0)}")
             continue
         own.append(word)
         if not word.startswith("-"):
@@ -7963,60 +7889,65 @@ def parse(argv: list[str]) -> argparse.Namespace:
     typed."""
     if argv[:1] == ["help"]:
         argv = argv[1:] + ["--help"]
-    at = next((i for i, word in enumerate(argv) if not word.startswith("-")), None)
-    if at is None:
+    position = next((i for i, word in enumerate(argv) if not word.startswith("-")), None)
+    if position is None:
         return parse_no_command(argv)
-    name = ALIASES.get(argv[at], argv[at])
-    if name not in COMMANDS:
-        word = OTHER_WORDS.get(name)
-        hint = (
-            f"pydock's word for it is '{word}'"
-            if word
-            else nearest(name, [*COMMANDS, *ALIASES]) or "pydock --help"
-        )
-        raise PydockError(f"unknown command '{name}'", hint, 2)
-    own = argv[:at] + argv[at + 1 :]
-    rest: list[str] = []
-    if name in ("run", "shell"):
-        own, rest = split_command(argv[at + 1 :])
-        if rest and rest[0].startswith("-") and "--" not in argv:
-            raise PydockError(
-                f"{rest[0]} stands after the name",
-                f"options come before it: pydock {name} {shell_join(rest[:1])} … {own[-1]}",
-                2,
-            )
-        own = argv[:at] + own
-    elif name in ("start", "reset"):
-        own = [word for part in split_command(own) for word in part]
-    elif "--" in own:
-        own, rest = own[: own.index("--")], own[own.index("--") + 1 :]
-    needs = COMMANDS[name].usage.split("[")[0].split()
-    if needs and set(own) <= EVERYWHERE:
+    name = command_name(argv[position])
+    own, rest = split_line(name, argv[:position], argv[position + 1 :])
+    if COMMANDS[name].usage.split("[")[0].strip() and set(own) <= EVERYWHERE:
         raise NeedsArguments(name)
     p = make_parser(name)
-    known = {option for action in p._actions for option in action.option_strings}
-    for word in own:
-        if word.startswith("-") and word.split("=")[0] not in known and word[:2] not in known:
-            raise PydockError(f"unknown option {word}", f"pydock {name} --help", 2)
+    check_options(p, own)
     if name == "run" and not rest and not {"-h", "--help"} & set(own):
         raise PydockError("no program was named", f"pydock run {own[-1]} python", 2)
     args = p.parse_args(own) if name in ("run", "shell") else p.parse_intermixed_args(own)
+    if name == "shell" and rest:
+        hint = f"pydock run {args.name} {shell_join(rest)}"
+        raise PydockError(f"shell takes no program: {rest[0]}", hint, 2)
+    if name not in ("run", "install", "update", "create") and rest:
+        raise PydockError(f"unexpected argument: {rest[0]}", f"pydock {name} --help", 2)
     if name == "run":
         args.command = rest
-    elif name == "shell" and rest:
-        raise PydockError(
-            f"shell takes no program: {rest[0]}", f"pydock run {args.name} {shell_join(rest)}", 2
-        )
-    elif name not in ("install", "update", "create") and rest:
-        raise PydockError(f"unexpected argument: {rest[0]}", f"pydock {name} --help", 2)
     args.installer_args = rest
-    args.line = (
-        [name]
-        + [word for word in own if word not in EVERYWHERE]
-        + (["--"] if rest and name != "run" else [])
-        + rest
-    )
+    args.line = [name] + [word for word in own if word not in EVERYWHERE]
+    args.line += (["--"] if rest and name != "run" else []) + rest
     return args
+
+
+def command_name(word: str) -> str:
+    """The command that a word means. PydockError, with the right word, where there is none."""
+    name = ALIASES.get(word, word)
+    if name in COMMANDS:
+        return name
+    hint = nearest(name, [*COMMANDS, *ALIASES]) or "pydock --help"
+    if name in OTHER_WORDS:
+        hint = f"pydock's word for it is '{OTHER_WORDS[name]}'"
+    raise PydockError(f"unknown command '{name}'", hint, 2)
+
+
+def split_line(name: str, before: list[str], after: list[str]) -> tuple[list[str], list[str]]:
+    """The words before and after a command: those of pydock, and those of a program or of the
+    installer, which are not looked at."""
+    if name in ("run", "shell"):
+        own, rest = split_command(after)
+        if rest and rest[0].startswith("-") and "--" not in after:
+            hint = f"options come before it: pydock {name} {shell_join(rest[:1])} … {own[-1]}"
+            raise PydockError(f"{rest[0]} stands after the name", hint, 2)
+        return before + own, rest
+    if name in ("start", "reset"):
+        return [word for part in split_command(before + after) for word in part], []
+    own = before + after
+    if "--" in own:
+        return own[: own.index("--")], own[own.index("--") + 1 :]
+    return own, []
+
+
+def check_options(p: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """PydockError where a word is an option that the parser does not know."""
+    known = {option for action in p._actions for option in action.option_strings}
+    for word in words:
+        if word.startswith("-") and word.split("=")[0] not in known and word[:2] not in known:
+            raise PydockError(f"unknown option {word}", f"{p.prog} --help", 2)
 
 
 class NeedsArguments(Exception):
@@ -8039,37 +7970,39 @@ def parse_no_command(argv: list[str]) -> argparse.Namespace:
 def overview() -> str:
     lines = [
         "usage: pydock [--local|--global] [-n|--dry-run] [--verbose] [-q] [--version] COMMAND …",
-        "Named Python environments over docker images; each is a folder with a dockerfile and a requirements.txt.",
+        "Named Python environments over docker images; each is a folder with a dockerfile and a "
+        "requirements.txt.",
     ]
     for group in GROUPS:
         lines += ["", group]
         for name, command in COMMANDS.items():
             if command.group == group:
                 lines.append(f"  {name + ' ' + command.usage:<30} {command.summary}")
-    return "\n".join(
-        lines
-        + [
-            "",
-            "pydock COMMAND --help tells more; docker runs everything: pydock -n COMMAND shows how.",
-        ]
-    )
+    lines += [
+        "",
+        "pydock COMMAND --help tells more; docker runs everything: pydock -n COMMAND shows how.",
+    ]
+    return "\n".join(lines)
 
 
 def show_needs(name: str, argv: Sequence[str]) -> int:
     """The small help of a command that got no arguments, with the names that could stand there."""
-    console.put(
-        f"usage: pydock {name} [OPTIONS] {COMMANDS[name].usage}\n{COMMANDS[name].summary.capitalize()}; pydock {name} --help tells more.\n"
-    )
+    command = COMMANDS[name]
+    console.put(f"usage: pydock {name} [OPTIONS] {command.usage}\n")
+    console.put(f"{command.summary.capitalize()}; pydock {name} --help tells more.\n")
     if name != "create":
         try:
-            mode = "local" if "--local" in argv else "global" if "--global" in argv else None
-            scope = find_scope(mode)
-            console.put(
-                f"{scope.mode} environments: {', '.join(scope.names()) or 'none yet; pydock create NAME'}\n"
-            )
+            scope = find_scope(mode_of(argv))
+            names = ", ".join(scope.names()) or "none yet; pydock create NAME"
+            console.put(f"{scope.mode} environments: {names}\n")
         except PydockError:
             pass
     return 2
+
+
+def mode_of(words: Sequence[str]) -> str | None:
+    """The mode that an option among the words asks for."""
+    return next((mode for mode in ("local", "global") if "--" + mode in words), None)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -8117,54 +8050,61 @@ def flushed(status: int) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
     try:
-        if argv == ["--version"]:
-            if sys.stdout:
-                console.emit("pydock " + __version__)
-            return flushed(0)
-        prepare()
-        if argv[:2] == ["completion", "--words"]:
-            try:
-                print("".join(word + "\n" for word in complete(argv[2:])), end="")
-            except Exception:  # nobody wants to read of it while typing
-                pass
-            return flushed(0)
-        try:
-            args = parse(argv)
-        except NeedsArguments as error:
-            return flushed(show_needs(str(error), argv))
-        console.quiet, console.verbose, console.dry_run = args.quiet, args.verbose, args.dry_run
-        session = Session(find_scope(args.mode), args.line)
-        try:
-            status: int = args.func(session, args)
-        finally:
-            session.engine.cancel()
-        if console.dry_run:
-            console.info("dry run: nothing was changed")
-        return flushed(status)
+        return flushed(run_command(sys.argv[1:] if argv is None else argv))
     except SystemExit as error:  # of --help and --version
         return flushed(int(error.code or 0))
-    except PydockError as error:
-        console.error(str(error), error.hint)
-        return flushed(error.status)
-    except KeyboardInterrupt:
-        if sys.stderr.isatty():
-            console.put("\n")
-        console.error("interrupted")
-        return flushed(130)
     except Terminated as error:
         return flushed(128 + int(error.args[0]))
     except BrokenPipeError:
         return flushed(0)
-    except (
-        OSError
-    ) as error:  # of the system, not of pydock: a full disk, a folder without permission
+    except (Exception, KeyboardInterrupt) as error:
+        return flushed(show_error(error))
+
+
+def run_command(argv: list[str]) -> int:
+    """What a command line asks for; its exit status."""
+    if argv == ["--version"]:
+        if sys.stdout:
+            console.emit("pydock " + __version__)
+        return 0
+    prepare()
+    if argv[:2] == ["completion", "--words"]:
+        try:
+            print("".join(word + "\n" for word in complete(argv[2:])), end="")
+        except Exception:  # nobody wants to read of it while typing
+            pass
+        return 0
+    try:
+        args = parse(argv)
+    except NeedsArguments as error:
+        return show_needs(str(error), argv)
+    console.quiet, console.verbose, console.dry_run = args.quiet, args.verbose, args.dry_run
+    session = Session(find_scope(args.mode), args.line)
+    try:
+        status: int = args.func(session, args)
+    finally:
+        session.engine.cancel()
+    if console.dry_run:
+        console.info("dry run: nothing was changed")
+    return status
+
+
+def show_error(error: BaseException) -> int:
+    """Says what ended a command; the exit status."""
+    if isinstance(error, KeyboardInterrupt):
+        if sys.stderr.isatty():
+            console.put("\n")
+        console.error("interrupted")
+        return 130
+    if isinstance(error, PydockError):
+        console.error(str(error), error.hint)
+        return error.status
+    if isinstance(error, OSError):  # such as a full disk, or a folder without permission
         console.error(system_error(error))
-        return flushed(1)
-    except Exception as error:
-        console.error(*bug(error))
-        return flushed(1)
+        return 1
+    console.error(*bug(error))
+    return 1
 
 
 def system_error(error: OSError) -> str:

@@ -563,6 +563,13 @@ class SettingsOfTheHost(Folder):
         self.environ({"PIP_CONFIG_FILE": str(self.write("mine.conf", "[global]\nindex-url = https://named/\n"))})
         self.assertEqual(pydock.host_settings()["PIP_INDEX_URL"], "https://named/")
 
+    def test_the_host_s_uv_toml_is_handed_over_as_it_is(self) -> None:
+        self.write(".config/uv/uv.toml", "[[index]]\nurl = \"https://it's/\"\n")
+        with open(self.exported()["UV_CONFIG_FILE"], encoding="utf-8") as file:
+            self.assertEqual(file.read(), "[[index]]\nurl = \"https://it's/\"\n")
+        self.environ({"UV_CONFIG_FILE": str(self.write("other.toml", "offline = true\n"))})
+        self.assertIn("offline = true", pydock.settings_sh())
+
     def test_a_broken_pip_conf_is_not_ours_to_report(self) -> None:
         self.write(".config/pip/pip.conf", "no section\n")
         self.assertNotIn("PIP_INDEX_URL", pydock.host_settings())
@@ -1392,7 +1399,7 @@ class ABug(Folder):
             with self.subTest(error=type(error)):
                 status, said = self.main(error)
                 self.assertEqual(status, 1)
-                self.assertRegex(said, r"^pydock: error: this is a bug in pydock [\d.]+: %s.* \(main, line \d+\)\nhint: .*https://github.com/apiad/pydock/issues\n$"
+                self.assertRegex(said, r"^pydock: error: this is a bug in pydock [\d.]+: %s.* \(run_command, line \d+\)\nhint: .*https://github.com/apiad/pydock/issues\n$"
                                  % type(error).__name__)
                 self.assertLess(len(said), 500)
 
