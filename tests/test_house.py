@@ -19,14 +19,14 @@ import run
 from support import PYDOCK, ROOT
 
 LIMITS = {
-    "lines": 8840,  # goal: 5800
-    "lines of the ground floor": 3752,  # goal: 1800
-    "lines of a slice": 526,  # goal: 450
+    "lines": 8780,  # goal: 5800
+    "lines of the ground floor": 3760,  # goal: 1800
+    "lines of a slice": 517,  # goal: 450
     "lines of the texts that run elsewhere": 650,  # goal: 330
     "lines of a function": 75,  # goal: 60
     "lines of half of the functions": 11,  # goal: 12
     "arguments of a function": 10,  # goal: 6
-    "conditional expressions inside others": 9,  # goal: 0
+    "conditional expressions inside others": 7,  # goal: 0
     "messages by %": 0,  # goal: 0
     "annotations by Optional, Union, Dict, List, Set, Tuple": 0,  # goal: 0
 }
@@ -50,7 +50,7 @@ GROUND_FLOOR = """
 AFTER_THE_SLICES = ["The parser", "Main", "Texts that run elsewhere"]
 
 # What stands further below than who uses it; a goal of none.
-FROM_BELOW = {"WHEEL", "EVERYWHERE", "ALIASES", "make_parser"}
+FROM_BELOW = {"EVERYWHERE", "ALIASES", "make_parser", "mode_of", "WHEEL"}
 
 # What only these may do: the outermost class or function, and why. Whoever is taken out of pydock.py goes here, too; nobody is added
 # without being one answer to "what starts a process, reads a stranger's file, changes my files, becomes root?".
