@@ -19,9 +19,9 @@ import run
 from support import PYDOCK, ROOT
 
 LIMITS = {
-    "lines": 8780,  # goal: 5800
-    "lines of the ground floor": 3760,  # goal: 1800
-    "lines of a slice": 517,  # goal: 450
+    "lines": 9027,  # goal: 5800
+    "lines of the ground floor": 3778,  # goal: 1800
+    "lines of a slice": 578,  # goal: 450
     "lines of the texts that run elsewhere": 650,  # goal: 330
     "lines of a function": 75,  # goal: 60
     "lines of half of the functions": 11,  # goal: 12
