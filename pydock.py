@@ -337,6 +337,10 @@ def sha256_module() -> Any:
 DETACH_KEYS = ("--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_")  # the default takes Ctrl-P away
 
 
+# what says to a client which engine it is to ask
+ENGINE_VARIABLES = "DOCKER_HOST DOCKER_CONTEXT DOCKER_CONFIG DOCKER_TLS_VERIFY DOCKER_CERT_PATH CONTAINER_HOST CONTAINERS_CONF CONTAINERS_STORAGE_CONF".split()
+
+
 # Of compose's environment: an `include` of a repository would make it start the host's git. An .env
 # beside the file cannot undo this.
 COMPOSE_ENVIRON = ["COMPOSE_EXPERIMENTAL_GIT_REMOTE=0", "COMPOSE_EXPERIMENTAL_OCI_REMOTE=0"]
@@ -1166,6 +1170,16 @@ def write_file(path: str, text: str, mode: int | None = None) -> None:
     """As `Folder.write`, for a file of the user's own."""
     with Folder(os.path.dirname(path), own=False) as folder:
         folder.write(os.path.basename(path), text, mode)
+
+
+def make_link(target: str, path: str) -> None:
+    """A symbolic link, in place of one that is there."""
+    if console.dry_run:
+        console.emit(shell_join(["ln", "-s", "-f", target, path]))
+    elif not os.path.islink(path) or os.readlink(path) != target:
+        new = f"{path}.new-{os.getpid()}"
+        os.symlink(target, new)
+        os.replace(new, path)
 
 
 class NewFile:
@@ -3387,9 +3401,6 @@ def consistent_image(session: Session, env: Env) -> tuple[Image, dict[str, str]]
 # Containers
 
 
-OF_ROOT = ["--security-opt", "no-new-privileges=false"]  # what --root adds
-
-
 WAIT = ["/bin/sleep", "infinity"]  # what a container does that waits for programs
 
 
@@ -3525,39 +3536,96 @@ def parts_of(path: str) -> list[str]:
     return ["/".join(names[:count]) for count in range(1, len(names) + 1)]
 
 
-def container_argv(
-    container: str,
-    hostname: str,
-    who: Sequence[str],
-    mounts: Sequence[Mount],
-    folder: str,
-    options: Sequence[str],
-) -> list[str]:
-    """What `docker run` is told of any container in which programs of an environment run; `options`
-    are the user's own, ready for docker, and win."""
-    argv = [
-        "--name",
-        container,
-        "--pull",
-        "never",
-        "--hostname",
-        hostname[:63],
-        *who,
-        "--security-opt",
-        "no-new-privileges",
-    ]
-    for source, target, readonly in mounts:
-        argv += ["--mount", mount_value(source, target, readonly)]
-    return argv + ["-w", folder, *options]
+class Program:
+    """What is to run in a container: its words, the user's own options for it, and its streams."""
+
+    def __init__(
+        self, words: Sequence[str], options: Sequence[str], stdin: bool, tty: bool
+    ) -> None:
+        self.words, self.options, self.stdin, self.tty = words, options, stdin, tty
+
+    def stream_options(self) -> list[str]:
+        return ["-i"] * self.stdin + (["-t", *DETACH_KEYS] if self.tty else [])
 
 
-def who_argv(user: str, groups: Sequence[int], mapped: bool) -> list[str]:
-    """The user inside, with the caller's further groups; `mapped` is for a rootless podman's
-    `keep_id`."""
-    argv = ["-u", user] if user else []
-    if mapped:  # the groups by crun; runc takes the word and does nothing
-        return ["--userns", "keep-id"] + (["--group-add", "keep-groups"] if groups else []) + argv
-    return argv + [word for group in groups for word in ("--group-add", str(group))]
+class Container:
+    """The one description of a container in which programs of an environment run: from it come the
+    arguments of `docker run` and `docker exec`, and the service of compose."""
+
+    def __init__(self, name: str, image: str = "", hostname: str = "", user: str = "") -> None:
+        self.name, self.image, self.hostname = name, image, hostname[:63]
+        self.user = user  # uid:gid; '' is the image's own
+        self.groups: list[int] = []  # the caller's further ones
+        self.keep_id = False  # a rootless podman maps the caller onto the same uid
+        self.init = True  # the engine has a first process
+        self.root = False  # programs may become more than the user is
+        self.mounts: list[Mount] = []
+        self.folder = "/"  # where programs start
+        self.options: list[str] = []  # the user's own, ready for docker; they win
+        self.labels: dict[str, str] = {}
+
+    def argv(self) -> list[str]:
+        """What `docker run` is told of it, whatever it is for."""
+        argv = ["--name", self.name, "--pull", "never", "--hostname", self.hostname]
+        groups = [str(group) for group in self.groups]
+        if self.keep_id:  # the groups by crun; runc takes the word and does nothing
+            argv += ["--userns", "keep-id"]
+            groups = ["keep-groups"] * bool(groups)
+        argv += [word for group in groups for word in ("--group-add", group)]
+        argv += ["-u", self.user] if self.user else []
+        argv += ["--security-opt", "no-new-privileges" + "=false" * self.root]
+        for source, target, readonly in self.mounts:
+            argv += ["--mount", mount_value(source, target, readonly)]
+        return [*argv, "-w", self.folder, *self.options]
+
+    def run_argv(self, program: Program) -> list[str]:
+        """`docker run` of a program in a container of its own."""
+        init = self.init and not program.tty
+        argv = ["run", "--rm", *program.stream_options(), *["--init"] * init, *self.argv()]
+        return [*argv, self.image, *([] if init else INIT), *program.words]
+
+    def start_argv(self, first: Sequence[str], end: bool) -> list[str]:
+        """`docker run` of a background container, with its first program; nothing of it stays when
+        that has ended, if `end`."""
+        argv = ["run", "-d", *["--rm"] * end, *["--init"] * self.init]
+        argv += [word for item in self.labels.items() for word in ("--label", "=".join(item))]
+        return [*argv, *self.argv(), self.image, *([] if self.init else INIT), *first]
+
+    def exec_argv(self, program: Program, exec_id: str) -> list[str]:
+        """`docker exec` of a program in it; the shell is there for the exec id, and for the exit
+        status where there is no such program."""
+        argv = ["exec", *program.stream_options(), "-u", self.user, "-w", self.folder]
+        note = ["/bin/sh", "-c", NOTE_EXEC_SH, f"{self.name}.{exec_id}"]
+        return [*argv, *program.options, self.name, *note, *program.words]
+
+    def service(self) -> dict[str, Any]:
+        """The service of compose, whose `options` are its file."""
+
+        def plain(text: str) -> str:
+            return text.replace("$", "$$")
+
+        volumes = [
+            {"type": "bind", "source": plain(source), "target": plain(target)}
+            | ({"read_only": True} if readonly else {})
+            for source, target, readonly in self.mounts
+        ]
+        service: dict[str, Any] = {
+            "image": self.image,
+            "pull_policy": "never",
+            "hostname": self.hostname,
+            "init": True,
+            "working_dir": plain(self.folder),
+            "labels": self.labels,
+            "volumes": volumes,
+            "security_opt": [f"no-new-privileges:{str(not self.root).lower()}"],
+        }
+        more = {
+            "container_name": self.name,
+            "user": self.user,
+            "group_add": [str(group) for group in self.groups],
+            "userns_mode": "keep-id" if self.keep_id else "",
+        }
+        return {**service, **{key: value for key, value in more.items() if value}}
 
 
 def keep_id(engine: Engine, user: str) -> bool:
@@ -3656,113 +3724,6 @@ def require_local_engine(engine: Engine, path: str, hint: str) -> None:
         raise PydockError(
             f"the engine is on another machine ({address}), which has no {path} to mount", hint
         )
-
-
-def one_off_argv(
-    session: Session,
-    env: Env,
-    container: str,
-    config: dict[str, Any],
-    user: str,
-    folder: str,
-    current: str,
-    options: Sequence[str],
-) -> list[str]:
-    """The `container_argv` of a new container with a folder of the host."""
-    mounts, inside = guarded_folder(folder, current, config.get("WorkingDir") or "/")
-    who = who_argv(user, further_groups(user), keep_id(session.engine, user))
-    return container_argv(container, env.name, who, mounts, inside, options)
-
-
-def run_as(engine: Engine, env: Env, config: dict[str, Any]) -> str:
-    """The caller's uid and gid for -u, or '' where the dockerfile itself says who the user is, and
-    may."""
-    user = str(config.get("User") or "0")
-    mine = f"{os.getuid()}:{os.getgid()}"
-    if user.split(":")[0] == str(os.getuid()):
-        return mine
-    if user.split(":")[0] == "0" and engine.root_is_caller():
-        return ""
-    if "USER_UID" not in open_args(env.read("dockerfile")):
-        if is_allowed(env, "dockerfile") or not os.getuid():  # who is root can become no more
-            return ""
-        console.warn(
-            f"the dockerfile of {env.name}, which others wrote, names the user {user}; programs run as you",
-            f"pydock trust {env.title}",
-        )
-        return mine
-    raise PydockError(
-        f"the image of {env.name} was built for the user id {user.split(':')[0]}, and you are {os.getuid()}",
-        f"pydock build {env.title}",
-    )
-
-
-def check_ports(options: Sequence[str], own: Sequence[str] = ()) -> None:
-    """An error where somebody on this host listens already on a port to be published: the engine's
-    own comes late and long. `own`: ADDRESS:PORT of a container that is about to go."""
-    for option, value in zip(options, options[1:]):
-        found = (
-            re.fullmatch(r"(\[[0-9a-f:]+\]|[0-9.]+):(\d+):.*?(/\w+)?", value)
-            if option == "-p"
-            else None
-        )
-        if (
-            not found
-            or ":".join(found.groups()[:2]) in own
-            or found.group(3) not in (None, "/tcp")
-            or os.environ.get("DOCKER_HOST", "unix:").startswith(("tcp:", "ssh:"))
-        ):
-            continue
-        import errno
-        import socket
-
-        address = found.group(1).strip("[]")
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, int(found.group(2))))
-            except OverflowError:
-                raise PydockError(f"{found.group(2)} is not a port") from None
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    raise PydockError(
-                        f"port {found.group(2)} is taken on this host",
-                        f"another one: -p OTHER:{value.split(':')[-1]}",
-                    ) from None
-
-
-def run_options(engine: Engine, args: argparse.Namespace, keep: bool = False) -> list[str]:
-    """The user's options for `docker run`, checked; `keep`: for a container that can be started
-    anew when the caller's variables are not there."""
-    options: list[str] = []
-    for port in args.publish:
-        options += ["-p", publish_value(port)]
-    if not keep:
-        check_ports(options)
-    for volume in args.volume:
-        options += ["-v", host_volume(volume)]
-    for name in ("env", "env_file", "gpus", "network", "platform"):
-        for value in getattr(args, name):
-            # which keeps the caller's variables to itself
-            if name == "env" and "=" not in value and (keep or engine.sudo):
-                value = f"{value}={os.environ.get(value, '')}"
-            if name == "env_file" and keep:
-                value = absolute_path(value)
-            options += ["--" + name.replace("_", "-"), value]
-    return options + [option if option.startswith("-") else "--" + option for option in args.option]
-
-
-def host_volume(volume: str) -> str:
-    """The value of -v with a folder of this host by its whole path; the engine would make one that
-    is not there."""
-    source, _, rest = volume.partition(":")
-    # the name of a volume has no slash
-    if not rest or not (source.startswith((".", "~")) or "/" in source):
-        return volume
-    source = absolute_path(os.path.expanduser(source))
-    if not os.path.exists(source):
-        raise PydockError(f"there is no {source} to mount", "mkdir it first")
-    return source + ":" + rest
 
 
 # --------------------------------------------------------------------------------------------------
@@ -4424,14 +4385,10 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
         )
     )
     fresh = fresh or not is_started(env)
-    if not fresh:
-        session.engine.prefetch(*inspect_background(env))
     if fresh and not args.root:
         check_trust(env)  # before it is built; what started before goes on
-    options = [*OF_ROOT * args.root, *run_options(session.engine, args)]
-    folder, current = run_folder(session, env)
-    config = ready_image(session, env)
-    user = "0:0" if args.root else run_as(session.engine, env, config)
+    options = run_options(session.engine, args)
+    place = run_folder(session, env)
     command = args.command or SHELL
     if any(not is_utf8(word) for word in command):
         command = [*PYTHON, BYTES_PY, *map(quote, command)]
@@ -4442,40 +4399,148 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
         console.info(
             f"{env.name}: what `pip install` brings ends with its container; to keep it: pydock install {env.title} PKG"
         )
-    inside = None if fresh else background_folder(session, env, config, user, current)
-    if inside is not None:
-        user = user or config["User"] or "0:0"
-        session.engine.exec(
-            exec_argv(env.background, user, inside, env.id, options, command, stdin, tty),
-            env.background,
-            env.id,
-            user,
-            tty,
-        )
-    container = f"{env.repo}--run-{env.id}"
+    program = Program(command, options, stdin, tty)
+    container = None if fresh else known_container(session, env, place[1])
+    if container:
+        exec_program(session, env, container, program)
+    config = ready_image(session, env)
+    container = None if fresh else background_container(session, env, config, place[1])
+    if container:
+        exec_program(session, env, container, program)
+    container = describe(session, env, config, f"{env.repo}--run-{env.id}", place)
+    if args.root:
+        container.root, container.user = True, "0:0"
+        container.groups = further_groups(container.user)
+        container.keep_id = keep_id(session.engine, container.user)
+    container.options = options
     if has_compose(env):
         try:
-            compose_one_off(session, env, container, config, user, folder, current, options)
-            inside = folder_mounts(folder, current, home_folder(), config.get("WorkingDir") or "/")[
-                1
-            ]
-            user = user or config["User"] or "0:0"
-            session.engine.exec(
-                exec_argv(container, user, inside, env.id, [], command, stdin, tty),
-                container,
-                env.id,
-                user,
-                tty,
-                remove=True,
-            )
+            compose_one_off(session, env, container)
+            container.user = container.user or config["User"] or "0:0"
+            exec_program(session, env, container, Program(command, [], stdin, tty), remove=True)
         except BaseException:
             if not console.dry_run:
-                session.engine.try_run("rm", "-f", container)
+                session.engine.try_run("rm", "-f", container.name)
             raise
-    argv = one_off_argv(session, env, container, config, user, folder, current, options)
+    session.engine.exec(container.run_argv(program), container.name)
+
+
+def exec_program(
+    session: Session, env: Env, container: Container, program: Program, remove: bool = False
+) -> NoReturn:
     session.engine.exec(
-        run_argv(env.latest, argv, command, stdin, tty, session.engine.has_init()), container
+        container.exec_argv(program, env.id),
+        container.name,
+        env.id,
+        container.user,
+        program.tty,
+        remove=remove,
     )
+
+
+def describe(
+    session: Session, env: Env, config: dict[str, Any], name: str, place: tuple[str, str]
+) -> Container:
+    """A new container of an environment's image for the caller; `place`: the folder of the host to
+    mount, and the one in it to start in."""
+    engine = session.engine
+    container = Container(name, env.latest, env.name, run_as(engine, env, config))
+    container.groups = further_groups(container.user)
+    container.keep_id = keep_id(engine, container.user)
+    container.init = engine.has_init()
+    container.mounts, container.folder = guarded_folder(*place, config.get("WorkingDir") or "/")
+    return container
+
+
+def run_as(engine: Engine, env: Env, config: dict[str, Any]) -> str:
+    """The caller's uid and gid for -u, or '' where the dockerfile itself says who the user is, and
+    may."""
+    user = str(config.get("User") or "0")
+    mine = f"{os.getuid()}:{os.getgid()}"
+    if user.split(":")[0] == str(os.getuid()):
+        return mine
+    if user.split(":")[0] == "0" and engine.root_is_caller():
+        return ""
+    if "USER_UID" not in open_args(env.read("dockerfile")):
+        if is_allowed(env, "dockerfile") or not os.getuid():  # who is root can become no more
+            return ""
+        console.warn(
+            f"the dockerfile of {env.name}, which others wrote, names the user {user}; programs run as you",
+            f"pydock trust {env.title}",
+        )
+        return mine
+    raise PydockError(
+        f"the image of {env.name} was built for the user id {user.split(':')[0]}, and you are {os.getuid()}",
+        f"pydock build {env.title}",
+    )
+
+
+def run_options(engine: Engine, args: argparse.Namespace, keep: bool = False) -> list[str]:
+    """The user's options for `docker run`, checked; `keep`: for a container that can be started
+    anew when the caller's variables are not there."""
+    options: list[str] = []
+    for port in args.publish:
+        options += ["-p", publish_value(port)]
+    if not keep:
+        check_ports(options)
+    for volume in args.volume:
+        options += ["-v", host_volume(volume)]
+    for name in ("env", "env_file", "gpus", "network", "platform"):
+        for value in getattr(args, name):
+            # which keeps the caller's variables to itself
+            if name == "env" and "=" not in value and (keep or engine.sudo):
+                value = f"{value}={os.environ.get(value, '')}"
+            if name == "env_file" and keep:
+                value = absolute_path(value)
+            options += ["--" + name.replace("_", "-"), value]
+    return options + [option if option.startswith("-") else "--" + option for option in args.option]
+
+
+def host_volume(volume: str) -> str:
+    """The value of -v with a folder of this host by its whole path; the engine would make one that
+    is not there."""
+    source, _, rest = volume.partition(":")
+    # the name of a volume has no slash
+    if not rest or not (source.startswith((".", "~")) or "/" in source):
+        return volume
+    source = absolute_path(os.path.expanduser(source))
+    if not os.path.exists(source):
+        raise PydockError(f"there is no {source} to mount", "mkdir it first")
+    return source + ":" + rest
+
+
+def check_ports(options: Sequence[str], own: Sequence[str] = ()) -> None:
+    """An error where somebody on this host listens already on a port to be published: the engine's
+    own comes late and long. `own`: ADDRESS:PORT of a container that is about to go."""
+    for option, value in zip(options, options[1:]):
+        found = (
+            re.fullmatch(r"(\[[0-9a-f:]+\]|[0-9.]+):(\d+):.*?(/\w+)?", value)
+            if option == "-p"
+            else None
+        )
+        if (
+            not found
+            or ":".join(found.groups()[:2]) in own
+            or found.group(3) not in (None, "/tcp")
+            or os.environ.get("DOCKER_HOST", "unix:").startswith(("tcp:", "ssh:"))
+        ):
+            continue
+        import errno
+        import socket
+
+        address = found.group(1).strip("[]")
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, int(found.group(2))))
+            except OverflowError:
+                raise PydockError(f"{found.group(2)} is not a port") from None
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    raise PydockError(
+                        f"port {found.group(2)} is taken on this host",
+                        f"another one: -p OTHER:{value.split(':')[-1]}",
+                    ) from None
 
 
 # --------------------------------------------------------------------------------------------------
@@ -5057,7 +5122,7 @@ def keep_line(
 
 
 # --------------------------------------------------------------------------------------------------
-# Background containers: start, stop, reset
+# Start, stop, reset
 
 
 @command("run", "start NAME", "keep a container in the background, for a quick run", *RUN_OPTIONS)
@@ -5065,37 +5130,21 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     check_trust(env)
     options = start_options(session, env, args)
-    folder, current = run_folder(session, env)
+    place = run_folder(session, env)
     config = ready_image(session, env)
     with Lock(env.folder, env.name):
         background = find_background(session.engine, env)
-        elsewhere = (
-            background is not None
-            and background.inside(current, config.get("WorkingDir") or "/") is None
-        )
-        same = background is not None and (not options or options == background.options)
-        if background and background.running and not same:
+        if background and background.running and options not in ([], background.options):
             raise PydockError(
                 f"{env.name} runs already, with {shell_join(background.options) or 'no options'} instead of {shell_join(options)}",
                 f"to start it anew as you say: pydock reset {original_line(args, env)}",
             )
-        if (
-            not background
-            or not background.running
-            and (elsewhere or not same)
-            or not reconcile(session, env, config)
-            and not background.running
-        ):
-            check_ports(options)
-            if background:
-                remove_background(session.engine, env)
-            start_background(session, env, config, folder, options)
-        elif elsewhere:
-            console.warn(
-                f"{env.name} runs with the folder {background.folder}, and not with this one",
-                f"pydock reset {original_line(args, env)}",
-            )
-        keep_background(session.engine, env)
+        reconcile(session, env, config, background, Wanted(place, options, kept=True))
+    if background and background.running and background.inside(place[1], config) is None:
+        console.warn(
+            f"{env.name} runs with the folder {background.folder}, and not with this one",
+            f"pydock reset {original_line(args, env)}",
+        )
     report(
         env,
         f"{env.name} {'runs already' if background and background.running else 'is started'}",
@@ -5132,22 +5181,22 @@ def cmd_reset(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     check_trust(env)
     options = start_options(session, env, args)
-    folder, current = run_folder(session, env)
+    place = run_folder(session, env)
     config = ready_image(session, env)
     with Lock(env.folder, env.name):
         background = find_background(session.engine, env)
         if background:
             check_idle(session.engine, env, background, args.force, "reset")
             options = options or background.options
-        if has_compose(env):
-            compose_file(session, env, env.background, config, "", folder, current, {})
+        if has_compose(env):  # an error before anything ends
+            compose_file(session, env, describe(session, env, config, env.background, place))
         check_ports(
             options, [port.split("->")[0] for port in background.ports] if background else []
         )
         kept = is_kept(env) or not background
         if background:
             remove_background(session.engine, env)
-        start_background(session, env, config, folder, options, kept)
+        start_background(session, env, config, Wanted(place, options, kept))
     report(env, f"{env.name} is started anew", f"pydock run {env.title} …, pydock stop {env.title}")
     return 0
 
@@ -5172,6 +5221,10 @@ def start_options(session: Session, env: Env, args: argparse.Namespace) -> list[
     return options
 
 
+# --------------------------------------------------------------------------------------------------
+# The background container
+
+
 def read_started(text: str) -> tuple[str, list[str], str]:
     """What `start_label` wrote: folder, options, and what tells the folder from another one; empty
     where it is none of ours."""
@@ -5191,6 +5244,7 @@ class Background:
     """The background container of a started environment, as `container inspect` tells it."""
 
     def __init__(self, data: dict[str, Any]) -> None:
+        self.data = data
         self.name: str = data["Name"].lstrip("/")
         self.running: bool = data["State"]["Running"]
         self.removes_itself = bool((data.get("HostConfig") or {}).get("AutoRemove"))
@@ -5228,13 +5282,30 @@ class Background:
         sources = [source for source, _ in self.mounts]
         return path in sources or self.folder in self.readonly or self.folder not in sources
 
+    def is_old(self, env: Env, config: dict[str, Any]) -> bool:
+        """Whether another one has to take its place."""
+        image = config["Id"].split(":")[-1]
+        return self.image != image or self.moved or bool(self.project) != has_compose(env)
+
+    def container(self, user: str, current: str, config: dict[str, Any]) -> Container | None:
+        """It, for a program that starts in this folder of the host; None where that is not in it,
+        or the caller has come into groups since."""
+        inside = self.inside(current, config)
+        joined = {str(group) for group in further_groups(user)} - set(self.groups)
+        if inside is None or joined and "keep-groups" not in self.groups:
+            return None
+        container = Container(self.name, user=user or config["User"] or "0:0")
+        container.folder = inside
+        return container
+
     def current(self, config: dict[str, Any]) -> bool:
         """Whether programs can be started in it as it is: it runs, with the present image, and with
         the folder that is there now."""
         return self.running and not self.moved and self.image == config["Id"].split(":")[-1]
 
-    def inside(self, folder: str, home: str) -> str | None:
+    def inside(self, folder: str, config: dict[str, Any]) -> str | None:
         """Where a folder of the host is in here; None where it is not."""
+        home = config.get("WorkingDir") or "/"
         found = [
             (len(source), target.startswith(home), source, target)
             for source, target in self.mounts
@@ -5252,14 +5323,10 @@ class Background:
         return None if hidden else inside
 
 
-def inspect_background(env: Env) -> tuple[str, ...]:
-    return ("container", "inspect", env.background)
-
-
 def find_background(engine: Engine, env: Env) -> Background | None:
     import json
 
-    text = engine.try_output(*inspect_background(env))
+    text = engine.try_output("container", "inspect", env.background)
     background = Background(json.loads(text)[0]) if text else None
     if background and background.environment != env.folder:
         background.moved = True
@@ -5349,7 +5416,7 @@ def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
         time.sleep(0.2)
     if has_compose(env) or background and background.project or services == "rm":
         end_services(engine, env, services)
-    for path in (started_file(env), kept_file(env)):
+    for path in (note_path(env, "started"), note_path(env, "kept"), note_path(env, "way")):
         if os.path.exists(path) and not console.dry_run:
             os.unlink(path)
 
@@ -5360,177 +5427,251 @@ def start_label(folder: str, options: Sequence[str]) -> dict[str, str]:
     return {"pydock.start": quote(json.dumps([folder, list(options), file_id(folder)]))}
 
 
-def start_background(
-    session: Session,
-    env: Env,
-    config: dict[str, Any],
-    folder: str,
-    options: Sequence[str],
-    kept: bool = True,
-) -> None:
+class Wanted:
+    """What a command wants of the background container: the folder of the host, and the one in it
+    where the caller is; the user's options; whether it goes on though nothing runs; whether one is
+    to be made where there is none."""
+
+    def __init__(
+        self, place: tuple[str, str], options: Sequence[str], kept: bool, make: bool = True
+    ) -> None:
+        self.place, self.options, self.kept, self.make = place, list(options), kept, make
+
+    def replaces(self, background: Background, config: dict[str, Any]) -> bool:
+        """Whether a dead container is no use, for it was asked for otherwise."""
+        elsewhere = background.inside(self.place[1], config) is None
+        other = bool(self.options) and self.options != background.options
+        return self.kept and not background.running and (elsewhere or other)
+
+
+def start_background(session: Session, env: Env, config: dict[str, Any], wanted: Wanted) -> None:
     """A new background container; what it was asked for is noted on it, so that another can take
-    its place. Unless `kept`, it ends itself when nothing runs."""
-    labels = start_label(folder, options)
+    its place."""
+    container = describe(session, env, config, env.background, (wanted.place[0],) * 2)
+    container.options = wanted.options
+    container.labels = start_label(wanted.place[0], wanted.options)
     make_folder(shims_folder(env))
+    first = ["/bin/sh", "-c", IDLE_SH, "pydock-idle", session.settings["idle"], env.background]
     try:
         if not console.dry_run:
             # the values of -e are in it
-            write_file(started_file(env), unquote(labels["pydock.start"]), 0o600)
+            write_file(note_path(env, "started"), unquote(container.labels["pydock.start"]), 0o600)
         if has_compose(env):
-            compose_up(session, env, config, folder, labels)
+            compose_up(session, env, container)
         else:
-            argv = one_off_argv(
-                session,
-                env,
-                env.background,
-                config,
-                run_as(session.engine, env, config),
-                folder,
-                folder,
-                options,
-            )
-            idle = [] if kept else [*IDLE, session.settings["idle"], env.background]
             session.engine.run(
-                *start_argv(env.latest, argv, labels, session.engine.has_init(), idle)
+                *container.start_argv(WAIT if wanted.kept else first, end=not wanted.kept)
             )
     except BaseException:
         remove_background(session.engine, env)
         raise
-    if kept:
-        keep_background(session.engine, env)
+    if wanted.kept and not console.dry_run:
+        write_file(note_path(env, "kept"), "", 0o644)
     write_shims(session, env, config)
 
 
-def reconcile(session: Session, env: Env, config: dict[str, Any]) -> bool:
-    """Brings a background container that died, or belongs to an older image, to the present; False
-    where programs of it keep that from happening, or it is gone. Only under the environment's
-    lock."""
+def reconcile(
+    session: Session,
+    env: Env,
+    config: dict[str, Any],
+    background: Background | None,
+    wanted: Wanted,
+) -> bool:
+    """Brings the background container to what it should be, only under the environment's lock;
+    whether there is one, then, with the present image. It is present if it runs that image and
+    has its folder and the file of compose as they are now; busy if a program runs in it.
+
+        there is        what happens (`start`, `activate`, `run` where activated, after a change)
+        none            one is made, as wanted; but not by a change, nor by `run` elsewhere
+        present         it stays, also in another folder or with other options, which `start` says
+        old, idle       another one takes its place, with its folder and options
+        old, busy       it stays, with a warning
+        dead            it is started again, with what it holds; but another one as wanted takes its
+                        place where `start` wants another folder or other options
+        dead, old       another one takes its place, with its folder and options
+        compose         compose replaces what is different, and nothing where it is busy
+
+    `wanted.kept` (`start`, `activate --persistent`): from now on it goes on though nothing runs."""
     check_trust(env)
-    background = find_background(session.engine, env)
+    if background and wanted.replaces(background, config):
+        remove_background(session.engine, env)
+        background = None
     if not background:
-        return False
+        if wanted.make:
+            check_ports(wanted.options)
+            start_background(session, env, config, wanted)
+        return wanted.make
+    present = not background.is_old(env, config)
     # nobody knows, where the label says nothing
-    folder = background.folder or run_folder(session, env)[0]
-    kept, same = (
-        is_kept(env),
-        background.image == config["Id"].split(":")[-1]
-        and not background.moved
-        and bool(background.project) == has_compose(env),
-    )
+    folder = background.folder or wanted.place[0]
     busy = (
         processes(session.engine, env.background)
-        if background.running and (has_compose(env) or not same)
+        if background.running and (has_compose(env) or not present)
         else []
     )
-    if has_compose(env) and background.project:  # replaces what is different, and only that
-        compose_up(
-            session,
-            env,
-            config,
-            folder,
-            start_label(folder, background.options),
-            *["--no-recreate"] * bool(busy),
-        )
+    kept = is_kept(env) or wanted.kept
+    if has_compose(env) and background.project:
+        container = describe(session, env, config, env.background, (folder, folder))
+        container.labels = start_label(folder, background.options)
+        compose_up(session, env, container, *["--no-recreate"] * bool(busy))
         write_shims(session, env, config)
-    elif same:
-        if not background.running:
-            session.engine.run("start", env.background)
-            write_shims(session, env, config)
-    elif not busy:
+    elif present and not background.running:
+        session.engine.run("start", env.background)
+        write_shims(session, env, config)
+    elif not present and not busy:
         remove_background(session.engine, env)
-        start_background(session, env, config, folder, background.options, kept)
-    if busy and same:  # only compose asks, then
+        start_background(session, env, config, Wanted((folder, folder), background.options, kept))
+    if busy:
+        warn_busy(env, background, busy, present)
+        if not present:
+            write_shims(session, env, config)
+    if wanted.kept:
+        keep_background(session.engine, env, background)
+    return present or not busy
+
+
+def warn_busy(env: Env, background: Background, busy: Sequence[str], present: bool) -> None:
+    if present:  # only compose asks, then
         console.warn(
             f"in {env.name} runs: {', '.join(busy)}; an edit of its {COMPOSE} does not hold yet",
             f"pydock reset --force {env.title}",
         )
-    if busy and not same:
-        console.warn(
-            f"the started container of {env.name} keeps {'a folder that was moved or deleted, or became a project' if background.moved else 'the revision before the last change'}, for in it runs: {', '.join(busy)}",
-            f"when it has ended, or to end it: pydock reset --force {env.title}",
-        )
-        write_shims(session, env, config)
-        return False
-    return True
+        return
+    what = "the revision before the last change"
+    if background.moved:
+        what = "a folder that was moved or deleted, or became a project"
+    console.warn(
+        f"the started container of {env.name} keeps {what}, for in it runs: {', '.join(busy)}",
+        f"when it has ended, or to end it: pydock reset --force {env.title}",
+    )
 
 
 def reconcile_after_change(session: Session, env: Env) -> None:
     """After a change: a background container that nobody uses gets the new revision."""
-    if not console.dry_run and is_started(env) and find_background(session.engine, env):
-        with Lock(env.folder, env.name):
-            image = find_image(session.engine, env.latest)
-            try:
-                if image:
-                    reconcile(session, env, {"Id": image.id, **image.config})
-            except PydockError as error:  # the change is made, all the same
-                console.warn(f"{env.name} is not started any more: {error}", error.hint)
-
-
-def background_folder(
-    session: Session, env: Env, config: dict[str, Any], user: str, current: str
-) -> str | None:
-    """The current folder's place in the background container, mended where it needs that; None
-    where a fresh one is to be taken."""
+    if console.dry_run or not is_started(env):
+        return
     background = find_background(session.engine, env)
+    image = find_image(session.engine, env.latest) if background else None
+    if not background or not image:
+        return
+    with Lock(env.folder, env.name):
+        try:
+            place = (background.folder, background.folder)
+            if not background.folder:
+                place = run_folder(session, env)
+            config = {"Id": image.id, **image.config}
+            background = find_background(session.engine, env)
+            reconcile(session, env, config, background, Wanted(place, [], False, make=False))
+        except PydockError as error:  # the change is made, all the same
+            console.warn(f"{env.name} is not started any more: {error}", error.hint)
+
+
+def background_container(
+    session: Session, env: Env, config: dict[str, Any], current: str
+) -> Container | None:
+    """The background container as it is for a program that starts in the current folder, brought
+    to the present where it needs that; None where a one-off container is to be taken."""
+    background = find_background(session.engine, env)
+    place = run_folder(session, env)
     if not background and not console.dry_run and os.environ.get("PYDOCK_ENV") == env.name:
+        folder, options, _ = read_started(host_file(note_path(env, "started")))
+        wanted = Wanted((folder or place[0], current), options, is_kept(env))
         with Lock(env.folder, env.name):
-            return restart_background(session, env, config).inside(
-                current, config.get("WorkingDir") or "/"
-            )
+            background = find_background(session.engine, env)
+            if not background or not background.current(config):
+                reconcile(session, env, config, background, wanted)
+            background = find_background(session.engine, env)
+        if not background:
+            raise PydockError(f"the container of {env.name} ended as soon as it was started")
     if not background or console.dry_run and not background.running:
         return None
-    inside = background.inside(current, config.get("WorkingDir") or "/")
-    joined = {str(group) for group in further_groups(user)} - set(background.groups)
-    if joined and "keep-groups" not in background.groups:  # since it was started
+    container = background.container(run_as(session.engine, env, config), current, config)
+    if container and not background.current(config):
+        with Lock(env.folder, env.name, wait=False) as lock:
+            wanted = Wanted(place, [], False, make=False)
+            if not lock.held() or not reconcile(session, env, config, background, wanted):
+                return None
+    return container
+
+
+def engine_id(engine: Engine) -> list[str]:
+    """Tells the engine that a client would ask from another one."""
+    found = re.search(r'"currentContext"\s*:\s*"[^"]*"', client_config())
+    values = [os.environ.get(name, "") for name in ENGINE_VARIABLES]
+    return [*engine.program, found.group() if found else "", *values]
+
+
+def note_way(session: Session, env: Env, config: dict[str, Any], background: Background) -> None:
+    """Notes what the engine says of a background container, so that `run` need not ask."""
+    import json
+
+    started = start_time(background.pid)
+    if console.dry_run or not started or not background.current(config):
+        return
+    keys = ("Name", "State", "Image", "Mounts")
+    data = {
+        **{key: background.data[key] for key in keys if key in background.data},
+        "HostConfig": {"GroupAdd": background.groups},
+        "Config": {
+            "User": background.user,
+            "Labels": {
+                key: value
+                for key, value in background.data["Config"]["Labels"].items()
+                if key in ("pydock.folder", "pydock.start")
+            },
+        },
+    }
+    known = {key: config.get(key) for key in ("Id", "User", "WorkingDir")}
+    note = [engine_id(session.engine), started, list(env.hashes()), known, data]
+    write_file(note_path(env, "way"), json.dumps(note), 0o600)
+
+
+def known_container(session: Session, env: Env, current: str) -> Container | None:
+    """As `background_container`, by what was noted when it was started, without a word to the
+    engine; None where anything of that may be different by now."""
+    import json
+
+    text = "" if console.dry_run else host_file(note_path(env, "way"))
+    if not text:
         return None
-    if inside is None or background.current(config):
-        return inside
-    with Lock(env.folder, env.name, wait=False) as lock:
-        return inside if lock.held() and reconcile(session, env, config) else None
+    try:
+        engine, started, hashes, config, data = json.loads(text)
+        background = Background(data)
+    except (ValueError, KeyError, TypeError):
+        return None
+    if (
+        engine != engine_id(session.engine)
+        or started != start_time(background.pid)
+        or hashes != list(env.hashes())
+        or not background.current(config)
+        or background.environment != env.folder
+    ):
+        return None
+    return background.container(run_as(session.engine, env, config), current, config)
 
 
-def restart_background(session: Session, env: Env, config: dict[str, Any]) -> Background:
-    """The background container that was removed while shells have the environment activated, as it
-    was."""
-    background = find_background(session.engine, env)
-    if not background:
-        folder, options, _ = read_started(host_file(started_file(env)))
-        start_background(
-            session, env, config, folder or run_folder(session, env)[0], options, is_kept(env)
-        )
-        background = find_background(session.engine, env)
-    if not background:
-        raise PydockError(f"the container of {env.name} ended as soon as it was started")
-    return background
-
-
-def started_file(env: Env) -> str:
-    return os.path.join(shims_folder(env), "started")
+def note_path(env: Env, name: str) -> str:
+    return os.path.join(shims_folder(env), name)
 
 
 def is_started(env: Env) -> bool:
     """Whether there is, or was before it was removed behind pydock's back, a background container:
     a look at the engine would cost each `run` some milliseconds."""
-    return os.path.exists(started_file(env))
-
-
-def kept_file(env: Env) -> str:
-    return os.path.join(shims_folder(env), "kept")
+    return os.path.exists(note_path(env, "started"))
 
 
 def is_kept(env: Env) -> bool:
     """Whether the background container goes on though nothing runs."""
-    return os.path.exists(kept_file(env))
+    return os.path.exists(note_path(env, "kept"))
 
 
-def keep_background(engine: Engine, env: Env) -> None:
+def keep_background(engine: Engine, env: Env, background: Background) -> None:
     """Lets the background container go on though nothing runs: a mark of its first process stands
     for a program that does not end."""
-    if console.dry_run:
+    if console.dry_run or is_kept(env):
         return
-    write_file(kept_file(env), "", 0o644)
-    background = find_background(engine, env)
-    if background and background.running and background.removes_itself:
+    write_file(note_path(env, "kept"), "", 0o644)
+    if background.running and background.removes_itself:
         mark = f"/dev/shm/pydock.{env.background}.kept.1"
         where = ["exec", "-w", "/", "-u", background.user, env.background]
         engine.run(*where, "/bin/sh", "-c", 'true >"$0"', mark)
@@ -5592,21 +5733,23 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
         console.show(f"{line} | source" if shell == "fish" else f'eval "$({line})"')
         return 0
     check_trust(env)
-    folder, current = run_folder(session, env)
+    place = run_folder(session, env)
     config = ready_image(session, env)
     made = not os.path.isdir(os.path.join(shims_folder(env), "bin"))
     with Lock(env.folder, env.name):
         make_folder(os.path.join(shims_folder(env), "bin"))
         background = find_background(session.engine, env)
-        if not background:
-            start_background(session, env, config, folder, [], args.persistent or is_kept(env))
-        elif (background.current(config) or reconcile(session, env, config)) and (
-            made or not shims_are_current(session, env, config, background)
+        current = background and background.current(config)
+        kept = args.persistent or not background and is_kept(env)
+        if not current or args.persistent:
+            reconcile(session, env, config, background, Wanted(place, [], kept))
+        if (
+            background
+            and current
+            and (made or not shims_are_current(session, env, config, background))
         ):
             write_shims(session, env, config)
-        if args.persistent:
-            keep_background(session.engine, env)
-    if background and background.inside(current, config.get("WorkingDir") or "/") is None:
+    if background and background.inside(place[1], config) is None:
         console.info(
             f"{env.name} is started with the folder {background.folder}; elsewhere its programs start in containers of their own, which takes longer"
         )
@@ -5626,9 +5769,9 @@ def deactivate(session: Session, env: Env) -> int:
                 f"{env.name} goes on, for in it runs: {', '.join(busy)}; to end it: pydock stop --force {env.title}"
             )
         elif background:
-            noted = host_file(started_file(env))
+            noted = host_file(note_path(env, "started"))
             remove_background(engine, env)
-            write_file(started_file(env), noted, 0o600)
+            write_file(note_path(env, "started"), noted, 0o600)
     return 0
 
 
@@ -5716,7 +5859,7 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
         make_folder(os.path.join(shims_folder(env), "bin"))
         record = {**linked(shims_folder(env)), **paths}
         if not console.dry_run:
-            write_file(links_file(shims_folder(env)), json.dumps(record), 0o644)
+            write_file(note_path(env, "links"), json.dumps(record), 0o644)
         write_shims(session, env, config)
         make_folder(folder)
         for path in paths:
@@ -5777,7 +5920,7 @@ def pydock_sh(session: Session, env: Env) -> str:
     import shutil
 
     names = ["PYDOCK_" + key.upper() for key in SETTINGS] + ["HOME", "XDG_DATA_HOME"]
-    names += "DOCKER_HOST DOCKER_CONTEXT DOCKER_CONFIG DOCKER_TLS_VERIFY DOCKER_CERT_PATH CONTAINER_HOST CONTAINERS_CONF CONTAINERS_STORAGE_CONF".split()
+    names += ENGINE_VARIABLES
     exports = [f"{name}={os.environ[name]}" for name in names if name in os.environ]
     if env.scope.mode == "local":
         exports.append("PYDOCK_LOCAL=" + os.path.dirname(env.scope.root))
@@ -5868,9 +6011,13 @@ def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
     """The programs of an environment that is, or was, activated or linked: those of its packages,
     as they are now. It says so where it leaves out one of HOST_PROGRAMS."""
     folder = shims_folder(env)
-    if console.dry_run or not os.path.isdir(os.path.join(folder, "bin")):
+    if console.dry_run:
         return
     background = find_background(session.engine, env)
+    if background:
+        note_way(session, env, config, background)
+    if not os.path.isdir(os.path.join(folder, "bin")):
+        return
     text = shim_library_sh(session, env, config, background)
     write_file(os.path.join(folder, "enter"), text, 0o755)
     leave = f"{pydock_sh(session, env)}pydock activate --end {env.name}\n"
@@ -5916,16 +6063,12 @@ def remove_shims(env: Env) -> None:
     remove_folder(shims_folder(env))
 
 
-def links_file(folder: str) -> str:
-    return os.path.join(folder, "links")
-
-
 def linked(folder: str) -> dict[str, str]:
     """The program by the path of its link, of the links of an environment that are still there and
     its own; `folder` is its `shims_folder`."""
     import json
 
-    text = host_file(links_file(folder))
+    text = host_file(os.path.join(folder, "links"))
     found: dict[str, str] = json.loads(text) if text else {}
     enter = os.path.join(folder, "enter")
     return {
@@ -5938,15 +6081,6 @@ def linked(folder: str) -> dict[str, str]:
 def is_link(path: str) -> bool:
     """Whether a path is a link that pydock made."""
     return any(path in linked(folder) for folder in all_shims_folders())
-
-
-def make_link(target: str, path: str) -> None:
-    if console.dry_run:
-        console.emit(shell_join(["ln", "-s", "-f", target, path]))
-    elif not os.path.islink(path) or os.readlink(path) != target:
-        new = f"{path}.new-{os.getpid()}"
-        os.symlink(target, new)
-        os.replace(new, path)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -6054,51 +6188,6 @@ def compose_project(env: Env) -> str:
     return env.repo.replace(".", "__")
 
 
-def compose_service(
-    container: str,
-    hostname: str,
-    image: str,
-    user: str,
-    groups: Sequence[int],
-    mounts: Sequence[Mount],
-    folder: str,
-    labels: dict[str, str],
-    mapped: bool,
-) -> dict[str, Any]:
-    """The service of the environment, as compose is to have it: what `container_argv` says to
-    `docker run`."""
-
-    def plain(text: str) -> str:
-        return text.replace("$", "$$")
-
-    volumes = [
-        {
-            "type": "bind",
-            "source": plain(source),
-            "target": plain(target),
-            **({"read_only": True} if readonly else {}),
-        }
-        for source, target, readonly in mounts
-    ]
-    service: dict[str, Any] = {
-        "image": image,
-        "pull_policy": "never",
-        "hostname": hostname[:63],
-        "init": True,
-        "working_dir": plain(folder),
-        "labels": labels,
-        "volumes": volumes,
-    }
-    more = {
-        "container_name": container,
-        "user": user,
-        "security_opt": ["no-new-privileges:true"],
-        "group_add": [str(group) for group in groups],
-        "userns_mode": "keep-id" if mapped else "",
-    }
-    return {**service, **{key: value for key, value in more.items() if value}}
-
-
 def compose_argv(env: Env) -> list[str]:
     """`docker compose` with the environment's file, and on stdin what pydock says of its own
     service. Nothing else starts compose with a file, and nothing that was not allowed."""
@@ -6116,33 +6205,13 @@ def compose_argv(env: Env) -> list[str]:
     ]
 
 
-def compose_file(
-    session: Session,
-    env: Env,
-    container: str,
-    config: dict[str, Any],
-    user: str,
-    folder: str,
-    current: str,
-    labels: dict[str, str],
-) -> tuple[str, list[str]]:
+def compose_file(session: Session, env: Env, container: Container) -> tuple[str, list[str]]:
     """What compose gets on stdin, beside the environment's own file, which is checked with it; and
     the ports to be opened on this host, as options."""
     import json
 
     engine, path = session.engine, env.path(COMPOSE)
-    mounts, inside = guarded_folder(folder, current, config.get("WorkingDir") or "/")
-    service = compose_service(
-        container,
-        env.name,
-        env.latest,
-        user,
-        further_groups(user),
-        mounts,
-        inside,
-        labels,
-        keep_id(engine, user),
-    )
+    service = container.service()
     argv = compose_argv(env)
     if console.dry_run:  # nor is compose asked what it thinks of the file
         service.update({} if has_command(env.read(COMPOSE)) else {"command": WAIT})
@@ -6172,51 +6241,30 @@ def compose_file(
         )
     if not whole["services"][SERVICE].get("command"):
         service["command"] = WAIT
+    return json.dumps({"services": {SERVICE: service}}), published_ports(whole)
+
+
+def published_ports(whole: dict[str, Any]) -> list[str]:
+    """The ports that compose opens on this host, as options."""
     ports = [
         f"{port.get('host_ip') or '0.0.0.0'}:{port['published']}:{port['target']}/{port.get('protocol') or 'tcp'}"
-        for each in whole["services"].values()
-        for port in each.get("ports") or []
+        for service in whole["services"].values()
+        for port in service.get("ports") or []
         if port.get("published")
     ]
-    return json.dumps({"services": {SERVICE: service}}), [
-        word for port in ports for word in ("-p", port)
-    ]
+    return [word for port in ports for word in ("-p", port)]
 
 
-def compose_up(
-    session: Session,
-    env: Env,
-    config: dict[str, Any],
-    folder: str,
-    labels: dict[str, str],
-    *options: str,
-) -> None:
+def compose_up(session: Session, env: Env, container: Container, *options: str) -> None:
     import time
 
-    text, ports = compose_file(
-        session,
-        env,
-        env.background,
-        config,
-        run_as(session.engine, env, config),
-        folder,
-        folder,
-        labels,
-    )
-    if not session.engine.output(
-        "ps", "-q", "--filter", "label=com.docker.compose.project=" + compose_project(env)
-    ):
+    text, ports = compose_file(session, env, container)
+    project = "label=com.docker.compose.project=" + compose_project(env)
+    if not session.engine.output("ps", "-q", "--filter", project):
         check_ports(ports)
+    see = console.verbose or sys.stderr.isatty()
     try:
-        session.engine.run(
-            *compose_argv(env),
-            "up",
-            "-d",
-            *options,
-            data=text,
-            show=True,
-            see=console.verbose or sys.stderr.isatty(),
-        )
+        session.engine.run(*compose_argv(env), "up", "-d", *options, data=text, show=True, see=see)
     except BaseException as error:
         # what compose has given up the engine may go on to make, and only then can it be removed
         time.sleep(1)
@@ -6229,57 +6277,42 @@ def compose_up(
         ) from None
 
 
-def compose_one_off(
-    session: Session,
-    env: Env,
-    container: str,
-    config: dict[str, Any],
-    user: str,
-    folder: str,
-    current: str,
-    options: Sequence[str],
-) -> None:
+def compose_one_off(session: Session, env: Env, container: Container) -> None:
     """A container of the environment's service for one program, with the services that it depends
     on."""
-    root = list(options[:2]) == OF_ROOT
-    options = options[2:] if root else options
+    engine, options, name = session.engine, container.options, container.name
     if set(options[::2]) - {"-p", "-v", "--env"}:
         raise PydockError(
             f"{env.name} has a {env.path(COMPOSE)}, where such options go",
             "only -p, -v and -e can stand here",
         )
-    text, ports = compose_file(session, env, "", config, user, folder, current, {})
-    if root:
-        text = text.replace('"no-new-privileges:true"', '"no-new-privileges:false"')
+    container.name = ""  # compose gives none but the one that `run` is told
+    text, ports = compose_file(session, env, container)
+    container.name = name
     others = [
         word
         for label in ("project=" + compose_project(env), "service=" + SERVICE)
         for word in ("--filter", "label=com.docker.compose." + label)
     ]
-    argv = [
-        *compose_argv(env),
-        "run",
-        "-d",
-        "--rm",
-        "--name",
-        container,
-        *options,
-        SERVICE,
-        "/bin/sh",
-        "-c",
-        WAIT_SH,
-        f"{container}.{env.id}",
-    ]
+    wait = ["/bin/sh", "-c", WAIT_SH, f"{name}.{env.id}"]
+    argv = ["--rm", "--name", name, *options, SERVICE, *wait]
     try:
         # one at a time makes the network and starts the other services, and the first has the ports
         with Lock(env.folder, env.name):
-            if "-p" not in options and not session.engine.output("ps", "-q", *others):
+            if "-p" not in options and not engine.output("ps", "-q", *others):
                 # whose ports they are, else
-                if not session.engine.output("ps", "-q", *others[:2]):
+                if not engine.output("ps", "-q", *others[:2]):
                     check_ports(ports)
-                argv.insert(argv.index("--rm"), "-P")
-            session.engine.run(
-                *argv, data=text, capture="container", show=True, see=console.verbose
+                argv.insert(0, "-P")
+            engine.run(
+                *compose_argv(env),
+                "run",
+                "-d",
+                *argv,
+                data=text,
+                capture="container",
+                show=True,
+                see=console.verbose,
             )
     except EngineError as error:
         error.show()
@@ -8735,9 +8768,8 @@ find() {
         pid=${proc#/proc/}
         if [ $pid = 1 ] || [ $pid = $$ ] || ! stat $pid || [ $parent = "$loop" ]; then continue; fi
         case $parent-$line in
-        1-"$loop "*) waits=yes ;;
         0-*) found="$found $pid" ;;
-        1-*'(sleep) '*) waits=yes ;;
+        1-"$loop "* | 1-*'(sleep) '*) waits=yes ;;
         *) others="$others $pid" ;;
         esac
     done
@@ -8755,41 +8787,29 @@ done
 """
 
 
-# What each program is started by. $0 is CONTAINER.EXECID. Leaves the program's mark, and removes those
-# of ended programs when they are many: a signal has to read all of them.
+# What each program is started by, as CONTAINER.EXECID. Leaves the program's mark, and removes those of
+# ended programs when they are many: a signal reads all of them.
 NOTE_EXEC_SH = r"""true 2>/dev/null >/dev/shm/pydock.$0.$$
-tidy() {
-    [ $# -gt 64 ] || return
-    for mark do shift; [ -d /proc/${mark##*.} ] || set -- "$@" "$mark"; done
-    /bin/rm -f "$@"
-}
+tidy() { [ $# -lt 65 ] || { for mark do shift; [ -d /proc/${mark##*.} ] || set -- "$@" "$mark"; done; /bin/rm -f "$@"; }; }
 tidy /dev/shm/pydock.${0%.*}.* 2>/dev/null
 exec "$@"
 """
 
 
 # The first program of an activated environment's container: `pydock-idle MINUTES CONTAINER`. Ends,
-# and the container with it, when for so many minutes no other process was there, nor the mark of a
-# program. The time that the machine sleeps does not count. Beside it there is only the engine's own
-# first process, 1.
+# and the container with it, when for so many minutes (not those of a sleeping machine) there was no
+# process but 1, the engine's, and no mark of a program.
 IDLE_SH = r"""true 2>/dev/null >/dev/shm/pydock.$2.waits.$$
 minutes=0
 while [ $minutes -lt $1 ]; do
     /bin/sleep 60
     minutes=$((minutes + 1))
     for mark in /dev/shm/pydock.$2.*; do
-        case $mark in *.waits.$$) continue ;; esac
-        if [ -e "$mark" ]; then minutes=0; fi
-        [ -d /proc/${mark##*.} ] || /bin/rm -f "$mark"
+        case $mark in *.waits.$$ | *'*') ;; *) minutes=0; [ -d /proc/${mark##*.} ] || /bin/rm -f "$mark" ;; esac
     done
-    for process in /proc/[0-9]*; do
-        case $process in /proc/1 | "/proc/$$") ;; *) minutes=0 ;; esac
-    done
+    for process in /proc/[0-9]*; do case $process in /proc/1 | "/proc/$$") ;; *) minutes=0 ;; esac; done
 done
 """
-
-
-IDLE = ["/bin/sh", "-c", IDLE_SH, "pydock-idle"]
 
 
 # The first program of a container that is there for one program: ends with that, whatever became of
@@ -8889,11 +8909,8 @@ case $inside$PWD$* in *[!"$plain"\ -~]*) inside= ;; esac
 if [ -z "$inside" ] || ! alive; then pydock run "$name" "$program" "$@"; fi
 if ! read -r exec_id </proc/sys/kernel/random/uuid; then exec_id=$PPID-$$; fi 2>/dev/null
 stdin=-i terminal=
-if [ -t 0 ]; then
-    if ! foreground; then stdin=
-    elif [ -t 1 ]; then terminal=yes stdin="-i -t $keys"
-    fi
-fi
+if [ -t 0 ] && ! foreground; then stdin=
+elif [ -t 0 ] && [ -t 1 ]; then terminal=yes stdin="-i -t $keys"; fi
 set -- exec $stdin -u "$user" -w "$inside" "$container" /bin/sh -c "$note" "$container.$exec_id" "$program" "$@"
 eval "set -- $engine \"\$@\""
 """

@@ -81,6 +81,7 @@ ONLY = {
         "Folder": "a project's files",
         "NewFile": "a project's files",
         "make_folder": "a project's files",
+        "make_link": "programs on the host",
         "remove_file": "a project's files",
         "remove_folder": "a project's files",
         "remove_empty_wheels": "a project's files",

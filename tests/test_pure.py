@@ -160,14 +160,17 @@ class WhatDockerGets(unittest.TestCase):
         script = pydock.shell_join(["--change", pydock.label_words({"a": "b", "c": pydock.Shell("$found")})])
         self.assertEqual(script, '--change "LABEL a=b c=$found"')  # in the script of --dry-run
 
-    def run_argv(self, **changes: Any) -> List[str]:
-        given: Dict[str, Any] = {"image": "img", "container": "c", "hostname": "ds", "user": "7:8", "mounts": [("/h/p", "/home/u/p")], "folder": "/home/u/p",
-                                 "options": [], "command": ["ls", "-l"], "stdin": True, "tty": False, "init": True, "groups": [], "mapped": False}
-        given.update(changes)
-        who = pydock.who_argv(given.pop("user"), given.pop("groups"), given.pop("mapped"))
-        mounts = [pydock.Mount(source, target, False) for source, target in given.pop("mounts")]
-        container = pydock.container_argv(given.pop("container"), given.pop("hostname"), who, mounts, given.pop("folder"), given.pop("options"))
-        return pydock.run_argv(container=container, **given)
+    def container(self, **changes: Any) -> Any:
+        container = pydock.Container("c", "img", changes.pop("hostname", "ds"), changes.pop("user", "7:8"))
+        container.folder = "/home/u/p"
+        for key, value in changes.items():
+            self.assertTrue(hasattr(container, key), key)
+            setattr(container, key, value)
+        return container
+
+    def run_argv(self, command: Sequence[str] = ("ls", "-l"), tty: bool = False, **changes: Any) -> List[str]:
+        given = {"mounts": [pydock.Mount("/h/p", "/home/u/p", False)], **changes}
+        return list(self.container(**given).run_argv(pydock.Program(command, [], True, tty)))
 
     def test_run(self) -> None:
         self.assertEqual(self.run_argv(), ["run", "--rm", "-i", "--init", "--name", "c", "--pull", "never", "--hostname", "ds", "-u", "7:8",
@@ -186,17 +189,25 @@ class WhatDockerGets(unittest.TestCase):
         self.assertNotIn("-u", self.run_argv(user=""))
 
     def test_the_callers_groups_go_along(self) -> None:
-        self.assertEqual(pydock.who_argv("7:8", [9, 10], False), ["-u", "7:8", "--group-add", "9", "--group-add", "10"])
-        self.assertEqual(pydock.who_argv("7:8", [9], True), ["--userns", "keep-id", "--group-add", "keep-groups", "-u", "7:8"])
+        self.assertIn("--hostname ds --group-add 9 --group-add 10 -u 7:8 ", " ".join(self.run_argv(groups=[9, 10])))
+        self.assertIn("--hostname ds --userns keep-id --group-add keep-groups -u 7:8 ", " ".join(self.run_argv(groups=[9], keep_id=True)))
+
+    def test_nobody_becomes_more_than_the_user_is_unless_root_is_asked_for(self) -> None:
+        self.assertIn("--security-opt no-new-privileges=false ", " ".join(self.run_argv(root=True)))
+        for root in (False, True):
+            self.assertEqual(self.container(root=root).service()["security_opt"], ["no-new-privileges:%s" % ("false" if root else "true")])
 
     def test_start(self) -> None:
-        self.assertEqual(pydock.start_argv("img", ["--name", "c"], {"a": "b"}, True), ["run", "-d", "--init", "--label", "a=b", "--name", "c", "img", "/bin/sleep", "infinity"])
-        self.assertEqual(pydock.start_argv("img", [], {}, False), ["run", "-d", "img", "/bin/sh", "-c", pydock.PYTHON_SH, pydock.INIT_PY, "/bin/sleep", "infinity"])
+        got = self.container(labels={"a": "b"}).start_argv(pydock.WAIT, False)
+        self.assertEqual((got[:6], got[-3:]), (["run", "-d", "--init", "--label", "a=b", "--name"], ["img", "/bin/sleep", "infinity"]))
+        got = self.container(init=False).start_argv(["/bin/sh", "-c", pydock.IDLE_SH], True)
+        self.assertEqual(got[:4], ["run", "-d", "--rm", "--name"])
+        self.assertEqual(got[got.index("img") + 1:], ["/bin/sh", "-c", pydock.PYTHON_SH, pydock.INIT_PY, "/bin/sh", "-c", pydock.IDLE_SH])
 
     def test_exec(self) -> None:
-        self.assertEqual(pydock.exec_argv("c", "7:8", "/w", "m", ["-e", "A=1"], ["ls", ""], True, False),
-                         ["exec", "-i", "-u", "7:8", "-w", "/w", "-e", "A=1", "c", "/bin/sh", "-c", pydock.NOTE_EXEC_SH, "c.m", "ls", ""])
-        self.assertEqual(pydock.exec_argv("c", "7:8", "/w", "m", [], ["ls"], False, True)[:4], ["exec", "-t", *pydock.DETACH_KEYS])
+        self.assertEqual(self.container().exec_argv(pydock.Program(["ls", ""], ["-e", "A=1"], True, False), "m"),
+                         ["exec", "-i", "-u", "7:8", "-w", "/home/u/p", "-e", "A=1", "c", "/bin/sh", "-c", pydock.NOTE_EXEC_SH, "c.m", "ls", ""])
+        self.assertEqual(self.container().exec_argv(pydock.Program(["ls"], [], False, True), "m")[:4], ["exec", "-t", *pydock.DETACH_KEYS])
 
     def test_the_users_own_options_come_last_and_so_win(self) -> None:
         got = self.run_argv(options=["-w", "/elsewhere", "--network", "none"])

@@ -329,9 +329,12 @@ class Packages(RootlessCase):
 class KeptGroups(unittest.TestCase):
     def test_a_rootless_podman_is_told_to_keep_the_callers_groups(self) -> None:
         """Only its runtime can: the numbers of this host mean nothing in there."""
-        argv = pydock.who_argv("7:8", [9], True)
+        container = pydock.Container("c", "img", "ds", "7:8")
+        container.groups, container.keep_id = [9], True
+        argv = container.argv()
         self.assertEqual((argv.count("--group-add"), argv[argv.index("--group-add") + 1]), (1, "keep-groups"))
-        self.assertNotIn("keep-groups", pydock.who_argv("7:8", [9], False))
+        container.keep_id = False
+        self.assertNotIn("keep-groups", container.argv())
 
 
 @one_engine_for_all
