@@ -1491,7 +1491,7 @@ ARCHIVE = r"\.(?:whl|zip|tar|tar\.(?:gz|bz2|xz|lz|lzma)|tgz|tbz|txz|tlz)$"
 IDENTIFIER = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 EXTRAS = rf"\[\s*(?:{IDENTIFIER}(?:\s*,\s*{IDENTIFIER})*)?\s*\]"
 CLAUSE = r"(?:===\s*[^\s;,)]+|(?:~=|==|!=|<=|>=|<|>)\s*[A-Za-z0-9._*+!${}-]+)"
-SPECIFIER = rf"{CLAUSE}(?:\s*,\s*{CLAUSE})*(?:\s*,)?"
+SPECIFIER = rf"{CLAUSE}(?:\s*,\s*{CLAUSE})*"
 REQUIREMENT = (
     rf"(?P<name>{IDENTIFIER})\s*(?P<extras>{EXTRAS})?\s*"
     rf"(?:@\s*(?P<url>[^\s;]+)|\(\s*(?P<inner>{SPECIFIER})\s*\)|(?P<specifier>{SPECIFIER}))?"
@@ -1713,7 +1713,7 @@ def read_requirement(line: Requirement, asked: str) -> None:
             raise ValueError("not a requirement")
         line.name, line.url = canonical(found.group("name")), found.group("url") or ""
         specifier = found.group("specifier") or found.group("inner") or ""
-        line.specifier = re.sub(r"\s", "", specifier).rstrip(",")
+        line.specifier = re.sub(r"\s", "", specifier)
         line.range = ranged(line.specifier)
         line.marker = (found.group("marker") or "").strip()
     extras = re.findall(IDENTIFIER, found.group("extras") or "")
