@@ -1592,27 +1592,31 @@ def joined(specifiers: Iterable[str]) -> str:
 def decode_requirements(data: bytes) -> str:
     """As pip: by the byte order mark, or else UTF-8. Other bytes go through as they are, since a
     comment may have any. ValueError where the mark is wrong."""
-    for mark, codec in ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32")):
+    marks = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"))
+    for mark, codec in (*marks, (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig")):
         if data.startswith(mark):
             return data.decode(codec)
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16")
-    return data[3 * data.startswith(b"\xef\xbb\xbf") :].decode(errors="surrogateescape")
+    return data.decode(errors="surrogateescape")
 
 
 def logical_lines(text: str) -> Iterator[tuple[int, str, str]]:
     """Number, text, and what that says, of each: a backslash ends none, but in a comment."""
-    comment, whole, said, start = r"(^|\s+)#.*$", "", "", 1
+    whole, said, start = "", "", 1
     for number, line in enumerate(text.splitlines(True), 1):
-        bare = line.splitlines()[0]
-        whole += line
-        if bare.endswith("\\") and not re.match(comment, bare):
+        bare, whole = line.splitlines()[0], whole + line
+        comment = bare.lstrip().startswith("#")
+        if bare.endswith("\\") and not comment:
             said += bare.strip("\\")
             continue
-        yield start, whole, said + (" " if re.match(comment, bare) else "") + bare
+        yield start, whole, said + (" " if comment else "") + bare
         whole, said, start = "", "", number + 1
     if whole:
         yield start, whole, said
+
+
+def expanded(text: str, environ: Mapping[str, str]) -> str:
+    """With the values of its ${VARIABLES}, where they have one."""
+    return re.sub(r"\$\{([A-Z0-9_]+)\}", lambda name: environ.get(name[1]) or name[0], text)
 
 
 def read_requirements(
@@ -1623,12 +1627,9 @@ def read_requirements(
     lines = []
     for number, whole, said in logical_lines(text):
         line = Requirement(whole, number)
-        found = re.search(r"(^|\s+)#.*$", said)
+        found = re.search(r"(?:^|(?<=\s))#.*$", said)
         line.comment = line.trailing = found.group().strip() if found else ""
-        line.body = (said[: found.start()] if found else said).strip()
-        if environ:
-            for name in re.findall(r"\$\{([A-Z0-9_]+)\}", line.body):
-                line.body = line.body.replace(f"${{{name}}}", environ.get(name) or f"${{{name}}}")
+        line.body = expanded(said[: found.start()] if found else said, environ or {}).strip()
         try:
             read_line(line)
         except ValueError as error:
@@ -1641,7 +1642,7 @@ def read_line(line: Requirement) -> None:
     """Finds out what a line is. ValueError says what it is not."""
     words = line.body.split(" ")
     start = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
-    asked = " ".join(words[:start]).strip()
+    asked = " ".join(" ".join(words[:start]).split())
     line.options = read_options(" ".join(words[start:]))
     names = {name for name, _ in line.options}
     if asked:
@@ -1694,6 +1695,8 @@ def read_options(text: str) -> list[tuple[str, str]]:
 
 def read_requirement(line: Requirement, asked: str) -> None:
     """Name, extras, specifier or URL, and marker. ValueError where it is no requirement."""
+    if len(asked) > 4096:
+        raise ValueError("too long")
     address = re.match(r"(?i)(?:(?:git|hg|svn|bzr)\+[a-z+]+|https?|ftp|file):", asked)
     bare = re.split("; " if address else ";", asked, maxsplit=1)[0].strip()
     path = re.match(rf"[./~]|(?!{IDENTIFIER}\s*(?:{EXTRAS})?\s*@)\S*/", bare)
@@ -2020,12 +2023,12 @@ def inventory_job(lines: Sequence[Requirement], wanted: Wanted) -> str:
 
 
 def installer_options(lines: Sequence[Requirement], wanted: Wanted) -> str:
-    """The option lines that an installer is given; those of a change come last, and win."""
+    """The option lines that an installer is given; of several indexes to start with, the last."""
     options = [option for line in lines if line.kind == "option" for option in line.options]
-    options += wanted.options
-    return "".join(
-        option_text(*option) + "\n" for option in options if option[0] != "--require-hashes"
-    )
+    options += [(name, expanded(value, os.environ)) for name, value in wanted.options]
+    index = [option for option in options if option[0] == "--index-url"][-1:]
+    options = [option for option in options if option[0] not in ("--index-url", "--require-hashes")]
+    return "".join(option_text(*option) + "\n" for option in [*index, *options])
 
 
 def no_password(text: str, what: str) -> None:
@@ -5418,7 +5421,6 @@ def add_line(change: Change, line: Requirement, raw: Requirement, here: Included
             if option[0] == "--require-hashes":
                 change.wanted.lock = True
             else:
-                change.lines.append(option_text(*option))
                 change.wanted.options.append(written)
     elif line.kind == "include":
         change.lines.append(option_text(*line.options[0]))
@@ -8756,7 +8758,7 @@ python3 -m pip install -q --retries 3 --no-compile --only-binary :all: --target 
 # What runs in the container of install, uninstall and update; the arguments come as "$@", the
 # settings and the function `inventory` before it. 41 tells that the packages do not fit together.
 CHANGE_SH = (
-    r"""set -e; umask 022; cd /opt/pydock
+    r"""set -e; umask 022; cd /opt/pydock; touch requirements.txt
 """
     + FETCH_SH
     + r"""

@@ -1295,7 +1295,7 @@ class BadInput(Process):
         self.engine("[ \"$1 $2\" != 'image inspect' ]")
         done = self.pydock("-n", "update", "ds")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("sh -s -- install --upgrade 'fastapi[all]; python_version > '\"'\"'3'\"'\"'' six <<", done.stdout)
+        self.assertIn("sh -s -- update --upgrade 'fastapi[all]; python_version > '\"'\"'3'\"'\"'' six <<", done.stdout)
 
     def test_a_label_that_is_no_time(self) -> None:
         self.environment()
