@@ -1993,7 +1993,8 @@ def without_revision(url: str) -> str:
 def option_text(name: str, value: str) -> str:
     import shlex
 
-    return f"{name} {shlex.quote(value)}" if value else name
+    plain = re.fullmatch(r"[^\s'\"\\]*", value)
+    return f"{name} {value if plain else shlex.quote(value)}".strip()
 
 
 def inventory_job(lines: Sequence[Requirement], wanted: Wanted) -> str:

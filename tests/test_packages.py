@@ -269,6 +269,34 @@ class FileTest(PackageCase):
         self.ok("create", "ds", PYTHON, "-r", "r.txt")
         self.assertEqual(self.requirements("ds"), "--extra-index-url %s\nalpha==1.0\nsix==1.16.0\n" % index.url)
 
+    def test_a_file_as_people_write_it(self) -> None:
+        """UTF-16, CRLF, continuations, quotes, variables, options; and what is written of it."""
+        make_wheel(self.base / "packages", "alpha", "1.0")
+        make_wheel(self.base / "packages", "beta", "1.5")
+        index = self.index()
+        (self.work / "more files").mkdir()
+        (self.work / "more files" / "r.txt").write_bytes(('--extra-index-url \\\r\n  ${PYDOCK_TEST_INDEX}\r\n--prefer-binary\r\nalpha==${PYDOCK_TEST_VERSION}\r\n'
+                                                          '-c "c d.txt"  # limits\r\n').encode("utf-16"))
+        (self.work / "more files" / "c d.txt").write_text("beta<2\nsix<1\n", encoding="utf-8-sig")
+        (self.work / "r.txt").write_text("-r 'more files/r.txt'\nbeta>=1 ; python_version > '3' # not this\n", encoding="utf-8")
+        self.ok("create", "ds", PYTHON, "-r", "r.txt", environ={"PYDOCK_TEST_INDEX": index.url, "PYDOCK_TEST_VERSION": "1.0"})
+        self.assertEqual(self.lines(), ["--extra-index-url ${PYDOCK_TEST_INDEX}", "--prefer-binary", "alpha==1.0", "beta==1.5  # beta>=1,<2"])
+        (self.work / "bad.txt").write_text("six\n\n--index-url\n", encoding="utf-8")
+        self.fails("install", "ds", "-r", "bad.txt", says="line 3 of %s" % (self.work / "bad.txt"))
+
+    def test_a_file_with_hashes_makes_a_locked_environment(self) -> None:
+        hash_ = "sha256:8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254"
+        (self.work / "r.txt").write_text("six==1.16.0 \\\n    --hash=%s\n" % hash_, encoding="utf-8")
+        self.ok("create", "ds", PYTHON, "-r", "r.txt")
+        self.assertEqual(self.requirements("ds"), "--require-hashes\nsix==1.16.0 \\\n    --hash=%s\n" % hash_)
+        self.ok("install", "ds", "iniconfig==2.0.0")
+        self.assertEqual([line.split(" ")[0] for line in self.lines() if line[0] != " "], ["--require-hashes", "iniconfig==2.0.0", "six==1.16.0"])
+        self.ok("lock", "--check", "ds")
+        (self.work / "r.txt").write_text("six==1.17.0 --hash=sha256:%s\n" % ("0" * 64), encoding="utf-8")
+        before = self.state()
+        self.fails("install", "ds", "-r", "r.txt")
+        self.assertEqual(self.state(), before)
+
     def test_pyproject_toml_brings_the_project_s_dependencies(self) -> None:
         (self.work / "pyproject.toml").write_text('[project]\nname = "app"\nversion = "1"\ndependencies = ["six==1.16.0"]\n', encoding="utf-8")
         self.ok("create", "ds", PYTHON, "-r", "pyproject.toml")
@@ -485,6 +513,25 @@ class UpdateTest(PackageCase):
     def test_nothing_to_update_is_no_error(self) -> None:
         self.ok("create", "ds", PYTHON)
         self.assertIn("no packages", self.run_pydock("update", "ds").err)
+
+
+class DryRunTest(PackageCase):
+    def test_the_script_does_the_same_and_leaves_a_plain_freeze(self) -> None:
+        wheel = make_wheel(self.work, "alpha", requires=["six"])
+        self.ok("create", "ds", PYTHON, "iniconfig<3")
+        self.write("# mine\n" + self.requirements("ds"))
+        self.ok("build", "ds")
+        for argv, lines in ((["install", "ds", str(wheel), "six<1.17"], ["./wheels/" + wheel.name, "iniconfig", "six"]), (["uninstall", "ds", "alpha"], ["iniconfig", "six"]),
+                            (["update", "ds"], ["iniconfig", "six"]), (["build", "ds"], ["iniconfig", "six"])):
+            with self.subTest(argv):
+                before = self.state()
+                script = self.ok("-n", *argv)
+                self.assertEqual(self.state(), before)
+                done = subprocess.run(["sh", "-e"], input=script, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=str(self.work))
+                self.assertEqual(done.returncode, 0, done.stdout)
+                self.assertEqual([line.split("==")[0] for line in self.lines()], lines)
+                self.assert_agree("ds")
+                self.assert_clean("ds")
 
 
 class PipTest(PackageCase):
