@@ -1956,7 +1956,7 @@ class Freeze:
             )
         hashes = self.found.hashes.get(pin.pin, [])
         if not hashes:
-            raise NoHash(f"no hash can be had of {pin.pin}")
+            raise NoHash(f"its index tells no hash of {pin.pin}")
         self.few += [pin.pin] * (len(hashes) == 1)
         return hashes
 
@@ -5177,7 +5177,8 @@ def frozen(
                 f"the lock of {env.name} needs uv, which tells the hashes: {error}",
                 "pydock config --global installer uv",
             ) from None
-        raise PydockError(f"{env.name} cannot be locked: {error}", error.hint) from None
+        hint = f"get its wheel (pip download --no-deps …), then: pydock install {env.title} ./FILE.whl"
+        raise PydockError(f"{env.name} cannot be locked: {error}", error.hint or hint) from None
     for what, pins in (
         ("only one file is known, which has to fit wherever the lock is to hold", freeze.few),
         ("no hash is known, as they are for other systems", freeze.none),
