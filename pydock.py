@@ -1,5 +1,59 @@
-#!/usr/bin/env -S python3 -IS
-"""pydock: named Python environments over real images; one file that needs a Python 3.9+ and docker.
+#!/bin/sh
+""":"
+for python in python3 python3.15 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9 python; do
+    command -v "$python" >/dev/null || continue
+    [ "$python" != python ] || python -Ic "" 2>/dev/null || continue
+    exec "$python" -IS -c '# pydock: runs the file named first, and keeps its byte code
+import gc, os, stat, sys
+for minor in range(15, 8, -1) if sys.version_info < (3, 9) else ():
+    try:
+        os.execvp("python3.%d" % minor, ["python3.%d" % minor, "-IS"] + sys.argv[1:])
+    except OSError:
+        pass
+if sys.version_info < (3, 9):
+    sys.exit("pydock: error: pydock needs Python 3.9 or newer, this is %d.%d" % sys.version_info[:2])
+from _frozen_importlib_external import SourceFileLoader  # noqa: E402  # quicker than importlib.machinery
+
+del sys.argv[0]
+path = os.path.realpath(sys.argv[0])
+loader = SourceFileLoader("__main__", path)
+gc.disable()  # while 10,000 objects are read that stay: a millisecond
+before = os.umask(0o077)
+try:  # who can write to the cache, or put another in its place, would run code as this user
+    cache, user = os.environ.get("XDG_CACHE_HOME", ""), os.geteuid()
+    if not os.path.isabs(cache):
+        cache = os.path.expanduser("~/.cache")
+    if not os.path.isabs(cache):
+        raise OSError(cache)
+    folders = [os.path.join(os.path.realpath(cache), "pydock", "bytecode")]
+    while folders[-1] != os.path.dirname(folders[-1]):
+        folders.append(os.path.dirname(folders[-1]))
+    for folder in reversed(folders):
+        if folder in folders[:3] and not os.path.lexists(folder):
+            os.mkdir(folder)
+        found = os.lstat(folder)
+        others = 0o002 if found.st_gid == user else 0o022  # such a group is this user alone
+        if found.st_mode & stat.S_ISVTX and folder not in folders[:2]:
+            others = 0
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, user) or found.st_mode & others:
+            raise OSError(folder)
+    sys.pycache_prefix = os.path.join(folders[0], os.path.basename(path))
+    code = loader.get_code("__main__")
+except Exception:  # no such folder, or damaged byte code in it
+    code = loader.source_to_code(loader.get_data(path), path)
+os.umask(before)
+sys.pycache_prefix = None  # the library keeps its own
+gc.enable()
+try:
+    exec(code, {"__name__": "__main__", "__file__": path})
+finally:
+    gc.freeze()  # nothing is searched for cycles at the end: another millisecond
+' "$0" "$@"
+done
+echo "pydock: error: pydock needs Python 3.9 or newer, and there is none on the PATH" >&2
+exit 127
+
+pydock: named Python environments over real images; one file that needs a Python 3.9+ and docker.
 https://github.com/apiad/pydock
 
 An environment is a folder of standard files, `dockerfile` and `requirements.txt`, and the image that they
@@ -17,7 +71,7 @@ from __future__ import annotations
 
 import sys
 
-if __name__ == "__main__" and not sys.flags.isolated:
+if __name__ == "__main__" and not sys.flags.isolated:  # as `python3 pydock.py`
     del sys.path[0]  # beside a vendored pydock.py, a project's own json.py is not ours to import
 if sys.version_info < (3, 9):
     sys.exit(f"pydock: error: pydock needs Python 3.9 or newer, this is {sys.version.split()[0]}")
@@ -39,7 +93,8 @@ if TYPE_CHECKING:
     Argument = tuple[Sequence[str], dict[str, Any]]
     Operation = Callable[["Session", argparse.Namespace], int]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
+START_PY = (__doc__ or "").split("'")[1]  # what a shell runs pydock by
 
 
 # --------------------------------------------------------------------------------------------------
@@ -890,6 +945,14 @@ def data_folder() -> str:
     )
 
 
+def cache_folder() -> str:
+    """Where this file's byte code is (see START_PY), and downloads are."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return os.path.join(
+        base if os.path.isabs(base) else os.path.join(home_folder(), ".cache"), "pydock"
+    )
+
+
 def current_folder() -> str:
     try:
         return os.getcwd()
@@ -1280,6 +1343,13 @@ class Scope:
                 )
         except FileNotFoundError:
             return []
+
+    def has(self, name: str) -> bool:
+        try:
+            with self.open() as folder:
+                return bool(re.fullmatch(NAME, name)) and folder.is_folder(name)
+        except FileNotFoundError:
+            return False
 
 
 def global_scope() -> Scope:
@@ -2435,7 +2505,7 @@ def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -
         "@FROM@", image if re.search(r"[.:]|^localhost$", host) else "${REPOSITORY}" + image
     )
     text = text.replace("@APT@", "" if apt else "# ").replace(
-        "@PACKAGES@", " ".join(apt) or "git gcc"
+        "@PACKAGES@", " ".join(apt) or "git build-essential"
     )
     text = (
         text.replace("@MOUNTS@", CACHE_MOUNTS + SECRET_MOUNT)
@@ -3551,12 +3621,7 @@ def uv_folders() -> str:
 def downloads_folder() -> str:
     """The downloads of builds by podman, which are mounted from here; docker's are BuildKit's
     own."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return os.path.join(
-        base if os.path.isabs(base) else os.path.join(home_folder(), ".cache"),
-        "pydock",
-        "downloads",
-    )
+    return os.path.join(cache_folder(), "downloads")
 
 
 def uv_folder(session: Session, env: Env) -> str:
@@ -3638,19 +3703,24 @@ def base_image(session: Session, image: str, hint: str = "") -> bool:
         return True
     except EngineError as error:
         error.show()
-        here = sorted(
-            {
-                tag
-                for tag in session.engine.output(
-                    "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"
-                ).split()
-                if re.search(r"(^|/)python:", tag)
-            }
-        )
-        raise PydockError(
-            f"there is no image {image} here, and it cannot be pulled",
-            hint or f"another version (here: {', '.join(here) or 'none'}), or --image",
-        ) from None
+        said = f"there is no image {image} here, and it cannot be pulled"
+        raise PydockError(said, hint or base_hint(session)) from None
+
+
+def version_key(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
+
+
+def base_hint(session: Session) -> str:
+    """Which of the user's base images are here."""
+    own = Settings(global_scope())
+    before, _, after = (own["repository"] + own["image"]).partition("{version}")
+    tags = [tag.replace("docker.io/library/", "") for tag in tagged(session.engine)]
+    here = [tag for tag in tags if re.fullmatch(own_images(own["repository"], own), tag)]
+    versions = sorted({tag[len(before) : len(tag) - len(after)] for tag in here}, key=version_key)
+    if not versions or versions == [""]:
+        return "another version, or --image"
+    return f"here is Python {', '.join(versions)}; pydock config --global python {versions[-1]}"
 
 
 def build_image(
@@ -3905,6 +3975,7 @@ def guarded_folder(folder: str, current: str, home: str) -> tuple[list[Mount], s
     for path in (
         scope.root,
         data_folder(),
+        cache_folder(),
         scope.envs,
         *([os.path.dirname(os.path.realpath(scope.conf))] if os.path.islink(scope.conf) else []),
     ):
@@ -4898,6 +4969,7 @@ OPTIONS_FILE, LINES_FILE, LIMITS_FILE = "/dev/shm/options", "/dev/shm/lines", "/
         help="any requirement, URL, or a local wheel or folder (with a / in it)",
     ),
     arg("-e", "--editable", metavar="FOLDER", help="==SUPPRESS=="),
+    many("--apt", metavar="PKG", help="system package, for the dockerfile; the image is built"),
     flag("-U", "--upgrade", help="newest versions of these, as `update`"),
     *PACKAGE_OPTIONS,
 )
@@ -4909,11 +4981,13 @@ def cmd_install(session: Session, args: argparse.Namespace) -> int:
             f"the current folder is in every run: pydock run -e PYTHONPATH=. {env.title} …; or: pydock install {env.title} ./FOLDER after each change",
         )
     change = package_change(["install"] + ["--upgrade"] * args.upgrade, args.packages, args)
-    if not change.is_any():
+    change.apt = [checked_apt(package) for package in args.apt]
+    if not change.is_any() and not change.apt:
         raise PydockError("nothing to install was named", f"pydock install {env.title} PKG", 2)
-    return finish_change(
-        session, env, change, args.line, f"nothing to do: {env.name} has that already"
-    )
+    nothing = f"nothing to do: {env.name} has that already"
+    if not change.is_any():
+        nothing = f"{env.name} has {', '.join(change.apt)}"
+    return finish_change(session, env, change, args.line, nothing)
 
 
 @command(
@@ -4960,7 +5034,7 @@ def finish_change(
     collect_garbage(session)
     changed = change_packages(session, env, change, command)
     reconcile_after_change(session, env)
-    same = change.verb == "lock" or env.hashes() == before
+    same = change.verb == "lock" or change.is_empty() or env.hashes() == before
     if not changed and not change.mounts and same:
         report(env, nothing, f"pydock run {env.title} …")
         return 0
@@ -4985,6 +5059,11 @@ def change_packages(
     with Lock(env.folder, env.name):
         check_frozen(env)
         images = recover(engine, env)
+        if change.apt:
+            add_apt(session, env, images, change, command)
+            images = images_of(engine, env)
+        if change.is_empty():
+            return {}
         latest = images.get("latest")
         if (
             not latest
@@ -5042,11 +5121,16 @@ class Change:
         self.limits: list[str] = []  # and of the constraints that these name
         self.mounts: list[tuple[str, str]] = []
         self.files: dict[str, str] = {}  # text by path in the container
+        self.apt: list[str] = []
         self.wanted = Wanted()
         self.dockerfile = ""  # where it becomes another one
 
     def is_any(self) -> bool:
         return bool(self.packages or self.lines or self.mounts or self.files)
+
+    def is_empty(self) -> bool:
+        """Whether only system packages are asked for."""
+        return bool(self.apt) and not self.is_any()
 
     def check(self, env: Env, packages: dict[str, str]) -> None:
         removed = self.wanted.removed
@@ -5124,7 +5208,7 @@ def commit_change(
         )
     except EngineError as error:
         error.show()
-        raise change_error(env, change, error) from None
+        raise change_error(env, change, error, command) from None
     if console.dry_run:
         fetch_files(engine, env, bool(change.mounts))
         sum_ = f"$(sha256sum < {shell_join([env.path('requirements.txt')])} | cut -c1-64)"
@@ -5177,7 +5261,9 @@ def frozen(
                 f"the lock of {env.name} needs uv, which tells the hashes: {error}",
                 "pydock config --global installer uv",
             ) from None
-        hint = f"get its wheel (pip download --no-deps …), then: pydock install {env.title} ./FILE.whl"
+        hint = (
+            f"get its wheel (pip download --no-deps …), then: pydock install {env.title} ./FILE.whl"
+        )
         raise PydockError(f"{env.name} cannot be locked: {error}", error.hint or hint) from None
     for what, pins in (
         ("only one file is known, which has to fit wherever the lock is to hold", freeze.few),
@@ -5210,31 +5296,95 @@ def archive_of(dockerfile: str, requirements: str) -> str:
     return out.getvalue().decode(errors="surrogateescape")
 
 
-def change_error(env: Env, change: Change, error: EngineError) -> PydockError:
+# What a failed build of a package says, what the image lacks then, and Debian's package that has it.
+# A row stands before one that would fit too.
+CAUSES = (
+    (r"pg_config", "pg_config", "libpq-dev"),
+    (r"mysql_config|mysqlclient-dev", "mysql_config", "default-libmysqlclient-dev"),
+    (r"xml2-config|xslt-config|libxml/\w+\.h", "libxml2", "libxslt1-dev"),
+    (r"gdal-config", "gdal-config", "libgdal-dev"),
+    (r"geos-config|geos_c\.h", "geos", "libgeos-dev"),
+    (r"ffi\.h", "ffi.h", "libffi-dev"),
+    (r"openssl/\w+\.h", "OpenSSL's headers", "libssl-dev"),
+    (r"zlib\.h|required.{0,20}zlib", "zlib.h", "zlib1g-dev"),
+    (r"jpeglib\.h|required.{0,20}jpeg", "jpeglib.h", "libjpeg-dev"),
+    (r"hdf5\.h|HDF5.{0,40}not (be )?found", "HDF5", "libhdf5-dev"),
+    (r"portaudio\.h", "portaudio.h", "portaudio19-dev"),
+    (r"\bPython\.h", "Python's headers", "python3-dev"),
+    (r"(?i)\bgfortran\b.*not found|unknown compiler.*fortran", "a Fortran compiler", "gfortran"),
+    (r"(?i)cargo|rustc|rust toolchain", "Rust", "cargo"),
+    (r"(?i)cmake\b.*(not found|not installed|no such file)|find cmake", "CMake", "cmake"),
+    (
+        r"(?i)pkg-config.*(not found|not installed|no such file)|pkg-config script",
+        "pkg-config",
+        "pkg-config",
+    ),
+    (
+        r"(?i)(unable to execute|command|cannot find|no such file or directory:|sh: \d+:) '?"
+        r"(\S*-gcc|gcc|g\+\+|cc|c\+\+|clang|make)'?(: not found| failed: no such| not found|: no such|$)"
+        r"|unknown compiler|no acceptable c compiler|compiler.{0,40}not found|need a c\S* compiler",
+        "the compiler that a package needs",
+        "build-essential",
+    ),
+    (
+        r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'|or directory: '?git\b"
+        r"|setuptools.scm was unable to detect",
+        "git",
+        "git",
+    ),
+)
+
+
+def change_error(
+    env: Env, change: Change, error: EngineError, command: Sequence[str]
+) -> PydockError:
     """The error behind a failed installer. What it said decides nothing, it only helps to find a
     fitting hint."""
     if error.code == 41:
-        return PydockError(
-            "these packages do not fit together (see above)",
-            "uninstall what needs them, too"
-            if change.wanted.removed
-            else "name all of them in one command, with versions that fit",
-        )
-    for pattern, tool, what in (
-        (r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'", "git", "has no git"),
-        (
-            r"gcc|g\+\+|\bcc\b.*(not found|No such file)|[Cc]ompiler",
-            "gcc",
-            "may lack the compiler that a package needs",
-        ),
-    ):
-        if re.search(pattern, error.output):
-            return PydockError(
-                f"the image of {env.name} {what}",
-                f"put {tool} on the apt-get line of {os.path.join(env.folder, 'dockerfile')}, then: pydock build {env.title} (or: pydock create --apt {tool})",
-            )
+        hint = "name all of them in one command, with versions that fit"
+        hint = "uninstall what needs them, too" if change.wanted.removed else hint
+        return PydockError("these packages do not fit together (see above)", hint)
+    for pattern, lack, package in CAUSES:
+        if re.search(pattern, error.output, re.M):
+            mode = "" if env.title == env.name else f"--{env.scope.mode} "
+            words = command if command[0] in ("create", "install") else ["install", env.name]
+            hint = f"pydock {mode}{words[0]} --apt {package} {shell_join(words[1:])}"
+            return PydockError(f"the image of {env.name} has not got {lack} (see above)", hint)
     names = " ".join([*change.wanted.packages, *change.wanted.removed]) or "that"
     return PydockError(f"cannot {change.verb} {names} in {env.name}: what failed is above")
+
+
+def with_apt(dockerfile: str, packages: Sequence[str]) -> str | None:
+    """The dockerfile with more system packages on the line that `create` writes for them; None
+    where it has none."""
+    line = r"(?m)^(# ?)?(RUN apt-get update && apt-get install \S+ --no-install-recommends)(.*?) &&"
+    found = re.search(line, dockerfile)
+    if not found:
+        return None
+    names = dict.fromkeys([*([] if found.group(1) else found.group(3).split()), *packages])
+    start, end = dockerfile[: found.start()], dockerfile[found.end() :]
+    return f"{start}{found.group(2)} {' '.join(names)} &&{end}"
+
+
+def add_apt(
+    session: Session, env: Env, images: dict[str, Image], change: Change, command: Sequence[str]
+) -> None:
+    """Writes system packages into the dockerfile and builds it; where that fails, the dockerfile is
+    the old one again. Only under the environment's lock."""
+    old = env.read("dockerfile")
+    new = with_apt(old, change.apt)
+    if new is None:
+        line = "RUN apt-get update && apt-get install -y --no-install-recommends "
+        hint = f"before ARG USERNAME: {line}{' '.join(change.apt)}"
+        raise PydockError(f"{env.path('dockerfile')} has no line for system packages", hint)
+    if new == old:
+        return
+    try:
+        keep_dockerfile(env, new, True)
+        rebuild(session, env, images, command)
+    except BaseException:
+        keep_dockerfile(env, old, True)
+        raise
 
 
 def install_options(cache: str, mounts: Sequence[tuple[str, str]]) -> list[str]:
@@ -6179,7 +6329,14 @@ def pydock_sh(session: Session, env: Env) -> str:
     if env.scope.mode == "local":
         exports.append("PYDOCK_LOCAL=" + os.path.dirname(env.scope.root))
     command = shell_join(
-        [sys.executable, "-IS", os.path.realpath(sys.argv[0]), "--" + env.scope.mode]
+        [
+            sys.executable,
+            "-IS",
+            "-c",
+            START_PY,
+            os.path.realpath(sys.argv[0]),
+            "--" + env.scope.mode,
+        ]
     )
     client = os.path.dirname(shutil.which(session.engine.client) or "/usr/bin/docker")
     return f'exports() {{ export PATH="${{PATH:+$PATH:}}"{shell_join([client])} {shell_join(exports)}; }}\npydock() {{ exports; exec {command} "$@"; }}\n'
@@ -8352,6 +8509,13 @@ OTHER_WORDS = {
 }
 
 
+# Where NAME may be left out: where other words follow it, where none do, and where no word at all
+# is enough.
+TAKES_NAME_ONLY = set("shell build start stop history lock verify".split())
+NAME_IMPLIED = {"run", "install", "uninstall", "update", *TAKES_NAME_ONLY}
+ALONE = TAKES_NAME_ONLY - {"lock", "verify"}
+
+
 EVERYWHERE = {"-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global"}
 
 
@@ -8432,7 +8596,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if position is None:
         return parse_no_command(argv)
     name = command_name(argv[position])
-    own, rest = split_line(name, argv[:position], argv[position + 1 :])
+    before, after, implied = with_name(name, argv[:position], argv[position + 1 :])
+    own, rest = split_line(name, before, after)
     if COMMANDS[name].usage.split("[")[0].strip() and set(own) <= EVERYWHERE:
         raise NeedsArguments(name)
     p = make_parser(name)
@@ -8447,10 +8612,91 @@ def parse(argv: list[str]) -> argparse.Namespace:
         raise PydockError(f"unexpected argument: {rest[0]}", f"pydock {name} --help", 2)
     if name == "run":
         args.command = rest
-    args.installer_args = rest
+    args.installer_args, args.implied = rest, implied
     args.line = [name] + [word for word in own if word not in EVERYWHERE]
     args.line += (["--"] if rest and name != "run" else []) + rest
     return args
+
+
+def with_name(
+    command: str, before: list[str], after: list[str]
+) -> tuple[list[str], list[str], str]:
+    """The words before and after a command, with NAME where that was left out and can only be one;
+    and this name, or ''. A word that is nearly the name of an environment is a PydockError: a typo
+    installs nothing."""
+    words = [*before, *after]
+    bare = set(words) <= EVERYWHERE and command not in ALONE
+    if command not in NAME_IMPLIED or bare or {"-h", "--help"} & set(words):
+        return before, after, ""
+    position = first_word(command, after)
+    word = "".join(after[position : position + 1])
+    mode = mode_of(words)
+    scopes = {scope.mode: scope for scope in (local_scope(), global_scope()) if scope}
+    if mode:
+        scopes = {mode: scopes[mode]} if mode in scopes else {}
+    if word and (command in TAKES_NAME_ONLY or any(scope.has(word) for scope in scopes.values())):
+        return before, after, ""
+    found, name = implied_name(list(scopes.values()))
+    if not found and command == "run" and word and not after[position + 1 :]:
+        hint = f"pydock run NAME {shell_join([word])}; pydock list shows the names"
+        raise PydockError("no environment was named", hint, 2)
+    if not found:
+        return before, after, ""
+    check_typo(command, list(scopes.values()), name, after[position:])
+    mode_option = [] if found is next(iter(scopes.values())) else ["--" + found.mode]
+    return before + mode_option, [*after[:position], name, *after[position:]], name
+
+
+def check_typo(command: str, scopes: Sequence[Scope], name: str, words: Sequence[str]) -> None:
+    """PydockError where the first word is nearly an environment's name: which of both was meant,
+    it or a program or package in the environment `name`."""
+    for scope in scopes if words else ():
+        for other in scope.names():
+            if is_typo(words[0], other):
+                start = "pydock" if scope is scopes[0] else f"pydock --{scope.mode}"
+                right = f"{start} {command} {shell_join([other, *words[1:]])}"
+                hint = f"{right}; or, in {name}: pydock {command} {name} {shell_join(words)}"
+                raise PydockError(f"there is no environment '{words[0]}'", hint)
+
+
+def first_word(command: str, words: Sequence[str]) -> int:
+    """Where the first word stands that is no option, nor an option's value; or `--`, or the end."""
+    single = {"store_true", "store_const"}
+    known = COMMANDS[command].arguments
+    valued = {name for names, o in known if o.get("action") not in single for name in names}
+    position = 0
+    while position < len(words) and words[position].startswith("-") and words[position] != "--":
+        position += 2 if words[position] in valued else 1
+    return min(position, len(words))
+
+
+def implied_name(scopes: Sequence[Scope]) -> tuple[Scope | None, str]:
+    """The environment that is meant where none is named, and its scope: the activated one, else the
+    project's only one."""
+    active = os.environ.get("PYDOCK_ENV", "")
+    if active:
+        with_it = [scope for scope in scopes if scope.has(active)]
+        if not with_it:
+            hint = "name one; or, where it was activated elsewhere: deactivate"
+            raise PydockError(f"the activated environment {active} is not one of this folder", hint)
+        on_path = os.environ.get("PATH", "").split(os.pathsep)
+        for scope in with_it:
+            env = Env(scope, active, Settings(scope)["prefix"])
+            if os.path.join(shims_folder(env), "bin") in on_path:
+                return scope, active
+        return with_it[0], active
+    local = next((scope for scope in scopes if scope.mode == "local"), None)
+    names = local.names() if local else []
+    return (local, names[0]) if len(names) == 1 else (None, "")
+
+
+def is_typo(word: str, name: str) -> bool:
+    """Whether a word of some length is one slip away from a name: a letter too many, too few,
+    another one, or two that changed places."""
+    start = len(os.path.commonprefix([word, name]))
+    a, b = word[start:], name[start:]
+    slips = (a[1:] == b[1:], a[1:] == b, a == b[1:], a[1::-1] + a[2:] == b)
+    return len(word) > 2 and any(slips)
 
 
 def command_name(word: str) -> str:
@@ -8519,6 +8765,7 @@ def overview() -> str:
                 lines.append(f"  {name + ' ' + command.usage:<30} {command.summary}")
     lines += [
         "",
+        "NAME may be left out of most, where an environment is activated or a project has only one.",
         "pydock COMMAND --help tells more; docker runs everything: pydock -n COMMAND shows how.",
     ]
     return "\n".join(lines)
@@ -8619,6 +8866,8 @@ def run_command(argv: list[str]) -> int:
     except NeedsArguments as error:
         return show_needs(str(error), argv)
     console.quiet, console.verbose, console.dry_run = args.quiet, args.verbose, args.dry_run
+    if args.implied:
+        console.info(f"in {args.implied}:")
     session = Session(find_scope(args.mode), args.line)
     try:
         status: int = args.func(session, args)
@@ -8706,7 +8955,7 @@ RUN --mount=type=secret,id=pydock \
 FROM base
 LABEL pydock=1
 
-# System packages: what Python packages may need, such as git, gcc or libgomp1, goes on a line like this.
+# System packages: what Python packages may need, such as git, build-essential or libgomp1, goes on a line like this.
 @APT@RUN apt-get update && apt-get install -y --no-install-recommends @PACKAGES@ && rm -rf /var/lib/apt/lists/*
 
 # The user inside, who is you: pydock fills in the caller's name, uid and gid when it builds.
@@ -9090,7 +9339,7 @@ module() { shift 2; pip "$@"; }
 case $program:${1-}:${2-} in
 pip:* | pip3:* | pip3.*:*) pip "$@" ;;
 python:-m:pip | python3:-m:pip | python3.*:-m:pip) module "$@" ;;
-python3:-IS:pydock.py | python3:-IS:*/pydock.py | python3:-IS:*/pydock) exec "$python" "$@" ;;  # the first line of pydock means this host's
+python*:-IS:-c) case ${3-} in "# pydock: "*) exec "$python" "$@" ;; esac ;;  # the head of pydock.py means this host's
 python*:*/pydock.py:* | python*:pydock.py:*) if [ "$1" -ef "$itself" ]; then exec "$python" "$@"; fi ;;
 esac
 if [ -n "$verb" ]; then  # what is installed is to stay

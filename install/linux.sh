@@ -1,10 +1,9 @@
 #!/bin/sh
 # Installs pydock, one file, for everyone (as root: /usr/local/bin) or for you (~/.local/bin):
 #   curl -fsSL https://raw.githubusercontent.com/apiad/pydock/main/install/linux.sh | sudo bash
-# or install/linux.sh from a checkout. The file is an executable zip: pydock.py as it is, and compiled,
-# so that it starts faster. An older one stays until the new one has run. All is in functions, the
-# last line apart, so that a download which was cut short runs nothing.
-marker='# pydock, https://github.com/apiad/pydock, put here by install/linux.sh'
+# or install/linux.sh from a checkout. The file is pydock.py as it is. An older one stays until the new
+# one has run. All is in functions, the last line apart, so that a download which was cut short runs nothing.
+marker='pydock, put here by install/linux.sh'
 # The SHA-256 of each release's pydock.py: a line `VERSION SUM` for each.
 sums='
 '
@@ -17,22 +16,20 @@ usage: linux.sh [--prefix DIR] [--version X] [--sha256 SUM] [--uninstall]
   --sha256 SUM   install only a pydock.py with this SHA-256; of releases that this script knows, it knows the sum
   --uninstall    remove it; your environments stay
 PYDOCK_URL in the environment is a mirror's address (https:// or file://; http:// only on 127.0.0.1): it has
-main/pydock.py and vX/pydock.py. As root, all programs come from /usr/bin and /bin, and Python from there or /usr/local/bin.
+main/pydock.py and vX/pydock.py. As root, all programs come from /usr/bin and /bin; Python also from /usr/local/bin, if only root can change it.
 EOF
 }
 
 say() { printf 'pydock: %s\n' "$*" >&2; }
 die() { code=$1; shift; say "error: $*"; exit "$code"; }
 
-# What this script made (its first lines say so, a zip follows), or `make dev`'s link to a pydock.py. Nothing else.
+# A pydock.py (its head has this line), or `make dev`'s link to one. Nothing else.
 is_pydock() {
     [ -f "$1" ] || return
     if [ -L "$1" ]; then
-        case $(readlink "$1") in /*/pydock.py) head -n 5 "$1" | LC_ALL=C grep -qxF https://github.com/apiad/pydock ;; *) false ;; esac
-        return
+        case $(readlink "$1") in /*/pydock.py) ;; *) return 1 ;; esac
     fi
-    head -n 1 "$1" | LC_ALL=C grep -q '^#!/.* -IS$' && head -n 2 "$1" | tail -n 1 | LC_ALL=C grep -qxF "$marker" &&
-        head -n 3 "$1" | tail -n 1 | LC_ALL=C grep -q '^PK'
+    head -n 80 "$1" | LC_ALL=C grep -qxF https://github.com/apiad/pydock
 }
 
 # Whether nobody but root can change what this path names: every folder, link and file on the way to it.
@@ -73,34 +70,6 @@ checkout() (
     case $at in */install) [ -f "${at%/*}/pydock.py" ] && echo "${at%/*}" ;; *) return 1 ;; esac
 )
 
-# Prints real path and version of the first Python 3.9+ in $pythons that a #! line can name (127 bytes, no
-# spaces). Strict: none of a virtual environment, which may go; for root, none that others cannot reach.
-# For root none is even tried that others can change.
-find_python() ( # 1 (strict) or 0
-    probe='import os, sys
-exe = sys.executable or ""
-ok = sys.version_info >= (3, 9) and exe.startswith("/") and not set(exe) & set(" \t\n")
-ok = ok and len(os.fsencode("#!%s -IS" % exe)) <= 127
-if ok and sys.argv[1] == "1":
-    ok = not os.path.exists(os.path.dirname(os.path.dirname(exe)) + "/pyvenv.cfg")
-    path = os.path.realpath(exe)
-    while ok and os.geteuid() == 0 and path != "/":
-        ok, path = os.stat(path).st_mode & 1, os.path.dirname(path)
-print("%s %d.%d.%d" % ((exe,) + sys.version_info[:3])) if ok else sys.exit(1)'
-    IFS=: && set -f
-    for name in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9 python; do
-        for dir in $pythons; do
-            case $dir in /*) [ -x "$dir/$name" ] || continue ;; *) continue ;; esac
-            [ "$uid" != 0 ] || trusted "$dir/$name" || continue
-            found=$("$dir/$name" -IS -c "$probe" "$1" 2>/dev/null </dev/null) || continue
-            case $found in /*' 3.'*) ;; *) continue ;; esac
-            [ "$uid" != 0 ] || trusted "${found% *}" || continue
-            echo "$found"; return
-        done
-    done
-    return 1
-)
-
 download() { # url file
     host=${1#http://} host=${host%%/*} proto=${1%%:*}
     case $1 in
@@ -118,42 +87,16 @@ download() { # url file
     fi </dev/null >&2 || die 1 "could not download $1"
 }
 
-# The .pyc is of the kind that is not compared with its source's time (PEP 552), as times in a zip are
-# local and even. Another version of Python passes it over and reads the source.
-build() { # python source result destination sum
-    "$1" -IS - "$@" "$marker" <<'EOF'
-import hashlib, marshal, os, sys, zipfile
-from importlib.util import MAGIC_NUMBER, source_hash
-python, source, result, destination, wanted, marker = sys.argv[1:]
-try:
-    with open(source, "rb") as f:
-        text = f.read()
-    if wanted and hashlib.sha256(text).hexdigest() != wanted.lower():
-        raise ValueError("its SHA-256 is %s, not %s" % (hashlib.sha256(text).hexdigest(), wanted))
-    code = compile(text, destination + "/pydock.py", "exec", dont_inherit=True)
-    if b"__main__" not in text[-500:]:
-        raise ValueError("its end is missing")
-    pyc = MAGIC_NUMBER + b"\1\0\0\0" + source_hash(text) + marshal.dumps(code)
-    start = b"import sys\nfrom pydock import main\nsys.exit(main())\n"
-    with open(result, "wb") as f:
-        f.write(os.fsencode("#!%s -IS\n%s\n" % (python, marker)))
-        with zipfile.ZipFile(f, "w") as z:  # stored, not compressed
-            for name, data in ("__main__.py", start), ("pydock.py", text), ("pydock.pyc", pyc):
-                info = zipfile.ZipInfo(name)
-                info.external_attr = 0o100644 << 16
-                z.writestr(info, data)
-except (OSError, SyntaxError, ValueError) as e:
-    sys.exit("pydock: %s: %s" % (source, e))
-EOF
-}
+sha256() { { sha256sum 2>/dev/null || shasum -a 256 2>/dev/null || die 1 'needs sha256sum or shasum'; } <"$1" | head -c 64; }
 
 main() {
     set -eu && umask 022
-    prefix='' version='' uninstall='' sum='' callers=$PATH pythons=$PATH
+    prefix='' version='' uninstall='' sum='' callers=$PATH
     uid=$(PATH=/usr/bin:/bin; id -u 2>/dev/null) || uid=$([ ! -O / ] || echo 0)
     if [ "$uid" = 0 ]; then
-        PATH=/usr/bin:/bin pythons=/usr/local/bin:/usr/bin:/bin
+        PATH=/usr/bin:/bin
         { trusted /usr/bin && trusted /bin; } || die 1 'not as root: others can write to /usr/bin or /bin'
+        ! trusted /usr/local/bin/python3 || PATH=$PATH:/usr/local/bin
         trusted "${HOME:-/}" || HOME=/  # where curl and wget find their settings
     fi
     while [ $# -gt 0 ]; do
@@ -161,7 +104,7 @@ main() {
             --prefix=* | --version=* | --sha256=*) arg=$1; shift; set -- "${arg%%=*}" "${arg#*=}" "$@"; continue ;;
             --prefix) prefix=${2-}; [ -n "$prefix" ] || die 2 '--prefix needs a folder'; shift ;;
             --version) version=${2-}; version=${version#v}; shift
-                case $version in '' | -* | *[!0-9A-Za-z.+_-]*) die 2 '--version needs one, such as 0.1.0' ;; esac ;;
+                case $version in '' | -* | *[!0-9A-Za-z.+_-]*) die 2 '--version needs one, such as 0.2.0' ;; esac ;;
             --sha256) sum=${2-}; shift
                 case $sum in *[!0-9A-Fa-f]*) sum='' ;; esac
                 [ ${#sum} = 64 ] || die 2 '--sha256 needs a sum, 64 hexadecimal digits' ;;
@@ -177,10 +120,10 @@ main() {
     bin=${prefix%/}/bin dest=${prefix%/}/bin/pydock
 
     if [ -e "$dest" ] || [ -L "$dest" ]; then
-        is_pydock "$dest" || die 1 "$dest was made neither by this script nor by 'make dev': left as it is"
+        is_pydock "$dest" || die 1 "$dest is no pydock.py, and no link to one by 'make dev': left as it is"
         if [ -n "$uninstall" ]; then
             rm -f "$dest" || die 1 "could not remove $dest"
-            say "removed $dest; your environments (~/.pydock, a project's .pydock) and their images stay"
+            say "removed $dest; your environments (~/.pydock, a project's .pydock), their images and ~/.cache/pydock stay"
         fi
     elif [ -n "$uninstall" ]; then say "there is no $dest"
     fi
@@ -190,22 +133,22 @@ main() {
         sum=$(printf '%s\n' "$sums" | while read -r name hash; do [ "$name" != "$version" ] || echo "$hash"; done)
         [ -n "$sum" ] || die 1 "the checksum of version $version is not known here: say --sha256 SUM"
     fi
-    if ! found=$(find_python 1); then
-        found=$(find_python 0) ||
-            die 1 "no Python 3.9+ in $pythons (of a path without spaces, at most 120 long; for root, one that only root can change)"
-        say "note: ${found% *} is in a virtual environment, or closed to other users"
-    fi
     mkdir -p "$bin" || die 1 "could not make $bin"
     tmp=$(mktemp -d "$bin/.pydock.XXXXXX") || die 1 "could not write to $bin"
     trap 'rm -rf "$tmp"' EXIT; trap 'exit 130' INT; trap 'exit 143' HUP TERM
-    if [ -z "$version" ] && source=$(checkout); then source=$source/pydock.py
+    if [ -z "$version" ] && source=$(checkout); then
+        cat "$source/pydock.py" >"$tmp/pydock" || die 1 "could not write to $bin"
     else
-        source=$tmp/pydock.py url=${PYDOCK_URL:-https://raw.githubusercontent.com/apiad/pydock}
-        download "${url%/}/${version:+v}${version:-main}/pydock.py" "$source"
+        url=${PYDOCK_URL:-https://raw.githubusercontent.com/apiad/pydock}
+        download "${url%/}/${version:+v}${version:-main}/pydock.py" "$tmp/pydock"
     fi
-    build "${found% *}" "$source" "$tmp/pydock" "$dest" "$sum" || die 1 'not installed: see above'
+    if [ -n "$sum" ]; then
+        found=$(sha256 "$tmp/pydock")
+        [ "$found" = "$(printf %s "$sum" | tr A-F a-f)" ] || die 1 "not installed: its SHA-256 is $found, not $sum"
+    fi
+    is_pydock "$tmp/pydock" || die 1 'not installed: this is no pydock.py'
     chmod 755 "$tmp/pydock"
-    said=$("$tmp/pydock" --version </dev/null) || die 1 'not installed: the new copy does not run'
+    said=$(XDG_CACHE_HOME=/dev/null "$tmp/pydock" --version </dev/null) || die 1 'not installed: the new copy does not run'
     case $said in 'pydock '[0-9]*) ;; *) die 1 "not installed: as its version, the new copy says '$said'" ;; esac
     mv -f "$tmp/pydock" "$dest" || die 1 "could not replace $dest"
     other=$(PATH=$callers; command -v pydock) || other=''
@@ -214,7 +157,7 @@ main() {
         '') say "note: $bin is not on your PATH" ;;
         *) say "note: on your PATH, pydock is $other" ;;
     esac
-    printf 'installed %s in %s (Python %s); next: pydock create NAME\n' "$said" "$dest" "${found##* }" >&2
+    printf 'installed %s in %s; next: pydock create NAME\n' "$said" "$dest" >&2
 }
 
 { [ -z "${ZSH_VERSION-}" ] || emulate sh; self=$0; main "$@"; exit; }

@@ -565,7 +565,6 @@ class Programs(ActivateCase):
         project.mkdir()
         shutil.copy(str(PYDOCK), str(project / "pydock.py"))
         (project / "pydock.py").chmod(0o755)
-        self.assertEqual((project / "pydock.py").read_text(encoding="utf-8").splitlines()[0], "#!/usr/bin/env -S python3 -IS")
         script = "./pydock.py --local create --no-build dev; ./pydock.py --global list --json >rows; python pydock.py --version; ../project/pydock.py --global run e python -c '%s'"
         result = self.sh("%s; %s; deactivate" % (self.line(), script % HOST), cwd=project)
         self.assertEqual((result.status, result.out.splitlines()), (0, ["pydock " + pydock.__version__, "e"]), result)
@@ -579,6 +578,7 @@ class Programs(ActivateCase):
                       ["-c", "import sys; print(sys.prefix)", "pydock.py", "x"]):
             with self.subTest(words=words):
                 self.assertEqual(self.called("python", *words), b"/opt/venv\n")
+        self.assertEqual(self.called("python", "-IS", "-c", "import sys; print(sys.executable)", "pydock.py", "x"), b"/opt/venv/bin/python\n")
 
     def test_only_pip_is_taken_for_pip(self) -> None:
         self.assertEqual(self.called("pipgreet", "install", "x", status=2), b"hello install x\n")

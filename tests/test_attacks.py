@@ -1272,7 +1272,8 @@ class Mounted(Attack):
             for script in (
                     "echo x >>.pydock/envs/e/dockerfile", "echo '[pydock]' >.pydock/pydock.conf",
                             "mkdir -p .pydock/envs/evil; touch .pydock/envs/evil/dockerfile", "touch .local/share/pydock/evil",
-                            "touch .local/share/pydock/trust/evil",
+                            "touch .local/share/pydock/trust/evil", "mkdir -p .cache/pydock/bytecode; touch .cache/pydock/evil .cache/pydock/bytecode/evil",
+                            "mv .cache aside3; mkdir -p .cache/pydock/bytecode; touch .cache/pydock/bytecode/evil",
                     "rm -rf .pydock", "mv .pydock aside; mkdir .pydock; touch .pydock/evil",
                             "mv .local/share aside1; mkdir -p .local/share/pydock/trust; touch .local/share/pydock/evil",
                             "mv .local aside2; mkdir -p .local/share/pydock; touch .local/share/pydock/evil",
@@ -1280,7 +1281,8 @@ class Mounted(Attack):
                 with self.subTest(script=script, started=started):
                     self.refused_inside(script, cwd=self.home)
                     self.assertEqual((self.folder("e") / "dockerfile").read_text(encoding="utf-8"), before)
-                    self.assertEqual([str(path) for folder in (self.home / ".pydock", data) for path in folder.rglob("evil")], [], script)
+                    self.assertEqual([str(path) for folder in (self.home / ".pydock", self.home / ".cache" / "pydock", data)
+                                      for path in folder.rglob("evil")], [], script)
                     self.assertFalse((self.home / ".pydock" / "pydock.conf").exists())
                     self.assertTrue((data / "trust").is_dir())
         self.refused_inside("echo honest >file; mkdir -p .local/share/other && touch .local/share/other/x", cwd=self.home)
@@ -1291,7 +1293,7 @@ class Mounted(Attack):
         other = self.base / "fresh home"
         other.mkdir()
         self.ok("create", "f", environ={"HOME": str(other), "PYDOCK_PREFIX": self.prefix + "f"})
-        self.ok("run", "f", "/bin/sh", "-c", "mkdir -p .local/share/pydock/trust && touch .local/share/pydock/trust/evil; true", cwd=other,
+        self.ok("run", "f", "/bin/sh", "-c", "mkdir -p .local/share/pydock/trust && touch .local/share/pydock/trust/evil; mkdir -p .cache/pydock/bytecode && touch .cache/pydock/bytecode/evil; true", cwd=other,
                 environ={"HOME": str(other), "PYDOCK_PREFIX": self.prefix + "f"})
         self.assertEqual(list(other.rglob("evil")), [])
 

@@ -1,4 +1,4 @@
-"""install/linux.sh: what it promises, on a small stand-in for pydock.py (and once on the real one).
+"""install/linux.sh, on a small stand-in for pydock.py (and once on the real one), and how pydock.py starts, wherever it lies.
 
 Every test works in a folder of its own, with a PATH that holds a Python and the few tools that
 the script may use; root becomes an ordinary user for it, but in AsRoot. Neither /usr/local nor
@@ -11,23 +11,24 @@ import functools
 import hashlib
 import http.server
 import itertools
+import json
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import unittest
-import zipfile
 from pathlib import Path
 
 from support import as_user
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCRIPT = REPOSITORY / "install" / "linux.sh"
-TOOLS = "cat chmod curl env grep head mkdir mktemp mv readlink rm tail wget".split()
+TOOLS = "cat chmod curl env grep head mkdir mktemp mv readlink rm sha256sum tr wget".split()
 SHELLS = [s for s in ("sh", "bash", "dash", "busybox", "ksh", "mksh", "yash", "zsh") if shutil.which(s)]
 ROOT = os.geteuid() == 0
 UID = 54321  # whom root becomes; nobody needs to know that user
@@ -43,9 +44,10 @@ def runs(python: str) -> bool:
 
 PYTHON = next(filter(runs, (os.path.realpath(sys.executable), "/usr/local/bin/python3", "/usr/bin/python3")), sys.executable)
 
-SOURCE = '''\
-#!/usr/bin/env python3
-"""A stand-in for pydock, which keeps its environments in "~/.pydock".
+TEXT = (REPOSITORY / "pydock.py").read_text(encoding="utf-8")
+VERSION = next(line for line in TEXT.splitlines() if line.startswith("__version__ = ")).split('"')[1]
+SOURCE = TEXT[: TEXT.index("\npydock: named")] + '''
+A stand-in for pydock, which keeps its environments in "~/.pydock".
 https://github.com/apiad/pydock
 """
 import argparse, json, sys
@@ -62,10 +64,9 @@ if __name__ == "__main__":
 
 
 def source(version: str = "0.1.0", extra: str = "") -> str:
-    return SOURCE.format(extra=extra).replace("0.1.0", version)
+    return SOURCE.replace("{extra}", extra).replace("0.1.0", version)
 
 
-MARKER = "# pydock, https://github.com/apiad/pydock, put here by install/linux.sh"
 SUM = hashlib.sha256(source("0.2.0").encode()).hexdigest()
 
 
@@ -146,15 +147,6 @@ class Case(unittest.TestCase):
     def assert_only_pydock(self) -> None:
         self.assertEqual(os.listdir(str(self.pydock.parent)), ["pydock"])
 
-    def interpreter(self) -> str:
-        """The Python in the installed file's first line."""
-        with open(str(self.pydock), "rb") as file:
-            first = file.readline()
-        match = re.match(rb"#!(/\S+) -IS\n$", first)
-        assert match, first
-        self.assertLessEqual(len(first) - 1, 127)
-        return os.fsdecode(match.group(1))
-
     @contextlib.contextmanager
     def server(self):  # type: ignore[no-untyped-def]
         """A mirror: serves self.tmp/mirror; sets PYDOCK_URL."""
@@ -176,7 +168,7 @@ class Case(unittest.TestCase):
 class FromCheckout(Case):
     def test_the_installed_file_runs_anywhere_and_says_so(self) -> None:
         said = self.install()
-        self.assertRegex(said.splitlines()[-1], r"^installed pydock 0\.1\.0 in %s \(Python 3\.\d+\.\d+\); "
+        self.assertRegex(said.splitlines()[-1], r"^installed pydock 0\.1\.0 in %s; "
                          r"next: pydock create NAME$" % re.escape(str(self.pydock)))
         for name in ("json.py", "argparse.py", "pydock.py", "zipfile.py"):  # a hostile current folder
             (self.cwd / name).write_text("raise SystemExit('hijacked')\n")
@@ -192,34 +184,10 @@ class FromCheckout(Case):
                 self.assertEqual(self.output(self.pydock, "--version"), "pydock 0.1.0\n")
                 self.pydock.unlink()
 
-    def test_the_source_stays_readable(self) -> None:
+    def test_the_installed_file_is_the_source(self) -> None:
         self.install()
-        with zipfile.ZipFile(str(self.pydock)) as archive:
-            self.assertIsNone(archive.testzip())
-            self.assertEqual(archive.namelist(), ["__main__.py", "pydock.py", "pydock.pyc"])
-            self.assertEqual({i.compress_type for i in archive.infolist()}, {zipfile.ZIP_STORED})
-            self.assertEqual(archive.read("pydock.py").decode(), source())
-
-    def test_the_compiled_module_is_used_in_any_time_zone(self) -> None:
-        self.install()
-        # The proof: it runs as before when the source beside the .pyc is another one.
-        data = self.pydock.read_bytes()
-        changed = self.pydock.with_name("changed")
-        changed.write_bytes(data.replace(b'__version__ = "0.1.0"', b'__version__ = "9.9.9"'))
-        self.assertNotEqual(changed.read_bytes(), data)
-        for zone in ("UTC", "Asia/Kolkata", "America/St_Johns", "XYZ-13:37"):
-            self.environ["TZ"] = zone
-            self.assertEqual(self.output(self.interpreter(), "-IS", changed, "--version"), "pydock 0.1.0\n")
-
-    def test_another_python_falls_back_to_the_source(self) -> None:
-        self.install()
-        data = bytearray(self.pydock.read_bytes())
-        with zipfile.ZipFile(str(self.pydock)) as archive:
-            at = data.index(archive.read("pydock.pyc"))
-        data[at:at + 2] = b"\0\0"  # no Python's magic number
-        other = self.pydock.with_name("other")
-        other.write_bytes(bytes(data))
-        self.assertEqual(self.output(self.interpreter(), "-IS", other, "--version"), "pydock 0.1.0\n")
+        self.assertEqual(self.pydock.read_text(), source())
+        self.assertFalse((self.tmp / "home").exists())  # and trying it has left no byte code
 
     def test_the_mode_does_not_depend_on_the_umask(self) -> None:
         old = os.umask(0o077)
@@ -249,7 +217,7 @@ class FromCheckout(Case):
 
     def test_a_relative_prefix(self) -> None:
         said = self.run_script("--prefix=here")
-        self.assertIn("in %s " % (self.cwd / "here" / "bin" / "pydock"), said)
+        self.assertIn("in %s;" % (self.cwd / "here" / "bin" / "pydock"), said)
 
     def test_the_real_pydock(self) -> None:
         shutil.copy(str(REPOSITORY / "pydock.py"), str(self.checkout / "pydock.py"))
@@ -385,7 +353,7 @@ class InAHostileFolder(Case):
             done = subprocess.run(
                 argv, stdin=script if piped else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 universal_newlines=True, env=self.environ, cwd=str(self.cwd), timeout=120, preexec_fn=self.become())
-            self.assertIn("installed pydock %s in %s " % (version, self.pydock), done.stdout)
+            self.assertIn("installed pydock %s in %s;" % (version, self.pydock), done.stdout)
             self.assertFalse(self.ran.exists())
 
     def test_by_a_pipe_nothing_there_is_taken(self) -> None:
@@ -494,6 +462,7 @@ class AsRoot(Case):
         os.chown(str(theirs), UID, UID)
         (theirs / "link").symlink_to(python)
         self.evil("theirs/python3", 'exec "%s" "$@"' % python)
+        hide = 'for name in /usr/bin/python*; do mount --bind /dev/null "$name"; done'
 
         def case(name: str, link: object = None, owner: int = 0, mode: int = 0o755, folder_mode: int = 0o755, folder_owner: int = 0) -> None:
             shutil.rmtree(str(folder), ignore_errors=True)
@@ -506,11 +475,9 @@ class AsRoot(Case):
                 (folder / name).symlink_to(str(link))
             os.chown(str(folder), folder_owner, folder_owner)
             folder.chmod(folder_mode)
-            done = self.in_usr_local(folder)
-            self.assertIn("installed pydock 0.1.0", done.stdout)
+            self.assertIn("installed pydock 0.1.0", self.in_usr_local(folder).stdout)
+            self.assertIn("none on the PATH", self.in_usr_local(folder, hide).stdout)
             self.assertFalse(self.ran.exists())
-            self.assertNotIn(str(self.tmp), self.interpreter())
-            self.assertNotIn("/usr/local", self.interpreter())
 
         for name in ("python3", "python3.14"):
             case(name, folder_mode=0o777)
@@ -527,13 +494,11 @@ class AsRoot(Case):
             case(name, link=self.tmp / "gone")
         (self.tmp / "usr").symlink_to("/usr")  # below /tmp, where all may write
         case("python3", link=self.tmp / "usr" / "bin" / "python3")
-        # Beside it: a folder that is root's alone.
+        # In a folder that is root's alone.
         shutil.rmtree(str(folder))
         folder.mkdir()
-        (folder / "python3").symlink_to("../../bin/python3")
-        done = self.in_usr_local(folder)
-        self.assertIn("installed pydock 0.1.0", done.stdout)
-        self.assertEqual(self.interpreter(), "/usr/local/bin/python3")
+        shutil.copy(python, str(folder / "python3"))
+        self.assertIn("installed pydock 0.1.0", self.in_usr_local(folder, hide).stdout)
 
     def test_settings_of_others_are_not_read(self) -> None:
         home = self.tmp / "home"
@@ -584,7 +549,7 @@ class Broken(Case):
 
     def test_no_python(self) -> None:
         self.python.unlink()
-        self.assertIn("error: no Python 3.9+ in %s" % self.tools, self.install(expect=1))
+        self.assertIn("error: pydock needs Python 3.9 or newer, and there is none on the PATH", self.install(expect=1))
 
     def test_an_interrupted_download(self) -> None:
         for tool in ("curl", "wget"):
@@ -595,51 +560,250 @@ class Broken(Case):
         self.install(piped=True, expect=143)
 
 
-class Pythons(Case):
-    def test_the_first_line_names_the_real_interpreter(self) -> None:
-        self.install()  # python3 on this PATH is a wrapper, as pyenv's are
-        python = self.interpreter()
-        self.assertNotEqual(python, str(self.python))
-        self.assertTrue(os.path.samefile(python, PYTHON))
+class Start(Case):
+    """pydock.py by each of the ways that people start it: its own Python, arguments, streams and signals; nothing of the folder; and
+    its byte code, which only this user can have written."""
 
-    def test_any_name_will_do(self) -> None:
-        for name in ("python", "python3.9"):
+    SHOW = '''
+if sys.argv[1:2] == ["show"]:
+    print(json.dumps([sys.argv, sys.stdin.read(), sys.flags.isolated or "del sys.path[0]", sys.pycache_prefix, __file__]))
+    sys.exit(7)
+'''
+    NAMES = ("pydock.py", "pydock", "py dock.py", "it's \"$x\" `y`.py", "new\nline.py", "-n.py", "\u00e9", "pydock-0.1", "pydock-0.2")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.file = self.put("clone/pydock.py")
+        self.cache = self.tmp / "home" / ".cache" / "pydock" / "bytecode"
+        (self.tmp / "home").mkdir()
+        self.outside = Path(os.path.realpath(tempfile.mkdtemp(prefix="pydock-start-")))
+        self.addCleanup(shutil.rmtree, str(self.outside))
+        self.outside.chmod(0o755)
+
+    def put(self, path: str, extra: str = SHOW, version: str = "0.1.0") -> Path:
+        file = self.tmp / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source(version, extra))
+        file.chmod(0o755)
+        return file
+
+    def start(self, *command: object, expect: int = 0, cwd: Path | None = None, data: str = "") -> str:
+        done = subprocess.run([str(c) for c in command], input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.environ,
+                              cwd=str(cwd or self.cwd), preexec_fn=self.become(), timeout=60)
+        self.assertEqual(done.returncode, expect, done.stdout)
+        return done.stdout
+
+    def kept(self) -> list[Path]:
+        return sorted(self.cache.rglob("*.pyc"))
+
+    def poison(self, file: Path, word: str = "cached") -> None:
+        """Byte code that prints a word, in place of that in the file, or of that of pydock.py."""
+        code = ("import importlib.util, marshal, os, struct, sys; s = os.stat(sys.argv[2]); open(sys.argv[1], 'wb').write(importlib.util.MAGIC_NUMBER + "
+                "struct.pack('<III', 0, int(s.st_mtime), s.st_size) + marshal.dumps(compile('print(%r)' % sys.argv[3], 'x', 'exec')))")
+        subprocess.run([PYTHON, "-IS", "-c", code, str(file), str(self.file), word], check=True)
+
+    def place(self, cache: Path) -> Path:
+        """Where the byte code of pydock.py would be in a cache folder."""
+        tag = subprocess.run([PYTHON, "-IS", "-c", "import sys; print(sys.implementation.cache_tag)"], stdout=subprocess.PIPE, text=True).stdout.strip()
+        return Path("%s/pydock/bytecode/pydock.py%s/pydock.%s.pyc" % (cache, self.file.parent, tag))
+
+    def test_each_way_gives_the_program_what_it_was_given(self) -> None:
+        for name in self.NAMES:
+            file = self.put("clone/" + name)
+            link = self.tmp / "links" / name
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to(file)
+            ways = [[str(file)], ["./" + name], [str(link)], ["sh", "./" + name], *([*command(shell), str(file)] for shell in SHELLS if shell != "zsh"),
+                    ["python3", str(file)], ["python3", "-IS", str(file)]]
+            for way in ways:
+                with self.subTest(way):
+                    said = self.start(*way, "show", "", "a b", "-c", "*", "\n", expect=7, cwd=file.parent, data="in")
+                    argv, data, _, prefix, path = json.loads(said)
+                    self.assertEqual((argv, data, prefix), ([way[-1], "show", "", "a b", "-c", "*", "\n"], "in", None))
+                    if way[0] != "python3":
+                        self.assertEqual(path, str(file))
+        self.assertEqual(len(self.kept()), len(self.NAMES))  # each its own; the links none
+        self.environ["PATH"] = "%s:%s" % (self.tmp / "links", self.tools)
+        self.assertEqual(json.loads(self.start("pydock", "show", expect=7))[0][0], str(self.tmp / "links" / "pydock"))
+
+    def test_byte_code_is_used_and_is_that_of_this_very_file(self) -> None:
+        self.start(self.file, "--version")
+        (pyc,) = self.kept()
+        self.assertEqual(pyc, self.place(self.tmp / "home" / ".cache"))
+        self.assertEqual({stat.S_IMODE(path.stat().st_mode) & 0o077 for path in (self.cache, pyc, pyc.parent)}, {0})
+        self.assertEqual([path.name for path in self.file.parent.iterdir()], ["pydock.py"])
+        self.poison(pyc)
+        self.assertEqual(self.start(self.file, "--version"), "cached\n")
+        other = self.put("other/pydock.py", version="0.2.0")
+        for _ in range(2):
+            self.assertEqual(self.start(other, "--version"), "pydock 0.2.0\n")
+        self.assertEqual(self.start(self.file, "--version"), "cached\n")
+        os.utime(str(self.file), (1, 1))
+        self.assertEqual(self.start(self.file, "--version"), "pydock 0.1.0\n")
+        for damage in (b"", b"\0" * 16, pyc.read_bytes()[:-9]):
+            pyc.write_bytes(damage)
+            self.assertEqual(self.start(self.file, "--version"), "pydock 0.1.0\n")
+
+    def test_nothing_of_the_folder_or_of_the_environment_is_imported(self) -> None:
+        hijack = "raise SystemExit('hijacked')\n"
+        for name in "json argparse re os stat gc sys sitecustomize usercustomize encodings _frozen_importlib_external importlib pydock".split():
+            (self.file.parent / name).mkdir()
+            for path in (self.file.parent / name / "__init__.py", *([] if name == "pydock" else [self.file.parent / (name + ".py")])):
+                path.write_text(hijack)
+        (self.file.parent / "__pycache__").mkdir()
+        self.poison(self.file.parent / "__pycache__" / self.place(self.tmp).name, "hijacked")
+        evil = self.tmp / "evil"
+        self.place(evil).parent.mkdir(parents=True)
+        self.poison(self.place(evil), "hijacked")
+        prefixed = Path("%s%s" % (evil, self.file.parent))
+        prefixed.mkdir(parents=True)
+        self.poison(prefixed / self.place(evil).name, "hijacked")
+        self.environ.update(PYTHONPATH=str(self.file.parent), PYTHONPYCACHEPREFIX=str(evil), PYTHONSTARTUP=str(self.file.parent / "json.py"), PYTHONHOME="")
+        for home in (str(self.tmp / "home"), str(self.tmp / "missing" / "home")):
+            self.environ["HOME"] = home
+            for way in ([self.file], ["./pydock.py"], ["sh", "pydock.py"], ["python3", "-IS", "pydock.py"]):
+                self.assertEqual(self.start(*way, "--version", cwd=self.file.parent), "pydock 0.1.0\n")
+
+    def test_odd_or_missing_cache_folders(self) -> None:
+        (self.tmp / "file").write_text("")
+        (self.tmp / "closed").mkdir(mode=0o500)
+        (self.cwd / "rel/pydock/bytecode").mkdir(parents=True)
+        for variable in ("XDG_CACHE_HOME", "HOME"):
+            for value in ("", "rel", "./rel", "/", "//", "//tmp/../", "/dev/null", str(self.tmp / "file"), str(self.tmp / "missing" / "a" / "b"), "~",
+                          str(self.tmp / "closed"), "/proc/self", "x" * 5000, "/" + "x" * 300, "a\nb", "/nonexistent/$(touch ran)", None):
+                with self.subTest(variable=variable, value=value and value[:50]):
+                    self.environ.update(HOME=str(self.tmp / "home"))
+                    self.environ.pop("XDG_CACHE_HOME", None)
+                    self.environ.pop(variable, None)
+                    if value is not None:
+                        self.environ[variable] = value
+                    for _ in range(2):
+                        self.assertEqual(self.start(self.file, "--version"), "pydock 0.1.0\n")
+        self.assertEqual([path for folder in (self.file.parent, self.cwd) for path in folder.rglob("*.pyc")], [])
+        self.assertFalse((self.tmp / "missing").exists())
+        self.assertEqual(os.listdir(str(self.cwd)), ["rel"])
+
+    def check_unused(self, cache: Path) -> None:
+        """That planted byte code in a cache folder is neither run nor replaced."""
+        self.environ["XDG_CACHE_HOME"] = str(cache)
+        before = self.place(cache).read_bytes()
+        self.assertEqual(self.start(self.file, "--version"), "pydock 0.1.0\n")
+        self.assertEqual(self.place(cache).read_bytes(), before)
+
+    def plant(self, cache: Path) -> Path:
+        self.place(cache).parent.mkdir(parents=True)
+        self.poison(self.place(cache))
+        if ROOT:
+            subprocess.run(["chown", "-R", "%d:%d" % (UID, UID), str(cache)], check=True)
+        return cache
+
+    def test_a_cache_that_others_can_write_to_is_not_used(self) -> None:
+        cache = self.plant(self.outside / "cache")
+        if ROOT:
+            os.chown(str(self.outside), UID, UID)
+        self.environ["XDG_CACHE_HOME"] = str(cache)
+        self.assertEqual(self.start(self.file, "--version"), "cached\n")  # the proof that what follows proves something
+        for folder in (self.outside, cache, cache / "pydock", cache / "pydock" / "bytecode"):
+            mode = stat.S_IMODE(folder.stat().st_mode)
+            for wrong in (0o777, 0o757):
+                with self.subTest(folder=folder, wrong=oct(wrong)):
+                    folder.chmod(wrong)
+                    self.check_unused(cache)
+            folder.chmod(mode)
+        (cache / "pydock").chmod(0o1777)  # others could make the next
+        self.check_unused(cache)
+        (cache / "pydock").chmod(0o755)
+        for name in ("pydock", "pydock/bytecode"):  # a link leads anywhere, such as into a clone
+            with self.subTest(name):
+                (cache / name).rename(self.outside / "moved")
+                (cache / name).symlink_to(self.outside / "moved")
+                self.check_unused(cache)
+                (cache / name).unlink()
+                (self.outside / "moved").rename(cache / name)
+        (self.outside / "link").symlink_to(cache)  # but one's ~/.cache may be elsewhere
+        self.environ["XDG_CACHE_HOME"] = str(self.outside / "link")
+        self.assertEqual(self.start(self.file, "--version"), "cached\n")
+
+    @unittest.skipUnless(ROOT, "only root can make what is somebody else's")
+    def test_a_cache_of_somebody_else_is_not_used(self) -> None:
+        cache = self.plant(self.outside / "cache")
+        for folder in (cache, cache / "pydock", cache / "pydock" / "bytecode"):
+            with self.subTest(folder):
+                os.chown(str(folder), UID + 1, UID + 1)
+                self.check_unused(cache)
+                os.chown(str(folder), UID, UID)
+        os.chmod(str(self.outside), 0o1777)  # as in /tmp: who comes first makes the folder
+        os.chown(str(cache), UID + 1, UID + 1)
+        self.check_unused(cache)
+
+    @unittest.skipUnless(ROOT, "only root can be given another's home")
+    def test_root_leaves_nothing_in_the_home_of_another(self) -> None:
+        self.become()
+        subprocess.run([str(self.file), "--version"], check=True, env=self.environ, stdout=subprocess.DEVNULL)
+        self.assertEqual(os.listdir(str(self.tmp / "home")), [])
+
+    def test_a_cache_that_can_only_be_read(self) -> None:
+        cache = self.plant(self.outside / "cache")
+        if ROOT:
+            os.chown(str(self.outside), UID, UID)
+        self.environ["XDG_CACHE_HOME"] = str(cache)
+        folder = self.place(cache).parent
+        folder.chmod(0o500)
+        self.addCleanup(folder.chmod, 0o700)
+        self.assertEqual(self.start(self.file, "--version"), "cached\n")
+        os.utime(str(self.file), (1, 1))
+        self.assertEqual(self.start(self.file, "--version"), "pydock 0.1.0\n")
+
+    def test_any_python_by_its_name_will_do(self) -> None:
+        for name in ("python", "python3.9", "python3.15"):
             self.python.rename(self.tools / name)
             self.python = self.tools / name
-            self.assertIn("installed", self.install())
+            self.assertEqual(self.start(self.file, "--version"), "pydock 0.1.0\n")
 
-    def test_what_is_no_python_3_9_is_passed_over(self) -> None:
-        self.python.rename(self.tools / "python")
-        self.program("tools/python3", "echo hello")
-        self.program("tools/python3.12", "echo Python 2.7; exit 2")
-        (self.tools / "python3.11").mkdir()
-        self.assertIn("installed", self.install())
-        self.assertTrue(os.path.samefile(self.interpreter(), PYTHON))
-
-    def test_a_path_that_no_first_line_can_hold_is_passed_over(self) -> None:
-        (self.tools / "python").symlink_to(os.path.realpath(PYTHON))
-        for folder in ("with space", "x" * 120):
-            named = self.tmp / folder / "python3"
-            named.parent.mkdir()
-            named.symlink_to(os.path.realpath(PYTHON))
-            self.program("tools/python3", 'exec "%s" "$@"' % named)
-            self.environ["PATH"] = "%s:%s" % (named.parent, self.tools)
-            self.assertIn("installed", self.install())
-            self.assertNotIn(folder, self.interpreter())
-        (self.tools / "python").unlink()
-        self.assertIn("no Python", self.install(expect=1))
-
-    def test_a_virtual_environment_is_the_last_choice(self) -> None:
-        venv = self.tmp / "venv"
-        self.output(PYTHON, "-m", "venv", "--without-pip", venv)
-        self.environ["PATH"] = "%s/bin:%s" % (venv, self.tools)
+    def test_no_python_is_one_clear_line(self) -> None:
         self.python.unlink()
-        self.assertIn("note: %s/bin/python" % venv, self.install())
-        self.assertIn(str(venv), self.interpreter())
-        if PYTHON != sys.executable or sys.prefix == sys.base_prefix:
-            (self.tools / "python").symlink_to(os.path.realpath(PYTHON))
-            self.install()
-            self.assertNotIn(str(venv), self.interpreter())
+        error = "pydock: error: pydock needs Python 3.9 or newer, and there is none on the PATH\n"
+        self.assertEqual(self.start(self.file, "--version", expect=127), error)
+        self.program("tools/python", 'echo "Unknown option: -I" >&2; exit 2')  # Python 2
+        self.assertEqual(self.start(self.file, "--version", expect=127), error)
+
+    def test_a_python_too_old_gives_way_to_a_newer_one_or_says_so(self) -> None:
+        code = "import sys; sys.version_info = (3, 8, 1); sys.argv = sys.argv[1:]; exec(sys.argv.pop(1))"
+        self.program("tools/python3", 'shift 1; exec "%s" -IS -c "%s" "$@"' % (PYTHON, code))
+        self.assertEqual(self.start(self.file, "--version", expect=1), "pydock: error: pydock needs Python 3.9 or newer, this is 3.8\n")
+        self.program("tools/python3.11", 'exec "%s" "$@"' % PYTHON)
+        self.assertEqual(json.loads(self.start(self.file, "show", "a b", expect=7, data="x"))[:2], [[str(self.file), "show", "a b"], "x"])
+
+    def test_it_is_one_process_which_gets_the_signals(self) -> None:
+        file = self.put("clone/wait.py", "import os, signal, time\nsignal.signal(signal.SIGINT, lambda *_: os._exit(42))\nprint(os.getpid(), flush=True)\ntime.sleep(60)\n")
+        for _ in range(2):
+            with subprocess.Popen([str(file)], stdout=subprocess.PIPE, text=True, env=self.environ, preexec_fn=self.become()) as process:
+                assert process.stdout
+                self.assertEqual(int(process.stdout.readline()), process.pid)
+                process.send_signal(signal.SIGINT)
+                self.assertEqual(process.wait(30), 42)
+
+    def test_without_proc(self) -> None:
+        if not ROOT or subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/proc"], stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("no mount namespaces here")
+        for _ in range(2):
+            said = subprocess.run(["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc; exec "$@"', "-", str(self.file), "--version"],
+                                  stdout=subprocess.PIPE, text=True, env={**self.environ, "PATH": os.environ["PATH"]}).stdout
+            self.assertEqual(said, "pydock 0.1.0\n")
+
+    def test_the_head_is_posix_sh_of_twelve_lines(self) -> None:
+        head = TEXT[: TEXT.index("\npydock: named")]
+        before, code, after = head.split("'")
+        self.assertLessEqual(len((before + after).splitlines()), 12)
+        self.assertEqual(pydock_start(), code)
+        if shutil.which("shellcheck"):
+            subprocess.run(["shellcheck", "-s", "sh", "-e", "SC2093", "-"], input=head, text=True, check=True)
+
+
+def pydock_start() -> str:
+    """START_PY, by which programs of an activated environment start pydock."""
+    code = "import sys; sys.path.insert(0, %r); sys.dont_write_bytecode = True; import pydock; print(pydock.START_PY, end='')" % str(REPOSITORY)
+    return subprocess.run([sys.executable, "-IS", "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 class InTheWay(Case):
@@ -651,13 +815,12 @@ class InTheWay(Case):
     def test_another_program_is_neither_run_nor_touched(self) -> None:
         for text in ("#!/bin/sh\necho pydock 0.1.0; touch '%s/ran'\n" % self.tmp, "",
                      "#!/usr/bin/env python3\n'''pyDock, protein docking'''\n", "\x7fELF\0\n\n",
-                     "#!/usr/bin/env python3\n# around https://github.com/apiad/pydock: reads ~/.pydock\n", source(),
-                     "#!/bin/sh\n%s\nPK\n" % MARKER, "#!/usr/bin/python3 -IS\n%s\nimport os\n" % MARKER,
-                     "#!/usr/bin/python3 -IS\n%s and more\nPK\n" % MARKER, "#!/usr/bin/python3 -IS\n\n%s\nPK\n" % MARKER):
+                     "#!/usr/bin/env python3\n# around https://github.com/apiad/pydock: reads ~/.pydock\n",
+                     "#!/bin/sh\n" + "#\n" * 100 + "https://github.com/apiad/pydock\n"):
             self.put(text)
             for arguments in ([], ["--uninstall"]):
                 said = self.install(*arguments, expect=1)
-                self.assertEqual(said, "pydock: error: %s was made neither by this script nor by 'make dev': left as it is\n"
+                self.assertEqual(said, "pydock: error: %s is no pydock.py, and no link to one by 'make dev': left as it is\n"
                                  % self.pydock)
             self.assertEqual(self.pydock.read_text(), text)
             self.assert_only_pydock()

@@ -220,14 +220,27 @@ class InstallTest(PackageCase):
         before = self.state()
         image = self.image()
         if "git" not in engine("run", "--rm", image, "sh", "-c", "command -v git || true"):
-            self.fails("install", "ds", "git+https://host.invalid/some/thing.git", says="no git", hint="apt")
+            self.fails("install", "ds", "git+https://host.invalid/some/thing.git", says="has not got git",
+                       hint="pydock install --apt git ds git+https://host.invalid/some/thing.git")
         project = self.work / "ext"
         project.mkdir()
         (project / "setup.py").write_text("from setuptools import setup, Extension\nsetup(name='ext', version='1', ext_modules=[Extension('ext', ['ext.c'])])\n", encoding="utf-8")
         (project / "ext.c").write_text("int x;\n", encoding="utf-8")
         if "gcc" not in engine("run", "--rm", image, "sh", "-c", "command -v gcc || true"):
-            self.fails("install", "ds", "./ext", says="compiler", hint="gcc")
+            self.fails("install", "ds", "./ext", says="compiler", hint="pydock install --apt build-essential ds ./ext")
         self.assertEqual(self.state(), before)
+
+    def test_a_system_package_goes_into_the_dockerfile_and_the_image(self) -> None:
+        self.ok("create", "ds", PYTHON)
+        before = self.state()
+        self.fails("install", "ds", "--apt", "no-such-package-of-debian", "six", says="cannot build ds")
+        self.assertEqual(self.state(), before)
+        self.ok("install", "ds", "--apt", "tree", "six==1.16.0")
+        self.assertIn("\nRUN apt-get update && apt-get install -y --no-install-recommends tree && rm", (self.folder("ds") / "dockerfile").read_text(encoding="utf-8"))
+        self.ok("run", "ds", "tree", "--version")
+        self.ok("run", "ds", "python", "-c", "import six")
+        self.assertIn("ds has tree", self.run_pydock("install", "ds", "--apt", "tree").err)
+        self.assertEqual(self.listed()["ds"]["state"], "ready")
 
     def test_no_shell_ever_reads_a_requirement(self) -> None:
         (self.base / "packages").mkdir()

@@ -1239,6 +1239,125 @@ class Process(Folder):
         self.engine("case \"$1 $2\" in\n'image ls') cat '%s/listed' ;;\n'image inspect') cat '%s/inspected' ;;\n*) exit 1 ;;\nesac\n" % (self.tmp, self.tmp))
 
 
+class WhatWasMissing(unittest.TestCase):
+    """The hint of a failed build names what was missing, and nothing where something else went wrong."""
+
+    def package(self, output: str) -> str:
+        found = (package for pattern, _, package in pydock.CAUSES if re.search(pattern, output, re.M))
+        return next(found, "")
+
+    def test_what_real_builds_say(self) -> None:
+        for output, package in (
+                ("error: command 'gcc' failed: No such file or directory", "build-essential"),
+                ("error: command 'x86_64-linux-gnu-gcc' failed: No such file or directory", "build-essential"),
+                ("unable to execute 'gcc': No such file or directory", "build-essential"),
+                ("error: [Errno 2] No such file or directory: 'gcc'", "build-essential"),
+                ("configure: error: no acceptable C compiler found in $PATH", "build-essential"),
+                ("../meson.build:1:0: ERROR: Unknown compiler(s): [['icc'], ['cc'], ['gcc'], ['clang']]", "build-essential"),
+                ("/bin/sh: 1: make: not found", "build-essential"),
+                ("Error: pg_config executable not found.", "libpq-dev"),
+                ("/bin/sh: 1: mysql_config: not found", "default-libmysqlclient-dev"),
+                ("Error: Please make sure the libxml2 and libxslt development packages are installed.\n/bin/sh: xslt-config: not found", "libxslt1-dev"),
+                ("c/_cffi_backend.c:15:10: fatal error: ffi.h: No such file or directory", "libffi-dev"),
+                ("fatal error: Python.h: No such file or directory", "python3-dev"),
+                ("The headers or library files could not be found for jpeg,\nRequiredDependencyException: required dependency: jpeg", "libjpeg-dev"),
+                ("error: can't find Rust compiler\ncargo, the Rust package manager, is not installed", "cargo"),
+                ("CMake must be installed: cmake: not found", "cmake"),
+                ("Git executable not found. Ensure that Git is installed and available.", "git"),
+                ("ERROR: Cannot find command 'git' - do you have 'git' installed and in your PATH?", "git"),
+                ("FileNotFoundError: [Errno 2] No such file or directory: 'git'", "git"),
+                ("LookupError: setuptools-scm was unable to detect version for /x", "git")):
+            with self.subTest(output=output):
+                self.assertEqual(self.package(output), package)
+
+    def test_another_fault_has_no_such_hint(self) -> None:
+        for output in ("error: command '/usr/bin/gcc' failed with exit code 1", "FileNotFoundError: [Errno 2] No such file or directory: 'README.md'",
+                       "src/x.c:1:10: fatal error: missing_of_ours.h: No such file or directory", "No matching distribution found for gcc",
+                       "gcc -pthread -B /x -Wno-unused-result -c ext.c\next.c:1:1: error: unknown type name 'itn'", "ModuleNotFoundError: No module named 'make'",
+                       "error: subprocess-exited-with-error"):
+            with self.subTest(output=output):
+                self.assertEqual(self.package(output), "")
+
+    def test_the_line_for_system_packages_is_the_one_that_create_writes(self) -> None:
+        bare, one = (pydock.render_dockerfile("python:3.12", "3.12", apt, "") for apt in ((), ("tree",)))
+        self.assertEqual(pydock.with_apt(bare, ["tree"]), one)
+        self.assertEqual(pydock.with_apt(one, ["tree"]), one)
+        self.assertEqual(pydock.with_apt(one, ["jq", "tree"]), pydock.render_dockerfile("python:3.12", "3.12", ("tree", "jq"), ""))
+        self.assertIsNone(pydock.with_apt("FROM x\n", ["tree"]))
+
+
+class NameLeftOut(Process):
+    """NAME may be left out where only one can be meant, and a slip of the finger changes nothing."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.engine("exit 1\n")
+        for place, name in (("p", "dev"), ("q", "a-one"), ("q", "b-two"), (".", "datasci")):
+            for file in ("dockerfile", "requirements.txt"):
+                self.write("%s/.pydock/envs/%s/%s" % (place, name, file), "")
+        (self.tmp / "p/below").mkdir()
+        self.environ({"PYDOCK_ENV": ""})
+
+    def line(self, *argv: str, folder: str = "p/below") -> Tuple[str, List[str]]:
+        """The name that is implied, and the whole command line that this makes."""
+        with self.inside(self.tmp / folder):
+            args = pydock.parse(list(argv))
+        return args.implied, args.line + ["…", *args.command] if args.command else args.line
+
+    def wrong(self, *argv: str, folder: str = "p/below") -> Tuple[str, str]:
+        with self.inside(self.tmp / folder), self.assertRaises(pydock.PydockError) as caught:
+            pydock.parse(list(argv))
+        return str(caught.exception), caught.exception.hint
+
+    def test_it_is_the_projects_only_one(self) -> None:
+        for typed, line in ((["run", "pytest", "-q"], ["run", "dev", "pytest", "-q", "…", "pytest", "-q"]),
+                            (["run", "-p", "8000", "-e", "dev", "--", "dev"], ["run", "--publish=8000", "--env=dev", "dev", "dev", "…", "dev"]),
+                            (["install", "pandas"], ["install", "dev", "pandas"]), (["install", "--index-url", "dev", "x"], ["install", "--index-url", "dev", "dev", "x"]),
+                            (["install", "-r", "dev"], ["install", "-r", "dev", "dev"]), (["install", "--", "dev"], ["install", "dev", "--", "dev"]),
+                            (["update", "x<3"], ["update", "dev", "x<3"]), (["uninstall", "x"], ["uninstall", "dev", "x"]), (["shell"], ["shell", "dev"]),
+                            (["build", "--no-cache"], ["build", "--no-cache", "dev"]), (["start"], ["start", "dev"]), (["stop"], ["stop", "dev"]),
+                            (["history", "--json"], ["history", "--json", "dev"]), (["lock", "--check"], ["lock", "--check", "dev"])):
+            with self.subTest(typed=typed):
+                self.assertEqual(self.line(*typed), ("dev", line))
+
+    def test_a_name_that_is_there_is_the_name(self) -> None:
+        self.assertEqual(self.line("run", "dev", "dev"), ("", ["run", "dev", "dev", "…", "dev"]))
+        self.assertEqual(self.line("install", "datasci", "x"), ("", ["install", "datasci", "x"]), "there is a global one: an error will say so")
+        self.assertEqual(self.line("history", "nope"), ("", ["history", "nope"]), "where only a name can stand, a word is one")
+
+    def test_never_one_of_several_nor_a_global_one(self) -> None:
+        for folder in ("q", "."):
+            with self.subTest(folder=folder):
+                self.assertEqual(self.line("install", "six", "x", folder=folder), ("", ["install", "six", "x"]))
+                self.assertEqual(self.wrong("run", "pytest", folder=folder)[0], "no environment was named")
+        self.assertEqual(self.line("--global", "install", "six"), ("", ["install", "six"]))
+
+    def test_the_activated_one_comes_first(self) -> None:
+        self.environ({"PYDOCK_ENV": "datasci"})
+        self.assertEqual(self.line("install", "six"), ("datasci", ["install", "datasci", "six"]))
+        self.environ({"PYDOCK_ENV": "nope"})
+        self.assertEqual(self.wrong("install", "six")[0], "the activated environment nope is not one of this folder")
+
+    def test_a_slip_of_the_finger_is_an_error_with_both_lines(self) -> None:
+        for word in ("dve", "devv", "dex", "ddev"):
+            with self.subTest(word=word):
+                said, hint = self.wrong("install", word, "six")
+                self.assertEqual((said, hint), ("there is no environment '%s'" % word, "pydock install dev six; or, in dev: pydock install dev %s six" % word))
+        self.assertIn("pydock --global install datasci x;", self.wrong("install", "datasc", "x")[1])
+        self.assertEqual(self.line("install", "--", "dve")[0], "dev", "after -- stands no name")
+        for word, name, near in (("ls", "ds", False), ("pytest", "test", False), ("dev", "dev2", True), ("devs", "dev", True), ("", "d", False)):
+            self.assertEqual(pydock.is_typo(word, name), near, word)
+
+    def test_commands_that_undo_or_remove_want_a_name(self) -> None:
+        for command in ("delete", "rollback", "clone", "reset", "trust", "freeze", "export", "install", "uninstall", "run", "lock"):
+            with self.subTest(command=command), self.inside(self.tmp / "p"), self.assertRaises(pydock.NeedsArguments):
+                pydock.parse([command])
+
+    def test_it_is_said_where_the_work_is_done(self) -> None:
+        done = self.pydock("uninstall", "six", cwd=str(self.tmp / "p"))
+        self.assertEqual(done.stderr.splitlines()[0], "in dev:")
+
+
 class WhatOthersWrote(Process):
     """Nothing that others wrote steers the terminal, and what is for programs stays exact."""
 
@@ -1695,14 +1814,14 @@ class TheFile(unittest.TestCase):
 
     def test_it_is_executable_and_starts_in_isolated_mode(self) -> None:
         self.assertTrue(os.access(str(PYDOCK), os.X_OK))
-        self.assertEqual(SOURCE.splitlines()[0], "#!/usr/bin/env -S python3 -IS")
+        self.assertIn('exec "$python" -IS ', SOURCE.partition("\npydock: named")[0])
 
     def test_a_vendored_copy_imports_nothing_of_its_project(self) -> None:
         with tempfile.TemporaryDirectory(prefix="pydock-pure-") as folder:
             shutil.copy(str(PYDOCK), folder)
             for name in ("json", "argparse", "re", "subprocess"):
                 (Path(folder) / (name + ".py")).write_text("raise SystemExit('hijacked')\n", encoding="utf-8")
-            for command in (["./pydock.py"], [sys.executable, "pydock.py"]):
+            for command in (["./pydock.py"], ["sh", "pydock.py"], [sys.executable, "pydock.py"]):
                 done = subprocess.run([*command, "--version"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
                 self.assertEqual(done.stdout, "pydock %s\n" % pydock.__version__)
 
