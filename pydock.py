@@ -1557,9 +1557,11 @@ def lies_in(path: str, folder: str) -> bool:
 # Requirements: the one reader of requirements files, and the freeze (pure)
 
 WHEEL = r"[A-Za-z0-9_+!-][A-Za-z0-9_.+!-]*\.whl"
-ARCHIVE = r"\.(?:whl|zip|tar|tar\.(?:gz|bz2|xz|lz|lzma)|tgz|tbz|txz|tlz)$"
 IDENTIFIER = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 EXTRAS = rf"\[\s*(?:{IDENTIFIER}(?:\s*,\s*{IDENTIFIER})*)?\s*\]"
+NAMED = rf"{IDENTIFIER}\s*(?:{EXTRAS})?\s*@"
+LOCAL = rf"[./~]|\S*/|.*\.(?:whl|zip|tgz|tbz|txz|tlz|tar|tar\.(?:gz|bz2|xz|lz|lzma))(?:{EXTRAS})?$"
+URL = rf"(?P<url>.*?)(?P<extras>{EXTRAS})?$"
 CLAUSE = r"(?:===\s*[^\s;,)]+|(?:~=|==|!=|<=|>=|<|>)\s*[A-Za-z0-9._*+!${}-]+)"
 SPECIFIER = rf"{CLAUSE}(?:\s*,\s*{CLAUSE})*"
 REQUIREMENT = (
@@ -1713,7 +1715,7 @@ def read_line(line: Requirement) -> None:
     words = line.body.split(" ")
     start = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
     asked = " ".join(" ".join(words[:start]).split())
-    line.options = read_options(" ".join(words[start:]))
+    line.options = read_options(" ".join(words[start:])) if words[start:] else []
     names = {name for name, _ in line.options}
     if asked:
         if names - set(OF_ONE_REQUIREMENT):
@@ -1769,13 +1771,9 @@ def read_requirement(line: Requirement, asked: str) -> None:
         raise ValueError("too long")
     address = re.match(r"(?i)(?:(?:git|hg|svn|bzr)\+[a-z+]+|https?|ftp|file):", asked)
     bare = re.split("; " if address else ";", asked, maxsplit=1)[0].strip()
-    path = re.match(rf"[./~]|(?!{IDENTIFIER}\s*(?:{EXTRAS})?\s*@)\S*/", bare)
-    archive = re.search(ARCHIVE, re.sub(rf"{EXTRAS}$", "", bare)) and not re.match(
-        rf"{IDENTIFIER}\s*(?:{EXTRAS})?\s*@", bare
-    )
-    if address or path or archive:
+    if address or re.match(LOCAL, bare) and not re.match(NAMED, bare):
         line.marker = asked[len(bare) :].strip().lstrip(";").strip()
-        found = re.match(rf"(?P<url>.*?)(?P<extras>{EXTRAS})?$", bare)
+        found = re.match(URL, bare)
         if not found or address and re.search(r"\s", bare):
             raise ValueError("not a URL")
         line.url = found.group("url")
@@ -1791,9 +1789,10 @@ def read_requirement(line: Requirement, asked: str) -> None:
         line.marker = (found.group("marker") or "").strip()
     extras = re.findall(IDENTIFIER, found.group("extras") or "")
     line.extras = sorted({canonical(extra) for extra in extras})
-    plain = re.sub(r"'[^']*'|\"[^\"]*\"", "''", line.marker)
-    if line.marker and not re.fullmatch(MARKER, re.sub("[()]", " ", plain)):
-        raise ValueError("not a marker")
+    if line.marker:
+        plain = re.sub(r"'[^']*'|\"[^\"]*\"", "''", line.marker)
+        if not re.fullmatch(MARKER, re.sub("[()]", " ", plain)):
+            raise ValueError("not a marker")
 
 
 def name_of_url(url: str) -> str:
@@ -7488,22 +7487,17 @@ def lock_faults(session: Session, env: Env) -> list[str]:
         )
     if not is_locked(lines):
         faults.append("requirements.txt: --require-hashes is not its first line")
-    pins: dict[str, list[str]] = {}
     lines = [line for line in lines if line.kind == "requirement"]
-    for line in lines:
-        if not line.hashes:
-            faults.append(f"requirements.txt: no hash of {line.pin}")
-        elif line.wheel and "sha256:" + wheel_hash(env, line.wheel) not in line.hashes:
-            faults.append(f"wheels/{line.wheel}: not what its hash says")
-        if line.specifier and not ranged(line.specifier):
-            pins.setdefault(line.name, []).append(line.specifier.lstrip("="))
-        elif not line.url:
-            faults.append(f"requirements.txt: no version of {line.pin}")
+    faults += [fault for line in lines for fault in line_faults(env, line)]
     if not image or not image.of(env):  # as where it was just checked out
         return faults
     if image.hashes != env.hashes():
         return faults + [f"the image is not made of these files: pydock build {env.title}"]
     packages = image.packages()
+    pins: dict[str, list[str]] = {}
+    for line in lines:
+        if line.specifier and not ranged(line.specifier):
+            pins.setdefault(line.name, []).append(line.specifier.lstrip("="))
     faults += [
         f"{name}: {' and '.join(versions)} in requirements.txt, {packages[name]} in the image"
         for name, versions in pins.items()
@@ -7514,6 +7508,16 @@ def lock_faults(session: Session, env: Env) -> list[str]:
         f"{name}: in the image, and not in requirements.txt"
         for name in sorted(set(packages) - names - {"setuptools", "wheel", "distribute"})
     ]
+
+
+def line_faults(env: Env, line: Requirement) -> Iterator[str]:
+    """What a line of a lock lacks."""
+    if not line.hashes:
+        yield f"requirements.txt: no hash of {line.pin}"
+    elif line.wheel and "sha256:" + wheel_hash(env, line.wheel) not in line.hashes:
+        yield f"wheels/{line.wheel}: not what its hash says"
+    if not line.url and (not line.specifier or ranged(line.specifier)):
+        yield f"requirements.txt: no version of {line.pin}"
 
 
 def wheel_hash(env: Env, name: str) -> str:
