@@ -2078,7 +2078,7 @@ def inventory_job(lines: Sequence[Requirement], wanted: Wanted) -> str:
     extras: dict[str, list[str]] = {}
     for line in asked:
         extras.setdefault(line.name, []).extend(line.extras)
-    bare = [line for line in asked if line.marker and not line.hashes and not line.range]
+    todo = asked if wanted.lock else []
     return json.dumps(
         {
             "extras": extras,
@@ -2086,8 +2086,8 @@ def inventory_job(lines: Sequence[Requirement], wanted: Wanted) -> str:
             "markers": sorted({line.marker for line in lines if line.marker}),
             "options": installer_options(lines, wanted),
             "lock": wanted.lock,
-            "hashed": sorted({line.pin for line in asked if line.hashes}),
-            "others": [[line.pin, line.marker] for line in bare],
+            "hashed": sorted({line.pin for line in todo if line.hashes}),
+            "others": [[line.pin, line.marker] for line in todo if line.marker and not line.hashes],
         }
     )
 
@@ -5010,7 +5010,7 @@ def cmd_uninstall(session: Session, args: argparse.Namespace) -> int:
 @command(
     "packages",
     "update NAME [PKG…]",
-    "newest versions of some or all packages",
+    "newest versions of some or all packages, within what was asked for",
     arg("packages", metavar="PKG", nargs="*", help="none: all of them"),
     *PACKAGE_OPTIONS,
 )
