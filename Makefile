@@ -1,20 +1,28 @@
-# `make` shows the targets. demo, test and bench set up what they need on a fresh Debian or Ubuntu, as root.
+# `make` shows the targets. demo, test, test-all and bench set up what they need on a fresh Debian or Ubuntu, as root.
+# TESTS: lanes of tests/run.py, modules, classes or tests. JOBS: how many at once.
 # install, dev and uninstall work in $(PREFIX)/bin.
 PREFIX ?= /usr/local
 JOBS ?= 2
-TESTS ?=
+TESTS ?= check test
 
-.PHONY: help demo test fuzz bench lint install dev uninstall
+.PHONY: help demo check test test-all fuzz bench lint install dev uninstall
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: ## an environment, scikit-learn, a real analysis; in a throw-away home, in under three minutes
 	@tests/demo.sh
 
-test: ## all tests, on a real engine
+check: lint ## lint, types, fuzz and all tests that need no engine: in a minute
+	@FUZZ=$${FUZZ:-50} python3 tests/fuzz.py
+	@PYDOCK_ENGINE=no-engine python3 tests/run.py --jobs $(JOBS) check
+
+test: ## on a real engine: a tour, and each command's good and bad ways; in ten minutes
 	@client=$$(install/engine.sh 3.11 3.13) && eval "$$client" && tests/engines.sh tools && \
 	registry=$$(tests/engines.sh registry) && eval "$$registry" && set -x && python3 tests/run.py --jobs $(JOBS) $(TESTS)
+
+test-all: ## every test, on every engine: classic and modern docker, podman, rootless podman; in 25 minutes
+	@.ci/run
 
 fuzz: ## 500 inputs of each kind that nobody would write (FUZZ=N, FUZZ_SEED=S); needs no engine
 	@python3 tests/fuzz.py

@@ -1554,7 +1554,7 @@ def lies_in(path: str, folder: str) -> bool:
 
 
 # --------------------------------------------------------------------------------------------------
-# Requirements: the one reader of requirements files, and the freeze (pure)
+# Requirements
 
 WHEEL = r"[A-Za-z0-9_+!-][A-Za-z0-9_.+!-]*\.whl"
 IDENTIFIER = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
@@ -2043,7 +2043,8 @@ class Freeze:
         for name in sorted(set(self.found.packages) - set(seen)):
             pins = [(other, i) for i, (other, _) in enumerate(kept) if other and not arranged]
             before = [i for other, i in pins if other < name]
-            place = before[-1] + 1 if before else pins[0][1] if pins else len(kept)
+            place = pins[0][1] if pins else len(kept)
+            place = before[-1] + 1 if before else place
             kept.insert(place, (name, self.line_of(name, [])))
 
 
@@ -3703,23 +3704,25 @@ def base_image(session: Session, image: str, hint: str = "") -> bool:
     except EngineError as error:
         error.show()
         said = f"there is no image {image} here, and it cannot be pulled"
-        raise PydockError(said, hint or base_hint(session)) from None
+        raise PydockError(said, hint or base_hint(session, image)) from None
 
 
 def version_key(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)]
 
 
-def base_hint(session: Session) -> str:
-    """Which of the user's base images are here."""
+def base_hint(session: Session, image: str) -> str:
+    """What to take instead of a base image that cannot be had."""
     own = Settings(global_scope())
+    pattern = own_images(own["repository"], own)
     before, _, after = (own["repository"] + own["image"]).partition("{version}")
     tags = [tag.replace("docker.io/library/", "") for tag in tagged(session.engine)]
-    here = [tag for tag in tags if re.fullmatch(own_images(own["repository"], own), tag)]
+    here = [tag for tag in tags if re.fullmatch(pattern, tag)]
     versions = sorted({tag[len(before) : len(tag) - len(after)] for tag in here}, key=version_key)
-    if not versions or versions == [""]:
-        return "another version, or --image"
-    return f"here is Python {', '.join(versions)}; pydock config --global python {versions[-1]}"
+    if not (re.fullmatch(pattern, image) and "".join(versions)):
+        return f"docker pull {image} says why; or another version, or --image"
+    usual = f"pydock config --global python {versions[-1]}"
+    return f"another version; here is Python {', '.join(versions)}: {usual}"
 
 
 def build_image(
@@ -8641,7 +8644,7 @@ def with_name(
     if word and (command in TAKES_NAME_ONLY or any(scope.has(word) for scope in scopes.values())):
         return before, after, ""
     found, name = implied_name(list(scopes.values()))
-    if not found and command == "run" and word and not after[position + 1 :]:
+    if not found and command == "run" and after == [word] and not word.startswith("-"):
         hint = f"pydock run NAME {shell_join([word])}; pydock list shows the names"
         raise PydockError("no environment was named", hint, 2)
     if not found:

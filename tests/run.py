@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Runs the tests: `tests/run.py [-k PATTERN] [--jobs N] [MODULE, its file, MODULE.Class.test, or a pattern of modules]…`
+"""Runs the tests: `tests/run.py [-k PATTERN] [--jobs N] [LANE, MODULE, its file, MODULE.Class.test, or a pattern of modules]…`
 
-Modules run side by side, each in a process of its own. A line for each test class; at the end failures in full, the ten
-slowest tests, skipped ones with their reasons, and as the last line the sum. A test that failed because the package index
-did not answer runs once more, which is said.
+Each module, or each line of a lane, is a process of its own, and so many of them run side by side. A line for each test class; at the
+end failures in full, the ten slowest tests, skipped ones with their reasons, and as the last line the sum. A test that failed because
+the package index did not answer runs once more, which is said.
 """
+from __future__ import annotations
+
 import argparse
 import itertools
 import json
@@ -18,9 +20,98 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List
 
 HERE = Path(__file__).resolve().parent
+
+# What runs where. A line is one process; those that take long stand first. A module stands for those of its classes that no other
+# line of the lanes at hand names. `make check` runs `check`, `make test` that and `test`, on one engine; .ci/run runs them all:
+# `classic` goes on with what `test` began on the same engine. On more than one engine is what differs by engine (build, run, exec,
+# commit, cp, save and load, compose, and what an engine lets others do); what does not is on one of them. tests/test_house.py proves
+# that no class is forgotten.
+LANES = {
+    "check": """
+        test_install
+        test_pure test_requirements
+        test_house
+        test_allowed.Passed test_bad_input.Hosts test_rootless.KeptGroups test_run.EveryPython""",
+    "test": """
+        test_warm.StartStopReset
+        test_packages.InstallTest
+        test_environments.CreateTest
+        test_time.Rollback test_time.History
+        test_activate.Programs test_activate.InBash
+        test_environments.BuildTest
+        test_trust.Digest test_trust.Verify
+        test_bad_input
+        test_share.ExportTest test_share.TakeTest
+        test_trust.Lock
+        test_environments.DeleteTest test_environments.ListTest test_environments.ConfigTest test_environments.WordsTest
+        test_packages.FileTest test_packages.UninstallTest test_packages.UpdateTest test_packages.DryRunTest
+        test_care.Asked test_care.Words
+        test_run.Signals test_run.Status test_run.OnATerminal
+        test_run.Arguments test_run.Options test_run.Streams
+        test_tour
+        test_attacks.NoNewPrivileges test_compose.Parsed test_compose.Written""",
+    "classic": """
+        test_activate
+        test_share.BadEnds
+        test_time
+        test_share.HostileTest
+        test_trust.BadEnds
+        test_care
+        test_trust
+        test_nothing_lost.OtherPeople test_nothing_lost.Links
+        test_files
+        test_environments
+        test_nothing_lost.ByHand test_nothing_lost.FullDisk test_nothing_lost.AtOnce
+        test_share
+        test_run
+        test_packages.SecretTest
+        test_rootless""",
+    "modern": """
+        test_nothing_lost.EveryCall
+        test_compose.Services test_compose.Parsed test_compose.Users
+        test_warm.Signals test_warm.Mended test_warm.Inside
+        test_compose
+        test_attacks.ComposeOfOthers test_attacks.ComposeTricks test_attacks.Shipped
+        test_attacks
+        test_allowed.Real
+        test_allowed.Words
+        test_warm
+        test_compose.File
+        test_nothing_lost.RandomMoments test_nothing_lost.ManyInstalls
+        test_packages.PipTest test_packages.IndexTest test_packages.SharedInstallTest
+        test_trust.Digest test_trust.Verify
+        test_packages.LocalTest test_packages.SecretTest
+        test_share.ExportTest test_share.TakeTest
+        test_run.Signals test_run.Status test_run.OnATerminal
+        test_run.Options test_run.Streams test_run.Images
+        test_tour
+        test_environments.BuildTest""",
+    "podman": """
+        test_attacks.Files test_attacks.Strangers test_attacks.RootsFiles test_attacks.Terminals
+        test_attacks
+        test_time.Rollback test_time.History test_time.Snapshot
+        test_tour test_environments.DeleteTest""",
+    "rootless": """
+        test_rootless
+        test_tour""",
+}
+# Docker 20.10's daemon can die of builds at once that share steps, one of them with --no-cache ("panic: failed to get edge",
+# moby/moby#42414): so these come last, one after another.
+ALONE = """
+    test_environments.BuildTest.test_no_cache_builds_anew_and_pull_is_handed_on
+    test_packages.IndexTest.test_an_index_of_the_command_line_is_kept_as_an_option_line
+    test_packages.InstallTest.test_setuptools_counts_where_it_was_asked_for
+    test_packages.LocalTest.test_a_folder_is_built_and_left_as_it_was
+    test_packages.LocalTest.test_a_wheel_is_kept_and_the_environment_can_be_built_elsewhere
+    test_packages.UpdateTest.test_it_stays_within_what_was_asked_for_and_drops_what_nothing_needs
+    test_packages.PipTest.test_a_folder_and_a_wheel
+    test_packages.PipTest.test_install_update_uninstall_build
+    test_trust.Lock.test_it_builds_from_clean
+    test_trust.Twice.test_made_twice_in_two_folders_by_two_users_it_is_the_same
+""".split()
 
 
 class Timed(unittest.TestResult):
@@ -49,13 +140,53 @@ def failures(result: unittest.TestResult) -> Dict[str, str]:
     return failed
 
 
+def tests_of(suite: unittest.TestSuite | unittest.TestCase) -> Iterator[unittest.TestCase]:
+    if isinstance(suite, unittest.TestSuite):
+        for inner in suite:
+            yield from tests_of(inner)
+    else:
+        yield suite
+
+
+def chosen(suite: unittest.TestSuite, names: List[str]) -> unittest.TestSuite:
+    """Without those that have to be alone, but where they were named themselves."""
+    return unittest.TestSuite(test for test in tests_of(suite) if test.id() not in ALONE or test.id() in names)
+
+
+def classes(module: str) -> List[str]:
+    """The classes of a module that have tests; of one that cannot be imported its own name, so that this will be a failure."""
+    sys.path.insert(0, str(HERE))
+    try:
+        ids = [test.id() for test in tests_of(unittest.TestLoader().loadTestsFromName(module))]
+    except Exception:
+        return [module]
+    finally:
+        del sys.path[0]
+    found = list(dict.fromkeys(id_.rpartition(".")[0] for id_ in ids))
+    return found if all(name.startswith(module + ".") for name in found) else [module]
+
+
+def processes(words: List[str]) -> List[List[str]]:
+    """What each process runs, of lanes, modules and tests; those that have to be alone are not left out yet."""
+    files = sorted(HERE.glob("test_*.py"), key=lambda file: -file.stat().st_size)  # the long ones first
+    modules = [file.stem for file in files]
+    lines = [line.split() for word in words for line in LANES.get(word, "").strip().splitlines()]
+    named = {name for line in lines for name in line}
+    whole = {name: [each for each in classes(name) if each not in named] for name in named if "." not in name}
+    lines = [[each for name in dict.fromkeys(line) for each in whole.get(name, [name])] for line in lines]
+    given = [word for word in words if word not in LANES]
+    for module in modules:
+        lines.append([module if fnmatch(module, word) else word for word in given if fnmatch(module, word.split(".")[0])])
+    return [line for line in lines if line] if words else [[module] for module in modules]
+
+
 def run_module(names: List[str], patterns: List[str], report: str) -> None:
     """In the process of one module: runs it and writes the file `report`. A test counts once, whatever its subtests do."""
     loader, result = unittest.TestLoader(), Timed()
     loader.testNamePatterns = [p if "*" in p else "*%s*" % p for p in patterns] or None
     unittest.installHandler()  # Ctrl-C: the test at hand ends and cleans up, and no other one begins
     unittest.registerResult(result)
-    loader.loadTestsFromNames(names).run(result)
+    chosen(loader.loadTestsFromNames(names), names).run(result)
     failed = failures(result)
     silent = [key for key, text in failed.items() if re.search(NO_ANSWER, text)]
     if silent and not result.shouldStop:
@@ -85,22 +216,25 @@ def start(names: List[str], patterns: List[str], stopped: List[int]) -> Dict[str
 
 def main() -> int:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("names", nargs="*", metavar="TEST")
+    p.add_argument("names", nargs="*", metavar="TEST", help="or one of the lanes: " + ", ".join(LANES))
     p.add_argument("-k", action="append", default=[], dest="patterns", metavar="PATTERN", help="only tests with it in their names")
-    p.add_argument("--jobs", type=int, default=2, help="how many modules at once (default 2)")
+    p.add_argument("--jobs", type=int, default=2, help="how many processes at once (default 2)")
     p.add_argument("--report", help=argparse.SUPPRESS)
     args = p.parse_args()
     if args.report:
         run_module(args.names, args.patterns, args.report)
         return 0
     words = [Path(word).stem if word.endswith(".py") else word for word in args.names]
-    files = sorted(HERE.glob("test_*.py"), key=lambda file: -file.stat().st_size)  # the long ones first
-    wanted = [[file.stem if fnmatch(file.stem, w) else w for w in words if fnmatch(file.stem, w.split(".")[0])] or [file.stem] * (not words) for file in files]
-    lost = [word for word in words if not any(fnmatch(file.stem, word.split(".")[0]) for file in files)]
+    lines = processes(words)
+    alone = [test for test in ALONE if any((test + ".").startswith(name + ".") for line in lines for name in line)]
+    named = {name.split(".")[0] for line in lines for name in line}
+    lost = [word for word in words if word not in LANES and not any(fnmatch(module, word.split(".")[0]) for module in named)]
     stopped: List[int] = []
     signal.signal(signal.SIGINT, lambda number, _: stopped.append(number))
     with ThreadPoolExecutor(args.jobs) as pool:
-        reports = list(pool.map(lambda names: start(names, args.patterns, stopped), filter(None, wanted)))
+        reports = list(pool.map(lambda names: start(names, args.patterns, stopped), lines))
+    if alone:
+        reports.append(start(alone, args.patterns, stopped))
     failed = {key: text for report in reports for key, text in report["failed"].items()}
     failed.update((word, "there is no such test module") for word in lost)
     times = [(seconds, key) for report in reports for key, seconds in report["times"].items()]

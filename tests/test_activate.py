@@ -18,8 +18,9 @@ import unittest
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
-from support import ENGINE, PYDOCK, Case, Result, SharedCase, as_user, docker_groups, engine, make_wheel, pydock
-from test_run import COUNT, INNER_HOME, Terminal
+from support import (
+    COUNT, ENGINE, INNER_HOME, PYDOCK, Case, Result, SharedCase, Terminal, as_user, docker_groups, engine, make_wheel, one_engine_for_all, pydock,
+)
 
 SHELLS = {"bash": ["bash", "--norc", "--noprofile"], "zsh": ["zsh", "-f"], "fish": ["fish", "--no-config"], "dash": ["dash"]}
 HOST = "import socket; print(socket.gethostname())"  # inside, the name of the environment
@@ -1036,7 +1037,7 @@ class Direnv(ActivateCase):
         self.wait_for_stop()
 
 
-@unittest.skipIf(pydock.Engine(ENGINE).podman, "each user has a podman of their own")
+@one_engine_for_all
 @unittest.skipUnless(os.geteuid() == 0, "only root can become other users")
 class Users(SharedCase):
     """As an ordinary user."""

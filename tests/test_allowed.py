@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 from unittest import mock
 
-from support import ENGINE, Case, engine, pydock
+from support import ENGINE, Case, engine, needs_compose, pydock
 
-COMPOSE = subprocess.run([*ENGINE, "compose", "version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
-needs_compose = unittest.skipUnless(COMPOSE, "no docker compose here")
 
 STARTING = (["run", "dev", "true"], ["shell", "dev"], ["start", "dev"], ["activate", "--shell", "sh", "dev"], ["reset", "dev"], ["link", "dev", "python"])
 

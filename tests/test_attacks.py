@@ -18,10 +18,11 @@ import unittest
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
-from support import ENGINE, PYTHON, ROOT, Case, Result, SharedCase, as_user, docker_groups, engine, make_wheel, pydock
-from test_compose import IDLE, needs_compose, remove
+from support import (
+    ENGINE, IDLE, PYTHON, ROOT, Case, Result, SharedCase, as_user, docker_groups, engine, is_podman, make_wheel, needs, needs_compose, pydock,
+    remove,
+)
 
-PODMAN = pydock.Engine(ENGINE).podman
 BASE = "python:%s-slim" % PYTHON
 TEMPLATE = pydock.render_dockerfile("python:{version}-slim", PYTHON, [], "")
 OTHER = 54321  # a user of this machine, whom nobody knows
@@ -439,7 +440,7 @@ class Shipped(Attack):
     def prepare(cls, case: Case) -> None:
         assert isinstance(case, Shipped)
         cls.me = {}
-        if not PODMAN:
+        if not is_podman():
             case.give_to(OTHER)
             cls.me = {"preexec_fn": as_user(OTHER, OTHER, docker_groups())}
         cls.hits = case.work / "hits"
@@ -462,7 +463,7 @@ class Shipped(Attack):
             self.assertNotIn("--privileged", options)
             user = options[options.index("-u") + 1] if "-u" in options else ""
             self.assertTrue(user, argv)
-            if not PODMAN:  # there, the tests are root themselves
+            if not is_podman():  # there, the tests are root themselves
                 self.assertEqual(user.split(":")[0], str(OTHER), argv)
 
     def test_run_start_stop_reset_install(self) -> None:
@@ -540,7 +541,7 @@ class RootsFiles(Attack):
     @classmethod
     def prepare(cls, case: Case) -> None:
         cls.me = {}
-        if PODMAN:
+        if is_podman():
             raise unittest.SkipTest("the tests are root themselves on podman")
         case.give_to(OTHER)
         cls.me = {"preexec_fn": as_user(OTHER, OTHER, docker_groups())}
@@ -579,7 +580,7 @@ class NoNewPrivileges(Attack):
     @classmethod
     def prepare(cls, case: Case) -> None:
         cls.me = {}
-        if not PODMAN:
+        if not is_podman():
             case.give_to(OTHER)
             cls.me = {"preexec_fn": as_user(OTHER, OTHER, docker_groups())}
         case.ok("create", "e", **cls.me)
@@ -598,7 +599,7 @@ class NoNewPrivileges(Attack):
         off = ("-o", "--security-opt=no-new-privileges=false")
         self.assertEqual(self.flag(self.ok("run", "e", *self.LOOK, **me)), "1")
         self.assertEqual(self.flag(self.ok("run", "--root", "e", *self.LOOK, **me)), "0")
-        if not PODMAN:  # podman's option has no off
+        if not is_podman():  # podman's option has no off
             self.assertEqual(self.flag(self.ok("run", *off, "e", *self.LOOK, **me)), "0")
             self.assertEqual(self.ok("run", *off, "e", "/opt/rootsh", "-p", "-c", "id -u", **me), "0\n")
             self.assertEqual(self.ok("run", "e", "/opt/rootsh", "-p", "-c", "id -u", **me), "%d\n" % OTHER)
@@ -610,7 +611,7 @@ class NoNewPrivileges(Attack):
         self.ok("start", "e", **me)
         self.addCleanup(self.run_pydock, "stop", "--force", "e", **me)
         self.assertEqual(self.flag(self.ok("run", "e", *self.LOOK, **me)), "1")
-        if not PODMAN:
+        if not is_podman():
             self.assertEqual(self.ok("run", "e", "/opt/rootsh", "-p", "-c", "id -u", **me), "%d\n" % OTHER)
         self.record()
         self.assertEqual(self.flag(self.ok("run", "--root", "e", *self.LOOK, **me)), "0")
@@ -732,7 +733,7 @@ class Installer(Attack):
         for path in files:
             self.assertFalse(path.name == "PWNED" or path.read_bytes().endswith(b"PWNED"), path)
 
-    @unittest.skipIf(PODMAN, "podman has no BuildKit cache; there, such a dockerfile is not built at all")
+    @needs(lambda: not is_podman(), "podman has no BuildKit cache; there, such a dockerfile is not built at all")
     def test_a_dockerfile_that_replaces_it_in_the_cache_of_builds(self) -> None:
         step = "RUN --mount=type=cache,id=pydock,target=/cache python3 -c %s\n" % shlex.quote("exec(%r)" % PLANT)
         folder = self.project("planter", dockerfile=TEMPLATE.replace("\nUSER $USER_UID", "\n%sUSER $USER_UID" % step))
@@ -742,7 +743,7 @@ class Installer(Attack):
         self.ok("build", "dev", cwd=honest)
         self.unharmed("dev", cwd=honest)
 
-    @unittest.skipIf(PODMAN, "podman builds no dockerfile with stages of others before trust")
+    @needs(lambda: not is_podman(), "podman builds no dockerfile with stages of others before trust")
     def test_a_dockerfile_with_an_installer_of_its_own_serves_nobody_else(self) -> None:
         step = "RUN mkdir -p /uv/bin && echo %s | base64 -d >/uv/bin/uv && chmod 755 /uv/bin/uv" % encoded(FAKE_UV)
         evil = TEMPLATE.replace("FROM base AS installer", "FROM base AS installer\n" + step)
@@ -898,7 +899,7 @@ class ImagesOfOthers(Attack):
                 check=False) or pydock.quote(home))
 
 
-@unittest.skipUnless(PODMAN, "docker's BuildKit keeps a dockerfile in its box")
+@needs(is_podman, "docker's BuildKit keeps a dockerfile in its box")
 class Mounts(Attack):
     """podman 4.3 gives the host to whoever writes a --mount into a dockerfile."""
 

@@ -14,9 +14,7 @@ import unittest
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
-from support import ENGINE, PYTHON, Case, Result, SharedCase, as_user, docker_groups, engine, make_wheel, pydock
-from test_nothing_lost import STRANGER, Disturbed
-from test_run import Terminal
+from support import ENGINE, PYTHON, STRANGER, Case, Disturbed, Result, SharedCase, Terminal, as_user, docker_groups, engine, make_wheel, pydock
 
 READING = {"image ls", "image inspect", "volume inspect", "ps -aq", "ps -a", "context inspect", "version --format", "buildx version"}
 

@@ -18,16 +18,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from support import ENGINE, PYTHON, Case, SharedCase, as_user, docker_groups, engine, pydock
-from test_run import COUNT, INNER_HOME, PRINT, SLEEP, RunCase
+from support import (
+    COUNT, ENGINE, IDLE, INNER_HOME, PRINT, REDIS, SLEEP, Case, RunCase, SharedCase, as_user, docker_groups, engine, mine, needs_compose,
+    needs_redis, one_engine_for_all, pydock, remove,
+)
 
-COMPOSE = subprocess.run([*ENGINE, "compose", "version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
-REDIS = "pydock-test-redis:latest"
-needs_compose = unittest.skipUnless(COMPOSE, "no docker compose here")
-needs_redis = unittest.skipUnless(engine("image", "ls", "-q", REDIS), "no %s here (tests/engines.sh)" % REDIS)
-
-# A service that is there and does nothing, of an image that every engine of the tests has.
-IDLE: Dict[str, Any] = {"image": "python:%s-slim" % PYTHON, "pull_policy": "never", "init": True, "command": ["sleep", "infinity"]}
 # One that never becomes ready for those that wait for it.
 NEVER: Dict[str, Any] = {**IDLE, "healthcheck": {"test": ["CMD", "false"], "interval": "1s", "retries": 1000}}
 
@@ -60,17 +55,6 @@ def as_usual() -> None:
     """For preexec_fn: whoever started the tests in the background may have made them ignore these."""
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
-
-
-def mine(case: Case, *argv: str) -> List[str]:
-    return [name for name in engine(*argv, "--format", "{{.Name}}").split() if case.mine(name)]
-
-
-def remove(case: Case, volumes: bool = True) -> None:
-    """Containers, networks and volumes of this test's, by the engine alone."""
-    for kind, names in (("rm", Case.containers(case)), ("network", mine(case, "network", "ls")), ("volume", mine(case, "volume", "ls") if volumes else [])):
-        if names:
-            engine(*(["rm", "-f"] if kind == "rm" else [kind, "rm"]), *names, check=False)
 
 
 def put_engine(case: Case, program: str) -> None:
@@ -282,7 +266,7 @@ class ComposeCase(RunCase):
         return [name for name in engine("ps", "--format", "{{.Names}}").split() if self.mine(name)]
 
     def names(self) -> List[str]:
-        """The services that run, and `warm`; the containers of `run` by that word."""
+        """The services that run, and `background`; the containers of `run` by that word."""
         return sorted(re.sub(r"^-|-1$|-[0-9a-f]{8}$", "", name.partition("-e-")[2]) for name in self.running())
 
     def networks(self) -> List[str]:
@@ -290,7 +274,7 @@ class ComposeCase(RunCase):
 
     def id_of(self, name: str) -> str:
         """Of a service's container, or the warm one: its id and whether it runs."""
-        return engine("container", "inspect", "--format", "{{.Id}} {{.State.Running}}", self.warm if name == "warm" else "%s-e-%s-1" % (self.prefix, name), check=False)
+        return engine("container", "inspect", "--format", "{{.Id}} {{.State.Running}}", self.warm if name == "background" else "%s-e-%s-1" % (self.prefix, name), check=False)
 
     def output(self, *command: str, cwd: Optional[Path] = None) -> str:
         """stdout of another program, which must succeed."""
@@ -386,7 +370,7 @@ class File(ComposeCase):
         self.write(e={"environment": ["A=new"]}, db=IDLE)
         self.ok("reset", "e")
         self.assertEqual(self.ok("run", "e", "printenv", "A"), "new\n")
-        self.assertEqual(self.names(), ["db", "warm"])
+        self.assertEqual(self.names(), ["background", "db"])
 
     def test_an_edit_while_started_holds_from_the_next_start_on(self) -> None:
         self.write(e={"environment": ["A=old"]}, db=IDLE)
@@ -395,7 +379,7 @@ class File(ComposeCase):
         self.write(e={"environment": ["A=new"]}, db=IDLE, cache=IDLE)
         self.ok("start", "e")
         self.assertEqual(self.ok("run", "e", "printenv", "A"), "new\n")
-        self.assertEqual(self.names(), ["cache", "db", "warm"])
+        self.assertEqual(self.names(), ["background", "cache", "db"])
         self.assertEqual(self.id_of("db"), db)
 
     def test_an_edit_while_a_program_runs_does_not_end_that(self) -> None:
@@ -441,16 +425,16 @@ class File(ComposeCase):
             self.ok("start", "e")
             self.file.unlink()
             self.ok(command, "e")
-            self.assertEqual(self.names(), ["warm"] if command == "reset" else [], command)
+            self.assertEqual(self.names(), ["background"] if command == "reset" else [], command)
             self.ok("stop", "e")
 
     def test_reset_with_an_error_in_the_file_keeps_what_runs(self) -> None:
         self.write(db=IDLE)
         self.ok("start", "e")
-        before = (self.id_of("warm"), self.id_of("db"))
+        before = (self.id_of("background"), self.id_of("db"))
         self.file.write_text("services: {", encoding="utf-8")
         self.fails("reset", "e", says=str(self.file))
-        self.assertEqual((self.id_of("warm"), self.id_of("db")), before)
+        self.assertEqual((self.id_of("background"), self.id_of("db")), before)
 
     def test_files_of_the_current_folder_choose_nothing(self) -> None:
         self.write(db=IDLE)
@@ -459,7 +443,7 @@ class File(ComposeCase):
         (self.work / ".env").write_text("COMPOSE_PROJECT_NAME=other\nCOMPOSE_FILE=/nope\n", encoding="utf-8")
         self.ok("run", "e", "true")
         self.ok("start", "e")
-        self.assertEqual(self.names(), ["db", "warm"])
+        self.assertEqual(self.names(), ["background", "db"])
         self.ok("stop", "e")
         self.assert_stopped()
 
@@ -606,7 +590,7 @@ class Honoured(ComposeCase):
         self.assertEqual(self.run_pydock("run", "--fresh", "e", "test", "-e", "/warm").status, 1)
         self.assertEqual(self.ok("run", "e", "pwd", cwd=self.home), INNER_HOME + "\n")
         self.no_runs()
-        self.assertEqual(self.names(), ["warm"])
+        self.assertEqual(self.names(), ["background"])
 
     def test_data_in_a_named_volume_survives_stop_reset_and_delete(self) -> None:
         self.ok("create", "vol", "-v", "data:/data")
@@ -666,10 +650,10 @@ class Honoured(ComposeCase):
         self.assertEqual(self.ok("run", "e", "echo", "a program of its own"), "a program of its own\n")
         self.ok("start", "e")
         self.wait_for(lambda: self.fetched(port), 20)
-        before = self.id_of("warm")
+        before = self.id_of("background")
         self.assertEqual(self.ok("run", "e", "echo", "beside it"), "beside it\n")
         self.ok("install", "e", "iniconfig==2.0.0")
-        self.assertNotEqual(self.id_of("warm"), before, "it is nobody's program: the container is replaced")
+        self.assertNotEqual(self.id_of("background"), before, "it is nobody's program: the container is replaced")
         self.wait_for(lambda: self.fetched(port), 20)
         self.ok("stop", "e")
         self.assert_stopped()
@@ -723,9 +707,9 @@ class Services(ComposeCase):
     def test_starting_twice_changes_nothing(self) -> None:
         self.write(db=IDLE)
         self.ok("start", "e")
-        before = (self.id_of("warm"), self.id_of("db"))
+        before = (self.id_of("background"), self.id_of("db"))
         self.assertIn("already", self.run_pydock("start", "e").err)
-        self.assertEqual((self.id_of("warm"), self.id_of("db")), before)
+        self.assertEqual((self.id_of("background"), self.id_of("db")), before)
 
     def test_start_brings_back_what_has_died(self) -> None:
         self.write(db=IDLE, cache=IDLE)
@@ -736,7 +720,7 @@ class Services(ComposeCase):
         self.assertIn("true", self.id_of("db"))
         engine("kill", self.warm, "%s-e-db-1" % self.prefix)
         self.ok("start", "e")
-        self.assertIn("true", self.id_of("warm"))
+        self.assertIn("true", self.id_of("background"))
         self.assertIn("true", self.id_of("db"))
         self.assertEqual(self.id_of("cache"), cache)
 
@@ -753,33 +737,33 @@ class Services(ComposeCase):
     def test_a_change_of_packages_replaces_the_idle_container_and_leaves_the_database_alone(self) -> None:
         self.write(e={"depends_on": ["db"]}, db=IDLE, worker=self.worker())
         self.ok("start", "e")
-        before, db, worker = self.id_of("warm"), self.id_of("db"), self.id_of("worker")
+        before, db, worker = self.id_of("background"), self.id_of("db"), self.id_of("worker")
         self.ok("install", "e", "iniconfig==2.0.0")
-        self.assertNotEqual(self.id_of("warm"), before)
+        self.assertNotEqual(self.id_of("background"), before)
         self.assertEqual(self.id_of("db"), db)
         self.assertNotEqual(self.id_of("worker"), worker, "it is of the environment's image, and has the new package")
         self.assertEqual(self.ok("run", "e", "python", "-c", "import iniconfig; print('new')"), "new\n")
-        before = self.id_of("warm")
+        before = self.id_of("background")
         self.ok("uninstall", "e", "iniconfig")
-        self.assertNotEqual(self.id_of("warm"), before)
+        self.assertNotEqual(self.id_of("background"), before)
         self.assertEqual(self.id_of("db"), db)
-        self.assertEqual(self.names(), ["db", "warm", "worker"])
+        self.assertEqual(self.names(), ["background", "db", "worker"])
 
     def test_a_change_while_a_program_runs_is_told_and_ends_nothing(self) -> None:
         self.write(db=IDLE)
         self.ok("start", "e")
-        before, db = self.id_of("warm"), self.id_of("db")
+        before, db = self.id_of("background"), self.id_of("db")
         process = self.busy()
         result = self.run_pydock("install", "e", "six==1.16.0")
         self.assertEqual(result.status, 0, result)
         self.assertIn("sleep 1000", result.err)
         self.assertIn("pydock reset --force e", result.err)
-        self.assertEqual((self.id_of("warm"), self.id_of("db")), (before, db))
+        self.assertEqual((self.id_of("background"), self.id_of("db")), (before, db))
         self.assertEqual(self.ok("run", "e", "python", "-c", "import six; print('new')"), "new\n", "in a container of its own")
         process.terminate()
         self.finish(process)
         self.ok("run", "e", "true")
-        self.assertNotEqual(self.id_of("warm"), before)
+        self.assertNotEqual(self.id_of("background"), before)
         self.assertEqual(self.id_of("db"), db)
 
     def test_reset_starts_everything_anew_and_says_which_programs_run(self) -> None:
@@ -794,7 +778,7 @@ class Services(ComposeCase):
         self.ok("reset", "--force", "e")
         self.assertIn(self.finish(process), (143, 137))
         self.assertFalse(self.is_warm())
-        self.assertEqual(self.names(), ["db", "warm"])
+        self.assertEqual(self.names(), ["background", "db"])
 
     def test_stop_of_what_only_a_run_has_started(self) -> None:
         self.write(e={"depends_on": ["db"]}, db=IDLE)
@@ -824,7 +808,7 @@ class Services(ComposeCase):
         processes = [self.start("start", "e") for _ in range(3)]
         results = [(*process.communicate(timeout=60), process.returncode) for process in processes]
         self.assertEqual([status for _, _, status in results], [0, 0, 0], results)
-        self.assertEqual((self.names(), len(self.networks())), (["db", "warm"], 1))
+        self.assertEqual((self.names(), len(self.networks())), (["background", "db"], 1))
 
     def test_delete_takes_everything_down(self) -> None:
         self.ok("create", "gone", "-e", "A=1")
@@ -1020,7 +1004,7 @@ class BadEnds(ComposeCase):
                 if number != numbers[-1]:
                     continue
                 self.ok("start", "e")
-                self.assertEqual(self.names(), ["db", "warm"])
+                self.assertEqual(self.names(), ["background", "db"])
                 self.ok("stop", "e")
                 self.assert_stopped()
 
@@ -1143,7 +1127,7 @@ class Programs(ComposeCase):
 
 @needs_compose
 @unittest.skipUnless(os.geteuid() == 0, "only root can become other users")
-@unittest.skipIf(pydock.Engine(ENGINE).podman, "each user has a podman of their own")
+@one_engine_for_all
 class Users(Case):
     def test_files_belong_to_an_ordinary_caller_in_a_fresh_container_and_a_started_one(self) -> None:
         self.give_to(54321)

@@ -14,7 +14,7 @@ import unittest
 from pathlib import Path
 from typing import Any, Dict, List
 
-from support import ENGINE, PYTHON, Case, SharedCase, by_hand, engine, make_wheel, pydock
+from support import ENGINE, PYTHON, Case, SharedCase, by_hand, engine, is_podman, make_wheel, pydock
 
 BASE = "python:%s-slim" % PYTHON
 READING = ("image ls", "network ls", "image inspect", "container inspect", "version", "ps", "buildx version", "compose version", "context inspect", "info", "container ls")
@@ -297,7 +297,7 @@ class NoBuilderTest(EnvironmentCase):
 
     def setUp(self) -> None:
         super().setUp()
-        if pydock.Engine(ENGINE).podman:
+        if is_podman():
             self.skipTest("podman builds by itself")
         self.environ.pop("PYDOCK_ENGINE", None)
 

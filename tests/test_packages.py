@@ -1,10 +1,8 @@
 """What changes packages: install, uninstall, update, and what they make of requirements.txt, wheels and secrets."""
 from __future__ import annotations
 
-import base64
 import gzip
 import hashlib
-import http.server
 import io
 import json
 import os
@@ -13,70 +11,11 @@ import shutil
 import ssl
 import subprocess
 import tarfile
-import threading
 import unittest
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional
-from urllib.parse import unquote, urlsplit
+from typing import Any, Dict, Iterable, List
 
-from support import ENGINE, PYTHON, Case, SharedCase, engine, host_address, make_wheel, pydock
-
-SECRET = "s3cr3t" + os.urandom(6).hex()
-LOGIN = "Basic " + base64.b64encode(("somebody:" + SECRET).encode()).decode()
-
-
-class Index:
-    """A package index (PEP 503) over the wheels of a folder, on an address that containers reach; it may ask for a login,
-    speak TLS, be a proxy for any address, or say that its files never change. `seen` holds the paths asked for."""
-
-    def __init__(self, address: str, folder: Path, login: bool = False, proxy: bool = False, tls: Optional[ssl.SSLContext] = None,
-                 immutable: bool = False) -> None:
-        self.seen: List[str] = []
-        index = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                index.seen.append(self.path)
-                if login and self.headers.get("Proxy-Authorization" if proxy else "Authorization") != LOGIN:
-                    self.send_response(407 if proxy else 401)
-                    self.send_header("Proxy-Authenticate" if proxy else "WWW-Authenticate", 'Basic realm="test"')
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                    return
-                words = unquote(urlsplit(self.path).path).strip("/").split("/")
-                wheels = sorted(folder.glob("*.whl"))
-                data: Optional[bytes] = None
-                if words[0] == "simple":
-                    found = [w.name for w in wheels if len(words) > 1 and pydock.canonical(w.name.split("-")[0]) == words[1]]
-                    data = "".join('<a href="/files/%s">%s</a>\n' % (name, name) for name in found).encode() if found else None
-                elif words[0] == "files" and (folder / words[1]).exists():
-                    data = (folder / words[1]).read_bytes()
-                self.send_response(404 if data is None else 200)
-                self.send_header("Content-Type", "text/html" if words[0] == "simple" else "application/octet-stream")
-                if immutable and words[0] == "files":
-                    self.send_header("Cache-Control", "max-age=31536000, immutable, public")
-                self.send_header("Content-Length", str(len(data or b"")))
-                self.end_headers()
-                if self.command == "GET":
-                    self.wfile.write(data or b"")
-
-            do_HEAD = do_GET
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer((address, 0), Handler)
-        self.server.daemon_threads = True
-        if tls:
-            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
-        self.host = "%s:%d" % (address, self.server.server_port)
-        self.url = "%s://%s/simple" % ("https" if tls else "http", self.host)
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
+from support import ENGINE, PYTHON, SECRET, Case, Index, SharedCase, engine, host_address, make_wheel
 
 def setuptools_project(folder: Path, answer: int = 42) -> Path:
     """A small project of setuptools, with a script; a build leaves `build/` and `*.egg-info` in its folder."""

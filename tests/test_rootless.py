@@ -20,14 +20,11 @@ import unittest
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
-from support import ENGINE, PYDOCK, Case, Result, SharedCase, as_user, docker_groups, engine, make_wheel, pydock
-from test_run import COUNT, SLEEP
+from support import (
+    COUNT, ENGINE, PYDOCK, SLEEP, Case, Result, SharedCase, as_user, docker_groups, engine, is_podman, is_rootless_docker, make_wheel, needs,
+    needs_compose, one_engine_for_all, pydock,
+)
 
-PODMAN = pydock.Engine(ENGINE).podman
-ROOTLESS_DOCKER = pydock.Engine(ENGINE).root_is_caller()
-ROOTLESS = ROOTLESS_DOCKER or PODMAN and os.geteuid() != 0
-COMPOSE = subprocess.run([*ENGINE, "compose", "version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
-UID, GID = ("0", "0") if ROOTLESS_DOCKER else (str(os.getuid()), str(os.getgid()))  # the caller's, inside
 GREET = "import sys\ndef main():\n    open('greeted', 'w').close()\n    print('hello', *sys.argv[1:])\n    sys.exit(len(sys.argv) - 1)\n"
 MAKE = "import os; os.mkdir('folder', 0o700); open('folder/file', 'w').close(); os.symlink('file', 'link'); os.mkfifo('pipe'); open('made', 'w').close()"
 WHO = "import os; print(os.getuid(), os.getgid())"
@@ -41,9 +38,18 @@ def as_usual() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+def is_rootless() -> bool:
+    return is_rootless_docker() or is_podman() and os.geteuid() != 0
+
+
+def caller() -> List[str]:
+    """The caller's uid and gid, inside."""
+    return ["0", "0"] if is_rootless_docker() else [str(os.getuid()), str(os.getgid())]
+
+
 def setUpModule() -> None:
     """On a rootless engine: one home, with the environment e, which has the program greet."""
-    if ROOTLESS:
+    if is_rootless():
         Case.setUp(SHARED)
         unittest.addModuleCleanup(SHARED.doCleanups)
         put_on_path(SHARED, [sys.executable, "-IS", str(PYDOCK)])
@@ -71,7 +77,7 @@ def bash(case: Case, script: str, cwd: Any = None, **options: Any) -> Result:
     return Result([script], done.returncode, done.stdout, done.stderr)
 
 
-@unittest.skipUnless(ROOTLESS, "not a rootless engine (tests/engines.sh rootless, tests/as_user.sh)")
+@needs(is_rootless, "not a rootless engine (tests/engines.sh rootless, tests/as_user.sh)")
 class RootlessCase(Case):
     """Each test has two current folders of its own, `work` outside the home and `own` below it; no container is left by any."""
 
@@ -112,7 +118,7 @@ class Fresh(RootlessCase):
 
     def test_the_caller_is_the_same_one_inside(self) -> None:
         self.begin(self.work)
-        self.assertEqual(self.ok("run", "e", "sh", "-c", "id -u; id -g; whoami; echo ~").split(), [UID, GID, pydock.login_name(), "/home/" + pydock.login_name()])
+        self.assertEqual(self.ok("run", "e", "sh", "-c", "id -u; id -g; whoami; echo ~").split(), [*caller(), pydock.login_name(), "/home/" + pydock.login_name()])
 
     def test_what_is_made_in_the_folder_belongs_to_the_caller(self) -> None:
         for folder in (self.work, self.own):
@@ -235,7 +241,7 @@ class Activated(RootlessCase):
         for folder in (self.work, self.own):
             with self.subTest(folder=folder.name):
                 shown = self.says("python -c %s; python -c %s; greet a b; echo $?; echo text | python -c 'print(input())'" % (shlex.quote(MAKE), shlex.quote(WHO)), cwd=folder)
-                self.assertEqual(shown, "%s %s\nhello a b\n2\ntext\n" % (UID, GID))
+                self.assertEqual(shown, "%s %s\nhello a b\n2\ntext\n" % tuple(caller()))
                 self.assertIn("greeted", os.listdir(str(folder)))
                 self.assert_mine(folder)
 
@@ -328,7 +334,7 @@ class KeptGroups(unittest.TestCase):
         self.assertNotIn("keep-groups", pydock.who_argv("7:8", [9], False))
 
 
-@unittest.skipIf(PODMAN, "each user has a podman of their own")
+@one_engine_for_all
 @unittest.skipUnless(os.geteuid() == 0, "only root can become other users")
 class OtherCase(SharedCase):
     """As an ordinary user, `me`, who as `member` is in one group more; each test has a current folder of its own."""
@@ -412,7 +418,7 @@ class Groups(OtherCase):
     def test_a_wheel_that_only_the_group_may_read_is_installed(self) -> None:
         self.assertEqual(self.ok("run", "e", "python", "-c", "import extra", **self.member), "")
 
-    @unittest.skipUnless(COMPOSE, "no docker compose here")
+    @needs_compose
     def test_they_go_along_where_there_is_a_compose_file(self) -> None:
         self.ok("create", "c", "-e", "A=1", **self.me)
         self.check(self.ok("run", "c", "sh", "-c", "cat secret; touch shared/fresh", **self.member), "fresh")

@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 from unittest import mock
 
-from support import ENGINE, PYTHON, ROOT, Case, Result, SharedCase, engine, make_wheel, pydock
-from test_nothing_lost import Disturbed, signals_as_usual
+from support import ENGINE, PYTHON, ROOT, Case, Disturbed, Result, SharedCase, engine, is_podman, make_wheel, pydock, signals_as_usual
 
 FAR = "192.0.2.1"  # an address that nobody has (RFC 5737)
 SITE = "opt/venv/lib/python%s/site-packages/" % PYTHON
@@ -91,7 +90,7 @@ class Handing(Case):
     def assert_no_bytes(self, reference: str, layers: List[str], size: int) -> None:
         """An image adds nothing to these layers (podman's commit: an empty one)."""
         mine = self.layers(reference)
-        if pydock.Engine(ENGINE).podman:
+        if is_podman():
             self.assertEqual(mine[:len(layers)], layers)
             self.assertLess(self.inspect(reference)["Size"], size + 10000)
         else:
@@ -614,7 +613,7 @@ class TakeTest(SharedCase, Handing):
             self.assert_clean("same")
 
     def test_another_uid_gets_the_packages_as_a_copy_and_is_told_so(self) -> None:
-        if os.getuid() and (pydock.Engine(ENGINE).podman or pydock.Engine(ENGINE).root_is_caller()):
+        if os.getuid() and (is_podman() or pydock.Engine(ENGINE).root_is_caller()):
             self.skipTest("this engine has one user")
         with self.somebody("other", 4321):
             for source in ("../ds.tar", self.shared.prefix + "-ds:latest"):
@@ -1090,7 +1089,7 @@ class ElsewhereTest(Case):
 
     def setUp(self) -> None:
         super().setUp()
-        self.podman = pydock.Engine(ENGINE).podman
+        self.podman = is_podman()
         self.variable = "CONTAINER_HOST" if self.podman else "DOCKER_HOST"
 
     def context(self, name: str, host: str) -> Path:

@@ -16,8 +16,7 @@ import unittest
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence, Set
 
-from support import PYTHON, ROOT, Case, Result, SharedCase, engine, make_wheel
-from test_nothing_lost import STRANGER, Disturbed
+from support import PYTHON, ROOT, STRANGER, Case, Disturbed, Result, SharedCase, engine, make_wheel
 
 BASE = "python:%s-slim" % PYTHON
 EMPTY = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"  # a layer of nothing: podman's commits add it

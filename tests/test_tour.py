@@ -4,12 +4,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import unittest
 
-from support import Case, engine, pydock
+from support import PYDOCK, Case, engine, pydock
 
 
 class Tour(Case):
+    def setUp(self) -> None:
+        super().setUp()
+        self.program = [sys.executable, "-IS", str(PYDOCK)]  # the file itself, as a person starts it
+
     def test_the_life_of_an_environment(self) -> None:
         self.ok("create", "ds", "3.11")
         self.assertEqual(sorted(os.listdir(str(self.folder("ds")))), ["dockerfile", "requirements.txt"])

@@ -14,9 +14,10 @@ import unittest
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
-import test_nothing_lost as lost
-from support import ENGINE, PYTHON, ROOT, Case, Result, SharedCase, as_user, by_hand, docker_groups, engine, host_address, make_wheel, pydock
-from test_packages import Index
+from support import (
+    ENGINE, PYTHON, ROOT, Case, Disturbed, Index, Result, SharedCase, alive, as_user, by_hand, docker_groups, engine, host_address, is_podman,
+    make_wheel, pydock, signals_as_usual,
+)
 
 BASE = "python:%s-slim" % PYTHON
 SITE = "lib/python%s/site-packages" % PYTHON
@@ -506,7 +507,7 @@ class Twice(TrustCase):
         shutil.copytree(str(self.folder("e")), str(self.folder("again")))
         self.ok("build", "--no-cache", "again")
         self.assertEqual(self.ok("digest", "again"), known)
-        if os.geteuid() or pydock.Engine(ENGINE).podman or pydock.Engine(ENGINE).sudo:
+        if os.geteuid() or is_podman() or pydock.Engine(ENGINE).sudo:
             self.skipTest("one user only")
         home = self.base / "other-home"
         theirs = home / ".pydock" / "envs" / "theirs"
@@ -558,7 +559,7 @@ class Verify(SharedTrustCase):
         address = host_address()
         if address is None:
             self.skipTest("no address of this host that containers reach and a server can listen on")
-        if pydock.Engine(ENGINE).podman:
+        if is_podman():
             self.skipTest("no builder here that keeps downloads")
         name = "pydockcached" + self.prefix
         wheel = make_wheel(self.base / "packages", name)
@@ -632,11 +633,11 @@ class VerifyAgainst(SharedTrustCase):
     def test_ctrl_c_while_it_builds_leaves_everything_as_it_was(self) -> None:
         before = self.state("slow")
         self.fake()
-        process = self.start("verify", "slow", start_new_session=True, preexec_fn=lost.signals_as_usual)
+        process = self.start("verify", "slow", start_new_session=True, preexec_fn=signals_as_usual)
         self.wait_for(lambda: [call for call in self.calls() if call.startswith("build ")], 60)
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
-        self.wait_for(lambda: not lost.alive(process.pid), 60)
+        self.wait_for(lambda: not alive(process.pid), 60)
         self.no_fake()
         self.assertEqual((process.returncode, out), (130, ""), err)
         self.assertNotIn("Traceback", err)
@@ -645,11 +646,11 @@ class VerifyAgainst(SharedTrustCase):
         self.assertEqual(self.state("slow"), before)
 
 
-class BadEnds(lost.Disturbed, TrustCase):
+class BadEnds(Disturbed, TrustCase):
     """The engine fails, hangs or dies with pydock at the n-th call, for every n."""
 
     def state(self, name: str = "e") -> List[Any]:
-        return lost.Disturbed.state(self, name)
+        return Disturbed.state(self, name)
 
     def test_digest_and_verify(self) -> None:
         self.bystanders()

@@ -15,11 +15,12 @@ import unittest
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
-import test_run
-from support import ENGINE, ROOT, Case, Result, as_user, docker_groups, engine, make_wheel, pydock
-from test_run import COUNT, INNER_HOME, SLEEP, RunCase, Terminal
+import contract
+from support import (
+    COUNT, INNER_HOME, ROOT, SLEEP, Case, Result, RunCase, Terminal, as_user, docker_groups, engine, make_wheel, one_engine_for_all,
+    pydock,
+)
 
-PODMAN = pydock.Engine(ENGINE).podman
 
 # What runs in a container beside its first processes and this: a line for each; a way that pydock does not know of.
 LOOK = r"""
@@ -424,7 +425,7 @@ class StartStopReset(WarmCase):
         self.program = [sys.executable, "-IS", str(program)]
         self.ok("start", "e")
         self.assertNotIn("docker-init", engine("container", "inspect", "--format", "{{.Path}} {{.HostConfig.Init}}", self.warm).replace("true", "docker-init"))
-        test_run.Status.test_a_dead_programs_children_are_reaped(self)  # type: ignore[arg-type]
+        contract.Status.test_a_dead_programs_children_are_reaped(self)  # type: ignore[arg-type]
         self.assertIn(self.signalled(signal.SIGTERM), (143,))
         self.assert_idle()
         engine("kill", self.warm)
@@ -445,21 +446,21 @@ class StartStopReset(WarmCase):
 class Inside(Started):
     """What test_run asks of a fresh container."""
 
-    test_arguments_arrive_byte_for_byte = test_run.Arguments.test_arguments_arrive_byte_for_byte
-    test_one_double_dash_is_pydocks_and_a_second_the_programs = test_run.Arguments.test_one_double_dash_is_pydocks_and_a_second_the_programs
-    test_a_locale_without_utf8_keeps_bytes_too = test_run.Arguments.test_a_locale_without_utf8_keeps_bytes_too
-    test_python_programs_get_them_as_sys_argv = test_run.Arguments.test_python_programs_get_them_as_sys_argv
-    test_variables = test_run.Options.test_variables
-    test_root_inside = test_run.Options.test_root_inside
-    test_the_hostname_is_the_environments_name = test_run.Options.test_the_hostname_is_the_environments_name
-    test_dry_run_prints_a_command_that_can_be_pasted = test_run.Options.test_dry_run_prints_a_command_that_can_be_pasted
-    test_a_megabyte_goes_both_ways_unchanged = test_run.Streams.test_a_megabyte_goes_both_ways_unchanged
-    test_stderr_is_apart_from_stdout = test_run.Streams.test_stderr_is_apart_from_stdout
-    test_a_closed_pipe_ends_program_and_container = test_run.Streams.test_a_closed_pipe_ends_program_and_container
-    test_run_to_head_in_a_shell_pipeline = test_run.Streams.test_run_to_head_in_a_shell_pipeline
-    test_the_end_of_stdin_is_the_end_inside = test_run.Streams.test_the_end_of_stdin_is_the_end_inside
-    test_the_exit_status_is_the_programs_own = test_run.Status.test_the_exit_status_is_the_programs_own
-    test_a_dead_programs_children_are_reaped = test_run.Status.test_a_dead_programs_children_are_reaped
+    test_arguments_arrive_byte_for_byte = contract.Arguments.test_arguments_arrive_byte_for_byte
+    test_one_double_dash_is_pydocks_and_a_second_the_programs = contract.Arguments.test_one_double_dash_is_pydocks_and_a_second_the_programs
+    test_a_locale_without_utf8_keeps_bytes_too = contract.Arguments.test_a_locale_without_utf8_keeps_bytes_too
+    test_python_programs_get_them_as_sys_argv = contract.Arguments.test_python_programs_get_them_as_sys_argv
+    test_variables = contract.Options.test_variables
+    test_root_inside = contract.Options.test_root_inside
+    test_the_hostname_is_the_environments_name = contract.Options.test_the_hostname_is_the_environments_name
+    test_dry_run_prints_a_command_that_can_be_pasted = contract.Options.test_dry_run_prints_a_command_that_can_be_pasted
+    test_a_megabyte_goes_both_ways_unchanged = contract.Streams.test_a_megabyte_goes_both_ways_unchanged
+    test_stderr_is_apart_from_stdout = contract.Streams.test_stderr_is_apart_from_stdout
+    test_a_closed_pipe_ends_program_and_container = contract.Streams.test_a_closed_pipe_ends_program_and_container
+    test_run_to_head_in_a_shell_pipeline = contract.Streams.test_run_to_head_in_a_shell_pipeline
+    test_the_end_of_stdin_is_the_end_inside = contract.Streams.test_the_end_of_stdin_is_the_end_inside
+    test_the_exit_status_is_the_programs_own = contract.Status.test_the_exit_status_is_the_programs_own
+    test_a_dead_programs_children_are_reaped = contract.Status.test_a_dead_programs_children_are_reaped
 
     def tearDown(self) -> None:
         try:
@@ -653,12 +654,12 @@ class Folders(WarmCase):
 class Signals(Started):
     """`docker exec` passes no signal on; pydock does."""
 
-    test_a_program_that_handles_a_signal_gets_it_once_and_goes_on = test_run.Signals.test_a_program_that_handles_a_signal_gets_it_once_and_goes_on
-    test_a_signal_at_the_very_start_leaves_nothing = test_run.Signals.test_a_signal_at_the_very_start_leaves_nothing
-    test_ctrl_c_on_a_terminal_is_a_keyboard_interrupt = test_run.Signals.test_ctrl_c_on_a_terminal_is_a_keyboard_interrupt
-    test_ctrl_c_comes_once = test_run.Signals.test_ctrl_c_comes_once
-    test_sigterm_ends_a_program_on_a_terminal = test_run.Signals.test_sigterm_ends_a_program_on_a_terminal
-    test_closing_the_terminal_ends_program_and_container = test_run.Signals.test_closing_the_terminal_ends_program_and_container
+    test_a_program_that_handles_a_signal_gets_it_once_and_goes_on = contract.Signals.test_a_program_that_handles_a_signal_gets_it_once_and_goes_on
+    test_a_signal_at_the_very_start_leaves_nothing = contract.Signals.test_a_signal_at_the_very_start_leaves_nothing
+    test_ctrl_c_on_a_terminal_is_a_keyboard_interrupt = contract.Signals.test_ctrl_c_on_a_terminal_is_a_keyboard_interrupt
+    test_ctrl_c_comes_once = contract.Signals.test_ctrl_c_comes_once
+    test_sigterm_ends_a_program_on_a_terminal = contract.Signals.test_sigterm_ends_a_program_on_a_terminal
+    test_closing_the_terminal_ends_program_and_container = contract.Signals.test_closing_the_terminal_ends_program_and_container
 
     def test_each_signal_to_pydock_ends_the_program_inside(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
@@ -803,12 +804,12 @@ class Signals(Started):
 
 
 class OnATerminal(Started):
-    test_a_terminal_only_when_stdin_and_stdout_are_one = test_run.OnATerminal.test_a_terminal_only_when_stdin_and_stdout_are_one
-    test_the_window_size_passes_and_its_changes = test_run.OnATerminal.test_the_window_size_passes_and_its_changes
-    test_a_background_job_of_a_shell_has_no_terminal_and_runs = test_run.OnATerminal.test_a_background_job_of_a_shell_has_no_terminal_and_runs
-    test_shell_opens_bash_and_tells_how_to_keep_packages = test_run.OnATerminal.test_shell_opens_bash_and_tells_how_to_keep_packages
-    test_shell_takes_options_and_no_program = test_run.OnATerminal.test_shell_takes_options_and_no_program
-    test_a_shell_on_a_terminal_has_job_control = test_run.FallbackSignals.test_a_shell_on_a_terminal_has_job_control
+    test_a_terminal_only_when_stdin_and_stdout_are_one = contract.OnATerminal.test_a_terminal_only_when_stdin_and_stdout_are_one
+    test_the_window_size_passes_and_its_changes = contract.OnATerminal.test_the_window_size_passes_and_its_changes
+    test_a_background_job_of_a_shell_has_no_terminal_and_runs = contract.OnATerminal.test_a_background_job_of_a_shell_has_no_terminal_and_runs
+    test_shell_opens_bash_and_tells_how_to_keep_packages = contract.OnATerminal.test_shell_opens_bash_and_tells_how_to_keep_packages
+    test_shell_takes_options_and_no_program = contract.OnATerminal.test_shell_takes_options_and_no_program
+    test_a_shell_on_a_terminal_has_job_control = contract.OnATerminal.test_a_shell_on_a_terminal_has_job_control
 
     def bash(self) -> Terminal:
         terminal = Terminal(self, ["bash", "--norc", "--noprofile", "-i"], self.work, {**self.environ, "HISTFILE": "/dev/null"})
@@ -1039,7 +1040,7 @@ class Mended(StartedAlone):
         process.terminate()
         self.assertEqual(self.finish(process), 143)
 
-    test_shell_opens_sh_where_there_is_no_bash = test_run.OnATerminal.test_shell_opens_sh_where_there_is_no_bash
+    test_shell_opens_sh_where_there_is_no_bash = contract.OnATerminal.test_shell_opens_sh_where_there_is_no_bash
 
     def test_stop_keeps_out_what_pydock_did_not_start(self) -> None:
         """Another container of the same image is none of its business."""
@@ -1273,7 +1274,7 @@ class Deleted(WarmCase):
         self.assertEqual(Case.containers(self), [])
 
 
-@unittest.skipIf(PODMAN, "each user has a podman of their own")
+@one_engine_for_all
 @unittest.skipUnless(os.geteuid() == 0, "only root can become other users")
 class Users(Case):
     def test_an_ordinary_user_is_the_same_one_inside(self) -> None:
