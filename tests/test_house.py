@@ -21,7 +21,7 @@ from support import PYDOCK, ROOT
 LIMITS = {
     "lines": 9509,  # goal: 5800
     "lines of the ground floor": 4260,  # goal: 1800
-    "lines of a slice": 578,  # goal: 450
+    "lines of a slice": 643,  # goal: 450
     "lines of the texts that run elsewhere": 650,  # goal: 330
     "lines of a function": 75,  # goal: 60
     "lines of half of the functions": 11,  # goal: 12
