@@ -87,7 +87,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     import subprocess
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import IO, Any, Callable, NoReturn
 
     Argument = tuple[Sequence[str], dict[str, Any]]
@@ -1572,61 +1572,550 @@ def lies_in(path: str, folder: str) -> bool:
 # --------------------------------------------------------------------------------------------------
 # Requirements
 
-
-REQUIREMENT = r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?=$|[\[<>=!~;@(\s])"
-
-
-def requirement_lines(text: str) -> list[str]:
-    """The lines of a requirements.txt that ask for a package, each on one line."""
-    lines = [line.strip() for line in re.sub(r"\\\n", " ", text).splitlines()]
-    return [line for line in lines if line and line[0] not in "#-"]
-
-
-def option_lines(text: str) -> list[str]:
-    """The lines of a requirements.txt that are options for all of it, such as an index."""
-    return [
-        line.strip()
-        for line in re.findall(r"(?:[^\n]*\\\n)*[^\n]*\n|[^\n]+$", text)
-        if line.lstrip().startswith("-")
-    ]
-
-
-def is_locked(requirements: str) -> bool:
-    return requirements.split("\n")[0].strip() == "--require-hashes"
+WHEEL = r"[A-Za-z0-9_+!-][A-Za-z0-9_.+!-]*\.whl"
+IDENTIFIER = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+EXTRAS = rf"\[\s*(?:{IDENTIFIER}(?:\s*,\s*{IDENTIFIER})*)?\s*\]"
+NAMED = rf"{IDENTIFIER}\s*(?:{EXTRAS})?\s*@"
+LOCAL = rf"[./~]|\S*/|.*\.(?:whl|zip|tgz|tbz|txz|tlz|tar|tar\.(?:gz|bz2|xz|lz|lzma))(?:{EXTRAS})?$"
+URL = rf"(?P<url>.*?)(?P<extras>{EXTRAS})?$"
+CLAUSE = r"(?:===\s*[^\s;,)]+|(?:~=|==|!=|<=|>=|<|>)\s*[A-Za-z0-9._*+!${}-]+)"
+SPECIFIER = rf"{CLAUSE}(?:\s*,\s*{CLAUSE})*"
+REQUIREMENT = (
+    rf"(?P<name>{IDENTIFIER})\s*(?P<extras>{EXTRAS})?\s*"
+    rf"(?:@\s*(?P<url>[^\s;]+)|\(\s*(?P<inner>{SPECIFIER})\s*\)|(?P<specifier>{SPECIFIER}))?"
+    r"\s*(?:;\s*(?P<marker>.*))?"
+)
+OPERAND = "(?:''|[a-z_.]+)"
+COMPARISON = rf"{OPERAND}\s*(?:===|[<>=!~]=|[<>]|\bin\b|\bnot\s+in\b)\s*{OPERAND}"
+MARKER = rf"\s*{COMPARISON}(?:\s*\b(?:and|or)\b\s*{COMPARISON})*\s*"
+OPTIONS = {  # by every name: the one that is written
+    **dict.fromkeys("--no-index --pre --prefer-binary --require-hashes".split(), ""),
+    **{
+        option: option
+        for option in (
+            "--index-url --extra-index-url --constraint --requirement --editable --find-links --no-binary --only-binary "
+            "--trusted-host --use-feature --hash --global-option --config-settings"
+        ).split()
+    },
+    "-i": "--index-url",
+    "--pypi-url": "--index-url",
+    "-c": "--constraint",
+    "-r": "--requirement",
+    "-e": "--editable",
+    "-f": "--find-links",
+    "-C": "--config-settings",
+    "--config-setting": "--config-settings",
+}
+OF_ONE_REQUIREMENT = ("--hash", "--global-option", "--config-settings")
 
 
 def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def requirement_name(text: str) -> str:
-    """The canonical name that a requirement starts with, or ''."""
-    found = re.match(REQUIREMENT, text.strip())
+def masked(text: str) -> str:
+    """Without the logins in its URLs."""
+    return re.sub(r"://[^/@\s]*@", "://***@", text)
+
+
+class Requirement:
+    """What a word, or a logical line of a requirements file, asks for. `kind` is requirement,
+    editable, include, option, or empty for a comment or a blank line. `url` is an address, or a
+    path of this host; `name` is empty where that does not tell it."""
+
+    def __init__(self, text: str = "", number: int = 0) -> None:
+        self.text, self.number = text, number  # as it stands there, with its line ends
+        self.kind = self.body = ""
+        self.name = self.specifier = self.url = self.marker = ""
+        self.extras: list[str] = []
+        self.hashes: list[str] = []
+        self.options: list[tuple[str, str]] = []
+        self.trailing = self.comment = ""  # all that stands after it; what a person says there
+        self.range = ""  # within which the asked-for version may be
+        self.via: list[str] = []  # who needs it, where nobody asked for it
+
+    @property
+    def pin(self) -> str:
+        """The requirement in its plainest words, without extras and hashes."""
+        if self.url:
+            return self.url if self.url.startswith("./") else f"{self.name} @ {self.url}"
+        return self.name + self.specifier
+
+    @property
+    def wheel(self) -> str:
+        """The wheel in the environment's `wheels/` that it names, or else empty."""
+        found = re.fullmatch(rf"\./wheels/({WHEEL})", self.url)
+        return found.group(1) if found else ""
+
+    @property
+    def word(self) -> str:
+        """What an installer is asked for."""
+        return self.within(self.range)
+
+    def within(self, specifier: str) -> str:
+        """The requirement with another specifier."""
+        marker = f"; {self.marker}" if self.marker else ""
+        return with_extras(self.name, self.extras) + specifier + marker
+
+
+def with_extras(pin: str, extras: Iterable[str]) -> str:
+    """The pin of a requirement with these extras."""
+    if not extras:
+        return pin
+    text = f"[{','.join(sorted(extras))}]"
+    return pin + text if pin.startswith("./") else re.sub(f"^{IDENTIFIER}", rf"\g<0>{text}", pin)
+
+
+def ranged(specifier: str) -> str:
+    """A specifier that is a range; empty where it is a single version."""
+    exact = [clause for clause in specifier.split(",") if re.match(r"==(?!.*\*$)", clause)]
+    return "" if exact else specifier
+
+
+def joined(specifiers: Iterable[str]) -> str:
+    """One specifier of several, each clause once."""
+    return ",".join(dict.fromkeys(",".join(filter(None, specifiers)).split(","))).strip(",")
+
+
+def decode_requirements(data: bytes) -> str:
+    """As pip: by the byte order mark, or else UTF-8. Other bytes go through as they are, since a
+    comment may have any. ValueError where the mark is wrong."""
+    marks = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"))
+    for mark, codec in (*marks, (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig")):
+        if data.startswith(mark):
+            return data.decode(codec)
+    return data.decode(errors="surrogateescape")
+
+
+def logical_lines(text: str) -> Iterator[tuple[int, str, str]]:
+    """Number, text, and what that says, of each: a backslash ends none, but in a comment."""
+    whole, said, start = "", "", 1
+    for number, line in enumerate(text.splitlines(True), 1):
+        bare, whole = line.splitlines()[0], whole + line
+        comment = bare.lstrip().startswith("#")
+        if bare.endswith("\\") and not comment:
+            said += bare.strip("\\")
+            continue
+        yield start, whole, said + (" " if comment else "") + bare
+        whole, said, start = "", "", number + 1
+    if whole:
+        yield start, whole, said
+
+
+def expanded(text: str, environ: Mapping[str, str]) -> str:
+    """With the values of its ${VARIABLES}, where they have one."""
+    return re.sub(r"\$\{([A-Z0-9_]+)\}", lambda name: environ.get(name[1]) or name[0], text)
+
+
+def read_requirements(
+    text: str, path: str, environ: Mapping[str, str] | None = None
+) -> list[Requirement]:
+    """The logical lines of a requirements file, after pip's format. With `environ`, ${VARIABLES}
+    of it are replaced. PydockError names what cannot be understood by file and line."""
+    lines = []
+    for number, whole, said in logical_lines(text):
+        line = Requirement(whole, number)
+        found = re.search(r"(?:^|(?<=\s))#.*$", said)
+        line.comment = line.trailing = found.group().strip() if found else ""
+        line.body = expanded(said[: found.start()] if found else said, environ or {}).strip()
+        try:
+            read_line(line)
+        except ValueError as error:
+            raise PydockError(f"line {number} of {path}: {error}: {masked(line.body)!r}") from None
+        lines.append(line)
+    return lines
+
+
+def read_line(line: Requirement) -> None:
+    """Finds out what a line is. ValueError says what it is not."""
+    words = line.body.split(" ")
+    start = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+    asked = " ".join(" ".join(words[:start]).split())
+    line.options = read_options(" ".join(words[start:])) if words[start:] else []
+    names = {name for name, _ in line.options}
+    if asked:
+        if names - set(OF_ONE_REQUIREMENT):
+            raise ValueError("an option that is none of a single requirement")
+        line.kind = "requirement"
+        line.hashes = [value for name, value in line.options if name == "--hash"]
+        read_requirement(line, asked)
+        read_marks(line)
+        return
+    for kind, of_kind in (
+        ("editable", {"--editable"}),
+        ("include", {"--requirement", "--constraint"}),
+    ):
+        if names & of_kind:
+            line.kind, line.url = kind, line.options[0][1]
+            if len(line.options) > 1:
+                raise ValueError("more than one thing in a line")
+            found = re.search(rf"#(?:.*&)?egg=({IDENTIFIER})", line.url)
+            line.name = canonical(found.group(1)) if found else ""
+            return
+    if names & set(OF_ONE_REQUIREMENT):
+        raise ValueError("an option of a requirement, without one")
+    line.kind = "option" if names else ""
+
+
+def read_options(text: str) -> list[tuple[str, str]]:
+    """Options by their long names, with their values. ValueError where one is unknown or lacks
+    its value."""
+    import shlex
+
+    words, found = shlex.split(text), []
+    while words:
+        word, value = words.pop(0), None
+        if word.startswith("--") and "=" in word:
+            word, _, value = word.partition("=")
+        elif not word.startswith("--") and len(word) > 2:
+            word, value = word[:2], word[2:]
+        if word not in OPTIONS:
+            raise ValueError(f"{masked(word)} is no option of a requirements file")
+        if OPTIONS[word] and value is None:
+            if not words:
+                raise ValueError(f"{word} lacks its value")
+            value = words.pop(0)
+        elif not OPTIONS[word] and value is not None:
+            raise ValueError(f"{word} takes no value")
+        found.append((OPTIONS[word] or word, value or ""))
+    return found
+
+
+def read_requirement(line: Requirement, asked: str) -> None:
+    """Name, extras, specifier or URL, and marker. ValueError where it is no requirement."""
+    if len(asked) > 4096:
+        raise ValueError("too long")
+    address = re.match(r"(?i)(?:(?:git|hg|svn|bzr)\+[a-z+]+|https?|ftp|file):", asked)
+    bare = re.split("; " if address else ";", asked, maxsplit=1)[0].strip()
+    if address or re.match(LOCAL, bare) and not re.match(NAMED, bare):
+        line.marker = asked[len(bare) :].strip().lstrip(";").strip()
+        found = re.match(URL, bare)
+        if not found or address and re.search(r"\s", bare):
+            raise ValueError("not a URL")
+        line.url = found.group("url")
+        line.name = name_of_url(line.url)
+    else:
+        found = re.fullmatch(REQUIREMENT, asked, re.A)
+        if not found:
+            raise ValueError("not a requirement")
+        line.name, line.url = canonical(found.group("name")), found.group("url") or ""
+        specifier = found.group("specifier") or found.group("inner") or ""
+        line.specifier = re.sub(r"\s", "", specifier)
+        line.range = ranged(line.specifier)
+        line.marker = (found.group("marker") or "").strip()
+    extras = re.findall(IDENTIFIER, found.group("extras") or "")
+    line.extras = sorted({canonical(extra) for extra in extras})
+    if line.marker:
+        plain = re.sub(r"'[^']*'|\"[^\"]*\"", "''", line.marker)
+        if not re.fullmatch(MARKER, re.sub("[()]", " ", plain)):
+            raise ValueError("not a marker")
+
+
+def name_of_url(url: str) -> str:
+    """The package that a URL or a path names, or else empty."""
+    egg = re.search(rf"#(?:.*&)?egg=({IDENTIFIER})", url)
+    wheel = re.match(
+        r"([A-Za-z0-9][A-Za-z0-9_.]*)-[^/]*\.whl$", re.split("[?#]", url)[0].split("/")[-1]
+    )
+    found = egg or wheel
     return canonical(found.group(1)) if found else ""
 
 
-def requirement_extras(text: str) -> str:
-    """The [extras] of a requirement, or ''."""
-    found = re.match(REQUIREMENT + r"(\[[A-Za-z0-9._, -]*\])", text.strip())
-    return found.group(2).replace(" ", "") if found else ""
+def read_marks(line: Requirement) -> None:
+    """What pydock wrote after a pin: the range that was asked for, and who needs it."""
+    parts = re.split(r"\s+(?=#)", line.comment) if line.comment else []
+    found = re.fullmatch(rf"#\s*(?:{REQUIREMENT})", parts[0], re.A) if parts else None
+    if found and canonical(found.group("name")) == line.name and found.group("specifier"):
+        line.range = re.sub(r"\s", "", found.group("specifier"))
+        parts.pop(0)
+    if parts and re.match(r"#\s*via\s", parts[0]):
+        by = [word.strip() for word in parts[0].partition("via")[2].split(",")]
+        if all(re.fullmatch(IDENTIFIER, word) for word in by):
+            line.via = by
+            parts.pop(0)
+    line.comment = "  ".join(parts)
 
 
-def wheel_names(requirements: str) -> list[str]:
-    """The wheels in `wheels/` that the lines name."""
-    return re.findall(rf"(?m)^\./wheels/({WHEEL})(?![^\s;#\[])", requirements)
+def is_locked(lines: Sequence[Requirement]) -> bool:
+    return bool(lines) and ("--require-hashes", "") in lines[0].options
 
 
-def check_wheels(requirements: str, path: str) -> None:
-    """PydockError where a line names a wheel that does not lie in `wheels/`."""
-    for number, line in enumerate(
-        requirements.splitlines() if "wheels/" in requirements else [], 1
-    ):
-        found = re.match(r"\s*(?:\./+)*wheels/(\S*)", line)
-        if found and ".." in found.group(1).split("/"):
+class Package:
+    """An installed package: its version, its pin, and the packages that need it."""
+
+    def __init__(self, version: str, pin: Requirement, by: list[str]) -> None:
+        self.version, self.pin, self.by = version, pin, by
+
+
+class Inventory:
+    """What INVENTORY_PY found. It ran beside packages, so what it says is believed as little as
+    they are: PydockError where it is anything but what it should be."""
+
+    def __init__(self, output: str) -> None:
+        import json
+
+        line = output.rpartition("\n")[2]
+        try:
+            if not line.startswith("pydock-inventory: "):
+                raise ValueError
+            found = json.loads(line.partition(" ")[2])
+            self.python = self.checked(r"\d+\.\d+\.\d+", found["python"])
+            self.packages = {
+                self.checked(r"[a-z0-9]+(?:-[a-z0-9]+)*", name): self.package(name, *package)
+                for name, package in sorted(found["packages"].items())
+            }
+            self.elsewhere = {str(marker) for marker in found["elsewhere"]}  # markers false here
+            self.hashes: dict[str, list[str]] = {}
+            for asked in read_requirements(str(found["hashes"]), "the lock"):
+                for hash_ in asked.hashes:
+                    self.checked("sha(256|384|512):[0-9a-f]+", hash_)
+                if asked.hashes:
+                    self.hashes[asked.pin] = sorted(set(asked.hashes))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, PydockError):
             raise PydockError(
-                f"line {number} of {path} leads out of wheels/: {found.group(0).strip()!r}",
-                "pydock install NAME /PATH/TO/THE.whl copies a wheel",
+                "the environment's Python does not tell what is installed",
+                "a package of it may change how Python starts",
+            ) from None
+
+    @staticmethod
+    def checked(pattern: str, text: str) -> str:
+        if not re.fullmatch(pattern, text, re.A):
+            raise ValueError(text)
+        return text
+
+    def package(self, name: str, version: str, pin: str, by: list[str]) -> Package:
+        self.checked(r"[A-Za-z0-9!+._-]+", version)
+        line = Requirement()
+        read_requirement(line, self.checked(r"[A-Za-z0-9\-._~:/?#@!&'()*+,=% ]+", pin))
+        good = line.wheel or line.url and not line.url.startswith((".", "/", "~", "file:"))
+        if not (good or line.pin == f"{name}=={version}") or line.extras or line.marker:
+            raise ValueError(pin)
+        line.name = name
+        return Package(version, line, [self.checked("[a-z0-9-]+", other) for other in by])
+
+    def labels(self) -> dict[str, str]:
+        listing = ",".join(f"{name}=={found.version}" for name, found in self.packages.items())
+        return {"pydock.python": self.python, "pydock.packages": quote(listing)}
+
+
+class Wanted:
+    """What a change asks of requirements.txt."""
+
+    def __init__(self) -> None:
+        self.packages: dict[str, Requirement] = {}  # asked for, by name
+        self.limits: dict[str, str] = {}  # the specifiers of constraints, by name
+        self.removed: list[str] = []
+        self.options: list[tuple[str, str]] = []
+        self.lock = False
+        self.wheels: dict[str, str] = {}  # hashes of those in wheels/, where it is a lock
+
+
+class NoHash(PydockError):
+    """What keeps an environment from being locked."""
+
+
+class Freeze:
+    """The next requirements.txt: what is installed, in the words and the order of whoever wrote
+    the present one. A line that says the same already stays byte for byte."""
+
+    def __init__(self, lines: Sequence[Requirement], found: Inventory, wanted: Wanted) -> None:
+        self.lines, self.found, self.wanted = lines, found, wanted
+        self.end = "\r\n" if lines and lines[0].text.endswith("\r\n") else "\n"
+        present = {option for line in lines if line.kind == "option" for option in line.options}
+        self.options = [o for o in dict.fromkeys(wanted.options) if o not in present]
+        self.few: list[str] = []  # pins of which one file is known only
+        self.none: list[str] = []  # lines of which none is
+
+    def text(self) -> str:
+        kept: list[tuple[str, str]] = []
+        of_package: dict[str, list[Requirement]] = {}
+        for line in self.lines:
+            name = self.package_of(line)
+            if name:
+                of_package.setdefault(name, []).append(line)
+        seen = set(self.wanted.removed)
+        for line in self.lines:
+            name = self.package_of(line)
+            if not name:
+                if not self.replaced(line):
+                    kept.append(("", self.other_line(line)))
+            elif name not in self.found.packages:
+                if name not in self.wanted.removed:
+                    kept.append((name, self.other_line(line)))
+            elif name not in seen:
+                seen.add(name)
+                kept.append((name, self.line_of(name, of_package[name])))
+        self.add_new(kept, seen)
+        options = [option_text(*option) + self.end for option in self.options]
+        demand = ["--require-hashes" + self.end] * self.wanted.lock
+        return "".join(demand + options + [text for _, text in kept])
+
+    def package_of(self, line: Requirement) -> str:
+        """The package that a line decides about; empty where it does not, such as a line for
+        another system."""
+        if line.kind not in ("requirement", "editable") or line.marker in self.found.elsewhere:
+            return ""
+        if line.name or line.kind == "editable":
+            return line.name
+        for name, package in self.found.packages.items():  # a URL that does not tell its name
+            if package.pin.url and without_revision(package.pin.url) == without_revision(line.url):
+                return name
+        return ""
+
+    def replaced(self, line: Requirement) -> bool:
+        """Whether an option line has had its day: another index comes instead, or the demand for
+        hashes stands first."""
+        names = {name for name, _ in line.options} if line.kind == "option" else set()
+        index = "--index-url" in {name for name, _ in self.options}
+        return (
+            names == {"--require-hashes"} and self.wanted.lock or names == {"--index-url"} and index
+        )
+
+    def other_line(self, line: Requirement) -> str:
+        """A line about nothing that is installed, with its hashes where it is a lock."""
+        text = line.text if line.text.endswith(("\n", "\r")) else line.text + self.end
+        if not self.wanted.lock or line.kind != "requirement" or line.hashes:
+            return text
+        hashes = self.found.hashes.get(line.pin)
+        if not hashes:
+            self.none.append(line.body)
+            return text
+        return self.rendered(line.pin, line.extras, line.marker, hashes, line.trailing)
+
+    def line_of(self, name: str, lines: Sequence[Requirement]) -> str:
+        """The line of an installed package that has lines, or that is new."""
+        line = lines[0] if lines else Requirement()
+        if line.kind == "editable":
+            return self.other_line(line)
+        package, asked = self.found.packages[name], self.wanted.packages.get(name)
+        givers = [*lines, *([asked] if asked else [])]
+        extras = sorted({extra for giver in givers for extra in giver.extras})
+        range_, via = self.range_of(name, lines, asked), self.via_of(name, lines, asked)
+        same = len(lines) == 1 and says_same(line, package.pin)
+        pin = line.pin if same and line.name else package.pin.pin
+        hashes = self.hashes_of(name, line if same else None, asked)
+        if same and (extras, range_, via, hashes) == (
+            line.extras,
+            line.range,
+            line.via,
+            line.hashes,
+        ):
+            return self.other_line(line)
+        marks = [f"# {with_extras(name, extras)}{range_}"] * bool(range_)
+        marks += [f"# via {', '.join(via)}"] * bool(via) + [line.comment] * bool(line.comment)
+        return self.rendered(pin, extras, line.marker, hashes, "  ".join(marks))
+
+    def range_of(self, name: str, lines: Sequence[Requirement], asked: Requirement | None) -> str:
+        """The range within which a package may be updated; empty where any version will do."""
+        if asked and (asked.specifier or asked.url):
+            ranges = [asked.range or asked.specifier]
+        else:
+            ranges = [line.range for line in lines]
+        return ranged(joined([*ranges, self.wanted.limits.get(name, "")]))
+
+    def via_of(
+        self, name: str, lines: Sequence[Requirement], asked: Requirement | None
+    ) -> list[str]:
+        """Who needs a package that nobody asked for."""
+        givers = [*lines, *([asked] if asked else [])]
+        if any(not giver.via for giver in givers):
+            return []
+        return self.found.packages[name].by or [other for giver in givers for other in giver.via]
+
+    def hashes_of(
+        self, name: str, line: Requirement | None, asked: Requirement | None
+    ) -> list[str]:
+        pin = self.found.packages[name].pin
+        if self.wanted.lock and pin.wheel:  # perhaps another one of the same name
+            return [self.wanted.wheels[pin.wheel]] if pin.wheel in self.wanted.wheels else []
+        if line and line.hashes:
+            return line.hashes
+        if asked and asked.hashes and says_same(asked, pin):
+            return asked.hashes
+        if not self.wanted.lock:
+            return []
+        if re.match(r"[a-z]+\+", pin.url):
+            raise NoHash(
+                f"there is no hash of what comes from a repository ({pin.pin})",
+                "make a wheel of it and install that: pip wheel --no-deps …, pydock install NAME ./FILE.whl",
             )
+        hashes = self.found.hashes.get(pin.pin, [])
+        if not hashes:
+            raise NoHash(f"its index tells no hash of {pin.pin}")
+        self.few += [pin.pin] * (len(hashes) == 1)
+        return hashes
+
+    def rendered(
+        self, pin: str, extras: Sequence[str], marker: str, hashes: Sequence[str], comment: str
+    ) -> str:
+        text = with_extras(pin, extras) + (f"; {marker}" if marker else "")
+        lines = [text, *(f"--hash={hash_}" for hash_ in hashes)]
+        return f" \\{self.end}    ".join(lines) + (f"  {comment}" if comment else "") + self.end
+
+    def add_new(self, kept: list[tuple[str, str]], seen: Iterable[str]) -> None:
+        """The lines of packages that have none: in order of name, or last where a person's
+        comments arrange the lines."""
+        arranged = any(line.comment and not line.kind for line in self.lines)
+        for name in sorted(set(self.found.packages) - set(seen)):
+            pins = [(other, i) for i, (other, _) in enumerate(kept) if other and not arranged]
+            before = [i for other, i in pins if other < name]
+            place = pins[0][1] if pins else len(kept)
+            place = before[-1] + 1 if before else place
+            kept.insert(place, (name, self.line_of(name, [])))
+
+
+def says_same(line: Requirement, pin: Requirement) -> bool:
+    """Whether a line names this very version, or this very file."""
+    if pin.url:
+        return line.url.partition("#")[0] == pin.url.partition("#")[0]
+    return not line.url and line.specifier in (pin.specifier, "=" + pin.specifier)
+
+
+def without_revision(url: str) -> str:
+    """The address of a repository or file."""
+    return re.sub(r"(?<=[^/:])@[^/@]*$", "", url.partition("#")[0])
+
+
+def option_text(name: str, value: str) -> str:
+    import shlex
+
+    plain = re.fullmatch(r"[^\s'\"\\]*", value)
+    return f"{name} {value if plain else shlex.quote(value)}".strip()
+
+
+def inventory_job(lines: Sequence[Requirement], wanted: Wanted) -> str:
+    """What INVENTORY_PY is told about requirements.txt, and what a change asks of it."""
+    import json
+
+    asked = [line for line in lines if line.name and line.kind in ("requirement", "editable")]
+    asked += wanted.packages.values()
+    unasked = {line.name for line in asked if line.via} - {
+        line.name for line in asked if not line.via
+    }
+    extras: dict[str, list[str]] = {}
+    for line in asked:
+        extras.setdefault(line.name, []).extend(line.extras)
+    todo = asked if wanted.lock else []
+    return json.dumps(
+        {
+            "extras": extras,
+            "unasked": sorted(unasked),
+            "markers": sorted({line.marker for line in lines if line.marker}),
+            "options": installer_options(lines, wanted),
+            "lock": wanted.lock,
+            "hashed": sorted({line.pin for line in todo if line.hashes}),
+            "others": [[line.pin, line.marker] for line in todo if line.marker and not line.hashes],
+        }
+    )
+
+
+def installer_options(lines: Sequence[Requirement], wanted: Wanted) -> str:
+    """The option lines that an installer is given; of several indexes to start with, the last."""
+    options = [option for line in lines if line.kind == "option" for option in line.options]
+    options += [(name, expanded(value, os.environ)) for name, value in wanted.options]
+    index = [option for option in options if option[0] == "--index-url"][-1:]
+    options = [option for option in options if option[0] not in ("--index-url", "--require-hashes")]
+    return "".join(option_text(*option) + "\n" for option in [*index, *options])
 
 
 def no_password(text: str, what: str) -> None:
@@ -1646,9 +2135,6 @@ COMPOSE = "docker-compose.yml"
 
 
 STANDARD = ("dockerfile", "requirements.txt", COMPOSE)
-
-
-WHEEL = r"[A-Za-z0-9_+!-][A-Za-z0-9_.+!-]*\.whl"
 
 
 class Env:
@@ -1723,8 +2209,22 @@ class Env:
     def hashes(self) -> tuple[str, str]:
         """SHA-256 of the dockerfile and of requirements.txt, as they are on disk now."""
         dockerfile, requirements = self.read("dockerfile"), self.read("requirements.txt")
-        check_wheels(requirements, self.path("requirements.txt"))
+        for line in self.requirements() if "wheels/" in requirements else []:
+            if re.match(r"(\./+)*wheels/", line.url) and ".." in line.url.split("/"):
+                raise PydockError(
+                    f"line {line.number} of {self.path('requirements.txt')} leads out of wheels/: {line.url!r}",
+                    "pydock install NAME /PATH/TO/THE.whl copies a wheel",
+                )
         return text_hash(dockerfile), text_hash(requirements)
+
+    def requirements(self) -> list[Requirement]:
+        """The lines of requirements.txt. PydockError names one that cannot be understood."""
+        path = self.path("requirements.txt")
+        try:
+            data = self.read("requirements.txt").encode(errors="surrogateescape")
+            return read_requirements(decode_requirements(data), path)
+        except UnicodeError:
+            raise PydockError(f"{path} is not in the encoding that it begins with") from None
 
     def write(self, file: str, text: str) -> None:
         """Replaces a file at once, and durably: a crash leaves the old one or the new one."""
@@ -1765,8 +2265,8 @@ def remove_empty_wheels(env: Env) -> None:
 def keep_files(env: Env, text: str, wheels: Sequence[str], held: bool = True) -> None:
     """Puts a change's files into the environment's folder: new wheels, requirements.txt, and only
     then away with the wheels that it no longer names, if an image holds them."""
-    named = wheel_names(text)
-    unused = set(wheel_names(env.read("requirements.txt"))) - set(named)
+    named = {line.wheel for line in read_requirements(text, env.path("requirements.txt"))}
+    unused = {line.wheel for line in env.requirements()} - named - {""}
     if wheels and not console.dry_run:
         with env.open("wheels") as folder:
             for wheel in wheels:  # an image may still have one that was uninstalled
@@ -2568,24 +3068,13 @@ def without_values(command: Sequence[str]) -> list[str]:
 
 
 def found_labels(found: str) -> dict[str, str]:
-    """The labels that the freeze printed, in its last line: Python's version, a blank, the
-    packages. Packages may print, too."""
-    if isinstance(found, Shell):
-        console.emit(f"{found[1:]}=$(printf '%s\\n' \"{found}\" | sed -n '$s/^pydock-found: //p')")
-        return {
-            "pydock.python": Shell(f"${{{found[1:]}% *}}"),
-            "pydock.packages": Shell(f"${{{found[1:]}#* }}"),
-        }
-    line = re.fullmatch(
-        r"pydock-found: ([0-9]+\.[0-9]+\.[0-9]+)(?: ([A-Za-z0-9%=,+!_.~-]+))?",
-        found.rpartition("\n")[2],
-    )
-    if not line:
-        raise PydockError(
-            "the environment's Python does not tell what is installed",
-            "a package of it may change how Python starts",
-        )
-    return {"pydock.python": line.group(1), "pydock.packages": line.group(2) or ""}
+    """The labels of a dry run's image, which INVENTORY_PY prints as its last line: Python's
+    version, a blank, the packages."""
+    console.emit(f"{found[1:]}=$(printf '%s\\n' \"{found}\" | sed -n '$s/^pydock-found: //p')")
+    return {
+        "pydock.python": Shell(f"${{{found[1:]}%% *}}"),
+        "pydock.packages": Shell(f"${{{found[1:]}#* }}"),
+    }
 
 
 def is_number(tag: str) -> bool:
@@ -3061,7 +3550,7 @@ def run_build(
         if env.has(ignore):
             env.read(ignore)
     args = build_args(dockerfile, session.settings, session.engine.root_is_caller())
-    if "INSTALLER" in args and not requirement_lines(env.read("requirements.txt")):
+    if "INSTALLER" in args and not any(line.kind for line in env.requirements()):
         args["INSTALLER"] = "pip"  # nothing to install
     proxies = [name for name in PROXIES if os.environ.get(name)]
     # no git of the host in a folder of others
@@ -3261,8 +3750,6 @@ def build_image(
     pull: bool = False,
 ) -> None:
     """Builds the files as they are; the result, with all its labels, is `tag`."""
-    import json
-
     engine, hashes = session.engine, env.hashes()
     version = base_of(env.read("dockerfile"))[1]
     labels = labels_for(env, hashes, command)
@@ -3279,26 +3766,21 @@ def build_image(
     built = env.temporary_tag + "-build"
     run_build(session, env, built, {"pydock.folder": labels["pydock.folder"]}, no_cache, pull)
     config = image_config(engine, built)
-    command_line = [
-        *PYTHON,
-        FREEZE_PY,
-        json.dumps(
-            {
-                "folder": "/opt/pydock",
-                "gone": [],
-                "asked": [],
-                "options": [],
-                "write": False,
-                "lock": False,
-            }
-        ),
-        "",
-    ]
+    job = inventory_job(env.requirements(), Wanted())
+    how = "found" if console.dry_run else "tell"
     found = engine.run(
-        *temporary_argv(env.temporary, built, config, client_proxies(), [], command_line),
+        *temporary_argv(
+            env.temporary,
+            built,
+            config,
+            client_proxies(),
+            [],
+            [*PYTHON, INVENTORY_PY, job, "", how],
+        ),
         capture="found",
     )
-    commit(engine, env, tag, config, {**labels, **found_labels(found)})
+    labels.update(found_labels(found) if console.dry_run else Inventory(found).labels())
+    commit(engine, env, tag, config, labels)
     engine.try_run("rm", "-f", env.temporary)
     engine.try_run("rmi", built)
 
@@ -3903,7 +4385,7 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
         checked_user(args.user),
     )
     compose = compose_of(session, env, args)
-    packages = change if change.words or change.mounts else None
+    packages = change if change.is_any() else None
     if args.no_build and packages:
         raise PydockError(
             "packages are installed into an image, which --no-build leaves out",
@@ -4548,6 +5030,7 @@ def check_ports(options: Sequence[str], own: Sequence[str] = ()) -> None:
 
 
 FILES = "/dev/shm/files"
+OPTIONS_FILE, LINES_FILE, LIMITS_FILE = "/dev/shm/options", "/dev/shm/lines", "/dev/shm/limits"
 
 
 @command(
@@ -4574,11 +5057,10 @@ def cmd_install(session: Session, args: argparse.Namespace) -> int:
         )
     change = package_change(["install"] + ["--upgrade"] * args.upgrade, args.packages, args)
     change.apt = [checked_apt(package) for package in args.apt]
-    if len(change.words) == args.upgrade and not (change.mounts or change.apt):
+    if not change.is_any() and not change.apt:
         raise PydockError("nothing to install was named", f"pydock install {env.title} PKG", 2)
     nothing = f"nothing to do: {env.name} has that already"
-    if len(change.words) == args.upgrade and not change.mounts:
-        change.words = []
+    if not change.is_any():
         nothing = f"{env.name} has {', '.join(change.apt)}"
     return finish_change(session, env, change, args.line, nothing)
 
@@ -4592,18 +5074,19 @@ def cmd_install(session: Session, args: argparse.Namespace) -> int:
 )
 def cmd_uninstall(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
-    change = Change("uninstall", args.packages)
+    change = Change("uninstall")
     for word in args.packages:
-        if not re.fullmatch(REQUIREMENT, word):
+        if not re.fullmatch(IDENTIFIER, word):
             raise PydockError(f"{word!r} is not the name of a package")
-        change.removed.append(canonical(word))
+        change.words.append(word)
+        change.wanted.removed.append(canonical(word))
     return finish_change(session, env, change, args.line, "")
 
 
 @command(
     "packages",
     "update NAME [PKG…]",
-    "newest versions of some or all packages",
+    "newest versions of some or all packages, within what was asked for",
     arg("packages", metavar="PKG", nargs="*", help="none: all of them"),
     *PACKAGE_OPTIONS,
 )
@@ -4612,33 +5095,22 @@ def cmd_update(session: Session, args: argparse.Namespace) -> int:
     env.hashes()
     change = package_change(["install", "--upgrade"], args.packages, args)
     if not args.packages and not args.requirement:
-        lines = [
-            re.split(r"\s--|\s#", line)[0]
-            for line in requirement_lines(env.read("requirements.txt"))
-            if " @ " not in line and not line.startswith("./")
-        ]
-        if not lines:
+        change.verb = "update"
+        if not asked_words(env.requirements()):
             console.info(f"{env.name} has no packages to update")
             return 0
-        change.words += [
-            "; ".join(
-                [requirement_name(line) + requirement_extras(line)]
-                + [marker.strip() for marker in line.split(";")[1:]]
-            )
-            for line in lines
-        ]
-        change.asked += [requirement_name(line) for line in lines]
     return finish_change(session, env, change, args.line, f"{env.name} is up to date")
 
 
 def finish_change(
     session: Session, env: Env, change: Change, command: Sequence[str], nothing: str
 ) -> int:
-    env.hashes()
+    before = env.hashes()
     collect_garbage(session)
     changed = change_packages(session, env, change, command)
     reconcile_after_change(session, env)
-    if not changed and not change.mounts:
+    same = change.verb == "lock" or change.is_empty() or env.hashes() == before
+    if not changed and not change.mounts and same:
         report(env, nothing, f"pydock run {env.title} …")
         return 0
     text = ", ".join(
@@ -4680,7 +5152,7 @@ def change_packages(
         before, latest_hashes = latest.packages() if latest else {}, env.hashes()
         change.check(env, before)
         if change.verb == "lock":
-            change.files["/opt/pydock/dockerfile"] = pin_base(session, env, latest)
+            change.dockerfile = pin_base(session, env, latest)
         try:
             made = commit_change(session, env, change, command, env.latest)
             after = made.packages() if made else {}
@@ -4718,61 +5190,72 @@ class Change:
 
     def __init__(self, verb: str, words: Sequence[str] = ()) -> None:
         self.verb = verb
-        self.words = list(words)
+        self.words = list(words)  # options
+        self.packages: list[Requirement] = []  # of the command line
+        self.lines: list[str] = []  # of the files that it names, in one
+        self.limits: list[str] = []  # and of the constraints that these name
         self.mounts: list[tuple[str, str]] = []
         self.files: dict[str, str] = {}  # text by path in the container
-        self.asked: list[str] = []
-        self.removed: list[str] = []
         self.apt: list[str] = []
-        self.options: list[str] = []
+        self.wanted = Wanted()
+        self.dockerfile = ""  # where it becomes another one
+
+    def is_any(self) -> bool:
+        return bool(self.packages or self.lines or self.mounts or self.files)
 
     def is_empty(self) -> bool:
         """Whether only system packages are asked for."""
-        return bool(self.apt) and not (self.words or self.mounts)
+        return bool(self.apt) and not self.is_any()
 
     def check(self, env: Env, packages: dict[str, str]) -> None:
-        missing = (
-            [name for name in self.removed if name not in packages] if not console.dry_run else []
-        )
+        removed = self.wanted.removed
+        missing = [name for name in removed if name not in packages] if not console.dry_run else []
         if missing:
             raise PydockError(
                 f"{missing[0]} is not installed in {env.name}", nearest(missing[0], packages)
             )
 
-    def script(self, env: Env, settings: Settings, config: dict[str, Any]) -> str:
-        """What the container's shell reads from stdin; the user's words come apart from it, as its
-        arguments."""
-        import json
+    def arguments(self, lines: Sequence[Requirement]) -> list[str]:
+        """The words of the user and of requirements.txt, which no shell reads. A package that is
+        asked for by its bare name stays within the range that it has there."""
+        if self.verb not in ("install", "update"):
+            return self.words
+        ranges = {line.name: line.range for line in lines if line.kind == "requirement"}
+        words = [
+            line.text if line.specifier or line.url else line.within(ranges.get(line.name, ""))
+            for line in self.packages
+        ]
+        return [*self.words, *words, *(asked_words(lines) if self.verb == "update" else [])]
+
+    def script(self, lines: Sequence[Requirement], config: dict[str, Any]) -> str:
+        """What the container's shell reads from stdin."""
         import shlex
 
         uid, _, gid = (config.get("User") or "0:0").partition(":")
-        lock = self.verb == "lock" or is_locked(env.read("requirements.txt"))
-        job = {
-            "folder": "/opt/pydock",
-            "gone": self.removed,
-            "asked": self.asked,
-            "options": self.options,
-            "write": True,
-            "lock": lock,
-        }
-        known = f"USER_UID={uid} USER_GID={gid or uid}\n"
-        freeze = f'python3 -BISc {shlex.quote(FREEZE_PY)} {shlex.quote(json.dumps(job))} "$uv"\n'
-        files = [
+        job = shell_join([INVENTORY_PY, inventory_job(lines, self.wanted)])
+        files = {**self.files, OPTIONS_FILE: installer_options(lines, self.wanted)}
+        files[LINES_FILE] = "".join(line + "\n" for line in self.lines)
+        files[LIMITS_FILE] = "".join(line + "\n" for line in self.limits)
+        texts = [
             f"mkdir -p {shell_join([os.path.dirname(path)])}\n{heredoc(['cat'], text, path)}\n"
-            for path, text in self.files.items()
+            for path, text in files.items()
+            if text
         ]
-        # whatever a package has made of it
-        own = heredoc(["cat"], env.read("requirements.txt"), "/opt/pydock/requirements.txt") + "\n"
+        how = shlex.quote("freeze" if console.dry_run else "tell")
         return (
-            BASE_PATH_SH
-            + "\n"
-            + ("" if console.dry_run else settings_sh())
-            + known
-            + "".join(files)
-            + CHANGE_SH
-            + own
-            + freeze
+            f"{BASE_PATH_SH}\n{'' if console.dry_run else settings_sh()}"
+            f"USER_UID={uid} USER_GID={gid or uid}\n{''.join(texts)}"
+            f'inventory() {{ python3 -BISc {job} "$uv" "$1"; }}\n{CHANGE_SH}inventory {how}\n'
         )
+
+
+def asked_words(lines: Sequence[Requirement]) -> list[str]:
+    """What `update` resolves anew: what was asked for, and the ranges of what came along."""
+    return [
+        line.word
+        for line in lines
+        if line.kind == "requirement" and not line.url and (line.range or not line.via)
+    ]
 
 
 def commit_change(
@@ -4780,9 +5263,9 @@ def commit_change(
 ) -> Image | None:
     """Container, installer, freeze, commit to the temporary tag, then the files: until the tag
     moves, nothing is lost."""
-    engine = session.engine
+    engine, lines = session.engine, env.requirements()
     config = image_config(engine, base)
-    script = change.script(env, session.settings, config)
+    change.wanted.lock |= change.verb == "lock" or is_locked(lines)
     for path, _ in change.mounts:
         require_local_engine(
             engine, path, "put it on an index, or a web server, that the engine can reach"
@@ -4790,59 +5273,102 @@ def commit_change(
     try:
         uv = uv_folder(session, env)
         mounts = [*change.mounts, *[(uv, "/uv")] * bool(uv)]
+        argv = ["/bin/sh", "-s", "--", change.verb, *change.arguments(lines)]
+        options = install_options(CACHE, mounts)
         found = engine.run(
-            *temporary_argv(
-                env.temporary,
-                base,
-                config,
-                client_proxies(),
-                install_options(CACHE, mounts),
-                ["/bin/sh", "-s", "--", change.verb, *change.words],
-            ),
-            data=script,
+            *temporary_argv(env.temporary, base, config, client_proxies(), options, argv),
+            data=change.script(lines, config),
             capture="found",
             show=True,
         )
     except EngineError as error:
         error.show()
         raise change_error(env, change, error, command) from None
-    texts, wheels = fetch_files(engine, env, bool(change.mounts), change.verb == "lock")
-    text = texts.get("requirements.txt")
-    dockerfile = change.files.get("/opt/pydock/dockerfile") or env.read("dockerfile")
-    if text is not None:
-        check_definition(env, change, text, texts.get("dockerfile", dockerfile) == dockerfile)
-    requirements = (
-        text_hash(text)
-        if text is not None
-        else Shell(f"$(sha256sum < {shell_join([env.path('requirements.txt')])} | cut -c1-64)")
-    )
-    labels = labels_for(env, (text_hash(dockerfile), requirements), command)
-    commit(engine, env, env.temporary_tag, config, {**labels, **found_labels(found)})
-    if text is None:
+    if console.dry_run:
+        fetch_files(engine, env, bool(change.mounts))
+        sum_ = f"$(sha256sum < {shell_join([env.path('requirements.txt')])} | cut -c1-64)"
+        labels = labels_for(env, (text_hash(env.read("dockerfile")), Shell(sum_)), command)
+        commit(engine, env, env.temporary_tag, config, {**labels, **found_labels(found)})
         return None
+    inventory = Inventory(found)
+    wheels = fetch_files(engine, env, True)[1] if change.mounts else []
+    text = frozen(env, change, lines, inventory, wheels, bool(uv))
+    dockerfile = change.dockerfile or env.read("dockerfile")
+    engine.run(
+        "cp", "-", env.temporary + ":/opt/pydock", data=archive_of(dockerfile, text), capture="-"
+    )
+    labels = labels_for(env, (text_hash(dockerfile), text_hash(text)), command)
+    commit(engine, env, env.temporary_tag, config, {**labels, **inventory.labels()})
     if dockerfile != env.read("dockerfile"):
-        keep_dockerfile(env, dockerfile, dockerfile == change.files.get("/opt/pydock/dockerfile"))
+        keep_dockerfile(env, dockerfile, True)
     keep_files(env, text, wheels)
     return find_image(engine, env.temporary_tag)
 
 
-def check_definition(env: Env, change: Change, text: str, same: bool) -> None:
-    """PydockError where a package has changed what describes the environment: its dockerfile, or
-    the options of requirements.txt."""
-    old, new = option_lines(env.read("requirements.txt")), option_lines(text)
-    replaced = [
-        line
-        for line in old
-        if re.match(r"(-i|--index-url)\b", line)
-        and any(option.startswith("--index-url") for option in change.options)
-    ]
-    added = [line for line in new if line not in [*old, *change.options, "--require-hashes"]]
-    lost = [line for line in old if line not in [*new, *replaced]]
-    if added or lost or not same:
-        raise PydockError(
-            f"a package tried to change the files of {env.name}: {', '.join(added + lost) or 'dockerfile'}",
-            "use no such package",
+def frozen(
+    env: Env,
+    change: Change,
+    lines: Sequence[Requirement],
+    found: Inventory,
+    new: Sequence[str],
+    uv: bool,
+) -> str:
+    """The next requirements.txt, and what is to be said of it. `new` are wheels that lie as
+    `wheels/.NAME` yet."""
+    wanted = change.wanted
+    if change.verb == "update":  # which uninstalled them
+        gone = [line.name for line in lines if line.via and line.name not in found.packages]
+        wanted.removed += gone
+    for wheel in new:
+        asked = Requirement()
+        asked.name = name_of_url(wheel)
+        wanted.packages.setdefault(asked.name, asked)
+    for pin in [package.pin for package in found.packages.values()] if wanted.lock else []:
+        if pin.wheel:
+            hidden = "." if pin.wheel in new else ""
+            wanted.wheels[pin.wheel] = "sha256:" + wheel_hash(env, hidden + pin.wheel)
+    freeze = Freeze(lines, found, wanted)
+    try:
+        text = freeze.text()
+    except NoHash as error:
+        if not uv and not error.hint:
+            raise PydockError(
+                f"the lock of {env.name} needs uv, which tells the hashes: {error}",
+                "pydock config --global installer uv",
+            ) from None
+        hint = (
+            f"get its wheel (pip download --no-deps …), then: pydock install {env.title} ./FILE.whl"
         )
+        raise PydockError(f"{env.name} cannot be locked: {error}", error.hint or hint) from None
+    for what, pins in (
+        ("only one file is known, which has to fit wherever the lock is to hold", freeze.few),
+        ("no hash is known, as they are for other systems", freeze.none),
+    ):
+        if pins:
+            console.info(f"{what}: {', '.join(pins)}")
+    unneeded = [
+        line.name
+        for line in lines
+        if line.via and line.name in found.packages and not found.packages[line.name].by
+    ]
+    if unneeded and change.verb == "uninstall":
+        names = " ".join(unneeded)
+        console.info(f"nothing needs {names} any more: pydock uninstall {env.title} {names}")
+    return text
+
+
+def archive_of(dockerfile: str, requirements: str) -> str:
+    """The environment's files as `docker cp` takes them, whatever a package has made of them."""
+    import io
+    import tarfile
+
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, text in (("dockerfile", dockerfile), ("requirements.txt", requirements)):
+            data, member = text.encode(errors="surrogateescape"), tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return out.getvalue().decode(errors="surrogateescape")
 
 
 # What a failed build of a package says, what the image lacks then, and Debian's package that has it.
@@ -4891,19 +5417,16 @@ def change_error(
     fitting hint."""
     if error.code == 41:
         hint = "name all of them in one command, with versions that fit"
-        hint = "uninstall what needs them, too" if change.removed else hint
+        hint = "uninstall what needs them, too" if change.wanted.removed else hint
         return PydockError("these packages do not fit together (see above)", hint)
-    if error.code == 42:
-        hint = f"pip wheel --no-deps …, then: pydock install {env.title} ./FILE.whl"
-        return PydockError(f"{env.name} cannot be locked (see above)", hint)
     for pattern, lack, package in CAUSES:
         if re.search(pattern, error.output, re.M):
             mode = "" if env.title == env.name else f"--{env.scope.mode} "
             words = command if command[0] in ("create", "install") else ["install", env.name]
             hint = f"pydock {mode}{words[0]} --apt {package} {shell_join(words[1:])}"
             return PydockError(f"the image of {env.name} has not got {lack} (see above)", hint)
-    what = " ".join(change.asked or change.removed) or "that"
-    return PydockError(f"cannot {change.verb} {what} in {env.name}: what failed is above")
+    names = " ".join([*change.wanted.packages, *change.wanted.removed]) or "that"
+    return PydockError(f"cannot {change.verb} {names} in {env.name}: what failed is above")
 
 
 def with_apt(dockerfile: str, packages: Sequence[str]) -> str | None:
@@ -4954,15 +5477,14 @@ def package_change(verb: Sequence[str], words: Sequence[str], args: argparse.Nam
         no_password(word, f"'{word}'")
         if re.search(r"[\x00-\x1f\x7f]", word) or not word.strip():
             raise PydockError(f"{word!r} is not a requirement")
-        add_requirement(change, word)
+        add_word(change, word)
     for option, value in (
         ("--index-url", args.index_url),
         *(("--extra-index-url", url) for url in args.extra_index_url),
     ):
         if value:
             no_password(value, option)
-            change.words += [option, value]
-            change.options.append(f"{option} {value}")
+            change.wanted.options.append((option, value))
     for word in args.installer_args:
         no_password(word, f"'{word}'")
     change.words += (["--pre"] if args.pre else []) + list(args.installer_args)
@@ -4971,45 +5493,50 @@ def package_change(verb: Sequence[str], words: Sequence[str], args: argparse.Nam
     return change
 
 
-def add_requirement(change: Change, word: str, line: Included | None = None) -> None:
+def add_word(change: Change, word: str) -> None:
+    """A package of the command line."""
     if os.path.isfile(word) and word.endswith((".txt", ".toml", ".lock")):
         raise PydockError(f"'{word}' is a file here, not a package", f"-r {word}")
-    local = re.sub(r"^[^/]*@\s*(?=file:)", "", word)
-    path = unquote(local[len("file://") :]) if local.startswith("file://") else word
-    extras = re.search(r"\[[A-Za-z0-9._, -]*\]$", path)
-    if extras and (word.startswith((".", "/", "~/")) or ".whl[" in word):
-        path = path[: extras.start()]
-    if (
-        path != word
-        or word.startswith((".", "/", "~/"))
-        or word.endswith(".whl")
-        and "://" not in word
-    ):
-        if line:
-            path = absolute_path(os.path.expanduser(path), real=True)
-            line.check(path)
-        else:
-            path = check_link(os.path.expanduser(path))
-        if not os.path.exists(path):
-            raise PydockError(
-                f"there is no {path}",
-                "a package is a name, a requirement, a URL, or a wheel or folder of this host",
-            )
-        target = (
-            f"{len(change.mounts)},{extras.group().replace(' ', '')}"
-            if extras
-            else str(len(change.mounts))
-        )
-        change.mounts.append((path, f"/dev/shm/src/{target}/{os.path.basename(path)}"))
-        wheel = re.match(r"([A-Za-z0-9_.]+)-[^/]*\.whl$", os.path.basename(path))
-        change.asked.append(canonical(wheel.group(1)) if wheel else word)
-        return
     if word.startswith("-"):
         raise PydockError(f"'{word}' is not a package", "options of the installer come after --")
+    line = Requirement(word)
+    try:
+        read_requirement(line, word.strip())
+    except ValueError as error:
+        raise PydockError(f"'{word}' is {error}") from None
+    if is_local(line):
+        add_local(change, line, check_link(os.path.expanduser(local_path(line))))
+        return
     if os.path.isdir(word):
         console.info(f"'{word}' is taken from the index; the folder of this name would be ./{word}")
-    change.words.append(word)
-    change.asked += [requirement_name(word)] if requirement_name(word) else []
+    change.packages.append(line)
+    if line.name:
+        change.wanted.packages[line.name] = line
+
+
+def is_local(line: Requirement) -> bool:
+    return bool(line.url) and (line.url.startswith("file:") or "://" not in line.url)
+
+
+def local_path(line: Requirement) -> str:
+    found = re.fullmatch(r"file:(?://)?(/.*)", line.url)
+    return unquote(found.group(1)) if found else re.sub("^file:", "", line.url)
+
+
+def add_local(change: Change, line: Requirement, path: str) -> None:
+    """A wheel or a folder of this host."""
+    if not os.path.exists(path):
+        raise PydockError(
+            f"there is no {path}",
+            "a package is a name, a requirement, a URL, or a wheel or folder of this host",
+        )
+    extras = with_extras("./", line.extras)[2:]
+    number = f"{len(change.mounts)}{',' if extras else ''}{extras}"
+    change.mounts.append((path, f"/dev/shm/src/{number}/{os.path.basename(path)}"))
+    asked = Requirement()
+    asked.extras, asked.name = line.extras, line.name or name_of_url(path)
+    if asked.name:
+        change.wanted.packages[asked.name] = asked
 
 
 def check_link(path: str) -> str:
@@ -5047,78 +5574,98 @@ class Included:
 
 
 def add_file(change: Change, path: str) -> None:
-    """-r FILE: its text and that of the files that it includes go to one folder of the container,
-    where they find each other; lines that name a folder of this host do not, for they are packages
-    of their own."""
+    """-r FILE: what it and the files that it includes say becomes one file of the container."""
     path = absolute_path(path)
-    pending: list[tuple[str, Included | None]] = [(path, None)]
+    pending: list[tuple[str, Included | None, bool]] = [(path, None, False)]
+    seen: set[tuple[str, bool]] = set()
     while pending:
-        file, line = pending.pop()
-        if FILES + file in change.files:
+        file, included_by, limits = pending.pop()
+        if (file, limits) in seen:
             continue
+        seen.add((file, limits))
         try:
-            if line:
-                data = line.read(file)
-            else:
-                with open(check_link(file), "rb") as handle:
-                    data = handle.read(MAX_TEXT + 1)
-                if len(data) > MAX_TEXT:
-                    raise PydockError(f"{file} is larger than 16 MiB")
-            text = data.decode()
+            text = decode_requirements(included_by.read(file) if included_by else read_named(file))
         except (OSError, ValueError) as error:
             raise PydockError(
-                f"cannot read {file}: {getattr(error, 'strerror', None) or 'it is no UTF-8'}"
+                f"cannot read {file}: {getattr(error, 'strerror', None) or 'it is not in the encoding that it begins with'}"
             ) from None
-        if file.endswith(".toml"):
-            for url in sorted(set(re.findall(r'(?m)^index = "(https?://[^"]+)"', text))):
-                change.options.append("--extra-index-url " + url)
-        else:
-            lines = [
-                (row, Included(path, file, number))
-                for number, row in enumerate(text.splitlines(True), 1)
-            ]
-            text = "".join(
-                row for row, line in lines if keep_line(change, file, row, line, pending)
-            )
-        change.files[FILES + file] = text
-    # may name a readme, or a backend that reads the folder
-    if os.path.basename(path) == "pyproject.toml":
+        if path.endswith(".toml"):
+            add_toml(change, path, text)
+            return
+        raw = read_requirements(text, file)
+        for line, written in zip(read_requirements(text, file, os.environ), raw):
+            here = Included(path, file, line.number)
+            if line.kind == "include" and "://" not in line.url:
+                included = os.path.normpath(os.path.join(os.path.dirname(file), line.url))
+                of_limits = limits or line.options[0][0] == "--constraint"
+                pending.append((included, here, of_limits))
+            elif limits and line.kind == "requirement":
+                add_limit(change, line)
+            else:
+                add_line(change, line, written, here)
+
+
+def read_named(file: str) -> bytes:
+    """A file that the user has named. PydockError where it is too large to be one of words."""
+    with open(check_link(file), "rb") as handle:
+        data = handle.read(MAX_TEXT + 1)
+    if len(data) > MAX_TEXT:
+        raise PydockError(f"{file} is larger than 16 MiB")
+    return data
+
+
+def add_toml(change: Change, path: str, text: str) -> None:
+    """A pyproject.toml or pylock.toml, which the installer reads."""
+    no_password(text, f"a line of {path}")
+    if os.path.basename(path) == "pyproject.toml":  # may name a readme, or a backend
         change.mounts.append((os.path.dirname(path), FILES + os.path.dirname(path)))
-        del change.files[FILES + path]
+    else:
+        change.files[FILES + path] = text
+    for url in sorted(set(re.findall(r'(?m)^index = "(https?://[^"]+)"', text))):
+        change.wanted.options.append(("--extra-index-url", url))
     change.words += ["-r", FILES + path]
 
 
-def keep_line(
-    change: Change,
-    file: str,
-    line: str,
-    included_by: Included,
-    pending: list[tuple[str, Included | None]],
-) -> bool:
-    """Whether a line of a requirements file goes to the installer as it is; what else it asks for
-    is noted."""
-    no_password(line, f"a line of {file}")
-    included = re.match(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]*([^\s#]+)", line)
-    if included and "://" not in included.group(1):
-        pending.append(
-            (os.path.normpath(os.path.join(os.path.dirname(file), included.group(1))), included_by)
-        )
-    if re.match(r"\s*(-e\b|--editable)", line):
+def add_limit(change: Change, line: Requirement) -> None:
+    """A constraint: a range for whatever it names."""
+    change.limits.append(line.body)
+    limits = change.wanted.limits
+    if line.specifier:
+        limits[line.name] = joined([limits.get(line.name, ""), line.specifier])
+
+
+def add_line(change: Change, line: Requirement, raw: Requirement, here: Included) -> None:
+    """A line of a requirements file. What of it is written down is `raw`, without the values of
+    variables."""
+    no_password(line.body, f"a line of {here.file}")
+    if line.kind == "option":
+        for option, written in zip(line.options, raw.options):
+            if option[0] == "--find-links" and "://" not in option[1]:
+                raise PydockError(
+                    f"line {line.number} of {here.file}: no container sees the folder {option[1]}",
+                    "pydock install NAME /PATH/TO/THE.whl copies a wheel",
+                )
+            if option[0] == "--require-hashes":
+                change.wanted.lock = True
+            else:
+                change.wanted.options.append(written)
+    elif line.kind == "include":
+        change.lines.append(option_text(*line.options[0]))
+    elif line.kind == "editable" and "://" not in line.url:
+        here.check(absolute_path(os.path.join(os.path.dirname(here.file), line.url), real=True))
         console.info(
-            f"left out '{line.strip()}' of {file}: the current folder is in every run anyway"
+            f"left out '{line.body}' of {here.file}: the current folder is in every run anyway"
         )
-        return False
-    if re.match(r"\s*(\.{0,2}/|\.\s*$)", line):
-        add_requirement(
-            change,
-            os.path.join(os.path.dirname(file), re.split(r"\s+#", line.strip())[0]),
-            included_by,
-        )
-        return False
-    if re.match(r"\s*(-i\b|--index-url|--extra-index-url)", line):
-        change.options.append(line.strip())
-    change.asked += [requirement_name(line)] if requirement_name(line) else []
-    return True
+    elif line.kind == "requirement" and is_local(line):
+        path = os.path.join(os.path.dirname(here.file), os.path.expanduser(local_path(line)))
+        path = absolute_path(path, real=True)
+        here.check(path)
+        add_local(change, line, path)
+    elif line.kind:
+        change.lines.append(line.url if line.kind == "editable" else line.body)
+        change.wanted.lock |= bool(line.hashes)
+        if line.name:
+            change.wanted.packages[line.name] = line
 
 
 # --------------------------------------------------------------------------------------------------
@@ -6931,7 +7478,7 @@ def pin_base(session: Session, env: Env, latest: Image | None) -> str:
 
 def lock_faults(session: Session, env: Env) -> list[str]:
     """What is not pinned in the files, or is not what the image holds; a line each."""
-    dockerfile, text = env.read("dockerfile"), env.read("requirements.txt")
+    dockerfile, lines = env.read("dockerfile"), env.requirements()
     image, faults = find_image(session.engine, env.latest), []
     reference = base_reference(dockerfile, session.settings)
     base = find_image(session.engine, reference) if "@" not in reference else None
@@ -6941,38 +7488,39 @@ def lock_faults(session: Session, env: Env) -> list[str]:
         console.info(
             f"dockerfile: FROM {reference} has no digest, and none is known here: not locked"
         )
-    if not is_locked(text):
+    if not is_locked(lines):
         faults.append("requirements.txt: --require-hashes is not its first line")
-    pins: dict[str, list[str]] = {}
-    for line in requirement_lines(text):
-        spec = re.split(r"\s;|;\s|\s--", line)[0].strip()
-        wheel = (wheel_names(line) + [""])[0]
-        if "--hash=" not in line:
-            faults.append(f"requirements.txt: no hash of {spec}")
-        elif wheel and wheel_hash(env, wheel) not in re.findall(r"--hash=sha256:(\w+)", line):
-            faults.append(f"wheels/{wheel}: not what its hash says")
-        found = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[.*\])?\s*==\s*(\S+)", spec)
-        if found:
-            pins.setdefault(canonical(found.group(1)), []).append(found.group(2))
-        elif not wheel and " @ " not in spec:
-            faults.append(f"requirements.txt: no version of {spec}")
+    lines = [line for line in lines if line.kind == "requirement"]
+    faults += [fault for line in lines for fault in line_faults(env, line)]
     if not image or not image.of(env):  # as where it was just checked out
         return faults
     if image.hashes != env.hashes():
         return faults + [f"the image is not made of these files: pydock build {env.title}"]
     packages = image.packages()
+    pins: dict[str, list[str]] = {}
+    for line in lines:
+        if line.specifier and not ranged(line.specifier):
+            pins.setdefault(line.name, []).append(line.specifier.lstrip("="))
     faults += [
         f"{name}: {' and '.join(versions)} in requirements.txt, {packages[name]} in the image"
         for name, versions in pins.items()
         if packages.get(name, versions[0]) not in versions
     ]
-    names = {requirement_name(line) for line in requirement_lines(text)} | {
-        canonical(name) for name in re.findall(r"(?m)^\./wheels/([A-Za-z0-9_.]+)-", text)
-    }
+    names = {line.name for line in lines}
     return faults + [
         f"{name}: in the image, and not in requirements.txt"
         for name in sorted(set(packages) - names - {"setuptools", "wheel", "distribute"})
     ]
+
+
+def line_faults(env: Env, line: Requirement) -> Iterator[str]:
+    """What a line of a lock lacks."""
+    if not line.hashes:
+        yield f"requirements.txt: no hash of {line.pin}"
+    elif line.wheel and "sha256:" + wheel_hash(env, line.wheel) not in line.hashes:
+        yield f"wheels/{line.wheel}: not what its hash says"
+    if not line.url and (not line.specifier or ranged(line.specifier)):
+        yield f"requirements.txt: no version of {line.pin}"
 
 
 def wheel_hash(env: Env, name: str) -> str:
@@ -8464,23 +9012,24 @@ python3 -m pip install -q --retries 3 --no-compile --only-binary :all: --target 
 
 
 # What runs in the container of install, uninstall and update; the arguments come as "$@", the
-# settings before it. 41 tells that the packages do not fit together, 42 that one cannot be locked.
-# Options are those of requirements.txt, without --require-hashes.
+# settings and the function `inventory` before it. 41 tells that the packages do not fit together.
 CHANGE_SH = (
-    r"""set -e; umask 022; cd /opt/pydock
+    r"""set -e; umask 022; cd /opt/pydock; touch requirements.txt
 """
     + FETCH_SH
     + r"""
 case $pip in /uv/*) uv=/uv/bin/uv ;; *) uv= ;; esac
 installer() { "$@" </dev/null >&2; }
-verb=$1; again=; shift
+verb=$1; all=$1; again=; shift
 fits=yes; installer $pip check >/dev/null 2>&1 || fits=no
 case $verb in
 uninstall) if [ -z "$uv" ]; then set -- -y "$@"; fi ;;
-*) grep -E '^ *(-[if]|--(pre|(no|only|prefer)-binary|(extra-)?index-url|no-index|find-links|trusted-host))' \
-       requirements.txt >/dev/shm/options || true
-   if [ -s /dev/shm/options ]; then set -- -r /dev/shm/options "$@"; fi ;;
+update) verb=install; if [ -z "$uv" ]; then set -- --upgrade-strategy eager "$@"; fi ;;
 esac
+if [ $verb = install ]; then
+    for file in options lines; do if [ -e /dev/shm/$file ]; then set -- -r /dev/shm/$file "$@"; fi; done
+    if [ -e /dev/shm/limits ]; then set -- -c /dev/shm/limits "$@"; fi
+fi
 for source in /dev/shm/src/*/*; do  # what is no wheel is made one, from a copy: a build writes into its folder
     if [ ! -e "$source" ]; then continue; fi
     mkdir -p /tmp/pydock/wheels
@@ -8496,6 +9045,10 @@ for source in /dev/shm/src/*/*; do  # what is no wheel is made one, from a copy:
 done
 if [ $verb != lock ]; then installer $pip "$verb" "$@"; fi
 if [ -n "$again" ] && [ -z "$uv" ]; then installer $pip install -q --force-reinstall --no-deps $again; fi  # of the same version, perhaps
+if [ $all = update ]; then
+    unneeded=$(inventory unneeded); if [ -z "$uv" ]; then unneeded=${unneeded:+-y $unneeded}; fi
+    if [ -n "$unneeded" ]; then installer $pip uninstall $unneeded; fi
+fi
 if [ $fits = yes ] && ! installer $pip check 2>/dev/shm/check; then cat /dev/shm/check >&2; exit 41; fi
 for source in /opt/venv/lib/python*/site-packages/*.py; do  # a module that uv replaces leaves its byte code, which fits if both are of one second
     code=${source##*/}; code=${source%/*}/__pycache__/${code%.py}
@@ -8521,171 +9074,100 @@ find /home/$USERNAME /opt/venv \( ! -user $USER_UID -o ! -group $USER_GID \) -ex
 )
 
 
-# The freeze, by the base system's Python, without any code of a package: merges what is installed
-# into /opt/pydock/requirements.txt and prints `pydock-found: `, the version and the packages for
-# the labels, as its last line. argv: a JSON object with `folder`, `gone` (names uninstalled),
-# `asked` (names installed), `options` (lines to add), `write` and `lock` (give each line the hashes
-# of all files of its version, as its index lists them; those that pip would take, where there is no
-# uv: pip lists none). Then argv has uv, or nothing.
-FREEZE_PY = r"""
-import glob, hashlib, json, os, re, site, subprocess, sys, tempfile
+# What is installed, told by the base system's Python without any code of a package. argv: the JSON of
+# `inventory_job`; uv, or nothing; and what is wanted. `unneeded` prints the names of what came along
+# and nothing needs any more; `tell`, as its last line, `pydock-inventory: ` and the JSON that
+# `Inventory` reads; in the place of that, for a dry run, `found` prints the labels, and `freeze`
+# writes a plain requirements.txt, too. 1: there is no lock, and uv has said why.
+INVENTORY_PY = r"""
+import glob, json, os, re, site, subprocess, sys
 from importlib import metadata
 from urllib.parse import quote, unquote
-job, uv = json.loads(sys.argv[1]), sys.argv[2]
+job, uv, how = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
 folders = glob.glob("/opt/venv/lib/python3*/site-packages") or site.getsitepackages()
-sys.path += folders  # pip's
-path = os.path.join(job["folder"], "requirements.txt")
+sys.path += folders + site.getsitepackages()  # pip's
+try:
+    from pip._vendor.packaging.markers import Marker
+    from pip._vendor.packaging.requirements import Requirement
+except Exception:
+    Marker = Requirement = None
 
 def canonical(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
-def split(line):  # requirement, marker, trailing comment; hashes count as neither
-    bare, hash_, comment = re.sub(r"\\\n", " ", line).strip().partition(" #")
-    bare = re.split(r"\s--", bare)[0].strip()
-    parts = re.split(r"\s;" if "://" in bare else ";", bare, maxsplit=1)
-    return parts[0].strip(), parts[1].strip() if parts[1:] else "", hash_ + comment
-
-def name_of(line):  # "" for a comment, a blank or an option line
-    found = re.match(r"(?:\./\S*/)?([A-Za-z0-9][A-Za-z0-9._]*)-\S*\.whl|([A-Za-z0-9][A-Za-z0-9._-]*)", line.strip())
-    return canonical(found.group(1) or found.group(2)) if found else ""
-
 def applies(marker):
-    if marker:
-        try:
-            from pip._vendor.packaging.markers import Marker
-            return Marker(marker).evaluate()
-        except Exception:
-            return False
-    return True
+    try:
+        return Marker(marker).evaluate()
+    except Exception:
+        return False
 
-def pin(dist):
+def needs(dist, wanted):  # name and extras of each package that it needs, where these extras of it are wanted
+    given = [""] + [extra for extra in dist.metadata.get_all("Provides-Extra") or [] if canonical(extra) in wanted]
+    for text in dist.requires or []:
+        try:
+            need = Requirement(text)
+            if not need.marker or any(need.marker.evaluate({"extra": extra}) for extra in given):
+                yield canonical(need.name), set(map(canonical, need.extras))
+        except Exception:  # without a pip: rather too many
+            yield canonical(re.match(r"[\w.-]*", text).group()), set()
+
+def pin(name, dist):
     direct = json.loads(dist.read_text("direct_url.json") or "{}")
-    name, url, vcs = canonical(dist.metadata["Name"]), direct.get("url", ""), direct.get("vcs_info")
+    url, vcs = direct.get("url", ""), direct.get("vcs_info")
     if url.startswith("file:"):
-        return "./wheels/" + os.path.basename(unquote(url))
+        return "./wheels/" + os.path.basename(unquote(url)) if url.endswith(".whl") else "%s==%s" % (name, dist.version)
     if vcs:
         url = "%s+%s@%s" % (vcs["vcs"], url, vcs["commit_id"])
     if direct.get("subdirectory"):
         url += "#subdirectory=" + direct["subdirectory"]
     return "%s @ %s" % (name, url) if url else "%s==%s" % (name, dist.version)
 
-def merged(line, name, pin):
-    spec, marker, comment = split(line)
-    exact = re.sub(r"^[A-Za-z0-9._-]+(\[[^]]*\])?\s*", name, spec).replace(" ", "")
-    if exact == pin or spec == pin:
-        return line
-    extras = re.search(r"^[A-Za-z0-9._-]+\s*(\[[^]]*\])|^\./\S*\.whl(\[[^]]*\])$", spec)
-    if extras:
-        end = len(pin) if pin.startswith("./") else len(name)
-        pin = pin[:end] + (extras.group(1) or extras.group(2)) + pin[end:]
-        if spec == pin:
-            return line
-    return pin + ("; " + marker if marker else "") + (" " + comment if comment else "") + "\n"
+def compiled(lines):
+    text = job["options"] + "".join(line + "\n" for line in lines)
+    return subprocess.run([uv, "pip", "compile", "-q", "--universal", "--no-deps", "--no-header", "--no-annotate", "--generate-hashes", "-"],
+                          input=text.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
-def joined(text):  # lines, where a backslash ends none
-    return re.findall(r"(?:[^\n]*\\\n)*[^\n]*\n|[^\n]+$", text)
-
-def sha256(path):
-    with open(path, "rb") as f:
-        return "--hash=sha256:" + hashlib.sha256(f.read()).hexdigest()
-
-def call(*argv):
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    return done.stdout.decode() if done.returncode == 0 else None
-
-def hashes(specs, options):  # by name, of one (spec, marker) for each; what cannot be had is left out
-    folder, found = tempfile.mkdtemp(), {}
-    source = os.path.join(folder, "requirements.in")
-    def write(lines):
-        with open(source, "w", **exact) as f:
-            f.write("".join(options) + "".join(line + "\n" for line in lines))
-    for marked in (True, False) if uv else ():  # of a Python that is older than this one, uv wants to hear nothing
-        todo = {name: spec + ("; " + marker if marked and marker else "") for name, (spec, marker) in specs.items() if not found.get(name)}
-        write(todo.values())
-        text = todo and call(uv, "pip", "compile", "-q", "--universal", "--no-deps", "--no-header", "--no-annotate", "--generate-hashes", source)
-        found.update((name_of(line), sorted(set(re.findall(r"--hash=\S+", line)))) for line in joined(text or ""))
-    for name, (spec, _) in specs.items():
-        if not found.get(name):
-            write([spec])
-            files = os.path.join(folder, name)
-            if call("/opt/venv/bin/python3", "-m", "pip", "download", "-q", "--no-deps", "-d", files, "-r", source) is not None:
-                found[name] = [sha256(os.path.join(files, file)) for file in os.listdir(files)]
-    return found
-
-def locked(kept):
-    options = [line for name, line in kept if line.lstrip().startswith("-") and not line.lstrip().startswith("--require-hashes")]
-    todo, lines, none, few = [], [], [], []
-    for at, (name, line) in enumerate(kept):
-        spec, marker, comment = split(line)
-        lines.append(line)
-        if spec.startswith("./wheels/"):  # perhaps another one of the same name
-            lines[at] = render(spec, marker, comment, [sha256(os.path.join(job["folder"], spec))])
-        if not name_of(line) or "--hash" in line or spec.startswith("./"):
-            continue
-        if re.search(r"@\s*[a-z]+\+", spec):
-            print("pydock: there is no hash of what comes from a repository: " + spec, file=sys.stderr)
-            sys.exit(42)
-        if "==" in spec or "@" in spec:
-            todo.append((at, name_of(line), spec, marker, comment))
-        else:
-            none.append(line.strip())
-    while todo:
-        batch = {item[1]: item for item in reversed(todo)}
-        todo = [item for item in todo if batch[item[1]] is not item]
-        found = hashes({name: item[2:4] for name, item in batch.items()}, options)
-        for name, (at, _, spec, marker, comment) in batch.items():
-            if found.get(name):
-                few += [spec] * (len(found[name]) == 1)
-                lines[at] = render(spec, marker, comment, found[name])
-            elif applies(marker):
-                sys.exit("pydock: no hash can be had of " + spec)
-            else:
-                none.append(lines[at].strip())
-    for what, specs in (("only one file is known, which has to fit wherever the lock is to hold", few), ("no hash is known, as they are for other systems", none)):
-        if specs:
-            print("pydock: %s: %s" % (what, ", ".join(specs)), file=sys.stderr)
-    return ["" if line.strip() == "--require-hashes" else line for line in lines]
-
-def render(spec, marker, comment, hashes):
-    text = " \\\n    ".join([spec + ("; " + marker if marker else "")] + hashes)
-    return text + (" " + comment if comment else "") + "\n"
-
-exact = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
-with open(path, **exact) as f:
-    lines = joined(f.read())
 packages = {}
 for dist in metadata.distributions(path=folders):
-    if dist.metadata["Name"]:
-        packages.setdefault(canonical(dist.metadata["Name"]), dist)
-named = set(map(name_of, lines)) | set(job["asked"])
-if job["lock"]:  # uv wants a hash of what another package needs, even if it is there
-    named |= {name_of(line) for dist in packages.values() for line in dist.requires or []}
+    name = canonical(dist.metadata["Name"] or "")
+    if re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", name):
+        packages.setdefault(name, dist)
+needed, extras = {}, {name: set(found) for name, found in job["extras"].items()}
+todo = [name for name in packages if name not in job["unasked"]]
+while todo:
+    name = todo.pop()
+    for other, more in needs(packages[name], extras.get(name, ())):
+        if other in packages and (other not in needed or not more <= extras.get(other, set())):
+            todo.append(other)
+        needed.setdefault(other, set()).add(name)
+        extras.setdefault(other, set()).update(more)
+named = set(job["extras"]) | (set(needed) if job["lock"] else set())  # uv wants a hash of what is needed, even if it is there
 hidden = {"pip"} | ({"setuptools", "wheel", "distribute"} - named if sys.version_info < (3, 12) else set())
-kept, seen = [], set()
-for line in lines:
-    name, line = name_of(line), line if line.endswith("\n") else line + "\n"
-    if not name or not applies(split(line)[1]):
-        kept.append(("", line))
-    elif name in packages and name not in seen:
-        seen.add(name)
-        kept.append((name, merged(line, name, pin(packages[name]))))
-    elif name not in packages and name not in job["gone"]:
-        kept.append((name, line))
-arranged = any(line.lstrip().startswith("#") for _, line in kept)  # by a person: what is new goes to the end
-for name in sorted(set(packages) - hidden - seen):
-    pins = [(other, i) for i, (other, _) in enumerate(kept) if other and not arranged]
-    before = [i for other, i in pins if other < name]
-    kept.insert(before[-1] + 1 if before else pins[0][1] if pins else len(kept), (name, pin(packages[name]) + "\n"))
-if job["write"]:
-    add = [option + "\n" for option in job["options"] if option + "\n" not in lines]
-    if any(option.startswith("--index-url") for option in add):  # there is one, and the last would win
-        kept = [(name, line) for name, line in kept if not re.match(r"\s*(-i\b|--index-url\b)", line)]
-    kept[:0] = [("", line) for line in add]
-    texts = ["--require-hashes\n"] + locked(kept) if job["lock"] else [line for _, line in kept]
-    with open(path, "w", **exact) as f:
-        f.write("".join(texts))
-listing = ",".join("%s==%s" % (name, packages[name].version) for name in sorted(set(packages) - hidden))
-print("\npydock-found: %d.%d.%d" % sys.version_info[:3], quote(listing, safe="=,"), flush=True)
+names = sorted(set(packages) - hidden)
+if how == "unneeded":
+    print(*[name for name in names if name in job["unasked"] and name not in needed])
+    sys.stdout.flush()
+    os._exit(0)
+pins = {name: pin(name, packages[name]) for name in names}
+if how == "freeze":
+    with open("/opt/pydock/requirements.txt", "w") as file:
+        file.write(job["options"] + "".join(pins[name] + "\n" for name in names))
+if how != "tell":
+    listing = ",".join("%s==%s" % (name, packages[name].version) for name in names)
+    print("\npydock-found: %d.%d.%d" % sys.version_info[:3], quote(listing, safe="=,"), flush=True)
+    os._exit(0)
+elsewhere, hashes = [marker for marker in job["markers"] if not applies(marker)], ""
+todo = [pin for pin in pins.values() if pin not in job["hashed"] and not re.match(r"\./|\S+ @ [a-z]+\+", pin)]
+if job["lock"] and uv and todo:
+    done = compiled(todo)
+    if done.returncode:
+        sys.exit(done.stderr.decode(errors="replace"))
+    hashes = done.stdout.decode()
+for line, marker in job["others"] if job["lock"] and uv else ():
+    if marker in elsewhere:  # of a Python that is older than this one, uv wants to hear nothing
+        hashes += "\n" + (compiled([line + "; " + marker]).stdout or compiled([line]).stdout).decode()
+found = {name: [packages[name].version, pins[name], sorted(needed.get(name, set()) - {name})] for name in names}
+print("\npydock-inventory: " + json.dumps({"python": "%d.%d.%d" % sys.version_info[:3], "packages": found, "elsewhere": elsewhere, "hashes": hashes}), flush=True)
 os._exit(0)  # what a package has left for the end would come after the last line
 """
 

@@ -32,7 +32,7 @@ HERE = Path(__file__).resolve().parent
 LANES = {
     "check": """
         test_install
-        test_pure
+        test_pure test_requirements
         test_house
         test_allowed.Passed test_bad_input.Hosts test_rootless.KeptGroups test_run.EveryPython""",
     "test": """
@@ -47,7 +47,7 @@ LANES = {
         test_share.ExportTest test_share.TakeTest
         test_trust.Lock
         test_environments.DeleteTest test_environments.ListTest test_environments.ConfigTest test_environments.WordsTest
-        test_packages.FileTest test_packages.UninstallTest test_packages.UpdateTest
+        test_packages.FileTest test_packages.UninstallTest test_packages.UpdateTest test_packages.DryRunTest
         test_care.Asked test_care.Words
         test_run.Signals test_run.Status test_run.OnATerminal
         test_run.Arguments test_run.Options test_run.Streams
@@ -106,6 +106,7 @@ ALONE = """
     test_packages.InstallTest.test_setuptools_counts_where_it_was_asked_for
     test_packages.LocalTest.test_a_folder_is_built_and_left_as_it_was
     test_packages.LocalTest.test_a_wheel_is_kept_and_the_environment_can_be_built_elsewhere
+    test_packages.UpdateTest.test_it_stays_within_what_was_asked_for_and_drops_what_nothing_needs
     test_packages.PipTest.test_a_folder_and_a_wheel
     test_packages.PipTest.test_install_update_uninstall_build
     test_trust.Lock.test_it_builds_from_clean

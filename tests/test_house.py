@@ -19,9 +19,9 @@ import run
 from support import PYDOCK, ROOT
 
 LIMITS = {
-    "lines": 9027,  # goal: 5800
-    "lines of the ground floor": 3778,  # goal: 1800
-    "lines of a slice": 578,  # goal: 450
+    "lines": 9509,  # goal: 5800
+    "lines of the ground floor": 4260,  # goal: 1800
+    "lines of a slice": 643,  # goal: 450
     "lines of the texts that run elsewhere": 650,  # goal: 330
     "lines of a function": 75,  # goal: 60
     "lines of half of the functions": 11,  # goal: 12
@@ -70,7 +70,7 @@ ONLY = {
         "Secret": "for a build, in memory",
         "client_config": "docker's own settings",
         "host_file": "of the user's own settings",
-        "add_file": "of -r FILE, which the user named",
+        "read_named": "of -r FILE, which the user named",
         "foreground": "/dev/tty",
         "silence": "/dev/null",
         "prepare": "/dev/null",
