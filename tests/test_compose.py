@@ -669,8 +669,8 @@ class Honoured(ComposeCase):
             return self.output(*ENGINE, "compose", *argv, cwd=self.folder(name))
 
         compose("up", "-d")
-        self.assertEqual(compose("exec", "-T", name, "sh", "-c", "printenv A; python -c 'import sys; print(sys.prefix)'"), "it's $5\n/opt/venv\n")
-        compose("exec", "-d", "-w", "/mnt/work", name, "python", "-m", "http.server", "8000")
+        self.assertEqual(compose("exec", "-T", "app", "sh", "-c", "printenv A; python -c 'import sys; print(sys.prefix)'"), "it's $5\n/opt/venv\n")
+        compose("exec", "-d", "-w", "/mnt/work", "app", "python", "-m", "http.server", "8000")
         self.wait_for(lambda: self.fetched(port), 20)
         compose("down", "-t", "5")
         self.assert_nothing()
