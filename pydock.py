@@ -5686,7 +5686,7 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
                 f"{env.name} runs already, with {shell_join(background.options) or 'no options'} instead of {shell_join(options)}",
                 f"to start it anew as you say: pydock reset {original_line(args, env)}",
             )
-        reconcile(session, env, config, background, Wanted(place, options, kept=True))
+        reconcile(session, env, config, background, StartRequest(place, options, kept=True))
     if background and background.running and background.inside(place[1], config) is None:
         console.warn(
             f"{env.name} runs with the folder {background.folder}, and not with this one",
@@ -5743,7 +5743,7 @@ def cmd_reset(session: Session, args: argparse.Namespace) -> int:
         kept = is_kept(env) or not background
         if background:
             remove_background(session.engine, env)
-        start_background(session, env, config, Wanted(place, options, kept))
+        start_background(session, env, config, StartRequest(place, options, kept))
     report(env, f"{env.name} is started anew", f"pydock run {env.title} …, pydock stop {env.title}")
     return 0
 
@@ -5974,7 +5974,7 @@ def start_label(folder: str, options: Sequence[str]) -> dict[str, str]:
     return {"pydock.start": quote(json.dumps([folder, list(options), file_id(folder)]))}
 
 
-class Wanted:
+class StartRequest:
     """What a command wants of the background container: the folder of the host, and the one in it
     where the caller is; the user's options; whether it goes on though nothing runs; whether one is
     to be made where there is none."""
@@ -5991,7 +5991,9 @@ class Wanted:
         return self.kept and not background.running and (elsewhere or other)
 
 
-def start_background(session: Session, env: Env, config: dict[str, Any], wanted: Wanted) -> None:
+def start_background(
+    session: Session, env: Env, config: dict[str, Any], wanted: StartRequest
+) -> None:
     """A new background container; what it was asked for is noted on it, so that another can take
     its place."""
     container = describe(session, env, config, env.background, (wanted.place[0],) * 2)
@@ -6022,7 +6024,7 @@ def reconcile(
     env: Env,
     config: dict[str, Any],
     background: Background | None,
-    wanted: Wanted,
+    wanted: StartRequest,
 ) -> bool:
     """Brings the background container to what it should be, only under the environment's lock;
     whether there is one, then, with the present image. It is present if it runs that image and
@@ -6067,7 +6069,9 @@ def reconcile(
         write_shims(session, env, config)
     elif not present and not busy:
         remove_background(session.engine, env)
-        start_background(session, env, config, Wanted((folder, folder), background.options, kept))
+        start_background(
+            session, env, config, StartRequest((folder, folder), background.options, kept)
+        )
     if busy:
         warn_busy(env, background, busy, present)
         if not present:
@@ -6108,7 +6112,7 @@ def reconcile_after_change(session: Session, env: Env) -> None:
                 place = run_folder(session, env)
             config = {"Id": image.id, **image.config}
             background = find_background(session.engine, env)
-            reconcile(session, env, config, background, Wanted(place, [], False, make=False))
+            reconcile(session, env, config, background, StartRequest(place, [], False, make=False))
         except PydockError as error:  # the change is made, all the same
             console.warn(f"{env.name} is not started any more: {error}", error.hint)
 
@@ -6122,7 +6126,7 @@ def background_container(
     place = run_folder(session, env)
     if not background and not console.dry_run and os.environ.get("PYDOCK_ENV") == env.name:
         folder, options, _ = read_started(host_file(note_path(env, "started")))
-        wanted = Wanted((folder or place[0], current), options, is_kept(env))
+        wanted = StartRequest((folder or place[0], current), options, is_kept(env))
         with Lock(env.folder, env.name):
             background = find_background(session.engine, env)
             if not background or not background.current(config):
@@ -6135,7 +6139,7 @@ def background_container(
     container = background.container(run_as(session.engine, env, config), current, config)
     if container and not background.current(config):
         with Lock(env.folder, env.name, wait=False) as lock:
-            wanted = Wanted(place, [], False, make=False)
+            wanted = StartRequest(place, [], False, make=False)
             if not lock.held() or not reconcile(session, env, config, background, wanted):
                 return None
     return container
@@ -6289,7 +6293,7 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
         current = background and background.current(config)
         kept = args.persistent or not background and is_kept(env)
         if not current or args.persistent:
-            reconcile(session, env, config, background, Wanted(place, [], kept))
+            reconcile(session, env, config, background, StartRequest(place, [], kept))
         if (
             background
             and current
