@@ -6157,8 +6157,6 @@ def note_way(session: Session, env: Env, config: dict[str, Any], background: Bac
     import json
 
     started = start_time(background.pid)
-    if console.dry_run or not started or not background.current(config):
-        return
     keys = ("Name", "State", "Image", "Mounts")
     data = {
         **{key: background.data[key] for key in keys if key in background.data},
@@ -6174,7 +6172,8 @@ def note_way(session: Session, env: Env, config: dict[str, Any], background: Bac
     }
     known = {key: config.get(key) for key in ("Id", "User", "WorkingDir")}
     note = [engine_id(session.engine), started, list(env.hashes()), known, data]
-    write_file(note_path(env, "way"), json.dumps(note), 0o600)
+    text = json.dumps(note) if started and background.current(config) else ""
+    write_file(note_path(env, "way"), text, 0o600)
 
 
 def known_container(session: Session, env: Env, current: str) -> Container | None:

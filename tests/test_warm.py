@@ -1193,17 +1193,17 @@ class Changes(StartedAlone):
     def test_a_tag_that_was_moved_is_noticed_where_it_is_idle(self) -> None:
         before = self.state()
         self.newer_image()
+        self.mark()
+        self.ok("start", "e")  # `run` does not ask the engine
         self.assertEqual(self.ok("run", "e", "cat", "/newer"), "newer\n")
         self.assertNotEqual(self.state(), before)
-        self.newer_image()
-        self.mark()
-        self.ok("start", "e")
         self.assertFalse(self.is_warm())
 
     def test_a_tag_that_was_moved_is_noticed_where_it_is_busy(self) -> None:
         process = self.busy("sh", "-c", ": > ready; while [ ! -e go ]; do sleep 0.1; done; exit 6")
         before = self.state()
         self.newer_image()
+        self.assertIn("pydock reset --force e", self.run_pydock("start", "e").err)
         result = self.run_pydock("run", "e", "cat", "/newer")
         self.assertEqual((result.status, result.out), (0, "newer\n"), result)
         self.assertIn("pydock reset --force e", result.err)
