@@ -106,7 +106,6 @@ class Console:
 
     quiet = False
     verbose = False
-    dry_run = False
 
     @staticmethod
     def coloured(text: str, code: str) -> str:
@@ -494,13 +493,10 @@ class Engine:
         see: bool = True,
         environ: Sequence[str] = (),
     ) -> str:
-        """Runs a changing command; under --dry-run only prints it. `data` goes to its stdin.
-        `capture` names what its stdout is kept as: the text is returned (under --dry-run, a
-        reference to that shell variable). `show` lets the user see what it says: while it runs, or
+        """Runs a changing command. `data` goes to its stdin. `capture` names what its stdout is
+        kept as: the text is returned. `show` lets the user see what it says: while it runs, or
         without `see` by the error's `show`. EngineError where it fails, with the end of what it
         said."""
-        if console.dry_run:
-            return self.emit_call(argv, data, capture, environ)
         see = show and see and not console.quiet
         # where nothing is kept, a terminal stays a terminal for it
         to = "show" if see and not capture else "keep"
@@ -561,28 +557,9 @@ class Engine:
             thread.join()
         return out, tail.decode(errors="replace")
 
-    def emit_call(
-        self, argv: Sequence[str], data: str | None, capture: str, environ: Sequence[str]
-    ) -> str:
-        compose = list(argv[:1]) == ["compose"]
-        environ = [*environ, *COMPOSE_ENVIRON * compose]
-        words = (
-            self.command(argv, environ)
-            if self.sudo
-            else [Shell(pair) for pair in environ] + self.command(argv)
-        )
-        line = "cd /; " * compose + (shell_join(words) if data is None else heredoc(words, data))
-        console.emit(f"{capture}=$({line}\n)" if capture else f"({line}\n)" if compose else line)
-        return Shell("$" + capture) if capture else ""
-
     def fetch(self, argv: Sequence[str], data: str, path: str) -> None:
         """Makes an executable file of what a command prints that gets `data` on its stdin: whole,
         or not at all. EngineError where it fails."""
-        if console.dry_run:
-            console.emit(
-                heredoc(self.command(argv), data, path) + "\n" + shell_join(["chmod", "755", path])
-            )
-            return
         import tempfile
 
         fd, new = tempfile.mkstemp(prefix=".new-", dir=os.path.dirname(path))
@@ -606,9 +583,6 @@ class Engine:
     def try_run(self, *argv: str) -> bool:
         """A removal that may find nothing, or an engine that is gone: never waits long and never
         raises."""
-        if console.dry_run:
-            console.emit(shell_join(self.command(argv)))
-            return True
         try:
             process = self.prefetched.pop(argv, None) or self.start(argv, out="drop")
             self.finish(process, timeout=60)
@@ -617,11 +591,8 @@ class Engine:
             return False
 
     def try_run_in_background(self, *argv: str) -> None:
-        """Starts a `drop`, which `reap` waits for, while other calls go on."""
-        if console.dry_run:
-            self.try_run(*argv)
-        else:
-            self.prefetch(*argv)
+        """Starts a `try_run`, for which `wait` waits, while other calls go on."""
+        self.prefetch(*argv)
 
     def wait(self) -> None:
         for argv in [argv for argv in self.prefetched if argv[0] == "rm"]:
@@ -643,11 +614,6 @@ class Engine:
         import stat
 
         command = self.command(argv)
-        if console.dry_run:
-            console.emit(shell_join(command))
-            if remove:
-                console.emit(shell_join(self.command(["rm", "-f", container])))
-            sys.exit(0)
         if console.verbose:
             console.put("+ " + shell_join(command) + "\n")
         if exec_id or stat.S_ISFIFO(os.fstat(1).st_mode) or os.isatty(1):
@@ -672,6 +638,10 @@ class Engine:
                 f"cannot start {command[0]}: {getattr(error, 'strerror', None) or error}",
                 status=127,
             ) from None
+
+    def secret(self, text: str) -> str:
+        """What a command is told and nobody else may read."""
+        return text
 
     def remote_address(self) -> str:
         """The address of an engine on another machine, or else empty. Asks a client only where its
@@ -771,6 +741,80 @@ class Engine:
         if self.try_output(*BUILDX) is not None:
             return "buildx"
         raise PydockError("this docker cannot build: it has no buildx", buildx_remedy(self.program))
+
+
+class ScriptEngine(Engine):
+    """The engine's twin of --dry-run: prints what would change something, as a shell script, and
+    asks the engine itself what only reads. Of what the script makes it answers what can be told
+    beforehand."""
+
+    def __init__(self, program: list[str], user: str) -> None:
+        super().__init__(program)
+        self.user = user
+        self.made: set[str] = set()  # images and containers of the script
+
+    def run(
+        self,
+        *argv: str,
+        data: str | None = None,
+        capture: str = "",
+        show: bool = False,
+        see: bool = True,
+        environ: Sequence[str] = (),
+    ) -> str:
+        """With `capture`, a reference to the shell variable of this name."""
+        compose = argv[0] == "compose"
+        environ = [*environ, *COMPOSE_ENVIRON * compose]
+        words = self.command(argv, environ)
+        if not self.sudo:
+            words[:0] = map(Shell, environ)
+        line = "cd /; " * compose + (shell_join(words) if data is None else heredoc(words, data))
+        if capture:
+            line = f"{capture}=$({line}\n)"
+        elif compose:
+            line = f"({line}\n)"
+        console.emit(line)
+        self.made |= {word for option, word in zip(argv, argv[1:]) if option in ("-t", "--name")}
+        if argv[0] in ("commit", "pull", "tag"):
+            self.made.add(argv[-1])
+        return Shell("$" + capture) if capture else ""
+
+    def fetch(self, argv: Sequence[str], data: str, path: str) -> None:
+        console.emit(heredoc(self.command(argv), data, path))
+        console.emit(shell_join(["chmod", "755", path]))
+
+    def try_run(self, *argv: str) -> bool:
+        console.emit(shell_join(self.command(argv)))
+        return True
+
+    def try_run_in_background(self, *argv: str) -> None:
+        self.try_run(*argv)
+
+    def exec(self, argv: Sequence[str], *_: object, **__: object) -> NoReturn:
+        console.emit(shell_join(self.command(argv)))
+        sys.exit(0)
+
+    def output(self, *argv: str, timeout: float | None = None, data: str | None = None) -> str:
+        if argv[:2] == ("container", "inspect") and argv[-1] in self.made:
+            return "null"
+        return super().output(*argv, timeout=timeout, data=data)
+
+    def try_output(self, *argv: str) -> str | None:
+        import json
+
+        found = super().try_output(*argv)
+        if found is None and argv[:2] == ("image", "inspect") and argv[-1] in self.made:
+            config = {
+                "Cmd": ["python3"],
+                "User": f"{os.getuid()}:{os.getgid()}",
+                "WorkingDir": "/home/" + self.user,
+                "Labels": {"pydock.name": "", "pydock.folder": ""},
+            }
+            return json.dumps([{"Id": argv[-1], "Config": config}])
+        return found
+
+    def secret(self, text: str) -> str:
+        return ""
 
 
 def parent_sh(known: dict[str, str]) -> str:
@@ -1130,7 +1174,7 @@ class NewFile:
             raise PydockError(f"cannot write {self.path}: {problem.strerror}") from None
         finally:
             if self.new:
-                remove_file(self.new)
+                os.unlink(self.new)
             self.file.close()
         if isinstance(error, OSError):
             raise PydockError(f"cannot write {self.path}: {error.strerror}") from None
@@ -1160,9 +1204,6 @@ class NewFile:
 
 def make_folder(path: str, parents: bool = True) -> list[str]:
     """Makes a folder, and those above it; returns what it made, deepest first."""
-    if console.dry_run:
-        console.emit(shell_join(["mkdir", "-p", path]))
-        return []
     made: list[str] = []
     missing = [path]
     while parents and not os.path.isdir(os.path.dirname(missing[-1])):
@@ -1176,22 +1217,6 @@ def make_folder(path: str, parents: bool = True) -> list[str]:
     except OSError as error:
         raise PydockError(f"cannot make the folder {path}: {error.strerror}") from None
     return made
-
-
-def remove_file(path: str) -> None:
-    if console.dry_run:
-        console.emit(shell_join(["rm", path]))
-    else:
-        os.unlink(path)
-
-
-def remove_folder(path: str) -> None:
-    import shutil
-
-    if console.dry_run:
-        console.emit(shell_join(["rm", "-rf", path]))
-    else:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def may_exist(folder: str) -> bool:
@@ -1211,6 +1236,66 @@ def file_id(path: str) -> str:
     except (OSError, ValueError):  # a label can hold what no path can
         return ""
     return f"{found.st_dev}:{found.st_ino}"
+
+
+def copy_out(
+    engine: Engine, argv: Sequence[str], failed: str, take: Callable[[Any, Any], None]
+) -> None:
+    """Calls `take` with the archive that `docker cp` streams and with each of its members.
+    PydockError where that breaks off."""
+    import tarfile
+
+    process = engine.start(argv)
+    try:
+        with tarfile.open(
+            fileobj=process.stdout, mode="r|", bufsize=1 << 20, tarinfo=strict_members()
+        ) as archive:
+            for member in archive:
+                take(archive, member)
+        engine.finish(process)
+    except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
+        engine.end(process)
+        raise PydockError(f"{failed}: {error}") from None
+    except BaseException:
+        engine.end(process)
+        raise
+    if process.returncode:
+        engine.raise_if_down()
+        raise EngineError(f"{engine.client} cp failed")
+
+
+def strict_members() -> Any:
+    """The class of an archive's members, for one of strangers: tarfile reads what stands before a
+    member at once, however long it says that it is; in a time that grows with the square of that;
+    and backwards."""
+    import tarfile
+
+    class Member(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Member:
+            member = super().frombuf(buf, encoding, errors)
+            ahead = (
+                tarfile.XHDTYPE,
+                tarfile.XGLTYPE,
+                tarfile.SOLARIS_XHDTYPE,
+                tarfile.GNUTYPE_LONGNAME,
+                tarfile.GNUTYPE_LONGLINK,
+            )
+            if member.type in ahead and member.size > 1 << 16:
+                raise tarfile.ReadError(f"a header of {human_size(member.size)} is too much")
+            if member.type == tarfile.GNUTYPE_SPARSE:
+                raise tarfile.ReadError(f"{member.name!r} has holes")
+            return member
+
+        def _block(self, count: int) -> int:
+            if count < 0:
+                raise tarfile.ReadError("a member has a negative size")
+            return -(-count // 512) * 512
+
+        def _proc_gnusparse_10(self, *_: object) -> None:
+            raise tarfile.ReadError(f"{self.name!r} has holes")
+
+    return Member
 
 
 # --------------------------------------------------------------------------------------------------
@@ -1369,10 +1454,11 @@ class Settings:
         value = self.values[key][0]
         return value or login_name() if key == "user" else value
 
-    def engine(self) -> Engine:
+    def engine(self, dry_run: bool = False) -> Engine:
         import shlex
 
-        return Engine(shlex.split(self["engine"]))
+        program = shlex.split(self["engine"])
+        return ScriptEngine(program, self["user"]) if dry_run else Engine(program)
 
 
 def login_name() -> str:
@@ -1563,6 +1649,8 @@ class Env:
     """One environment: the folder `envs/NAME`, and the image named after it. `work` is where its
     files are now: the folder itself, or a hidden one beside it while it is being created."""
 
+    scripted = False
+
     def __init__(self, scope: Scope, name: str, prefix: str) -> None:
         self.scope = scope
         self.name = check_name(name)
@@ -1570,7 +1658,6 @@ class Env:
         path_hash = "__" + sha256(os.fsencode(self.folder))[:8] if scope.mode == "local" else ""
         self.repo = f"{prefix}-{name}{path_hash}"
         self.latest = self.repo + ":latest"
-        self.planned: dict[str, str] = {}  # what --dry-run would have written
         self.made_here = False  # by this command, of the user's own words
         self.id = os.urandom(4).hex()
         self.background = self.repo + "--background"
@@ -1617,8 +1704,6 @@ class Env:
             return False
 
     def read(self, file: str) -> str:
-        if file in self.planned:
-            return self.planned[file]
         try:
             with self.open() as folder:
                 return folder.read(file).decode(errors="surrogateescape")
@@ -1636,16 +1721,168 @@ class Env:
 
     def write(self, file: str, text: str) -> None:
         """Replaces a file at once, and durably: a crash leaves the old one or the new one."""
-        if console.dry_run:
-            self.planned[file] = text
-            console.emit(heredoc(["cat"], text, self.path(file)))
-            return
         with self.open() as folder:
             folder.write(file, text)
+
+    def lock(self, wait: bool = True) -> Lock:
+        return Lock(self.staging, self.name, wait)
+
+    def add_wheel(self, name: str, content: IO[bytes]) -> None:
+        import shutil
+
+        self.wheels(make=True)
+        with self.open("wheels") as folder, folder.create(name) as wheel:
+            shutil.copyfileobj(content, wheel)
+
+    def copy_wheels(self, source: Env) -> None:
+        for name in source.wheels():
+            if not name.startswith("."):  # of an install that goes on
+                with source.open("wheels") as wheels, wheels.open(name) as wheel:
+                    self.add_wheel(name, wheel)
+
+    def fetch(
+        self, engine: Engine, wheels: bool, dockerfile: bool = False
+    ) -> tuple[dict[str, str], list[str]]:
+        """What lies in /opt/pydock of the temporary container: the texts of its files by name, and
+        the names of its wheels, which lie as `wheels/.NAME` then. One stream, one call."""
+        texts: dict[str, str] = {}
+        found: list[str] = []
+
+        def keep(archive: Any, member: Any) -> None:
+            name = os.path.normpath(member.name)
+            stream = archive.extractfile(member) if member.isfile() else None
+            if stream and name in ("dockerfile", "requirements.txt") and member.size < 1 << 24:
+                texts[name] = stream.read().decode(errors="surrogateescape")
+            elif stream and re.fullmatch(WHEEL, name):
+                self.add_wheel("." + name, stream)
+                found.append(name)
+
+        argv = ["cp", self.temporary + ":/opt/pydock/.", "-"]
+        copy_out(engine, argv, f"cannot keep the files of {self.name}", keep)
+        if "requirements.txt" not in texts:
+            raise EngineError(f"{engine.client} cp failed")
+        return texts, found
+
+    def stage(self) -> list[str]:
+        """Makes a hidden folder for the files, beside what will be theirs. The folders above it
+        that were made, too."""
+        made = make_folder(self.scope.envs)
+        self.staging = os.path.join(self.scope.envs, f".{self.name}.new-{self.id}")
+        with self.scope.open() as envs:
+            envs.make(os.path.basename(self.staging))
+        return made
+
+    def retire(self) -> str:
+        """From now on the environment is gone; the new name of its folder."""
+        away = f".{self.name}.old-{self.id}"
+        try:
+            with self.scope.open() as envs:
+                envs.rename(self.name, away)
+        except OSError as error:
+            raise PydockError(f"cannot delete {self.folder}: {error.strerror}") from None
+        return away
+
+    def clear(self, entry: str) -> None:
+        """Removes a folder beside the environment's."""
+        with self.scope.open() as envs:
+            envs.clear(entry)
+
+    def make_folder(self, path: str) -> None:
+        make_folder(path)
+
+    def write_file(self, path: str, text: str, mode: int) -> None:
+        write_file(path, text, mode)
+
+    def remove_file(self, path: str) -> None:
+        os.unlink(path)
+
+    def remove_folder(self, path: str) -> None:
+        import shutil
+
+        shutil.rmtree(path, ignore_errors=True)
+
+
+class ScriptEnv(Env):
+    """The environment's twin of --dry-run: prints what would write or remove something, as a shell
+    script. What it wrote can be read, but for what the script fetches."""
+
+    scripted = True
+
+    def __init__(self, scope: Scope, name: str, prefix: str) -> None:
+        super().__init__(scope, name, prefix)
+        self.planned: dict[str, str] = {}
+        self.fetched: set[str] = set()
+
+    def read(self, file: str) -> str:
+        if file in self.fetched and not self.has(file):
+            return self.planned.get(file, "")
+        return self.planned[file] if file in self.planned else super().read(file)
+
+    def hashes(self) -> tuple[str, str]:
+        dockerfile, requirements = (
+            Shell(f"$(sha256sum < {shell_join([self.path(file)])} | cut -c1-64)")
+            if file in self.fetched
+            else text_hash(self.read(file))
+            for file in ("dockerfile", "requirements.txt")
+        )
+        return dockerfile, requirements
+
+    def write(self, file: str, text: str) -> None:
+        self.planned[file] = text
+        console.emit(heredoc(["cat"], text, self.path(file)))
+
+    def lock(self, wait: bool = True) -> Lock:
+        return NoLock(self.staging, self.name, wait)
+
+    def add_wheel(self, name: str, content: IO[bytes]) -> None:
+        pass
+
+    def copy_wheels(self, source: Env) -> None:
+        if source.has("wheels"):
+            console.emit(shell_join(["cp", "-R", source.path("wheels"), self.path("wheels")]))
+
+    def fetch(
+        self, engine: Engine, wheels: bool, dockerfile: bool = False
+    ) -> tuple[dict[str, str], list[str]]:
+        for file in ["requirements.txt"] + ["dockerfile"] * dockerfile:
+            argv = ["cp", f"{self.temporary}:/opt/pydock/{file}", self.path(file)]
+            console.emit(shell_join(engine.command(argv)))
+            self.fetched.add(file)
+        if wheels:
+            self.make_folder(self.path("wheels"))
+            copy = shell_join(engine.command(["cp", self.temporary + ":/opt/pydock/.", "-"]))
+            folder = shell_join([self.path("wheels")])
+            console.emit(f"{copy} | tar -x -C {folder} --wildcards '*.whl' 2>/dev/null || true")
+        return {}, []
+
+    def stage(self) -> list[str]:
+        self.make_folder(self.staging)
+        return []
+
+    def retire(self) -> str:
+        return self.name
+
+    def clear(self, entry: str) -> None:
+        self.remove_folder(os.path.join(self.scope.envs, entry))
+
+    def make_folder(self, path: str) -> None:
+        console.emit(shell_join(["mkdir", "-p", path]))
+
+    def write_file(self, path: str, text: str, mode: int) -> None:
+        console.emit(heredoc(["cat"], text, path))
+        console.emit(shell_join(["chmod", f"{mode:o}", path]))
+
+    def remove_file(self, path: str) -> None:
+        console.emit(shell_join(["rm", path]))
+
+    def remove_folder(self, path: str) -> None:
+        console.emit(shell_join(["rm", "-rf", path]))
 
 
 def remove_half_written(env: Env) -> None:
     """Files that a writer which was killed has left; only under the environment's lock."""
+    if env.scripted:
+        return
     with env.open() as folder:
         for name in folder.names():
             if name.startswith(".") and name.endswith(".new") and not folder.is_folder(name):
@@ -1653,11 +1890,7 @@ def remove_half_written(env: Env) -> None:
         if folder.has("wheels"):
             with folder.below("wheels") as wheels:
                 for name in wheels.names():
-                    if (
-                        name.startswith(".")
-                        and name.endswith(".whl")
-                        and not wheels.is_folder(name)
-                    ):
+                    if re.fullmatch(r"\..*\.whl", name) and not wheels.is_folder(name):
                         wheels.remove(name)
     remove_empty_wheels(env)
 
@@ -1675,7 +1908,7 @@ def keep_files(env: Env, text: str, wheels: Sequence[str], held: bool = True) ->
     then away with the wheels that it no longer names, if an image holds them."""
     named = wheel_names(text)
     unused = set(wheel_names(env.read("requirements.txt"))) - set(named)
-    if wheels and not console.dry_run:
+    if wheels:
         with env.open("wheels") as folder:
             for wheel in wheels:  # an image may still have one that was uninstalled
                 if wheel in named:
@@ -1683,26 +1916,11 @@ def keep_files(env: Env, text: str, wheels: Sequence[str], held: bool = True) ->
                 else:
                     folder.remove("." + wheel)
     env.write("requirements.txt", text)
-    if unused and held and env.has("wheels") and not console.dry_run:
+    if unused and held and env.has("wheels"):
         with env.open("wheels") as folder:
             for wheel in unused:
                 folder.remove(wheel)
         remove_empty_wheels(env)
-
-
-def copy_wheels(source: Env, env: Env) -> None:
-    import shutil
-
-    if console.dry_run:
-        console.emit(shell_join(["cp", "-R", source.path("wheels"), env.path("wheels")]))
-        return
-    # of an install that goes on
-    names = [name for name in source.wheels() if not name.startswith(".")]
-    env.wheels(make=True)
-    with source.open("wheels") as old, env.open("wheels") as new:
-        for name in names:
-            with old.open(name) as wheel, new.create(name) as copy:
-                shutil.copyfileobj(wheel, copy)
 
 
 def temporary_folders(scope: Scope) -> Iterator[tuple[str, str, str]]:
@@ -1748,9 +1966,8 @@ class Lock:
         self.fd = -1
 
     def __enter__(self) -> Lock:
-        if not console.dry_run and not self.held():
-            while not self.take() and self.wait:
-                pass
+        while not self.held() and not self.take() and self.wait:
+            pass
         return self
 
     def held(self) -> bool:
@@ -1826,6 +2043,16 @@ class Lock:
             self.release()
 
 
+class NoLock(Lock):
+    """The lock's twin of --dry-run, which changes nothing that another could."""
+
+    def held(self) -> bool:
+        return True
+
+    def release(self) -> bool:
+        return False
+
+
 def open_lock_file(folder: str) -> int:
     """A descriptor of the file whose lock stands for that of a folder: the same one where `create`
     or `delete` renames it."""
@@ -1840,7 +2067,7 @@ def open_lock_file(folder: str) -> int:
 
 def is_changing(env: Env) -> bool:
     """Whether somebody holds the environment's lock."""
-    lock = Lock(env.staging, env.name, wait=False)
+    lock = env.lock(wait=False)
     return not lock.take() or lock.release()
 
 
@@ -2162,7 +2389,7 @@ class Secret:
         self.path = ""
         self.fds: list[int] = []
         self.file = ""
-        text = "" if console.dry_run else settings_sh()
+        text = engine.secret(settings_sh())
         if not text.strip():
             return
         # who could not open it
@@ -2291,20 +2518,25 @@ class Image:
 class Session:
     """What a command works with: place, settings, engine."""
 
-    def __init__(self, scope: Scope, line: Sequence[str] = ()) -> None:
+    def __init__(self, scope: Scope, line: Sequence[str] = (), dry_run: bool = False) -> None:
         self.scope = scope
         self.line = line
         self.settings = Settings(scope)
-        self.engine = self.settings.engine()
+        self.engine = self.settings.engine(dry_run)
+        self.kind = ScriptEnv if dry_run else Env
+
+    def new_env(self, name: str, scope: Scope | None = None) -> Env:
+        """An environment that need not be there."""
+        return self.kind(scope or self.scope, name, self.settings["prefix"])
 
     def env(self, name: str, other: bool = False) -> Env:
         """The environment of this name, perhaps of the `other` mode; an error that helps where
         there is none."""
         scope = self.scope
-        env = Env(scope, name, self.settings["prefix"])
+        env = self.new_env(name)
         other_scope: Scope | None = global_scope() if scope.mode == "local" else local_scope()
         if other and other_scope and not env.exists() and name in other_scope.names():
-            return Env(other_scope, name, self.settings["prefix"])
+            return self.new_env(name, other_scope)
         try:
             env.open().__exit__()  # or an error that says what is wrong with it
             if (
@@ -2390,17 +2622,10 @@ def find_image(engine: Engine, reference: str) -> Image | None:
 
 
 def image_config(engine: Engine, reference: str) -> dict[str, Any]:
-    """Config of an image that was there a moment ago; under --dry-run, where it may not be there
-    yet, as it would be."""
+    """Config of an image that was there a moment ago."""
     image = find_image(engine, reference)
     if image:
         return image.config
-    if console.dry_run:
-        return {
-            "Cmd": ["python3"],
-            "User": f"{os.getuid()}:{os.getgid()}",
-            "WorkingDir": "/home/" + login_name(),
-        }
     raise PydockError(f"the image {reference} has vanished")
 
 
@@ -2512,58 +2737,20 @@ def revision_numbers(images: dict[str, Image]) -> list[int]:
 
 
 def old_revisions(images: dict[str, Image], settings: Settings) -> list[int]:
-    """The numbers of the revisions of an environment that are not to be kept. Kept are the first
-    one, those with a label, the newest `history` that the present one stands on, and the newest
-    that it does not stand on and no other does, with the newest `history` that this one stands on:
-    neither costs anything."""
-    if "latest" not in images:
-        return []
-    revisions = {number: images[str(number)] for number in revision_numbers(images)}
-    below = [n for n in revisions if images["latest"].is_descendant_of(revisions[n])]
-    beside = [n for n in revisions if n not in below]
-    ends = [
-        n
-        for n in beside
-        if not any(
-            len(revisions[m].layers) > len(revisions[n].layers)
-            and revisions[m].is_descendant_of(revisions[n])
-            for m in beside
-        )
-    ][:1]
-    behind = [
-        n for n in beside if n not in ends and revisions[ends[0]].is_descendant_of(revisions[n])
-    ]
-    named = {images[tag].id for tag in images if is_label(tag)}
-    most = int(settings["history"])
-    keep = {
-        *list(revisions)[-1:],
-        *below[: most + 1],
-        *ends,
-        *behind[:most],
-        *(n for n in revisions if revisions[n].id in named),
-    }
-    return [number for number in revisions if number not in keep]
+    """The numbers of the revisions of an environment that are not kept. Kept are the first one,
+    those with a label, the present one, and the newest `history` beside it."""
+    named = {images[tag].id for tag in images if is_label(tag) or tag == "latest"}
+    older = revision_numbers(images)[int(settings["history"]) + 1 : -1]
+    return [number for number in older if images[str(number)].id not in named]
 
 
-def drop_old_revisions(session: Session, env: Env, images: dict[str, Image] | None = None) -> None:
-    """Removes what `old_states` tells of, and says so where it may be missed: what the present
-    revision has not gone through."""
-    if console.dry_run:
-        return
+def drop_old_revisions(session: Session, env: Env) -> None:
     try:
-        images = images or images_of(session.engine, env)
+        images = images_of(session.engine, env)
     except PydockError:  # what was asked for is done; the next change tidies up
         return
-    old = old_revisions(images, session.settings)
-    for number in old:
+    for number in old_revisions(images, session.settings):
         remove_tag(session.engine, env, str(number))
-    lost = sorted(
-        number for number in old if not images["latest"].is_descendant_of(images[str(number)])
-    )
-    if lost:
-        console.info(
-            f"{env.name}: not kept any longer: revision {', '.join(map(str, lost))}; a label keeps one: pydock snapshot"
-        )
 
 
 def create_argv(container: str, unset: Iterable[str], image: str) -> list[str]:
@@ -2653,17 +2840,10 @@ def commit(
     passwords)."""
     import json
 
-    blank: list[str] = []
-    if not console.dry_run:
-        found = json.loads(engine.output(*variables_argv(env.temporary))) or []
-        usual = {item.split("=")[0] for item in config.get("Env") or []} | {
-            "PATH",
-            "HOME",
-            "HOSTNAME",
-            "TERM",
-            "container",
-        }
-        blank = sorted({item.split("=")[0] for item in found} - usual)
+    found = json.loads(engine.output(*variables_argv(env.temporary))) or []
+    usual = {item.split("=")[0] for item in config.get("Env") or []}
+    usual |= {"PATH", "HOME", "HOSTNAME", "TERM", "container"}
+    blank = sorted({item.split("=")[0] for item in found} - usual)
     engine.run(*commit_argv(env.temporary, tag, config, labels, blank))
 
 
@@ -2706,7 +2886,7 @@ def recover(engine: Engine, env: Env) -> dict[str, Image]:
     Only under the environment's lock."""
     env.wheels()  # an error where that is a link
     images = images_of(engine, env)
-    if console.dry_run:
+    if env.scripted:
         return images
     check_owner(engine, env, images)
     hashes = env.hashes()
@@ -2745,7 +2925,7 @@ def tag_revision(
     """Makes an image the present revision: the next number, then latest. Then what no revision
     needs any more goes."""
     source = f"{env.repo}:{image.tag}" if image else env.temporary_tag
-    present = find_image(engine, env.latest) if not console.dry_run else None
+    present = find_image(engine, env.latest)
     check_owner(engine, env, {"latest": present} if present else {})
     if not image or not is_number(image.tag):
         engine.run(
@@ -2761,9 +2941,10 @@ def tag_revision(
 def collect_garbage(session: Session) -> None:
     """Removes what commands that died have left: half-made and half-deleted folders."""
     engine = session.engine
-    if console.dry_run:
-        return
     for entry, name, kind in temporary_folders(session.scope):
+        env = session.new_env(name)
+        if env.scripted:
+            return
         lock = Lock(os.path.join(session.scope.envs, entry), name, wait=False)
         try:
             session.scope.open(entry).__exit__()
@@ -2772,121 +2953,15 @@ def collect_garbage(session: Session) -> None:
         except (FileNotFoundError, PydockError):  # not ours, or gone
             continue
         with lock:
-            env = Env(session.scope, name, session.settings["prefix"])
             if kind == "new":
                 remove_temporary(engine, env, entry[-8:])
             if kind == "new" or env.exists() or remove_images(engine, env, images_of(engine, env)):
-                with session.scope.open() as envs:
-                    envs.clear(entry)
+                env.clear(entry)
 
 
-def fetch_files(
-    engine: Engine, env: Env, wheels: bool, dockerfile: bool = False
-) -> tuple[dict[str, str], list[str]]:
-    """What lies in the container's /opt/pydock: the texts of its files by name (none under
-    --dry-run), and the names of its wheels, which lie as `wheels/.NAME` then. One stream, one
-    call."""
-    import shutil
-
-    argv = ["cp", env.temporary + ":/opt/pydock/.", "-"]
-    if console.dry_run:
-        for file in ["requirements.txt"] + ["dockerfile"] * dockerfile:
-            console.emit(
-                shell_join(
-                    engine.command(["cp", f"{env.temporary}:/opt/pydock/{file}", env.path(file)])
-                )
-            )
-        if wheels:
-            make_folder(env.path("wheels"))
-            console.emit(
-                f"{shell_join(engine.command(argv))} | tar -x -C {shell_join([env.path('wheels')])} --wildcards '*.whl' 2>/dev/null || true"
-            )
-        return {}, []
-    texts: dict[str, str] = {}
-    found: list[str] = []
-
-    def keep(archive: Any, member: Any) -> None:
-        name, stream = (
-            os.path.normpath(member.name),
-            archive.extractfile(member) if member.isfile() else None,
-        )
-        if stream and name in ("dockerfile", "requirements.txt") and member.size < 1 << 24:
-            texts[name] = stream.read().decode(errors="surrogateescape")
-        elif stream and re.fullmatch(WHEEL, name):
-            env.wheels(make=True)
-            with env.open("wheels") as folder, folder.create("." + name) as wheel:
-                shutil.copyfileobj(stream, wheel)
-            found.append(name)
-
-    copy_out(engine, argv, f"cannot keep the files of {env.name}", keep)
-    if "requirements.txt" not in texts:
-        raise EngineError(f"{engine.client} cp failed")
-    return texts, found
-
-
-def copy_out(
-    engine: Engine, argv: Sequence[str], failed: str, take: Callable[[Any, Any], None]
-) -> None:
-    """Calls `take` with the archive that `docker cp` streams and with each of its members.
-    PydockError where that breaks off."""
-    import tarfile
-
-    process = engine.start(argv)
-    try:
-        with tarfile.open(
-            fileobj=process.stdout, mode="r|", bufsize=1 << 20, tarinfo=strict_members()
-        ) as archive:
-            for member in archive:
-                take(archive, member)
-        engine.finish(process)
-    except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
-        engine.end(process)
-        raise PydockError(f"{failed}: {error}") from None
-    except BaseException:
-        engine.end(process)
-        raise
-    if process.returncode:
-        engine.raise_if_down()
-        raise EngineError(f"{engine.client} cp failed")
-
-
-def strict_members() -> Any:
-    """The class of an archive's members, for one of strangers: tarfile reads what stands before a
-    member at once, however long it says that it is; in a time that grows with the square of that;
-    and backwards."""
-    import tarfile
-
-    class Member(tarfile.TarInfo):
-        @classmethod
-        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Member:
-            member = super().frombuf(buf, encoding, errors)
-            ahead = (
-                tarfile.XHDTYPE,
-                tarfile.XGLTYPE,
-                tarfile.SOLARIS_XHDTYPE,
-                tarfile.GNUTYPE_LONGNAME,
-                tarfile.GNUTYPE_LONGLINK,
-            )
-            if member.type in ahead and member.size > 1 << 16:
-                raise tarfile.ReadError(f"a header of {human_size(member.size)} is too much")
-            if member.type == tarfile.GNUTYPE_SPARSE:
-                raise tarfile.ReadError(f"{member.name!r} has holes")
-            return member
-
-        def _block(self, count: int) -> int:
-            if count < 0:
-                raise tarfile.ReadError("a member has a negative size")
-            return -(-count // 512) * 512
-
-        def _proc_gnusparse_10(self, *_: object) -> None:
-            raise tarfile.ReadError(f"{self.name!r} has holes")
-
-    return Member
-
-
-def report(env: Env, done: str, next_line: str) -> None:
-    if not console.dry_run:
-        console.info(f"{done}; next: {next_line}")
+def report(env: Env, done: str, next_line: str = "") -> None:
+    if not env.scripted:
+        console.info(done + (f"; next: {next_line}" if next_line else ""))
 
 
 def read_copy(env: Env) -> str:
@@ -2903,7 +2978,7 @@ def read_copy(env: Env) -> str:
 def restore_requirements(engine: Engine, env: Env, image: Image) -> None:
     try:
         engine.run(*create_argv(env.temporary, client_proxies(), f"{env.repo}:{image.tag}"))
-        texts, wheels = fetch_files(engine, env, wheels=True)
+        texts, wheels = env.fetch(engine, wheels=True)
         keep_files(env, texts["requirements.txt"], wheels, False)
     finally:
         engine.try_run("rm", "-f", env.temporary)
@@ -3038,7 +3113,7 @@ def podman_volumes(session: Session, env: Env) -> list[str]:
     cache, uv = downloads_folder(), uv_folder(session, env)
     if ":" in cache + uv:  # which podman's word for it cannot say
         return []
-    make_folder(cache)
+    env.make_folder(cache)
     return ["-v", cache + ":/cache"] + (["-v", uv + ":/uv:ro"] if uv else [])
 
 
@@ -3087,11 +3162,11 @@ def uv_folder(session: Session, env: Env) -> str:
         "/bin/sh",
         "-s",
     ]
-    make_folder(os.path.join(folder, "bin"))
+    env.make_folder(os.path.join(folder, "bin"))
     try:
         engine.fetch(
             argv,
-            ("" if console.dry_run else settings_sh()) + FETCH_UV_SH,
+            engine.secret(settings_sh()) + FETCH_UV_SH,
             os.path.join(folder, "bin", "uv"),
         )
     except EngineError as error:
@@ -3164,8 +3239,6 @@ def build_image(
     pull: bool = False,
 ) -> None:
     """Builds the files as they are; the result, with all its labels, is `tag`."""
-    import json
-
     engine, hashes = session.engine, env.hashes()
     version = base_of(env.read("dockerfile"))[1]
     labels = labels_for(env, hashes, command)
@@ -3182,28 +3255,21 @@ def build_image(
     built = env.temporary_tag + "-build"
     run_build(session, env, built, {"pydock.folder": labels["pydock.folder"]}, no_cache, pull)
     config = image_config(engine, built)
-    command_line = [
-        *PYTHON,
-        FREEZE_PY,
-        json.dumps(
-            {
-                "folder": "/opt/pydock",
-                "gone": [],
-                "asked": [],
-                "options": [],
-                "write": False,
-                "lock": False,
-            }
-        ),
-        "",
-    ]
-    found = engine.run(
-        *temporary_argv(env.temporary, built, config, client_proxies(), [], command_line),
-        capture="found",
-    )
-    commit(engine, env, tag, config, {**labels, **found_labels(found)})
+    packages = inventory(engine, env, built, config)
+    commit(engine, env, tag, config, {**labels, **packages})
     engine.try_run("rm", "-f", env.temporary)
     engine.try_run("rmi", built)
+
+
+def inventory(engine: Engine, env: Env, image: str, config: dict[str, Any]) -> dict[str, str]:
+    """The labels that say what is installed in an image, by its own Python, in the temporary
+    container."""
+    import json
+
+    job = {"folder": "/opt/pydock", "gone": [], "asked": [], "options": []}
+    command = [*PYTHON, FREEZE_PY, json.dumps({**job, "write": False, "lock": False}), ""]
+    argv = temporary_argv(env.temporary, image, config, client_proxies(), [], command)
+    return found_labels(engine.run(*argv, capture="found"))
 
 
 def build_hint(env: Env) -> str:
@@ -3258,16 +3324,14 @@ def ready_image(session: Session, env: Env) -> dict[str, Any]:
     ).split("\n")[:6]
     image: Image | None = None
     if folder != quote(env.folder):
-        with Lock(env.folder, env.name):
+        with env.lock():
             images = recover(session.engine, env)
-            if console.dry_run or "latest" not in images or not images["latest"].of(env):
+            if "latest" not in images or not images["latest"].of(env):
                 rebuild(session, env, images, ["build", env.name])
         image = find_image(session.engine, env.latest)
         return {"Id": image.id if image else "", **image_config(session.engine, env.latest)}
     if tuple(made_of) != hashes:
-        with Lock(
-            env.folder, env.name, wait=False
-        ) as lock:  # a change that died may only lack its tag
+        with env.lock(wait=False) as lock:  # a change that died may only lack its tag
             image = recover(session.engine, env).get("latest") if lock.held() else None
         if image and image.hashes == hashes:
             return {"Id": image.id, **image.config}
@@ -3290,8 +3354,8 @@ def consistent_image(session: Session, env: Env) -> tuple[Image, dict[str, str]]
             == (text_hash(files["dockerfile"]), text_hash(files["requirements.txt"]))
         ):
             return image, files
-        with Lock(env.folder, env.name, wait=False) as lock:
-            if lock.held() or console.dry_run:
+        with env.lock(wait=False) as lock:
+            if lock.held():
                 break
         time.sleep(0.1)
     config = ready_image(session, env)
@@ -3777,7 +3841,7 @@ def confirmed(
     args: argparse.Namespace, what: str, short: str, no: str = "nothing was removed"
 ) -> bool:
     """Asks whether to do it; an error where there is nobody to be asked."""
-    if args.yes or console.dry_run:
+    if args.yes or args.dry_run:
         return True
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise PydockError(f"nobody here can be asked {short}", "add -y")
@@ -3827,7 +3891,7 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
         raise PydockError(
             f"{args.name} is a version; the name comes first", f"pydock create NAME {args.name}"
         )
-    env = Env(session.scope, args.name, session.settings["prefix"])
+    env = session.new_env(args.name)
     if args.source is not None:
         return create_from(session, env, args)
     words = list(args.packages)
@@ -3865,7 +3929,6 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
         session,
         env,
         {"dockerfile": text, "requirements.txt": "", **compose},
-        None,
         None if args.no_build else lambda: build_new(session, env, packages, args.line),
         old,
     )
@@ -3907,57 +3970,40 @@ def create(
     session: Session,
     env: Env,
     files: dict[str, str],
-    source: Env | None,
     make: Callable[[], object] | None,
     old: dict[str, Image],
     allowed: Sequence[str] | None = None,
 ) -> None:
     """Everything is made in a hidden folder beside the final one, which it becomes by one rename.
-    `make` makes the image as the temporary tag; `source` is an environment whose wheels are copied;
-    `old` are the images of an environment of this name whose folder is gone; `allowed` are the
-    files that the user trusts, where others wrote them (`pydock trust`)."""
+    `make` makes the image as the temporary tag; `old` are the images of an environment of this name
+    whose folder is gone; `allowed` are the files that the user trusts, where others wrote them
+    (`pydock trust`)."""
     engine = session.engine
-    made = make_folder(env.scope.envs)
+    made = env.stage()
     env.made_here = allowed is None
-    if allowed is not None and not console.dry_run:
-        write_note(env, {})  # also while it is built
-    if not console.dry_run:
-        env.staging = os.path.join(os.path.dirname(env.folder), f".{env.name}.new-{env.id}")
-        with env.scope.open() as envs:
-            envs.make(os.path.basename(env.staging))
-    else:
-        make_folder(env.staging)
     try:
-        with Lock(env.staging, env.name):
+        with env.lock():
+            if allowed is not None:
+                write_note(env, {})  # also while it is built
             for file, text in files.items():
                 env.write(file, text)
-            if source and source.has("wheels"):
-                copy_wheels(source, env)
             if make:
                 make()
-            written = watched_files(env) if not console.dry_run else {}
-            if allowed is not None and not console.dry_run:
-                write_note(env, {file: data for file, data in written.items() if file in allowed})
-            rename_new(env)
-            env.staging = env.folder
-            if allowed is None and env.scope.mode == "local" and not console.dry_run:
-                write_note(env, written)
-            elif allowed is None:
-                forget_note(env)
+            publish(env, allowed)
             if make:
                 remove_images(engine, env, old)
                 tag_revision(engine, env, {})
             engine.wait()
     except BaseException:
-        if not console.dry_run:
-            undo_create(engine, env, made, not make)
+        undo_create(engine, env, made, not make)
         raise
 
 
 def undo_create(engine: Engine, env: Env, made: Sequence[str], no_build: bool) -> None:
+    if env.scripted:
+        return
     renamed = env.staging == env.folder
-    with env.scope.open() as envs:
-        envs.clear(os.path.basename(env.staging))
+    env.clear(os.path.basename(env.staging))
     if not env.exists():
         forget_note(env)
     for folder in made:
@@ -3982,9 +4028,14 @@ def build_new(session: Session, env: Env, change: Change | None, command: Sequen
         session.engine.try_run("rmi", env.temporary_tag + "-base")
 
 
-def rename_new(env: Env) -> None:
-    if console.dry_run:
+def publish(env: Env, allowed: Sequence[str] | None) -> None:
+    """The folder in which a new environment was made becomes its own, with a note of what the user
+    trusts of it."""
+    if env.scripted:
         return
+    written = watched_files(env)
+    if allowed is not None:
+        write_note(env, {file: data for file, data in written.items() if file in allowed})
     try:
         if env.exists():
             raise FileExistsError
@@ -3994,6 +4045,11 @@ def rename_new(env: Env) -> None:
         raise PydockError(
             f"the environment '{env.name}' was created by somebody else meanwhile", "pydock list"
         ) from None
+    env.staging = env.folder
+    if allowed is None and env.scope.mode == "local":
+        write_note(env, written)
+    elif allowed is None:
+        forget_note(env)
 
 
 def python_version_file() -> str:
@@ -4194,7 +4250,7 @@ def cmd_build(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     env.hashes()
     collect_garbage(session)
-    with Lock(env.folder, env.name):
+    with env.lock():
         check_frozen(env)
         images = recover(session.engine, env)
         changed = rebuild(session, env, images, args.line, args.no_cache, args.pull)
@@ -4240,10 +4296,9 @@ def cmd_delete(session: Session, args: argparse.Namespace) -> int:
         return 1
     collect_garbage(session)
     for env in envs:
-        with Lock(env.folder, env.name):
+        with env.lock():
             delete(session, env, in_use(engine, env, args.force))
-        if not console.dry_run:
-            console.info(f"deleted {env.name}")
+        report(env, f"deleted {env.name}")
     return 0
 
 
@@ -4296,21 +4351,11 @@ def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
     if others:
         engine.try_run("stop", "-t", "5", *others)
         engine.try_run("rm", "-f", *others)
-    away = f".{env.name}.old-{env.id}"
-    if not console.dry_run:
-        try:
-            with env.scope.open() as envs:
-                envs.rename(env.name, away)
-        except OSError as error:
-            raise PydockError(f"cannot delete {env.folder}: {error.strerror}") from None
+    away = env.retire()
     remove_shims(env)
     forget_note(env)
     if remove_images(engine, env, images_of(engine, env)):
-        if console.dry_run:
-            remove_folder(env.folder)
-            return
-        with env.scope.open() as envs:
-            envs.clear(away)
+        env.clear(away)
     else:
         console.warn(
             f"some images of {env.name} could not be removed; the next command that changes something tries again"
@@ -4387,8 +4432,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
                 remove=True,
             )
         except BaseException:
-            if not console.dry_run:
-                session.engine.try_run("rm", "-f", container)
+            session.engine.try_run("rm", "-f", container)
             raise
     argv = one_off_argv(session, env, container, config, user, folder, current, options)
     session.engine.exec(
@@ -4514,7 +4558,7 @@ def change_packages(
     """install, uninstall, update (design: changing). Returns what became different, name to version
     ('' for removed)."""
     engine = session.engine
-    with Lock(env.folder, env.name):
+    with env.lock():
         check_frozen(env)
         images = recover(engine, env)
         latest = images.get("latest")
@@ -4576,15 +4620,13 @@ class Change:
         self.options: list[str] = []
 
     def check(self, env: Env, packages: dict[str, str]) -> None:
-        missing = (
-            [name for name in self.removed if name not in packages] if not console.dry_run else []
-        )
+        missing = [name for name in self.removed if name not in packages]
         if missing:
             raise PydockError(
                 f"{missing[0]} is not installed in {env.name}", nearest(missing[0], packages)
             )
 
-    def script(self, env: Env, settings: Settings, config: dict[str, Any]) -> str:
+    def script(self, env: Env, engine: Engine, config: dict[str, Any]) -> str:
         """What the container's shell reads from stdin; the user's words come apart from it, as its
         arguments."""
         import json
@@ -4611,7 +4653,7 @@ class Change:
         return (
             BASE_PATH_SH
             + "\n"
-            + ("" if console.dry_run else settings_sh())
+            + engine.secret(settings_sh())
             + known
             + "".join(files)
             + CHANGE_SH
@@ -4627,7 +4669,7 @@ def commit_change(
     moves, nothing is lost."""
     engine = session.engine
     config = image_config(engine, base)
-    script = change.script(env, session.settings, config)
+    script = change.script(env, engine, config)
     for path, _ in change.mounts:
         require_local_engine(
             engine, path, "put it on an index, or a web server, that the engine can reach"
@@ -4651,7 +4693,7 @@ def commit_change(
     except EngineError as error:
         error.show()
         raise change_error(env, change, error) from None
-    texts, wheels = fetch_files(engine, env, bool(change.mounts), change.verb == "lock")
+    texts, wheels = env.fetch(engine, bool(change.mounts), change.verb == "lock")
     text = texts.get("requirements.txt")
     dockerfile = change.files.get("/opt/pydock/dockerfile") or env.read("dockerfile")
     if text is not None:
@@ -4923,7 +4965,7 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
     options = start_options(session, env, args)
     folder, current = run_folder(session, env)
     config = ready_image(session, env)
-    with Lock(env.folder, env.name):
+    with env.lock():
         background = find_background(session.engine, env)
         elsewhere = (
             background is not None
@@ -4973,7 +5015,7 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
 )
 def cmd_stop(session: Session, args: argparse.Namespace) -> int:
     for env in [session.env(name) for name in dict.fromkeys(args.names)]:
-        with Lock(env.folder, env.name):
+        with env.lock():
             background = find_background(session.engine, env)
             living = living_shells(env) if args.unused else []
             if living and all(name.startswith("new.") for name in living):
@@ -4987,10 +5029,10 @@ def cmd_stop(session: Session, args: argparse.Namespace) -> int:
                 session.engine.raise_if_down()
             if background or has_compose(env):
                 remove_background(session.engine, env)
-        if not console.dry_run:
-            console.info(
-                f"{env.name} {'is stopped' if background or has_compose(env) else 'was not started'}"
-            )
+        report(
+            env,
+            f"{env.name} {'is stopped' if background or has_compose(env) else 'was not started'}",
+        )
     return 0
 
 
@@ -5009,7 +5051,7 @@ def cmd_reset(session: Session, args: argparse.Namespace) -> int:
     options = start_options(session, env, args)
     folder, current = run_folder(session, env)
     config = ready_image(session, env)
-    with Lock(env.folder, env.name):
+    with env.lock():
         background = find_background(session.engine, env)
         if background:
             check_idle(session.engine, env, background, args.force, "reset")
@@ -5215,8 +5257,8 @@ def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
         raise PydockError(f"{engine.client} cannot remove the container {env.background}")
     if has_compose(env) or background and background.project or services == "rm":
         end_services(engine, env, services)
-    if is_started(env) and not console.dry_run:
-        os.unlink(started_file(env))
+    if is_started(env):
+        env.remove_file(started_file(env))
 
 
 def start_label(folder: str, options: Sequence[str]) -> dict[str, str]:
@@ -5236,11 +5278,10 @@ def start_background(
     """A new background container; what it was asked for is noted on it, so that another can take
     its place. Unless `kept`, it ends with the last activated shell."""
     labels = start_label(folder, options)
-    make_folder(shims_folder(env))
+    env.make_folder(shims_folder(env))
     try:
-        if not console.dry_run:
-            # the values of -e are in it
-            write_file(started_file(env), unquote(labels["pydock.start"]), 0o600)
+        # the values of -e are in it
+        env.write_file(started_file(env), unquote(labels["pydock.start"]), 0o600)
         if has_compose(env):
             compose_up(session, env, config, folder, labels)
         else:
@@ -5317,8 +5358,8 @@ def reconcile(session: Session, env: Env, config: dict[str, Any]) -> bool:
 
 def reconcile_after_change(session: Session, env: Env) -> None:
     """After a change: a background container that nobody uses gets the new revision."""
-    if not console.dry_run and is_started(env) and find_background(session.engine, env):
-        with Lock(env.folder, env.name):
+    if not env.scripted and is_started(env) and find_background(session.engine, env):
+        with env.lock():
             image = find_image(session.engine, env.latest)
             try:
                 if image:
@@ -5333,12 +5374,12 @@ def background_folder(
     """The current folder's place in the background container, mended where it needs that; None
     where a fresh one is to be taken."""
     background = find_background(session.engine, env)
-    if not background and not console.dry_run and living_shells(env):
-        with Lock(env.folder, env.name):
+    if not background and not env.scripted and living_shells(env):
+        with env.lock():
             return restart_background(session, env, config).inside(
                 current, config.get("WorkingDir") or "/"
             )
-    if not background or console.dry_run and not background.running:
+    if not background or env.scripted and not background.running:
         return None
     inside = background.inside(current, config.get("WorkingDir") or "/")
     joined = {str(group) for group in further_groups(user)} - set(background.groups)
@@ -5346,7 +5387,7 @@ def background_folder(
         return None
     if inside is None or background.current(config):
         return inside
-    with Lock(env.folder, env.name, wait=False) as lock:
+    with env.lock(wait=False) as lock:
         return inside if lock.held() and reconcile(session, env, config) else None
 
 
@@ -5382,11 +5423,11 @@ def is_kept(env: Env) -> bool:
 def keep_background(env: Env, kept: bool) -> None:
     """Notes whether the background container goes on when the last activated shell has left."""
     path = os.path.join(shims_folder(env), "shells", "kept")
-    if kept and not console.dry_run:
-        make_folder(os.path.dirname(path))
-        write_file(path, "", 0o644)
-    elif os.path.exists(path) and not console.dry_run:
-        os.unlink(path)
+    if kept:
+        env.make_folder(os.path.dirname(path))
+        env.write_file(path, "", 0o644)
+    elif os.path.exists(path):
+        env.remove_file(path)
 
 
 def living_shells(env: Env) -> list[str]:
@@ -5483,7 +5524,7 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
     folder, current = run_folder(session, env)
     config = ready_image(session, env)
     made = not os.path.isdir(os.path.join(shims_folder(env), "bin"))
-    with Lock(env.folder, env.name):
+    with env.lock():
         make_shims_folder(env)
         background = find_background(session.engine, env)
         if not background:
@@ -5586,7 +5627,7 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
                 f"{path} is there already, and no link of pydock's", "--to another folder"
             )
     check_programs(session.engine, env, list(paths.values()))
-    with Lock(env.folder, env.name):
+    with env.lock():
         make_shims_folder(env)
         write_shims(session, env, config)
         make_folder(folder)
@@ -5597,10 +5638,7 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
                 if word
                 else "".join(line + "\n" for line in sorted({*linked(shims_folder(env)), *paths}))
             )
-            if console.dry_run:
-                console.emit(heredoc(["cat"], text, path))
-            else:
-                write_file(path, text, 0o755 if word else 0o644)
+            write_file(path, text, 0o755 if word else 0o644)
     report(env, f"linked {', '.join(paths)}", os.path.basename(args.words[-1]))
     if folder not in os.environ.get("PATH", "").split(os.pathsep):
         console.warn(f"{folder} is not on your PATH")
@@ -5624,9 +5662,8 @@ def unlink_shims(paths: Sequence[str]) -> None:
                 "pydock link (lists them); --remove takes programs only",
             )
     for path in paths:
-        remove_file(path)
-        if not console.dry_run:
-            console.info(f"removed {path}")
+        os.unlink(path)
+        console.info(f"removed {path}")
 
 
 def check_programs(engine: Engine, env: Env, words: Sequence[str]) -> None:
@@ -5741,7 +5778,7 @@ def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
     """The programs of an environment that is, or was, activated or linked: those of its packages,
     as they are now. It says so where it leaves out one of HOST_PROGRAMS."""
     folder = shims_folder(env)
-    if console.dry_run or not os.path.isdir(os.path.join(folder, "bin")):
+    if env.scripted or not os.path.isdir(os.path.join(folder, "bin")):
         return
     background = find_background(session.engine, env)
     text = shim_library_sh(session, env, config, background)
@@ -5791,8 +5828,8 @@ def make_shims_folder(env: Env) -> None:
 def remove_shims(env: Env) -> None:
     """With a deleted environment go its programs on the host, and its links."""
     for path in linked(shims_folder(env)):
-        remove_file(path)
-    remove_folder(shims_folder(env))
+        env.remove_file(path)
+    env.remove_folder(shims_folder(env))
 
 
 def linked(folder: str) -> list[str]:
@@ -6045,7 +6082,7 @@ def compose_file(
         keep_id(engine, user),
     )
     argv = compose_argv(env)
-    if console.dry_run:  # nor is compose asked what it thinks of the file
+    if env.scripted:  # nor is compose asked what it thinks of the file
         service.update({} if has_command(env.read(COMPOSE), env.name) else {"command": WAIT})
         return json.dumps({"services": {env.name: service}}), []
     text = json.dumps({"services": {env.name: service}})
@@ -6173,7 +6210,7 @@ def compose_one_off(
     ]
     try:
         # one at a time makes the network and starts the other services, and the first has the ports
-        with Lock(env.folder, env.name):
+        with env.lock():
             if "-p" not in options and not session.engine.output("ps", "-q", *others):
                 # whose ports they are, else
                 if not session.engine.output("ps", "-q", *others[:2]):
@@ -6216,7 +6253,7 @@ def end_services(engine: Engine, env: Env, how: str) -> None:
     )
     if networks:
         engine.try_run("network", "rm", *networks)
-    if running and not console.dry_run and engine.output("ps", "-q", *label):
+    if running and not env.scripted and engine.output("ps", "-q", *label):
         raise PydockError(
             f"{engine.client} cannot stop the containers of {env.name}", "docker ps shows them"
         )
@@ -6244,8 +6281,7 @@ def cmd_trust(session: Session, args: argparse.Namespace) -> int:
         console.info(f"{env.name} was made on this machine, and is trusted")
         return 0
     if args.remove:
-        if not console.dry_run:
-            write_note(env, {})
+        write_note(env, {})
         report(env, f"nothing of {env.name} is allowed any more", f"pydock trust {env.title}")
         return 0
     files = watched_files(env)
@@ -6263,8 +6299,7 @@ def cmd_trust(session: Session, args: argparse.Namespace) -> int:
         "nothing was allowed",
     ):
         return 1
-    if not console.dry_run:
-        write_note(env, files)
+    write_note(env, files)
     report(env, f"allowed {env.name}, until a file changes", f"pydock run {env.title} …")
     return 0
 
@@ -6316,6 +6351,8 @@ def write_note(env: Env, files: dict[str, bytes]) -> None:
 def save_note(env: Env, entries: dict[str, dict[str, str]]) -> None:
     import json
 
+    if env.scripted:
+        return
     folder, name = os.path.split(trust_file(env))
     make_folder(folder)
     os.chmod(folder, 0o700)
@@ -6330,7 +6367,7 @@ def save_note(env: Env, entries: dict[str, dict[str, str]]) -> None:
 
 def keep_dockerfile(env: Env, text: str, pydocks_own: bool) -> None:
     """Replaces the dockerfile; what pydock itself wrote in place of an allowed one is allowed."""
-    note = read_note(env) if pydocks_own and not console.dry_run else None
+    note = read_note(env) if pydocks_own else None
     allowed = note is not None and is_allowed(env, "dockerfile")
     env.write("dockerfile", text)
     if note is not None and allowed:
@@ -6340,7 +6377,7 @@ def keep_dockerfile(env: Env, text: str, pydocks_own: bool) -> None:
 def forget_note(env: Env) -> None:
     if not os.path.lexists(trust_file(env)):
         return
-    remove_file(trust_file(env))
+    env.remove_file(trust_file(env))
     try:
         os.rmdir(os.path.dirname(trust_file(env)))
     except OSError:  # it has others, or this is a dry run
@@ -6530,7 +6567,7 @@ def cmd_snapshot(session: Session, args: argparse.Namespace) -> int:
             f"{label!r} is not a label",
             "letters, digits and _ . -, not only digits, not latest, not tmp-…",
         )
-    with Lock(env.folder, env.name):
+    with env.lock():
         images = present_revisions(session, env)
         if label in images and images[label].id != images["latest"].id:
             raise PydockError(
@@ -6562,7 +6599,7 @@ def cmd_snapshot(session: Session, args: argparse.Namespace) -> int:
 )
 def cmd_rollback(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
-    with Lock(env.folder, env.name):
+    with env.lock():
         check_frozen(env)
         images = present_revisions(session, env)
         before = next(
@@ -6595,9 +6632,7 @@ def cmd_rollback(session: Session, args: argparse.Namespace) -> int:
             )
             return 0
         restore(session, env, images, image, args.line)
-        number = max(revision_numbers(images)) + 1
-        # the new one has the layers of the old one
-        drop_old_revisions(session, env, {**images, str(number): image, "latest": image})
+        drop_old_revisions(session, env)
     reconcile_after_change(session, env)
     report(
         env,
@@ -6616,12 +6651,9 @@ def restore(
     try:
         engine.run(*create_argv(env.temporary, client_proxies(), f"{env.repo}:{image.tag}"))
         engine.prefetch(*variables_argv(env.temporary))
-        texts, wheels = fetch_files(engine, env, wheels=True, dockerfile=True)
-        if (
-            not console.dry_run
-            and tuple(text_hash(texts.get(file, "")) for file in ("dockerfile", "requirements.txt"))
-            != image.hashes
-        ):
+        texts, wheels = env.fetch(engine, wheels=True, dockerfile=True)
+        files = ("dockerfile", "requirements.txt")
+        if texts and tuple(text_hash(texts.get(file, "")) for file in files) != image.hashes:
             raise PydockError(
                 f"revision {image.tag} of {env.name} does not hold the files that it was made of",
                 "its dockerfile lacks COPY dockerfile /opt/pydock/"
@@ -6675,7 +6707,7 @@ def keep_edits(env: Env, latest: Image, texts: dict[str, str]) -> None:
 def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
     """freeze and unfreeze."""
     env = session.env(args.name)
-    with Lock(env.folder, env.name):
+    with env.lock():
         env.hashes()
         umask = os.umask(0)
         os.umask(umask)
@@ -6683,9 +6715,6 @@ def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
             with env.open() as folder, folder.open(name) as file:
                 mode = os.fstat(file.fileno()).st_mode & 0o7777
                 mode = mode & ~0o222 if args.line[0] == "freeze" else mode | 0o222 & ~umask
-                if console.dry_run:
-                    console.emit(shell_join(["chmod", f"{mode:o}", env.path(name)]))
-                    continue
                 try:
                     os.fchmod(file.fileno(), mode)
                 except OSError as error:
@@ -6714,7 +6743,7 @@ def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
 def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     """A copy of an environment, here or from the other mode: its files, and its image under labels
     of its own."""
-    env = Env(session.scope, args.new, session.settings["prefix"])
+    env = session.new_env(args.new)
     check_new(env)
     source = session.env(args.name, other=True)
     source.wheels()  # an error where that is a link
@@ -6737,8 +6766,7 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
         session,
         env,
         files,
-        source,
-        lambda: relabel(session.engine, env, image, args.line),
+        lambda: clone_image(session.engine, source, env, image, args.line),
         old,
         allowed,
     )
@@ -6750,9 +6778,11 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     return 0
 
 
-def relabel(engine: Engine, env: Env, image: Image, command: Sequence[str]) -> None:
-    """An image of the same files, of another name or a former time, gets this environment's labels:
-    no bytes. Its container is on its way out."""
+def clone_image(
+    engine: Engine, source: Env, env: Env, image: Image, command: Sequence[str]
+) -> None:
+    """The image gets the new environment's labels, which adds no bytes; its wheels are copied."""
+    env.copy_wheels(source)
     engine.run(*create_argv(env.temporary, client_proxies(), image.id))
     commit(
         engine,
@@ -6797,7 +6827,7 @@ def pin_base(session: Session, env: Env, latest: Image | None) -> str:
         return dockerfile
     base_image(session, reference)
     base = find_image(session.engine, reference)
-    if not base and "$" not in reference and not console.dry_run:
+    if not base and "$" not in reference:
         raise PydockError(f"cannot see the base image {reference}")
     if base and latest and not latest.is_descendant_of(base):
         raise PydockError(
@@ -6882,10 +6912,9 @@ def wheel_hash(env: Env, name: str) -> str:
 def cmd_digest(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     image = ready_image(session, env)["Id"]
-    with Lock(env.folder, env.name):
+    with env.lock():
         tree = tree_of(session.engine, env, image)
-    if not console.dry_run:
-        console.emit(digest_of(tree))
+    console.emit(digest_of(tree))
     return 0
 
 
@@ -6911,7 +6940,7 @@ def cmd_verify(session: Session, args: argparse.Namespace) -> int:
     )
     against = "its present image" if other is env else f"the image of {other.name}"
     image = ready_image(session, other)["Id"] if not digest else ""
-    with Lock(env.folder, env.name):
+    with env.lock():
         expected = tree_of(session.engine, env, image) if image else None
         try:
             run_build(
@@ -6926,8 +6955,6 @@ def cmd_verify(session: Session, args: argparse.Namespace) -> int:
             tree = tree_of(session.engine, env, env.temporary_tag)
         finally:
             session.engine.try_run("rmi", env.temporary_tag)
-    if console.dry_run:
-        return 0
     if digest_of(tree) == (digest or digest_of(expected or {})):
         console.info(f"{env.name}, built again, is {digest or 'equal to ' + against}")
         return 0
@@ -6954,10 +6981,6 @@ def tree_of(engine: Engine, env: Env, image: str) -> dict[str, str]:
     argv = ["cp", container + ":/opt/venv", "-"]
     user = (image_config(engine, image).get("User") or "0").split(":")[0]
     engine.run(*create_argv(container, client_proxies(), image))
-    if console.dry_run:
-        console.emit(shell_join(engine.command(argv)) + " | tar -t")
-        engine.try_run("rm", "-f", container)
-        return {}
 
     def note(archive: Any, member: Any) -> None:
         path = member.name.partition("/")[2]
@@ -7028,7 +7051,6 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
     import tarfile
 
     env, path = session.env(args.name), absolute_path(args.file)
-    files = standard_files(env)
     if os.path.lexists(path):
         raise PydockError(f"{path} is there already", "another name, or remove it")
     image = ready_image(session, env)["Id"] if args.image else ""
@@ -7041,27 +7063,7 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
         console.info(f"left out, as it is no standard file: {', '.join(left)}")
     if has_compose(env):
         console.info(f"{COMPOSE} goes along, with the values of variables that are in it")
-    if console.dry_run:
-        console.emit(
-            shell_join(
-                [
-                    "tar",
-                    "-b",
-                    "1",
-                    "-C",
-                    os.path.dirname(env.folder),
-                    "-cf",
-                    path,
-                    *(f"{env.name}/{file}" for file in files),
-                ]
-            )
-        )
-        if image:  # goes on in the same tar, without the end of the first
-            console.emit(
-                f"truncate -s -1024 {shell_join([path])}; {shell_join(session.engine.command(['save', image]))} >>{shell_join([path])}"
-            )
-        return 0
-    with NewFile(path) as out, Lock(env.folder, env.name) as lock:
+    with NewFile(path) as out, env.lock() as lock:
         held = find_image(session.engine, image) if image else None
         if image and (not held or held.hashes != env.hashes()):
             raise PydockError(
@@ -7139,7 +7141,7 @@ def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
             2,
         )
     check_new(env)
-    bundle = os.path.isfile(args.source)
+    bundle = args.source if os.path.isfile(args.source) else ""
     if not bundle and (
         re.search(r"\.tar$|^[./~]", args.source) or not re.fullmatch(r"[\w][\w.:/@-]*", args.source)
     ):
@@ -7155,19 +7157,12 @@ def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
         f"docker pull {args.source} says why; docker login, for a registry that wants it",
     )
     try:
-        create(
-            session,
-            env,
-            {},
-            None,
-            lambda: (
-                take_bundle(session, env, args.source, args.line)
-                if bundle
-                else import_image(session, env, args.source, {}, args.line)
-            ),
-            old,
-            (),
+        make = (
+            (lambda: take_bundle(session, env, bundle, args.line))
+            if bundle
+            else lambda: import_image(session, env, args.source, {}, args.line)
         )
+        create(session, env, {}, make, old, ())
     finally:
         if pulled:
             session.engine.try_run("rmi", args.source)
@@ -7204,7 +7199,6 @@ def read_bundle(env: Env, path: str) -> tuple[dict[str, str], bool]:
     """Reads the first part of a file of `export`, of which nobody knows what it holds: the texts of
     the standard files, by name, and whether there is more: an image. Wheels go to the environment's
     folder."""
-    import shutil
     import tarfile
 
     texts: dict[str, str] = {}
@@ -7225,10 +7219,8 @@ def read_bundle(env: Env, path: str) -> tuple[dict[str, str], bool]:
             name = top
             if file in STANDARD:
                 texts[file] = stream.read().decode(errors="surrogateescape")
-            elif not console.dry_run:
-                env.wheels(make=True)
-                with env.open("wheels") as wheels, wheels.create(os.path.basename(file)) as wheel:
-                    shutil.copyfileobj(stream, wheel)
+            else:
+                env.add_wheel(os.path.basename(file), stream)
         if not more:
             check_end(archive)
     if not {"dockerfile", "requirements.txt"} <= set(texts):
@@ -7241,41 +7233,64 @@ def read_bundle(env: Env, path: str) -> tuple[dict[str, str], bool]:
     return texts, more
 
 
+# the keys of the JSON that names an image in what `docker save` writes; none of them names a tag
+SAVED_KEYS = (
+    r"Config|RepoTags|Layers|LayerSources|schemaVersion|mediaType|manifests|size|digest|sha256:\w+"
+)
+
+
 def load_image(engine: Engine, path: str, tag: str) -> None:
-    """Hands the image in a bundle to the engine, by this name only: its own might be somebody
-    else's here."""
+    """Hands the image in a bundle to the engine, which then has it by this name only."""
+    ids = saved_ids(path)
+    try:
+        engine.run("load", "-q", "-i", absolute_path(path))
+    finally:  # also where it came in after an interruption
+        named = any(engine.try_run("tag", id_, tag) for id_ in ids)
+    if not named:
+        raise ValueError("the image in it is none that this engine understands")
+
+
+def saved_ids(path: str) -> list[str]:
+    """What the engine may call the one image in a bundle: the digest of its configuration, or of
+    its manifest. ValueError where there is another number of images, or where they have names: a
+    tag might be somebody else's here."""
     import tarfile
 
-    if console.dry_run:
-        console.emit(
-            f"{shell_join(engine.command(['tag']))} $({shell_join(engine.command(['load', '-q', '-i', path]))} | grep -o 'sha256:.*') {tag}"
-        )
-        return
-    with tarfile.open(
-        path, "r:", tarinfo=strict_members()
-    ) as archive:  # before the engine hears of it: of some it would take the first half
-        names = [check_member(member, count) for count, member in enumerate(archive)]
+    members: dict[str, Any] = {}
+    with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:
+        for count, member in enumerate(archive):
+            if members.setdefault(check_member(member, count), member) is not member:
+                raise ValueError(f"{member.name!r} is in it twice")
         check_end(archive)
-    if names.count("manifest.json") != 1 or len(set(names)) != len(names):
-        raise ValueError("it has no image that `docker save` wrote")
-    name = "localhost/" + tag if engine.podman else tag
-    process = engine.start(["load", "-q"], feed=True, out="drop", err="keep")
-    try:
         try:
-            with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:
-                with tarfile.open(fileobj=process.stdin, mode="w|") as forward:
-                    for member in archive:
-                        forward_member(archive, member, forward, name)
-        except BrokenPipeError:  # the engine will say why
-            pass
-        _, err = engine.finish(process)
-    except BaseException:
-        engine.end(process)
-        raise
-    if process.returncode:
-        raise EngineError(f"{engine.client} load failed: {last_line(err)}")
-    if engine.try_output("image", "inspect", tag) is None:
-        raise ValueError("the image in it is none that this engine understands")
+            [image] = saved_json(archive, members, "manifest.json")
+            index = saved_json(archive, members, "index.json") or {"manifests": [{}]}
+            [listed] = index["manifests"]
+            names = image.get("RepoTags") or saved_json(archive, members, "repositories")
+            config: Any = archive.extractfile(members[image["Config"]])
+            ids = ["sha256:" + sha256(config.read(MAX_TEXT)), str(listed.get("digest"))]
+        except (TypeError, KeyError, AttributeError):
+            raise ValueError("it does not hold one image that `docker save` wrote") from None
+    if names:
+        raise ValueError("the image in it has a name; one by `docker save ID` has none")
+    return [id_ for id_ in ids if re.fullmatch("sha256:[0-9a-f]{64}", id_)]
+
+
+def saved_json(archive: Any, members: dict[str, Any], name: str) -> Any:
+    """What a JSON file in a bundle says; None where it is not there. ValueError where it has other
+    keys than `docker save` writes, or one twice: the engine takes a key in other letters, too, and
+    the last of two."""
+    import json
+
+    def strict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs) or not all(re.fullmatch(SAVED_KEYS, key) for key in found):
+            raise ValueError(f"{name} is not what docker writes")
+        return found
+
+    if name not in members:
+        return None
+    return json.load(archive.extractfile(members[name]), object_pairs_hook=strict)
 
 
 def check_member(member: Any, count: int) -> str:
@@ -7295,7 +7310,8 @@ def check_member(member: Any, count: int) -> str:
     if (
         count > 100000
         or member.size > 1 << 24
-        and os.path.basename(member.name) in (*STANDARD, "manifest.json", "index.json")
+        and os.path.basename(member.name)
+        in (*STANDARD, "manifest.json", "index.json", "repositories")
     ):
         raise ValueError(f"{member.name!r} is too much")
     return str(member.name)
@@ -7308,145 +7324,38 @@ def check_end(archive: Any) -> None:
         raise ValueError("it is not whole")
 
 
-def forward_member(archive: Any, member: Any, forward: Any, tag: str) -> None:
-    """Hands a member of `docker save` on to `docker load`; what names the image is written anew,
-    with this tag: the engine may read a key in other letters, or a second time, and take that."""
-    import io
-    import json
-    import tarfile
-
-    if os.path.basename(member.name) in (*STANDARD, "repositories") or member.name.endswith(".whl"):
-        return
-    stream = archive.extractfile(member) if member.isfile() else None
-    bare = tarfile.TarInfo(member.name)
-    bare.size, bare.type = member.size, member.type
-    bare.linkname, bare.mode = member.linkname, member.mode & 0o777
-    if stream and member.name in ("manifest.json", "index.json"):
-        data = json.load(stream)
-        images = (
-            data.get("manifests")
-            if isinstance(data, dict) and member.name == "index.json"
-            else data
-        )
-        if not isinstance(images, list) or len(images) != 1 or not isinstance(images[0], dict):
-            raise ValueError(f"{member.name} does not name one image")
-        image: dict[str, Any] = {
-            key: images[0].get(key)
-            for key in ("Config", "Layers", "mediaType", "digest", "size")
-            if key in images[0]
-        }
-        if not all(
-            isinstance(value, (str, int))
-            or isinstance(value, list)
-            and all(isinstance(path, str) for path in value)
-            for value in image.values()
-        ):
-            raise ValueError(f"{member.name} is not what docker writes")
-        if member.name == "manifest.json":
-            data = [{**image, "RepoTags": [tag]}]
-        else:
-            image["annotations"] = {"io.containerd.image.name": "docker.io/library/" + tag}
-            data = {
-                "schemaVersion": 2,
-                "mediaType": "application/vnd.oci.image.index.v1+json",
-                "manifests": [image],
-            }
-        text = json.dumps(data).encode()
-        stream, bare.size = io.BytesIO(text), len(text)
-    forward.addfile(bare, stream)
-
-
 def import_image(
     session: Session, env: Env, reference: str, texts: dict[str, str], command: Sequence[str]
 ) -> None:
-    """Makes an image that somebody handed over the new environment's: what it claims, by labels and
-    in a bundle's `texts`, is compared with what it holds; its user becomes the caller, where the
-    dockerfile leaves that open."""
+    """Makes an image that somebody handed over the new environment's: its files are those that lie
+    in it, its packages those that it lists, and none of its labels is believed; its user becomes
+    the caller, where the dockerfile leaves that open. `texts` are files that came with it."""
     engine = session.engine
     image = find_image(engine, reference)
-    if not image and console.dry_run:
-        image = Image(reference, {"Id": reference, "Config": image_config(engine, reference)})
     if not image:
         raise PydockError(f"the image {reference} has vanished")
-    if not console.dry_run and not {
-        "pydock.name",
-        "pydock.dockerfile",
-        "pydock.requirements",
-        "pydock.packages",
-    } <= set(image.labels):
+    if "pydock.name" not in image.labels:
         raise PydockError(
             f"{reference} is not the image of an environment of pydock's",
             f"to build on it: pydock create {env.title} --image {reference}",
         )
     try:
         engine.run(*create_argv(env.temporary, client_proxies(), image.id))
-        found, wheels = fetch_files(engine, env, wheels=True, dockerfile=True)
+        found, wheels = env.fetch(engine, wheels=True, dockerfile=True)
         engine.try_run("rm", "-f", env.temporary)
-        if not console.dry_run:
-            check_claims(engine, env, image, found, texts)
-        for file, text in found.items():
-            env.write(file, text)
-        if console.dry_run:
-            env.planned = {"dockerfile": "", "requirements.txt": "", **texts}
-        else:
+        for file in ("dockerfile", "requirements.txt") if found else ():
+            if file not in found or texts.get(file, found[file]) != found[file]:
+                raise PydockError(f"the image was not made of the {file} that should be with it")
+            env.write(file, found[file])
+        if found:
             keep_files(env, found["requirements.txt"], wheels)
+        packages = inventory(engine, env, image.id, image.config)
+        engine.try_run("rm", "-f", env.temporary)
         config = remap_user(session, env, image)
-        commit(
-            engine,
-            env,
-            env.temporary_tag,
-            config,
-            {
-                **labels_for(env, image.hashes if image.labels else env.hashes(), command),
-                **image.found(),
-            },
-        )
+        labels = {**labels_for(env, env.hashes(), command), **packages}
+        commit(engine, env, env.temporary_tag, config, labels)
     finally:
         engine.try_run("rm", "-f", env.temporary)
-
-
-def check_claims(
-    engine: Engine, env: Env, image: Image, found: dict[str, str], texts: dict[str, str]
-) -> None:
-    """PydockError where an image does not hold what its labels, or the files beside it, say."""
-    for file, key in (
-        ("dockerfile", "pydock.dockerfile"),
-        ("requirements.txt", "pydock.requirements"),
-    ):
-        if (
-            text_hash(found.get(file, "")) != image.labels[key]
-            or file in texts
-            and texts[file] != found.get(file)
-        ):
-            raise PydockError(f"the image was not made of the {file} that is handed over with it")
-    if len(image.found()) < 2:
-        raise PydockError("the labels of the image are not pydock's")
-    tree = tree_of(engine, env, image.id)
-    dists = [
-        re.fullmatch(
-            r"lib/python([\d.]+)/site-packages/([^/]+?)-([^/-]+)\.(?:dist-info/METADATA|egg-info(?:/PKG-INFO)?)",
-            path,
-        )
-        for path in tree
-    ]
-    packages = {
-        canonical(dist.group(2)): re.sub("[_-]", ".", dist.group(3)) for dist in dists if dist
-    }
-    claimed = {
-        canonical(name): re.sub("[_-]", ".", version) for name, version in image.packages().items()
-    }
-    for name in sorted(set(packages) | set(claimed)):
-        if packages.get(name) != claimed.get(name) and not (
-            name in ("pip", "setuptools", "wheel", "distribute") and name not in claimed
-        ):
-            raise PydockError(
-                f"the image claims to have {quote(name)} {claimed.get(name, 'not at all')}, and has {quote(packages.get(name, 'none'))}"
-            )
-    python = image.labels.get("pydock.python", "")
-    if dists and not any(
-        path.startswith(f"lib/python{'.'.join(python.split('.')[:2])}/") for path in tree
-    ):
-        raise PydockError(f"the image claims to have Python {python}, and has not")
 
 
 def remap_user(session: Session, env: Env, image: Image) -> dict[str, Any]:
@@ -7541,14 +7450,13 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     for tag in sorted(set(gone) | set(old), key=lambda tag: images[tag].size):
         own[tag] = unique_size(images[tag], staying)
         staying.append(images[tag])
-    show: Callable[[str], None] = console.info if console.dry_run else console.show
     for tag, cause in why.items():
         sizes = (
             f"{human_size(own[tag]):>10} unique  {human_size(images[tag].size - own[tag]):>10} shared"
             if tag in own
             else ""
         )
-        show((f"{tag:<40}  {cause:<20}  {sizes}").rstrip())
+        console.show((f"{tag:<40}  {cause:<20}  {sizes}").rstrip())
     if not why:
         console.info("there is nothing to remove")
         return 0
@@ -7558,18 +7466,14 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
         image = find_image(engine, tag)
         if image and image.id == images[tag].id and is_orphaned(prefix, tag, image):
             remove_orphaned(engine, tag, image)
-    for tag in old if console.dry_run else ():
-        engine.try_run("rmi", tag)
     for owner, env in envs:
         if any(tag.startswith(env.repo + ":") for tag in old) and env.exists():
-            with Lock(env.folder, env.name):
+            with env.lock():
                 drop_old_revisions(owner, env)
-    left = [
-        tag for tag in own if not console.dry_run and engine.try_output("image", "inspect", tag)
-    ]
+    left = [tag for tag in own if engine.try_output("image", "inspect", tag)]
     if left:
         console.warn(f"some are still in use: {', '.join(left)}")
-    if own and not console.dry_run:
+    if own:
         console.info(
             f"removed {len(own) - len(left)}, about {human_size(sum(size for tag, size in own.items() if tag not in left))}"
         )
@@ -7591,12 +7495,14 @@ def caches_of(engine: Engine) -> dict[str, str]:
 
 
 def remove_caches(engine: Engine, names: Sequence[str]) -> None:
+    import shutil
+
     for name in names:
         if name == CACHE:
             engine.run("volume", "rm", name)
         else:
-            remove_folder(name)
-    if names and not console.dry_run:
+            shutil.rmtree(name, ignore_errors=True)
+    if names:
         console.info(f"removed {', '.join(names)}")
 
 
@@ -7754,9 +7660,6 @@ def set_setting(session: Session, key: str, value: str) -> None:
     else:
         lines.insert(end, f"{key} = {value}")
     make_folder(os.path.dirname(path))
-    if console.dry_run:
-        console.emit(heredoc(["cat"], "\n".join(lines), path))
-        return
     folder, name = session.scope.open_conf()
     with folder:
         folder.write(name, "\n".join(lines) + "\n")
@@ -7864,6 +7767,9 @@ OTHER_WORDS = {
 }
 
 
+DRY_RUN = "run shell create build install uninstall update start stop delete clone rollback".split()
+
+
 EVERYWHERE = {"-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global"}
 
 
@@ -7908,14 +7814,14 @@ def make_parser(name: str) -> argparse.ArgumentParser:
         usage=f"pydock {name} [OPTIONS] {command.usage}".rstrip(),
         description=command.summary.capitalize() + ".",
     )
-    p.set_defaults(func=command.operation, command=[])
+    p.set_defaults(func=command.operation, command=[], dry_run=False)
     for names, options in command.arguments:
         p.add_argument(*names, **options)
-    add_global_options(p)
+    add_global_options(p, name in DRY_RUN)
     return p
 
 
-def add_global_options(p: argparse.ArgumentParser) -> None:
+def add_global_options(p: argparse.ArgumentParser, dry_run: bool = True) -> None:
     g = p.add_argument_group("everywhere")
     g.add_argument(
         "--local",
@@ -7931,9 +7837,13 @@ def add_global_options(p: argparse.ArgumentParser) -> None:
         const="global",
         help="the environments of the home folder",
     )
-    g.add_argument(
-        "-n", "--dry-run", action="store_true", help="only print the docker commands, as a script"
-    )
+    if dry_run:
+        g.add_argument(
+            "-n",
+            "--dry-run",
+            action="store_true",
+            help="only print the docker commands, as a script",
+        )
     g.add_argument("--verbose", action="store_true", help="show each docker command")
     g.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
 
@@ -7994,10 +7904,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if needs and set(own) <= EVERYWHERE:
         raise NeedsArguments(name)
     p = make_parser(name)
-    known = {option for action in p._actions for option in action.option_strings}
-    for word in own:
-        if word.startswith("-") and word.split("=")[0] not in known and word[:2] not in known:
-            raise PydockError(f"unknown option {word}", f"pydock {name} --help", 2)
+    check_options(p, name, own)
     if name == "run" and not rest and not {"-h", "--help"} & set(own):
         raise PydockError("no program was named", f"pydock run {own[-1]} python", 2)
     args = p.parse_args(own) if name in ("run", "shell") else p.parse_intermixed_args(own)
@@ -8017,6 +7924,15 @@ def parse(argv: list[str]) -> argparse.Namespace:
         + rest
     )
     return args
+
+
+def check_options(p: argparse.ArgumentParser, name: str, words: Sequence[str]) -> None:
+    known = {option for action in p._actions for option in action.option_strings}
+    for word in words:
+        if word in ("-n", "--dry-run") and name not in DRY_RUN:
+            raise PydockError(f"{name} has no dry run", "-n goes with " + ", ".join(DRY_RUN), 2)
+        if word.startswith("-") and word.split("=")[0] not in known and word[:2] not in known:
+            raise PydockError(f"unknown option {word}", f"pydock {name} --help", 2)
 
 
 class NeedsArguments(Exception):
@@ -8134,13 +8050,13 @@ def main(argv: list[str] | None = None) -> int:
             args = parse(argv)
         except NeedsArguments as error:
             return flushed(show_needs(str(error), argv))
-        console.quiet, console.verbose, console.dry_run = args.quiet, args.verbose, args.dry_run
-        session = Session(find_scope(args.mode), args.line)
+        console.quiet, console.verbose = args.quiet, args.verbose
+        session = Session(find_scope(args.mode), args.line, args.dry_run)
         try:
             status: int = args.func(session, args)
         finally:
             session.engine.cancel()
-        if console.dry_run:
+        if args.dry_run:
             console.info("dry run: nothing was changed")
         return flushed(status)
     except SystemExit as error:  # of --help and --version
