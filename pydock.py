@@ -158,6 +158,25 @@ class Console:
         """For people."""
         self.emit(one_line(line))
 
+    def table(self, lines: Sequence[Sequence[str]], narrow: Sequence[int] = ()) -> None:
+        """For people, the heads first. On a terminal too small for them, without the columns
+        `narrow`, one by one, and with the last one cut at its beginning."""
+        import shutil
+
+        widths = [max(map(len, column)) for column in zip(*lines)]
+        columns = list(range(len(widths)))
+        width = shutil.get_terminal_size().columns if narrow and sys.stdout.isatty() else 0
+        for column in narrow:
+            if width and sum(widths[i] + 2 for i in columns[:-1]) + min(widths[-1], 20) > width:
+                columns.remove(column)
+        room = max(width - sum(widths[i] + 2 for i in columns[:-1]), 0)
+        for *cells, last in lines:
+            if width and len(last) > room:
+                last = "…" + last[len(last) - room + 1 :] if room > 1 else ""
+            cells = [*cells, last]
+            text = "  ".join(cells[i].ljust(widths[i]) for i in columns).rstrip()
+            self.show(text[:width] if width else text)
+
 
 def silence(fd: int) -> None:
     """Lets what is written there vanish from now on, Python's own last word included."""
@@ -278,26 +297,16 @@ DETACH_KEYS = ("--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_")  # the default ta
 # Of compose's environment: an `include` of a repository would make it start the host's git. An .env
 # beside the file cannot undo this.
 COMPOSE_ENVIRON = ["COMPOSE_EXPERIMENTAL_GIT_REMOTE=0", "COMPOSE_EXPERIMENTAL_OCI_REMOTE=0"]
-
-
 BUILDX = ("buildx", "version")
-
-
 SECURITY = ("info", "--format", "{{json .SecurityOptions}}")
-
-
 CLIENT = ("version", "--format", "{{.Client.Version}}")
 
 
 def client_config() -> str:
     """The text of the docker client's own settings, which are JSON."""
+    folder = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
     try:
-        with open(
-            os.path.join(
-                os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"), "config.json"
-            ),
-            encoding="utf-8",
-        ) as file:
+        with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
             return file.read()
     except (OSError, UnicodeDecodeError):
         return ""
@@ -349,26 +358,16 @@ class Engine:
         self.sudo = os.path.basename(program[0]) == "sudo"
         # words that stand before the client's
         self.before = client_index(program) if self.sudo else 0
-        self.client = (
-            program[self.before]
-            if self.sudo
-            else next(
-                (word for word in program if re.match("docker|podman", os.path.basename(word))),
-                program[-1],
-            )
-        )
+        known = [word for word in program if re.match("docker|podman", os.path.basename(word))]
+        self.client = program[self.before] if self.sudo else [*known, program[-1]][0]
         self.podman = os.path.basename(self.client).startswith("podman")
         self.prefetched: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
 
     def command(self, argv: Sequence[str], environ: Sequence[str] = ()) -> list[str]:
         """`environ` holds 'K=V' that the engine must see; sudo passes on only what stands on its
         own command line."""
-        return (
-            self.program[: self.before]
-            + list(environ if self.sudo else ())
-            + self.program[self.before :]
-            + list(argv)
-        )
+        sudo, client = self.program[: self.before], self.program[self.before :]
+        return [*sudo, *(environ if self.sudo else ()), *client, *argv]
 
     def start(
         self,
@@ -407,13 +406,8 @@ class Engine:
                 stderr=to[err],
                 cwd="/" if compose else None,
             )
-        except FileNotFoundError:
-            raise missing_engine(self.program[0]) from None
         except (OSError, ValueError) as error:  # a NUL, in what others wrote
-            raise PydockError(
-                f"cannot start {command[0]}: {getattr(error, 'strerror', None) or error}",
-                status=127,
-            ) from None
+            raise cannot_start(command[0], error) from None
 
     @staticmethod
     def end(process: subprocess.Popen[bytes]) -> None:
@@ -459,14 +453,9 @@ class Engine:
             argv, feed=data is not None, err="keep"
         )
         out, err = self.finish(process, timeout, data.encode() if data is not None else None)
-        for _ in range(5):  # podman trips over an image that somebody removes while it lists them
-            if not (
-                process.returncode
-                and self.podman
-                and argv[:2] == ("image", "ls")
-                and b"image not known" in err
-            ):
-                break
+        turns = 5 if self.podman and argv[:2] == ("image", "ls") else 0
+        while process.returncode and turns and b"image not known" in err:
+            turns -= 1  # podman trips over an image that somebody removes while it lists them
             process = self.start(argv, err="keep")
             out, err = self.finish(process, timeout)
         if process.returncode:
@@ -562,23 +551,17 @@ class Engine:
         or not at all. EngineError where it fails."""
         import tempfile
 
-        fd, new = tempfile.mkstemp(prefix=".new-", dir=os.path.dirname(path))
-        try:
-            with open(fd, "wb") as file:
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=os.path.dirname(path)) as folder:
+            new = os.path.join(folder, "new")
+            with open(new, "wb") as file:
                 process = self.start(argv, feed=True, out=file, err="keep")
                 _, err = self.finish(process, data=data.encode(errors="surrogateescape"))
             if process.returncode:
                 self.raise_if_down()
-                raise EngineError(
-                    f"{self.client} run failed",
-                    code=process.returncode,
-                    output=err.decode(errors="replace"),
-                )
+                said = err.decode(errors="replace")
+                raise EngineError(f"{self.client} run failed", code=process.returncode, output=said)
             os.chmod(new, 0o755)
             os.rename(new, path)
-        finally:
-            if os.path.exists(new):
-                os.unlink(new)
 
     def try_run(self, *argv: str) -> bool:
         """A removal that may find nothing, or an engine that is gone: never waits long and never
@@ -631,13 +614,8 @@ class Engine:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         try:
             os.execvp(command[0], command)
-        except FileNotFoundError:
-            raise missing_engine(command[0]) from None
         except (OSError, ValueError) as error:
-            raise PydockError(
-                f"cannot start {command[0]}: {getattr(error, 'strerror', None) or error}",
-                status=127,
-            ) from None
+            raise cannot_start(command[0], error) from None
 
     def secret(self, text: str) -> str:
         """What a command is told and nobody else may read."""
@@ -651,29 +629,22 @@ class Engine:
         if not (address or context or self.podman):
             context = (re.findall(r'"currentContext"\s*:\s*"([^"]+)"', client_config()) + [""])[0]
         if context and not address and context != "default":
-            address = (
-                self.try_output(
-                    "context", "inspect", "--format", "{{.Endpoints.docker.Host}}", context
-                )
-                or ""
-            ).strip()
+            address = self.endpoint(context)
         here = re.match(
             r"(unix|npipe|fd):|\w+://([^/@]*@)?(localhost|127\.[\d.]+|\[::1\])(:|/|$)", address
         )
         return "" if here else address
+
+    def endpoint(self, *context: str) -> str:
+        argv = ("context", "inspect", "--format", "{{.Endpoints.docker.Host}}", *context)
+        return (self.try_output(*argv) or "").strip()
 
     def raise_if_down(self) -> None:
         """Raises the reason why no engine answers, where it is none of the command's: found by
         connecting to its socket, never by reading messages."""
         if self.podman or self.sudo:
             return
-        address = (
-            os.environ.get("DOCKER_HOST")
-            or (
-                self.try_output("context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
-                or ""
-            ).strip()
-        )
+        address = os.environ.get("DOCKER_HOST") or self.endpoint()
         if not address.startswith("unix://"):
             if self.try_output("version", "--format", "{{.Server.Version}}") is None:
                 raise PydockError(
@@ -684,19 +655,20 @@ class Engine:
             return
         import socket
 
+        path = address[len("unix://") :]
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(10)
-                connection.connect(address[len("unix://") :])
+                connection.connect(path)
         except PermissionError:
             raise PydockError(
-                f"no permission on the docker socket {address[len('unix://') :]}",
+                f"no permission on the docker socket {path}",
                 "sudo usermod -aG docker $USER, then log in again; or: pydock config --global engine 'sudo docker'",
                 status=127,
             ) from None
         except OSError:
             raise PydockError(
-                f"the docker daemon is not running (nothing answers at {address[len('unix://') :]})",
+                f"the docker daemon is not running (nothing answers at {path})",
                 "sudo systemctl start docker",
                 status=127,
             ) from None
@@ -707,27 +679,19 @@ class Engine:
         # catatonit exits with 1 where there is no such program, without naming it
         if self.podman:
             return False
-        if (
-            sys.platform == "linux"
-            and os.path.exists("/var/run/docker.sock")
-            and not os.environ.get("DOCKER_HOST")
-        ):
-            paths = [
-                os.path.join(folder, "docker-init")
-                for folder in "/usr/bin /usr/local/bin /usr/libexec/docker /usr/libexec /usr/lib/docker /usr/local/libexec/docker /snap/docker/current/bin".split()
-            ]
-        else:
+        here = sys.platform == "linux" and os.path.exists("/var/run/docker.sock")
+        folders = "/usr/bin /usr/local/bin /usr/libexec/docker /usr/libexec /usr/lib/docker"
+        folders += " /usr/local/libexec/docker /snap/docker/current/bin"
+        if not here or os.environ.get("DOCKER_HOST"):
             return True
-        return any(os.access(path, os.X_OK) for path in paths)
+        return any(os.access(folder + "/docker-init", os.X_OK) for folder in folders.split())
 
     def root_is_caller(self) -> bool:
         """Whether root inside is the caller outside, as with a rootless docker: the user of its
         images is root, then. (Podman can map the caller onto the same uid.)"""
-        return (
-            bool(os.getuid())
-            and not self.podman
-            and "rootless" in (self.try_output(*SECURITY) or "")
-        )
+        if self.podman or not os.getuid():
+            return False
+        return "rootless" in (self.try_output(*SECURITY) or "")
 
     def builder(self) -> str:
         """'buildx', 'buildkit' (in docker's own client, up to 22, which wants a variable for it) or
@@ -784,7 +748,7 @@ class ScriptEngine(Engine):
         console.emit(shell_join(["chmod", "755", path]))
 
     def try_run(self, *argv: str) -> bool:
-        console.emit(shell_join(self.command(argv)))
+        self.run(*argv)
         return True
 
     def try_run_in_background(self, *argv: str) -> None:
@@ -844,7 +808,10 @@ def foreground() -> bool:
         os.close(fd)
 
 
-def missing_engine(program: str) -> PydockError:
+def cannot_start(program: str, error: Exception) -> PydockError:
+    if not isinstance(error, FileNotFoundError):
+        why = getattr(error, "strerror", None) or error
+        return PydockError(f"cannot start {program}: {why}", status=127)
     return PydockError(
         f"{program} is not installed, or not on PATH",
         "https://docs.docker.com/engine/install/ (Debian, Ubuntu: sudo apt-get install docker.io)",
@@ -857,36 +824,32 @@ def buildx_remedy(program: Sequence[str]) -> str:
     a package."""
     import shutil
 
-    other = "/usr/bin/docker"
-    here = os.path.realpath(shutil.which(program[-1]) or "")
-    if (
-        os.path.basename(program[-1]) == "docker"
-        and here != os.path.realpath(other)
-        and os.access(other, os.X_OK)
-    ):
+    other, name = "/usr/bin/docker", program[-1]
+    here = os.path.realpath(shutil.which(name) or "")
+    another = os.path.basename(name) == "docker" and here != os.path.realpath(other)
+    if another and os.access(other, os.X_OK):
         client = Engine([*program[:-1], other])
         try:
             client.builder()
-            return f"pydock config --global engine {shell_join([shell_join(client.program)] if client.sudo else client.program)}"
+            words = [shell_join(client.program)] if client.sudo else client.program
+            return "pydock config --global engine " + shell_join(words)
         except PydockError:
             pass
     # Docker's own packages have another name for it; Debian 12 has none, but its docker.io is a
     # client with BuildKit.
-    for manager, line in (
-        (
-            "apt-get",
-            "sudo apt-get install docker-buildx-plugin"
-            if os.path.exists("/usr/share/doc/docker-ce-cli")
-            else "sudo apt-get install docker-buildx || sudo apt-get install docker.io",
-        ),
-        ("dnf", "sudo dnf install docker-buildx-plugin || sudo dnf install docker-buildx"),
-        ("pacman", "sudo pacman -S docker-buildx"),
-        ("apk", "sudo apk add docker-cli-buildx"),
-        ("brew", "brew install docker-buildx"),
-    ):
-        if shutil.which(manager):
-            return line
-    return "https://docs.docker.com/go/buildx/"
+    of_docker = os.path.exists("/usr/share/doc/docker-ce-cli")
+    debian = (
+        "docker-buildx-plugin" if of_docker else "docker-buildx || sudo apt-get install docker.io"
+    )
+    remedies = {
+        "apt-get": "sudo apt-get install " + debian,
+        "dnf": "sudo dnf install docker-buildx-plugin || sudo dnf install docker-buildx",
+        "pacman": "sudo pacman -S docker-buildx",
+        "apk": "sudo apk add docker-cli-buildx",
+        "brew": "brew install docker-buildx",
+    }
+    found = [line for manager, line in remedies.items() if shutil.which(manager)]
+    return found[0] if found else "https://docs.docker.com/go/buildx/"
 
 
 def last_line(text: bytes) -> str:
@@ -1042,11 +1005,8 @@ class Folder:
 
     def below(self, name: str, own: bool = True) -> Folder:
         folder = Folder.__new__(Folder)
-        folder.own = own
-        folder.fd, folder.path = (
-            self.descriptor(name, os.O_DIRECTORY, own),
-            os.path.join(self.path, name),
-        )
+        folder.own, folder.path = own, os.path.join(self.path, name)
+        folder.fd = self.descriptor(name, os.O_DIRECTORY, own)
         return folder
 
     def open(self, name: str) -> IO[bytes]:
@@ -1069,12 +1029,8 @@ class Folder:
     def create(self, name: str, mode: int = 0o666) -> IO[bytes]:
         """A new file, to be written; what has its name goes away first, unless it is a folder."""
         self.remove(name)
-        return open(
-            os.open(
-                name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode, dir_fd=self.fd
-            ),
-            "wb",
-        )
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        return open(os.open(name, flags, mode, dir_fd=self.fd), "wb")
 
     def write(self, name: str, text: str, mode: int | None = None, durable: bool = False) -> None:
         """Replaces a file at once: a crash leaves the old one or the new one. One with a `mode` can
@@ -1098,9 +1054,8 @@ class Folder:
                 self.remove(new)
                 raise
         except OSError as error:
-            raise PydockError(
-                f"cannot write {os.path.join(self.path, name)}: {error.strerror}"
-            ) from None
+            path = os.path.join(self.path, name)
+            raise PydockError(f"cannot write {path}: {error.strerror}") from None
 
     def rename(self, name: str, new: str) -> None:
         os.rename(name, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
@@ -1119,9 +1074,8 @@ class Folder:
         except FileExistsError:
             pass
         except OSError as error:
-            raise PydockError(
-                f"cannot make the folder {os.path.join(self.path, name)}: {error.strerror}"
-            ) from None
+            path = os.path.join(self.path, name)
+            raise PydockError(f"cannot make the folder {path}: {error.strerror}") from None
 
     def clear(self, name: str) -> None:
         """Removes whatever has this name, with all that is in it, as far as that can be done."""
@@ -1155,9 +1109,8 @@ class NewFile:
             try:
                 fd, self.new = os.open(self.folder, os.O_TMPFILE | os.O_WRONLY, 0o666), ""
             except (OSError, AttributeError):
-                fd, self.new = tempfile.mkstemp(
-                    prefix=f".{os.path.basename(path)}.new-", dir=self.folder
-                )
+                prefix = f".{os.path.basename(path)}.new-"
+                fd, self.new = tempfile.mkstemp(prefix=prefix, dir=self.folder)
         except OSError as error:
             raise PydockError(f"cannot write to {self.folder}: {error.strerror}") from None
         self.file = open(fd, "wb")
@@ -1183,13 +1136,9 @@ class NewFile:
         if not self.new:
             # without it, Python takes a call that does not follow the link
             root = os.open("/", os.O_RDONLY)
+            unnamed = f"/proc/self/fd/{self.file.fileno()}"
             try:
-                os.link(
-                    f"/proc/self/fd/{self.file.fileno()}",
-                    self.path,
-                    src_dir_fd=root,
-                    follow_symlinks=True,
-                )
+                os.link(unnamed, self.path, src_dir_fd=root, follow_symlinks=True)
             finally:
                 os.close(root)
             return
@@ -1418,13 +1367,8 @@ def find_scope(mode: str | None) -> Scope:
     scope = global_scope()
     scope.why = "--global" if mode else "no .pydock of yours in this folder or above it"
     if not mode and os.path.lexists(".pydock") and os.path.realpath(".") != home_folder():
-        why = (
-            "is a symbolic link"
-            if os.path.islink(".pydock")
-            else "belongs to another user"
-            if os.path.isdir(".pydock")
-            else "is no folder"
-        )
+        why = "belongs to another user" if os.path.isdir(".pydock") else "is no folder"
+        why = "is a symbolic link" if os.path.islink(".pydock") else why
         console.warn(f"the .pydock of this folder {why} and is left alone")
     return scope
 
@@ -1637,11 +1581,8 @@ def no_password(text: str, what: str) -> None:
 
 
 COMPOSE = "docker-compose.yml"
-
-
+LOADING = ".loading.new"  # as `remove_half_written` removes it
 STANDARD = ("dockerfile", "requirements.txt", COMPOSE)
-
-
 WHEEL = r"[A-Za-z0-9_+!-][A-Za-z0-9_.+!-]*\.whl"
 
 
@@ -1669,6 +1610,11 @@ class Env:
         """The name as it is to be typed here."""
         usual = local_scope() or global_scope()
         return self.name if usual.mode == self.scope.mode else f"--{self.scope.mode} {self.name}"
+
+    @property
+    def where(self) -> str:
+        """What is said of a new one beside its name."""
+        return f" in {self.folder}" if self.scope.mode == "local" else ""
 
     def path(self, file: str) -> str:
         return os.path.join(self.staging, file)
@@ -1763,6 +1709,11 @@ class Env:
             raise EngineError(f"{engine.client} cp failed")
         return texts, found
 
+    def remember(self, ids: Sequence[str]) -> None:
+        """Notes which images are about to come in without a name, for whoever tidies up."""
+        with self.open() as folder:
+            folder.write(LOADING, " ".join(ids))
+
     def stage(self) -> list[str]:
         """Makes a hidden folder for the files, beside what will be theirs. The folders above it
         that were made, too."""
@@ -1855,6 +1806,9 @@ class ScriptEnv(Env):
             console.emit(f"{copy} | tar -x -C {folder} --wildcards '*.whl' 2>/dev/null || true")
         return {}, []
 
+    def remember(self, ids: Sequence[str]) -> None:
+        pass
+
     def stage(self) -> list[str]:
         self.make_folder(self.staging)
         return []
@@ -1941,9 +1895,8 @@ def is_frozen(env: Env) -> bool:
     """By the mode bits of the files: access(2) would let root write."""
     try:
         with env.open() as folder:
-            return not any(
-                folder.stat(file).st_mode & 0o222 for file in ("dockerfile", "requirements.txt")
-            )
+            modes = [folder.stat(file).st_mode for file in ("dockerfile", "requirements.txt")]
+        return not any(mode & 0o222 for mode in modes)
     except OSError:
         return False
 
@@ -2008,12 +1961,8 @@ class Lock:
         except OSError as error:
             of_folder = stat.S_ISDIR(os.fstat(self.fd).st_mode)
             self.release()
-            if not of_folder or error.errno not in (
-                errno.EBADF,
-                errno.ENOLCK,
-                errno.EOPNOTSUPP,
-                errno.EINVAL,
-            ):
+            none = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+            if not of_folder or error.errno not in none:
                 raise PydockError(f"cannot lock {self.folder}: {error.strerror}") from None
             self.fd = open_lock_file(self.folder)
             return self.flock(how)
@@ -2088,11 +2037,9 @@ def read_note(env: Env) -> dict[str, dict[str, str]] | None:
     try:
         with Folder(folder) as notes:
             files = json.loads(notes.read(name))["files"]
+        known = ("sha256", "text")
         return {
-            path: {
-                "sha256": entry["sha256"],
-                **({"text": str(entry["text"])} if "text" in entry else {}),
-            }
+            path: {"sha256": entry["sha256"], **{k: str(entry[k]) for k in known if k in entry}}
             for path, entry in files.items()
         }
     except FileNotFoundError:
@@ -2104,11 +2051,8 @@ def read_note(env: Env) -> dict[str, dict[str, str]] | None:
 def is_own(env: Env, note: dict[str, dict[str, str]] | None) -> bool:
     """Whether an environment is the user's own, so that nothing of it needs to be allowed: a global
     one that nobody has handed over."""
-    return (
-        note is None
-        and env.scope.mode == "global"
-        and not (has_compose(env) and env.read(COMPOSE).startswith(HANDED_OVER))
-    )
+    handed_over = has_compose(env) and env.read(COMPOSE).startswith(HANDED_OVER)
+    return note is None and env.scope.mode == "global" and not handed_over
 
 
 def is_allowed(env: Env, file: str) -> bool:
@@ -2425,17 +2369,12 @@ EMPTY_LAYER = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ac
 
 
 # what `run` asks of an image
-READY = "\n".join(
-    [
-        "{{.Id}}",
-        "{{.Config.User}}",
-        "{{.Config.WorkingDir}}",
-        *(
-            f'{{{{index .Config.Labels "pydock.{label}"}}}}'
-            for label in ("folder", "dockerfile", "requirements")
-        ),
-    ]
-)
+READY = """{{.Id}}
+{{.Config.User}}
+{{.Config.WorkingDir}}
+{{index .Config.Labels "pydock.folder"}}
+{{index .Config.Labels "pydock.dockerfile"}}
+{{index .Config.Labels "pydock.requirements"}}"""
 
 
 class Image:
@@ -2460,15 +2399,9 @@ class Image:
         def short(name: str) -> str:
             return re.sub("^(docker.io/)?(library/)?", "", name)
 
-        name = short(re.sub(r":[^/:]*$", "", reference))
-        return next(
-            (
-                digest.partition("@")[2]
-                for digest in self.digests
-                if short(digest.partition("@")[0]) == name
-            ),
-            "",
-        )
+        digests = dict(digest.split("@", 1) for digest in self.digests if "@" in digest)
+        known = {short(name): digest for name, digest in digests.items()}
+        return known.get(short(re.sub(r":[^/:]*$", "", reference)), "")
 
     def of(self, env: Env) -> bool:
         return self.labels.get("pydock.folder") == quote(env.folder)
@@ -2484,31 +2417,21 @@ class Image:
 
     def added_size(self, others: Iterable[Image]) -> int:
         """Its bytes above the largest of these that it stands on."""
-        return self.size - max(
-            [other.size for other in others if self.is_descendant_of(other)] + [0]
-        )
+        return self.size - max([0, *(o.size for o in others if self.is_descendant_of(o))])
 
     def is_ours(self, tag: str, prefix: str) -> bool:
         """Whether it lies under the name that its labels make. What somebody built from it, or
         pulled, does not."""
-        folder, name = (
-            unquote(self.labels.get("pydock.folder", "")),
-            self.labels.get("pydock.name", ""),
-        )
-        return bool(folder) and tag.rpartition(":")[0] in (
-            f"{prefix}-{name}",
-            f"{prefix}-{name}__{sha256(os.fsencode(folder))[:8]}",
-        )
+        folder = unquote(self.labels.get("pydock.folder", ""))
+        repo = f"{prefix}-{self.labels.get('pydock.name', '')}"
+        local = f"{repo}__{sha256(os.fsencode(folder))[:8]}"
+        return bool(folder) and tag.rpartition(":")[0] in (repo, local)
 
     def found(self) -> dict[str, str]:
         """The labels that tell what is in it, for an image that is made from it; nothing of them
         that pydock would not write."""
-        return {
-            key: value
-            for key in ("pydock.python", "pydock.packages")
-            for value in [self.labels.get(key, "")]
-            if re.fullmatch(r"[\w.%=,!+~-]*", value)
-        }
+        labels = {key: self.labels.get(key, "") for key in ("pydock.python", "pydock.packages")}
+        return {k: v for k, v in labels.items() if re.fullmatch(r"[\w.%=,!+~-]*", v)}
 
     def packages(self) -> dict[str, str]:
         listing = unquote(self.labels.get("pydock.packages", ""))
@@ -2532,36 +2455,32 @@ class Session:
     def env(self, name: str, other: bool = False) -> Env:
         """The environment of this name, perhaps of the `other` mode; an error that helps where
         there is none."""
-        scope = self.scope
-        env = self.new_env(name)
-        other_scope: Scope | None = global_scope() if scope.mode == "local" else local_scope()
-        if other and other_scope and not env.exists() and name in other_scope.names():
-            return self.new_env(name, other_scope)
+        scope, env = self.scope, self.new_env(name)
+        beside = global_scope() if scope.mode == "local" else local_scope()
+        there = beside if beside and name in beside.names() else None
+        if other and there and not env.exists():
+            return self.new_env(name, there)
         try:
             env.open().__exit__()  # or an error that says what is wrong with it
-            if (
-                other_scope
-                and scope.mode == "local"
-                and scope.why != "--local"
-                and name in other_scope.names()
-                and read_note(env) is None
-            ):
-                console.warn(
-                    f"this is the environment {name} of {os.path.dirname(scope.root)}, which was not made here, and not your global one",
-                    f"pydock --global {shell_join(self.line)}",
-                )
-            return env
         except FileNotFoundError:
-            pass
-        if other_scope and name in other_scope.names():
-            hint = f"there is a {other_scope.mode} one: pydock --{other_scope.mode} {shell_join(self.line)}"
-        else:
-            names = ", ".join(scope.names()[:8])
-            hint = (
-                nearest(name, scope.names())
-                or (names and f"there are: {names}; a new one: ") + f"pydock create {env.title}"
+            raise PydockError(
+                f"no {scope.mode} environment '{name}'", self.other_name(env, there)
+            ) from None
+        chosen = scope.mode == "global" or scope.why == "--local"
+        if there and not chosen and read_note(env) is None:
+            console.warn(
+                f"this is the environment {name} of {os.path.dirname(scope.root)}, which was not made here, and not your global one",
+                f"pydock --global {shell_join(self.line)}",
             )
-        raise PydockError(f"no {scope.mode} environment '{name}'", hint)
+        return env
+
+    def other_name(self, env: Env, there: Scope | None) -> str:
+        """The hint where there is no environment of a name."""
+        if there:
+            return f"there is a {there.mode} one: pydock --{there.mode} {shell_join(self.line)}"
+        names = self.scope.names()
+        known = f"there are: {', '.join(names[:8])}; a new one: " if names else ""
+        return nearest(env.name, names) or f"{known}pydock create {env.title}"
 
 
 def tags_argv(*which: str) -> tuple[str, ...]:
@@ -2571,22 +2490,16 @@ def tags_argv(*which: str) -> tuple[str, ...]:
 def tagged(engine: Engine, *which: str, timeout: float | None = None) -> dict[str, str]:
     """The ids of images, all or those of a name or filter, by `repository:tag`; without podman's
     word for what comes from no registry."""
-    rows = [
-        line.split()
-        for line in engine.output(*tags_argv(*which), timeout=timeout).splitlines()
-        if "<none>" not in line
-    ]
+    lines = engine.output(*tags_argv(*which), timeout=timeout).splitlines()
+    rows = [line.split() for line in lines if "<none>" not in line]
     return {re.sub("^localhost/", "", tag) if engine.podman else tag: id_ for tag, id_ in rows}
 
 
 def tags_of(engine: Engine, env: Env, timeout: float | None = None) -> dict[str, str]:
     """The ids of the images under the environment's name, by tag; podman lists all names of an
     image."""
-    return {
-        tag[len(env.repo) + 1 :]: id_
-        for tag, id_ in tagged(engine, env.repo, timeout=timeout).items()
-        if tag.startswith(env.repo + ":")
-    }
+    found, start = tagged(engine, env.repo, timeout=timeout), env.repo + ":"
+    return {tag[len(start) :]: id_ for tag, id_ in found.items() if tag.startswith(start)}
 
 
 def images_of(engine: Engine, env: Env) -> dict[str, Image]:
@@ -2599,17 +2512,15 @@ def inspect(engine: Engine, ids: dict[str, str]) -> dict[str, Image]:
     for lack of an answer."""
     import json
 
-    process = engine.start(["image", "inspect", *sorted(set(ids.values()))]) if ids else None
-    if not process:
+    if not ids:
         return {}
+    process = engine.start(["image", "inspect", *sorted(set(ids.values()))])
     out, _ = engine.finish(process)
     found = {data["Id"].split(":")[-1]: data for data in json.loads(out or b"[]")}
     wanted = {tag: id_.split(":")[-1] for tag, id_ in ids.items()}
     if process.returncode:
-        there = {
-            id_.split(":")[-1] for id_ in engine.output("image", "ls", "-aq", "--no-trunc").split()
-        }
-        if there & set(wanted.values()) - set(found):
+        there = engine.output("image", "ls", "-aq", "--no-trunc").split()
+        if {id_.split(":")[-1] for id_ in there} & set(wanted.values()) - set(found):
             raise EngineError(f"{engine.client} image inspect failed")
     return {tag: Image(tag, found[id_]) for tag, id_ in wanted.items() if id_ in found}
 
@@ -2649,11 +2560,9 @@ def check_owner(engine: Engine, env: Env, images: dict[str, Image]) -> None:
 def is_others(engine: Engine, env: Env, image: Image) -> bool:
     """Whether an image under the environment's name is of another folder, which exists."""
     folder = unquote(image.labels.get("pydock.folder", ""))
-    return (
-        bool(folder)
-        and folder != env.folder
-        and (may_exist(folder) or bool(engine.remote_address()))
-    )
+    if folder in ("", env.folder):
+        return False
+    return may_exist(folder) or bool(engine.remote_address())
 
 
 def remove_tag(engine: Engine, env: Env, tag: str) -> bool:
@@ -2690,11 +2599,11 @@ def labels_for(env: Env, hashes: tuple[str, str], command: Sequence[str]) -> dic
 
 def without_values(command: Sequence[str]) -> list[str]:
     """A command line without the values of the variables that it sets: an image is handed on."""
-    words = [
-        word.partition("=")[0] if before in ("-e", "--env") else word
-        for before, word in zip(["", *command], command)
-    ]
-    return [re.sub(r"^(-e|--env=)([^=]*)=.*", r"\1\2", word, flags=re.S) for word in words]
+    words = []
+    for before, word in zip(["", *command], command):
+        word = word.partition("=")[0] if before in ("-e", "--env") else word
+        words.append(re.sub(r"^(-e|--env=)([^=]*)=.*", r"\1\2", word, flags=re.S))
+    return words
 
 
 def found_labels(found: str) -> dict[str, str]:
@@ -2756,11 +2665,8 @@ def drop_old_revisions(session: Session, env: Env) -> None:
 def create_argv(container: str, unset: Iterable[str], image: str) -> list[str]:
     """`docker create` of a container that is only committed or read; without the variables that the
     client would set there (proxies)."""
-    return (
-        ["create", "--name", container, "--pull", "never"]
-        + [word for name in unset for word in ("-e", name + "=")]
-        + [image]
-    )
+    blank = [word for name in unset for word in ("-e", name + "=")]
+    return ["create", "--name", container, "--pull", "never", *blank, image]
 
 
 def temporary_argv(
@@ -2782,17 +2688,8 @@ def temporary_argv(
 
 def look_argv(image: str) -> list[str]:
     """`docker run` of a command that only looks at what is in an image."""
-    return [
-        "run",
-        "--rm",
-        "--pull",
-        "never",
-        "--network",
-        "none",
-        "--security-opt",
-        "no-new-privileges",
-        image,
-    ]
+    options = "--rm --pull never --network none --security-opt no-new-privileges"
+    return ["run", *options.split(), image]
 
 
 def commit_argv(
@@ -2806,26 +2703,19 @@ def commit_argv(
     from the container."""
     import json
 
-    changes = [
-        "CMD " + json.dumps(config.get("Cmd") or ["python3"]),
-        "USER " + (config.get("User") or "0"),
-        "WORKDIR " + (config.get("WorkingDir") or "/"),
-    ]
-    changes += (
-        ["ENTRYPOINT " + json.dumps(config["Entrypoint"])] if config.get("Entrypoint") else []
-    )
-    if any(re.search(r"[\x00-\x1f\x7f]", change) for change in changes):
+    user, folder = config.get("User") or "0", config.get("WorkingDir") or "/"
+    if re.search(r"[\x00-\x1f\x7f]", user + folder):
         raise PydockError(
-            f"the image has a user or a folder that cannot be written down: {', '.join(changes[1:3])}"
+            f"the image has a user or a folder that cannot be written down: {user}, {folder}"
         )
-    changes += [f"ENV {key}=" for key in blank] + [
-        label_words({key: value}) for key, value in labels.items()
-    ]
-    return (
-        ["commit"]
-        + [word for change in changes for word in ("--change", change)]
-        + [container, tag]
-    )
+    changes = ["CMD " + json.dumps(config.get("Cmd") or ["python3"])]
+    changes += ["USER " + user, "WORKDIR " + folder]
+    if config.get("Entrypoint"):
+        changes.append("ENTRYPOINT " + json.dumps(config["Entrypoint"]))
+    changes += [f"ENV {key}=" for key in blank]
+    changes += [label_words({key: value}) for key, value in labels.items()]
+    options = [word for change in changes for word in ("--change", change)]
+    return ["commit", *options, container, tag]
 
 
 def variables_argv(container: str) -> tuple[str, ...]:
@@ -2855,31 +2745,68 @@ def remove_temporary(engine: Engine, env: Env, temporary_id: str) -> None:
         engine.try_run("rmi", f"{env.repo}:tmp-{temporary_id}{end}")
 
 
+def remove_unfinished(engine: Engine, env: Env, temporary_id: str) -> None:
+    """What a `create` that did not come to its end has left in the engine."""
+    for id_ in env.read(LOADING).split() if env.has(LOADING) else ():
+        image = find_image(engine, id_)
+        if image and "pydock.name" in image.labels:  # it is a stranger's word, in a project
+            engine.try_run("tag", id_, f"{env.repo}:tmp-{temporary_id}-base")
+    remove_temporary(engine, env, temporary_id)
+
+
 def remove_stale_temporaries(engine: Engine, env: Env, images: dict[str, Image]) -> None:
     """What a command that died has left: its temporary container and tags. Only under the
     environment's lock."""
-    rows = engine.output(
-        "ps", "-a", "--format", "{{.Names}} {{.State}}", "--filter", f"name={env.repo}--"
-    ).splitlines()
-    for name, state in (row.lower().split()[:2] for row in rows):
-        if not (
-            name.startswith(env.repo + "--tmp-")
-            or name.startswith(env.repo + "--")
-            and state == "created"
-        ):
+    for name, state in containers_named(engine, f"name={env.repo}--"):
+        temporary = name.startswith(env.repo + "--tmp-")
+        if not temporary and not (name.startswith(env.repo + "--") and state == "created"):
             continue
-        created = (
-            engine.try_output("container", "inspect", "--format", "{{json .Created}}", name) or ""
-        )
+        inspect = ("container", "inspect", "--format", "{{json .Created}}", name)
+        created = (engine.try_output(*inspect) or "").strip().strip('"')
         # A client that was killed at once leaves a container of `run` that never starts; a new one
         # may be about to.
-        if "--tmp-" in name or (age_of(created.strip().strip('"')) or 0) > 60:
+        if temporary or (age_of(created) or 0) > 60:
             engine.try_run("rm", "-f", name)
     remove_half_written(env)
     for tag in [tag for tag in images if tag.startswith("tmp-")]:
         remove_tag(engine, env, images.pop(tag).tag)
 
 
+def containers_named(engine: Engine, filter: str) -> list[tuple[str, str]]:
+    """(name, state in one word) of the containers that a filter of `docker ps` lets through."""
+    words = ("ps", "-a", "--format", "{{.Names}} {{.State}}", "--filter", filter)
+    rows = [row.split() for row in engine.output(*words).splitlines()]
+    return [(row[0], row[1].lower()) for row in rows if len(row) > 1]
+
+
+# What a change leaves that ends in the middle, by a failure, a signal, a full disk or a crash, and
+# what then happens: where pydock still lives at once, else by the next command that takes the lock.
+# A row for each test that ends it there (tests/test_nothing_lost.py; time: tests/test_time.py).
+#
+# command, died after       left behind                      what recovers from it
+# install, uninstall, update (EveryCall, RandomMoments, FullDisk)
+#   container, installer    container                        removed; files and tags are the old ones
+#   commit                  container, :tmp                  both removed: the files are not of :tmp
+#   a client that is killed while the engine commits         :tmp, which came later, removed
+#   wheels                  wheels/.NAME.whl                 removed (remove_half_written)
+#   a write that fails      .FILE.new                        removed (remove_half_written)
+#   requirements.txt        :tmp, which the files match      tagged as N+1 and latest
+#   :N+1                    :tmp, :N+1                       latest moves to N+1
+#   latest                  :tmp, container                  removed
+#   a person who puts requirements.txt back (ByHand)         the file stays; :tmp is removed
+# build (EveryCall)
+#   build                   :tmp-build, :tmp                 :tmp tagged, the rest removed
+# rollback (time.BadEnds)
+#   copies of edits         requirements.txt.orig            stays: nobody else has it
+#   dockerfile alone        :tmp, one file of two            restore_requirements, then tagged
+#   both files              :tmp, which the files match      tagged as N+1 and latest
+# create, clone, create --from (EveryCall.test_create; tests/test_share.py BadEnds)
+#   files, image            envs/.NAME.new-ID, :tmp          removed (collect_garbage)
+#   load of a bundle        an image without a name          removed by envs/.NAME.new-ID/.loading.new
+#   rename                  envs/NAME, :tmp                  tagged as 1 and latest
+# delete (EveryCall.test_delete)
+#   rename                  envs/.NAME.old-ID, images        removed (collect_garbage)
+# snapshot (time.BadEnds), freeze: one step each
 def recover(engine: Engine, env: Env) -> dict[str, Image]:
     """Finishes or undoes what died, and returns the images. Files that match a newer revision than
     the present one say that it was only not tagged yet; anything else of a temporary name goes.
@@ -2889,34 +2816,29 @@ def recover(engine: Engine, env: Env) -> dict[str, Image]:
     if env.scripted:
         return images
     check_owner(engine, env, images)
-    hashes = env.hashes()
-    latest = images.get("latest")
-    if not latest or latest.hashes != hashes:
-        newest = [
-            images[str(number)]
-            for number in revision_numbers(images)[:1]
-            if not latest or images[str(number)].id != latest.id
-        ]
-        started = [image for tag, image in images.items() if re.fullmatch("tmp-[0-9a-f]{8}", tag)]
-        for image in newest + started:
-            copy = read_copy(env)
-            kept = copy and text_hash(copy) == hashes[1] or latest and latest.hashes[1] == hashes[1]
-            if (
-                latest
-                and image.of(env)
-                and image.hashes[0] == hashes[0]
-                and kept
-                and image.hashes != hashes
-            ):
-                # a rollback that died between its two files
-                restore_requirements(engine, env, image)
-                hashes = env.hashes()
-            if image.of(env) and image.hashes == hashes:
+    latest, newest = images.get("latest"), [str(n) for n in revision_numbers(images)[:1]]
+    if not latest or latest.hashes != env.hashes():
+        made = [tag for tag in newest if not latest or images[tag].id != latest.id]
+        made += [tag for tag in images if re.fullmatch("tmp-[0-9a-f]{8}", tag)]
+        for image in [images[tag] for tag in made if images[tag].of(env)]:
+            if has_its_files(engine, env, image, latest):
                 tag_revision(engine, env, images, image)
                 images = images_of(engine, env)
                 break
     remove_stale_temporaries(engine, env, images)
     return images
+
+
+def has_its_files(engine: Engine, env: Env, image: Image, latest: Image | None) -> bool:
+    """Whether the files are those of an image that was not tagged yet. A rollback that died between
+    its two gets the second one, where the present one is of the former revision or kept in a
+    copy."""
+    dockerfile, requirements = env.hashes()
+    if latest and image.hashes[0] == dockerfile and image.hashes[1] != requirements:
+        copy = read_copy(env)
+        if requirements in (latest.hashes[1], text_hash(copy) if copy else ""):
+            restore_requirements(engine, env, image)
+    return image.hashes == env.hashes()
 
 
 def tag_revision(
@@ -2927,14 +2849,12 @@ def tag_revision(
     source = f"{env.repo}:{image.tag}" if image else env.temporary_tag
     present = find_image(engine, env.latest)
     check_owner(engine, env, {"latest": present} if present else {})
-    if not image or not is_number(image.tag):
-        engine.run(
-            "tag",
-            source,
-            f"{env.repo}:{max([int(tag) for tag in images if is_number(tag)] + [0]) + 1}",
-        )
+    new = not image or not is_number(image.tag)
+    if new:
+        number = max([0, *(int(tag) for tag in images if is_number(tag))]) + 1
+        engine.run("tag", source, f"{env.repo}:{number}")
     engine.run("tag", source, env.latest)
-    if not image or not is_number(image.tag):
+    if new:
         engine.try_run("rmi", source)
 
 
@@ -2954,7 +2874,8 @@ def collect_garbage(session: Session) -> None:
             continue
         with lock:
             if kind == "new":
-                remove_temporary(engine, env, entry[-8:])
+                env.staging = os.path.join(session.scope.envs, entry)
+                remove_unfinished(engine, env, entry[-8:])
             if kind == "new" or env.exists() or remove_images(engine, env, images_of(engine, env)):
                 env.clear(entry)
 
@@ -2967,12 +2888,9 @@ def report(env: Env, done: str, next_line: str = "") -> None:
 def read_copy(env: Env) -> str:
     """The newest copy of an edited requirements.txt that a rollback has kept."""
     with env.open() as folder:
-        copies = {
-            file: folder.stat(file).st_mtime
-            for file in folder.names()
-            if re.fullmatch(r"requirements\.txt\.orig\d*", file)
-        }
-    return env.read(max(copies, key=lambda file: copies[file])) if copies else ""
+        copies = [n for n in folder.names() if re.fullmatch(r"requirements\.txt\.orig\d*", n)]
+        copies.sort(key=lambda name: folder.stat(name).st_mtime)
+    return env.read(copies[-1]) if copies else ""
 
 
 def restore_requirements(engine: Engine, env: Env, image: Image) -> None:
@@ -2988,115 +2906,76 @@ def restore_requirements(engine: Engine, env: Env, image: Image) -> None:
 # Building
 
 
+# What is built, and how: the tag and the labels of the result; `options` of docker's; `again`: every
+# step anew, but with the cache of downloads, which --no-cache would empty.
+Build = namedtuple("Build", "tag labels options again", defaults=((), False))
+
+
 def build_argv(
-    builder: str,
-    tag: str,
-    context: str,
-    labels: dict[str, str],
-    args: dict[str, str],
-    proxies: Sequence[str],
-    secret: str,
-    no_cache: bool,
-    pull: bool,
-    stdin: bool,
+    builder: str, context: str, build: Build, values: Sequence[str], stdin: bool
 ) -> list[str]:
-    """`docker build`; with the dockerfile of the context, or another text from stdin. Proxies are
-    named without a value, which the engine's client takes from its own environment and the engine
-    keeps out of the history."""
-    argv = ["build", "-t", tag, "-f", "-" if stdin else os.path.join(context, "dockerfile")]
-    argv += ["--load"] if builder == "buildx" else []
-    argv += ["--no-cache"] if no_cache else []
-    argv += ["--pull"] if pull else []
-    for key, value in args.items():
-        argv += ["--build-arg", f"{key}={value}"]
-    for key in proxies:
-        argv += ["--build-arg", key]
-    for key, value in labels.items():
-        argv += ["--label", f"{key}={value}"]
-    argv += ["--secret", "id=pydock,src=" + secret] if secret else []
-    return argv + [context]
+    """`docker build`; with the dockerfile of the context, or another text from stdin. `values` are
+    build arguments: of proxies only the name, whose value the engine's client takes from its own
+    environment and the engine keeps out of the history."""
+    argv = ["build", "-t", build.tag, "-f", "-" if stdin else os.path.join(context, "dockerfile")]
+    argv += ["--load"] * (builder == "buildx") + list(build.options)
+    argv += [word for value in values for word in ("--build-arg", value)]
+    argv += [word for pair in build.labels.items() for word in ("--label", "=".join(pair))]
+    return [*argv, context]
 
 
-def run_build(
-    session: Session,
-    env: Env,
-    tag: str,
-    labels: dict[str, str],
-    no_cache: bool,
-    pull: bool,
-    again: bool = False,
-) -> None:
-    """`docker build` of the environment's folder, by whatever builder there is. `again`: every step
-    anew, but with the cache of downloads, which --no-cache would empty: an ARG that no step has
-    seen yet. PydockError where it fails."""
+def run_build(session: Session, env: Env, build: Build) -> None:
+    """`docker build` of the environment's folder, by whatever builder there is. PydockError where it
+    fails."""
     engine, dockerfile = session.engine, env.read("dockerfile")
     builder = engine.builder()
-    # which the client reads
-    for ignore in (
-        ".dockerignore",
-        "dockerfile.dockerignore",
-        ".containerignore",
-        "dockerfile.containerignore",
-    ):
-        if env.has(ignore):
-            env.read(ignore)
-    args = build_args(dockerfile, session.settings, session.engine.root_is_caller())
+    for name in ("", "dockerfile"):  # which the client reads
+        for ignore in (name + ".dockerignore", name + ".containerignore"):
+            if env.has(ignore):
+                env.read(ignore)
+    args = build_args(dockerfile, session.settings, engine.root_is_caller())
     if "INSTALLER" in args and not requirement_lines(env.read("requirements.txt")):
         args["INSTALLER"] = "pip"  # nothing to install
-    proxies = [name for name in PROXIES if os.environ.get(name)]
-    # no git of the host in a folder of others
-    environ = ["DOCKER_BUILDKIT=1", "BUILDX_GIT_INFO=false"] if not engine.podman else []
-    text, volumes = None, []
-    if again:
-        text = re.sub(
-            r"(?m)^(FROM\s(?!.* AS installer$).*)$", f"\\1\\nARG PYDOCK_AGAIN={env.id}", dockerfile
-        )
+    text = dockerfile
+    if build.again:  # an ARG that no step has seen yet
+        each = r"(?m)^(FROM\s(?!.* AS installer$).*)$"
+        text = re.sub(each, f"\\1\\nARG PYDOCK_AGAIN={env.id}", text)
+    options = list(build.options)
+    environ = [
+        "DOCKER_BUILDKIT=1",
+        "BUILDX_GIT_INFO=false",
+    ]  # no git of the host in a folder of others
     if engine.podman:
+        environ = []
         check_plain(session, env, dockerfile)
     if engine.podman and CACHE_MOUNTS in dockerfile:
-        text = (text or dockerfile).replace(CACHE_MOUNTS, "")
-        volumes = podman_volumes(session, env)
+        text = text.replace(CACHE_MOUNTS, "")
+        options += podman_volumes(session, env)
         args.update(dict.fromkeys({"INSTALLER"} & set(args), "pip"))
+    values = [f"{key}={value}" for key, value in args.items()]
+    values += [name for name in PROXIES if os.environ.get(name)]
+    stdin = text if text != dockerfile else None
     try:
         with Secret(engine) as secret:
-            argv = build_argv(
-                builder,
-                tag,
-                env.staging,
-                labels,
-                args,
-                proxies,
-                secret.path,
-                no_cache,
-                pull,
-                text is not None,
-            )
-            argv[1:1] = volumes
+            if secret.path:
+                options += ["--secret", "id=pydock,src=" + secret.path]
+            build = build._replace(options=options)
+            argv = build_argv(builder, env.staging, build, values, stdin is not None)
             console.info(f"building the image of {env.name}")
-            engine.run(
-                *argv,
-                data=text,
-                show=True,
-                see=console.verbose or sys.stderr.isatty(),
-                environ=environ,
-            )
+            see = console.verbose or sys.stderr.isatty()
+            engine.run(*argv, data=stdin, show=True, see=see, environ=environ)
     except EngineError as error:
         error.show()
-        raise PydockError(
-            f"cannot build {env.name}: what failed is above" if error.code != 130 else str(error),
-            build_hint(env),
-        ) from None
+        why = f"cannot build {env.name}: what failed is above" if error.code != 130 else str(error)
+        raise PydockError(why, build_hint(env)) from None
 
 
 def check_plain(session: Session, env: Env, dockerfile: str) -> None:
     """PydockError where podman would give this host to a dockerfile of others that the user has not
     allowed."""
-    own = Settings(global_scope())
-    text = (
-        dockerfile.replace("${REPOSITORY}", session.settings["repository"])
-        if "REPOSITORY" in open_args(dockerfile)
-        else dockerfile
-    )
+    own, text = Settings(global_scope()), dockerfile
+    if "REPOSITORY" in open_args(dockerfile):
+        text = text.replace("${REPOSITORY}", session.settings["repository"])
     pattern = f"(?:{re.escape(own['repository'])})?{own_images('', own)}(?:@sha256:[0-9a-f]{{64}})?"
     if not is_allowed(env, "dockerfile") and not is_plain(text, pattern):
         raise PydockError(
@@ -3129,11 +3008,8 @@ def downloads_folder() -> str:
     """The downloads of builds by podman, which are mounted from here; docker's are BuildKit's
     own."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return os.path.join(
-        base if os.path.isabs(base) else os.path.join(home_folder(), ".cache"),
-        "pydock",
-        "downloads",
-    )
+    base = base if os.path.isabs(base) else os.path.join(home_folder(), ".cache")
+    return os.path.join(base, "pydock", "downloads")
 
 
 def uv_folder(session: Session, env: Env) -> str:
@@ -3150,25 +3026,12 @@ def uv_folder(session: Session, env: Env) -> str:
     if not image:
         return ""
     console.info(f"fetching the installer (uv {UV}), once")
-    argv = [
-        "run",
-        "--rm",
-        "-i",
-        "--pull",
-        "never",
-        "--security-opt",
-        "no-new-privileges",
-        image,
-        "/bin/sh",
-        "-s",
-    ]
-    env.make_folder(os.path.join(folder, "bin"))
+    options = "--rm -i --pull never --security-opt no-new-privileges"
+    argv = ["run", *options.split(), image, "/bin/sh", "-s"]
+    uv = os.path.join(folder, "bin", "uv")
+    env.make_folder(os.path.dirname(uv))
     try:
-        engine.fetch(
-            argv,
-            engine.secret(settings_sh()) + FETCH_UV_SH,
-            os.path.join(folder, "bin", "uv"),
-        )
+        engine.fetch(argv, engine.secret(settings_sh()) + FETCH_UV_SH, uv)
     except EngineError as error:
         console.warn(
             f"uv {UV} cannot be fetched ({last_line(error.output.encode())}); pip installs, which takes longer",
@@ -3192,15 +3055,13 @@ def fetcher_image(session: Session, env: Env) -> str:
     if re.fullmatch(pattern, base) and session.engine.try_output("image", "inspect", base):
         return base
     base = own["repository"] + own["image"].replace("{version}", own["python"])
-    here = sorted(
-        tag
-        for tag in tagged(session.engine)
-        if re.fullmatch(pattern, tag.replace("docker.io/library/", ""))
-    )
+    tags = sorted(tagged(session.engine))
+    here = [t for t in tags if re.fullmatch(pattern, t.replace("docker.io/library/", ""))]
+    if here and base not in here:
+        return here[-1]
     try:
-        if not here or base in here:
-            base_image(session, base)
-        return base if not here or base in here else here[-1]
+        base_image(session, base)
+        return base
     except PydockError:
         return ""
 
@@ -3215,48 +3076,28 @@ def base_image(session: Session, image: str, hint: str = "") -> bool:
         return True
     except EngineError as error:
         error.show()
-        here = sorted(
-            {
-                tag
-                for tag in session.engine.output(
-                    "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"
-                ).split()
-                if re.search(r"(^|/)python:", tag)
-            }
-        )
+        here = [tag for tag in sorted(tagged(session.engine)) if re.search(r"(^|/)python:", tag)]
         raise PydockError(
             f"there is no image {image} here, and it cannot be pulled",
             hint or f"another version (here: {', '.join(here) or 'none'}), or --image",
         ) from None
 
 
-def build_image(
-    session: Session,
-    env: Env,
-    tag: str,
-    command: Sequence[str],
-    no_cache: bool = False,
-    pull: bool = False,
-) -> None:
-    """Builds the files as they are; the result, with all its labels, is `tag`."""
+def build_image(session: Session, env: Env, command: Sequence[str], build: Build) -> None:
+    """Builds the files as they are; the result, with all its labels, is the build's tag."""
     engine, hashes = session.engine, env.hashes()
     version = base_of(env.read("dockerfile"))[1]
     labels = labels_for(env, hashes, command)
     if version and not re.search(r"(?m)^\s*[^#\s]", env.read("requirements.txt")):
-        run_build(
-            session,
-            env,
-            tag,
-            {**labels, "pydock.python": version, "pydock.packages": ""},
-            no_cache,
-            pull,
-        )
+        labels.update({"pydock.python": version, "pydock.packages": ""})
+        run_build(session, env, build._replace(labels=labels))
         return
     built = env.temporary_tag + "-build"
-    run_build(session, env, built, {"pydock.folder": labels["pydock.folder"]}, no_cache, pull)
+    owner = {"pydock.folder": labels["pydock.folder"]}
+    run_build(session, env, build._replace(tag=built, labels=owner))
     config = image_config(engine, built)
     packages = inventory(engine, env, built, config)
-    commit(engine, env, tag, config, {**labels, **packages})
+    commit(engine, env, build.tag, config, {**labels, **packages})
     engine.try_run("rm", "-f", env.temporary)
     engine.try_run("rmi", built)
 
@@ -3286,23 +3127,17 @@ def rebuild(
     env: Env,
     images: dict[str, Image],
     command: Sequence[str],
-    no_cache: bool = False,
-    pull: bool = False,
+    options: Sequence[str] = (),
 ) -> bool:
     """Makes the image of the environment anew from its files, as its next revision. False where it
     came out the same."""
     engine, latest = session.engine, images.get("latest")
     fresh = latest and latest.of(env) and latest.hashes == env.hashes()
     try:
-        build_image(session, env, env.temporary_tag, command, no_cache, pull)
+        build_image(session, env, command, Build(env.temporary_tag, {}, options))
         made = find_image(engine, env.temporary_tag)
-        if (
-            fresh
-            and latest
-            and made
-            and made.layers == latest.layers
-            and made.config.get("User") == latest.config.get("User")
-        ):
+        same = fresh and latest and made and made.layers == latest.layers
+        if same and made and latest and made.config.get("User") == latest.config.get("User"):
             engine.try_run("rmi", env.temporary_tag)
             return False
         tag_revision(engine, env, images)
@@ -3319,10 +3154,8 @@ def ready_image(session: Session, env: Env) -> dict[str, Any]:
     question = ("image", "inspect", "--format", READY, env.latest)
     session.engine.prefetch(*question)
     hashes = env.hashes()  # while the engine looks
-    id_, user, home, folder, *made_of = (
-        (session.engine.try_output(*question) or "") + "\n" * 5
-    ).split("\n")[:6]
-    image: Image | None = None
+    answer = (session.engine.try_output(*question) or "") + "\n" * 5
+    id_, user, home, folder, *made_of = answer.split("\n")[:6]
     if folder != quote(env.folder):
         with env.lock():
             images = recover(session.engine, env)
@@ -3346,22 +3179,18 @@ def consistent_image(session: Session, env: Env) -> tuple[Image, dict[str, str]]
 
     for _ in range(20):
         files = {file: env.read(file) for file in ("dockerfile", "requirements.txt")}
+        hashes = text_hash(files["dockerfile"]), text_hash(files["requirements.txt"])
         image = find_image(session.engine, env.latest)
-        if (
-            image
-            and image.of(env)
-            and image.hashes
-            == (text_hash(files["dockerfile"]), text_hash(files["requirements.txt"]))
-        ):
+        if image and image.of(env) and image.hashes == hashes:
             return image, files
         with env.lock(wait=False) as lock:
             if lock.held():
                 break
         time.sleep(0.1)
     config = ready_image(session, env)
-    return find_image(session.engine, env.latest) or Image(
-        "", {"Id": env.latest, "Config": config}
-    ), {file: env.read(file) for file in files}
+    made = find_image(session.engine, env.latest)
+    files = {file: env.read(file) for file in files}
+    return made or Image("", {"Id": env.latest, "Config": config}), files
 
 
 # --------------------------------------------------------------------------------------------------
@@ -3898,47 +3727,46 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
     given = words.pop(0) if words and re.fullmatch(VERSION, words[0]) else ""
     change = package_change(["install"], words, args)
     check_new(env)
-    version = given or python_version_file() or session.settings["python"]
-    if not re.match(r"3(\.|$)", version):
-        raise PydockError(
-            f"there is no Python {version} for environments",
-            f"pydock create {env.title} {session.settings['python']}",
-        )
-    for word in words:
-        if re.fullmatch("python|(python)?=*" + VERSION, word):
-            raise PydockError(
-                f"'{word}' is no package",
-                f"the version comes right after the name: pydock create {env.title} 3.12 PKG…",
-            )
-    image = args.image or session.settings["image"]
-    text = render_dockerfile(
-        checked("image", image, "--image"),
-        version,
-        [checked_apt(p) for p in args.apt],
-        checked_user(args.user),
-    )
-    compose = compose_of(session, env, args)
+    text = new_dockerfile(session, env, args, given)
+    check_packages(env, words)
+    files = {"dockerfile": text, "requirements.txt": "", **compose_of(session, env, args)}
     packages = change if change.words or change.mounts else None
     if args.no_build and packages:
         raise PydockError(
             "packages are installed into an image, which --no-build leaves out",
             "write them into requirements.txt",
         )
-    old = {} if args.no_build else before_create(session, env, text)
-    create(
-        session,
-        env,
-        {"dockerfile": text, "requirements.txt": "", **compose},
-        None if args.no_build else lambda: build_new(session, env, packages, args.line),
-        old,
-    )
-    python = "Python " + base_of(text)[1] if base_of(text)[1] else base_of(text)[0]
-    report(
-        env,
-        f"created {env.name} ({python}){' in ' + env.folder if env.scope.mode == 'local' else ''}",
-        f"pydock {'build' if args.no_build else 'shell'} {env.title}",
-    )
+    if args.no_build:
+        create(session, env, files, None, {})
+    else:
+        old = before_create(session, env, text)
+        create(session, env, files, lambda: build_new(session, env, packages, args.line), old)
+    image, version = base_of(text)
+    python = "Python " + version if version else image
+    next_word = "build" if args.no_build else "shell"
+    report(env, f"created {env.name} ({python}){env.where}", f"pydock {next_word} {env.title}")
     return 0
+
+
+def new_dockerfile(session: Session, env: Env, args: argparse.Namespace, given: str) -> str:
+    version = given or python_version_file() or session.settings["python"]
+    if not re.match(r"3(\.|$)", version):
+        raise PydockError(
+            f"there is no Python {version} for environments",
+            f"pydock create {env.title} {session.settings['python']}",
+        )
+    image = checked("image", args.image or session.settings["image"], "--image")
+    packages = [checked_apt(package) for package in args.apt]
+    return render_dockerfile(image, version, packages, checked_user(args.user))
+
+
+def check_packages(env: Env, words: Sequence[str]) -> None:
+    for word in words:
+        if re.fullmatch("python|(python)?=*" + VERSION, word):
+            raise PydockError(
+                f"'{word}' is no package",
+                f"the version comes right after the name: pydock create {env.title} 3.12 PKG…",
+            )
 
 
 def check_new(env: Env) -> None:
@@ -3953,12 +3781,14 @@ def before_create(session: Session, env: Env, dockerfile: str) -> dict[str, Imag
     """Whether the environment can be built at all. The images of one of this name whose folder is
     gone."""
     base = base_reference(dockerfile, session.settings)
-    for question in (
-        (BUILDX, CLIENT, ("image", "inspect", base), *([SECURITY] if os.getuid() else []))
-        if not session.engine.podman
-        else ()
-    ):
-        session.engine.prefetch(*question)
+    if not session.engine.podman:
+        for question in (
+            BUILDX,
+            CLIENT,
+            ("image", "inspect", base),
+            *[SECURITY] * bool(os.getuid()),
+        ):
+            session.engine.prefetch(*question)
     collect_garbage(session)
     images = images_of(session.engine, env)
     check_owner(session.engine, env, images)
@@ -3989,6 +3819,7 @@ def create(
                 env.write(file, text)
             if make:
                 make()
+            remove_half_written(env)
             publish(env, allowed)
             if make:
                 remove_images(engine, env, old)
@@ -4003,6 +3834,8 @@ def undo_create(engine: Engine, env: Env, made: Sequence[str], no_build: bool) -
     if env.scripted:
         return
     renamed = env.staging == env.folder
+    if not no_build:
+        remove_unfinished(engine, env, env.id)
     env.clear(os.path.basename(env.staging))
     if not env.exists():
         forget_note(env)
@@ -4011,15 +3844,13 @@ def undo_create(engine: Engine, env: Env, made: Sequence[str], no_build: bool) -
             os.rmdir(folder)
         except OSError:
             break
-    if not no_build:
-        remove_temporary(engine, env, env.id)
     if renamed and not no_build:
         for tag in ("latest", "1"):
             remove_tag(engine, env, tag)
 
 
 def build_new(session: Session, env: Env, change: Change | None, command: Sequence[str]) -> None:
-    build_image(session, env, env.temporary_tag + ("-base" if change else ""), command)
+    build_image(session, env, command, Build(env.temporary_tag + "-base" * bool(change), {}))
     if change:
         try:
             commit_change(session, env, change, command, env.temporary_tag + "-base")
@@ -4109,44 +3940,27 @@ def cmd_list(session: Session, args: argparse.Namespace) -> int:
 def listing(session: Session, args: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of `list`: environments of both modes (of one, where an option says so). Two engine
     calls; three where one was started."""
-    engine, prefix = session.engine, session.settings["prefix"]
-    scopes = (
-        [session.scope]
-        if args.mode
-        else [scope for scope in (local_scope(), global_scope()) if scope]
-    )
-    envs = [Env(scope, name, prefix) for scope in scopes for name in scope.names()]
+    engine, scopes = session.engine, [session.scope]
+    if not args.mode:
+        scopes = [scope for scope in (local_scope(), global_scope()) if scope]
+    envs = [session.new_env(name, scope) for scope in scopes for name in scope.names()]
     # podman looks long into each image for a label
     only = ["--filter", "label=pydock.name"] if args.all else []
-    ours = {env.latest for env in envs}
-    wanted = {
-        tag: id_
-        for tag, id_ in tagged(engine, *only).items()
-        if tag.endswith(":latest") and (args.all or tag in ours)
-    }
-    images = inspect(engine, wanted)
+    ours, tags = {env.latest for env in envs}, tagged(engine, *only)
+    wanted = [tag for tag in tags if tag.endswith(":latest") and (args.all or tag in ours)]
+    images = inspect(engine, {tag: tags[tag] for tag in wanted})
     rows = [list_row(env, images.get(env.latest)) for env in envs]
     known = {env.folder for env in envs}
-    for image in images.values():
+    for image in images.values() if args.all else ():
         folder = unquote(image.labels.get("pydock.folder", ""))
-        if args.all and folder not in known:
-            rows.append(
-                image_row(
-                    image,
-                    image.labels.get("pydock.name", ""),
-                    "local" if "__" in image.tag else "global",
-                    folder,
-                    "ready" if may_exist(folder) else "orphaned",
-                )
-            )
-    started = {
-        background.name: background
-        for background in map(
-            Background,
-            inspect_containers(engine, [env.background for env in envs if is_started(env)]),
-        )
-        if background.running
-    }
+        if folder not in known:
+            mode = "local" if "__" in image.tag else "global"
+            state = "ready" if may_exist(folder) else "orphaned"
+            name = image.labels.get("pydock.name", "")
+            rows.append(image_row(image, name, mode, folder, state))
+    names = [env.background for env in envs if is_started(env)]
+    found = map(Background, inspect_containers(engine, names))
+    started = {background.name: background for background in found if background.running}
     for row in rows:
         background = started.get((row["image"] or "").split(":")[0] + "--background")
         row.update(
@@ -4160,9 +3974,8 @@ def listing(session: Session, args: argparse.Namespace) -> list[dict[str, Any]]:
 def is_active(row: dict[str, Any]) -> bool:
     """Whether the caller's shell has activated this environment."""
     shims = os.path.join(data_folder(), (row["image"] or "").split(":")[0], "bin")
-    return os.environ.get("PYDOCK_ENV") == row["name"] and shims in os.environ.get(
-        "PATH", ""
-    ).split(os.pathsep)
+    path = os.environ.get("PATH", "").split(os.pathsep)
+    return os.environ.get("PYDOCK_ENV") == row["name"] and shims in path
 
 
 def list_row(env: Env, image: Image | None) -> dict[str, Any]:
@@ -4171,18 +3984,12 @@ def list_row(env: Env, image: Image | None) -> dict[str, Any]:
         version = base_of(env.read("dockerfile"))[1]
     except PydockError:
         return image_row(None, env.name, env.scope.mode, env.folder, "broken")
-    if image and not image.of(env):
-        image = None
-    row = image_row(
-        image,
-        env.name,
-        env.scope.mode,
-        env.folder,
-        "missing" if not image else "ready" if image.hashes == hashes else "stale",
-    )
-    row["python"] = row["python"] or version
-    row["frozen"] = is_frozen(env)
-    return row
+    image = image if image and image.of(env) else None
+    state = "stale" if image else "missing"
+    if image and image.hashes == hashes:
+        state = "ready"
+    row = image_row(image, env.name, env.scope.mode, env.folder, state)
+    return {**row, "python": row["python"] or version, "frozen": is_frozen(env)}
 
 
 def image_row(image: Image | None, name: str, mode: str, path: str, state: str) -> dict[str, Any]:
@@ -4201,40 +4008,24 @@ def image_row(image: Image | None, name: str, mode: str, path: str, state: str) 
 
 
 def print_table(rows: Sequence[dict[str, Any]]) -> None:
-    import shutil
-
     home = home_folder()
     lines = [["NAME", "MODE", "PYTHON", "STATE", "IMAGE", "SIZE", "AGE", "RUNNING", "PATH"]]
     for row in rows:
-        path = "~" + row["path"][len(home) :] if row["path"].startswith(home + "/") else row["path"]
-        running = (
-            " ".join([human_age(age_of(row["running"])), *row["ports"]]) if row["running"] else ""
-        )
-        lines.append(
-            [
-                row["name"] + (" *" if row["active"] else ""),
-                row["mode"],
-                row["python"] or "?",
-                row["state"] + (", frozen" if row["frozen"] else ""),
-                row["id"] or "-",
-                human_size(row["size"]) if row["size"] is not None else "-",
-                human_age(age_of(row["created"])) if row["created"] else "-",
-                running,
-                path,
-            ]
-        )
-    widths = [max(len(line[i]) for line in lines) for i in range(9)]
-    columns = [i for i in range(9) if i != 7 or any(row["running"] for row in rows)]
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    for column in (6, 4, 5, 2):  # what a narrow terminal loses first
-        if width and sum(widths[i] + 2 for i in columns[:-1]) + min(widths[8], 20) > width:
-            columns.remove(column)
-    room = max(width - sum(widths[i] + 2 for i in columns[:-1]), 0)
-    for line in lines:
-        if width and len(line[8]) > room:
-            line[8] = "…" + line[8][len(line[8]) - room + 1 :] if room > 1 else ""
-        text = "  ".join(line[i].ljust(widths[i]) for i in columns).rstrip()
-        console.show(text[:width] if width else text)
+        line = [
+            row["name"] + " *" * row["active"],
+            row["mode"],
+            row["python"] or "?",
+            row["state"] + ", frozen" * row["frozen"],
+            row["id"] or "-",
+            human_size(row["size"]) if row["size"] is not None else "-",
+            human_age(age_of(row["created"])) if row["created"] else "-",
+            " ".join([human_age(age_of(row["running"])), *row["ports"]]) if row["running"] else "",
+            re.sub(f"^{re.escape(home)}(?=/)", "~", row["path"]),
+        ]
+        lines.append(line)
+    if not any(row["running"] for row in rows):
+        lines = [line[:7] + line[8:] for line in lines]
+    console.table(lines, narrow=(6, 4, 5, 2))
 
 
 @command(
@@ -4253,7 +4044,8 @@ def cmd_build(session: Session, args: argparse.Namespace) -> int:
     with env.lock():
         check_frozen(env)
         images = recover(session.engine, env)
-        changed = rebuild(session, env, images, args.line, args.no_cache, args.pull)
+        options = ["--no-cache"] * args.no_cache + ["--pull"] * args.pull
+        changed = rebuild(session, env, images, args.line, options)
         drop_old_revisions(session, env)
     reconcile_after_change(session, env)
     report(
@@ -4278,15 +4070,9 @@ def cmd_delete(session: Session, args: argparse.Namespace) -> int:
     engine = session.engine
     for env in envs:
         check_frozen(env)
-        check_owner(
-            engine,
-            env,
-            {
-                tag: image
-                for tag, image in images_of(engine, env).items()
-                if image.labels.get("pydock.folder")
-            },
-        )
+        images = images_of(engine, env)
+        made = {tag: image for tag, image in images.items() if image.labels.get("pydock.folder")}
+        check_owner(engine, env, made)
         in_use(engine, env, args.force)
     if not confirmed(
         args,
@@ -4306,33 +4092,14 @@ def in_use(engine: Engine, env: Env, force: bool) -> list[str]:
     """The names of the environment's containers. An error where a program runs in one, unless
     forced, and where one was not made by pydock: it is its maker's to remove."""
     found = []
-    ids = engine.output(
-        "ps", "-aq", "--no-trunc", "--filter", "label=pydock.folder=" + quote(env.folder)
-    ).split()
+    label = "label=pydock.folder=" + quote(env.folder)
+    ids = engine.output("ps", "-aq", "--no-trunc", "--filter", label).split()
     for data in inspect_containers(engine, ids):
-        name, running, config = data["Name"].lstrip("/"), data["State"]["Running"], data["Config"]
+        name = data["Name"].lstrip("/")
         if not name.startswith(env.repo + "--"):
-            service = (config.get("Labels") or {}).get(
-                "com.docker.compose.project"
-            ) == compose_project(env)  # goes with the warm one
-            if (
-                not service
-                and str(config.get("Image")).split("localhost/")[-1].split(":")[0] == env.repo
-            ):
-                raise PydockError(
-                    f"the container {name}, which pydock did not make, uses {env.name}",
-                    f"docker rm -f {name}",
-                )
-            continue  # of an image that somebody made from this one
-        busy: list[str] = []
-        if running and not force:
-            words = [data["Path"], *data["Args"]]
-            words = words[len(INIT) :] if words[: len(INIT)] == INIT else words
-            busy = (
-                processes(engine, name)
-                if name == env.background
-                else [f"{' '.join(words)[:60]} (container {name})"]
-            )
+            check_others(env, name, data["Config"])
+            continue
+        busy = running_in(engine, env, name, data) if data["State"]["Running"] and not force else []
         if busy:
             raise PydockError(
                 f"a program is running in {env.name}: {', '.join(busy)}",
@@ -4340,6 +4107,26 @@ def in_use(engine: Engine, env: Env, force: bool) -> list[str]:
             )
         found.append(name)
     return found
+
+
+def check_others(env: Env, name: str, config: dict[str, Any]) -> None:
+    """PydockError where somebody made a container of the environment's own image: one of compose
+    goes with the background one, one of an image that was made from this is no concern of ours."""
+    project = (config.get("Labels") or {}).get("com.docker.compose.project")
+    image = str(config.get("Image")).split("localhost/")[-1].split(":")[0]
+    if image == env.repo and project != compose_project(env):
+        raise PydockError(
+            f"the container {name}, which pydock did not make, uses {env.name}",
+            f"docker rm -f {name}",
+        )
+
+
+def running_in(engine: Engine, env: Env, name: str, data: dict[str, Any]) -> list[str]:
+    if name == env.background:
+        return processes(engine, name)
+    words = [data["Path"], *data["Args"]]
+    words = words[len(INIT) :] if words[: len(INIT)] == INIT else words
+    return [f"{' '.join(words)[:60]} (container {name})"]
 
 
 def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
@@ -6442,13 +6229,8 @@ def check_trust(env: Env) -> None:
     ):
         allowed = (note or {}).get(path)
         if not allowed or path not in files or allowed["sha256"] != sha256(files[path]):
-            why = (
-                "was not allowed yet"
-                if not allowed
-                else "was changed since it was allowed"
-                if path in files
-                else "is gone since it was allowed"
-            )
+            why = "was changed" if path in files else "is gone"
+            why = why + " since it was allowed" if allowed else "was not allowed yet"
             raise PydockError(
                 f"{env.path(path)} {why}",
                 f"it decides what starts on this host; to read and allow it: pydock trust {env.title}",
@@ -6473,29 +6255,16 @@ def cmd_history(session: Session, args: argparse.Namespace) -> int:
         return 0
     lines = [["REVISION", "WHEN", "SIZE", "COMMAND", "PACKAGES"]]
     for row in rows:
-        names = " ".join([str(row["revision"]), *row["labels"]]) + (" *" if row["present"] else "")
-        packages = [f"+{name} {version}" for name, version in row["added"].items()] + [
-            "-" + name for name in row["removed"]
-        ]
-        packages += [
-            f"{name} {versions[0]}→{versions[1]}" for name, versions in row["changed"].items()
-        ]
-        shown = ", ".join(packages[:6]) + (
-            f" and {len(packages) - 6} more" if len(packages) > 6 else ""
-        )
+        names = " ".join([str(row["revision"]), *row["labels"]]) + " *" * row["present"]
+        packages = [f"+{name} {version}" for name, version in row["added"].items()]
+        packages += ["-" + name for name in row["removed"]]
+        packages += [f"{name} {old}→{new}" for name, (old, new) in row["changed"].items()]
+        more = f" and {len(packages) - 6} more" if len(packages) > 6 else ""
         age = age_of(row["time"])
-        lines.append(
-            [
-                names,
-                human_age(age) + " ago" if age is not None else "-",
-                "+" + human_size(row["bytes"]),
-                "pydock " + row["command"],
-                shown,
-            ]
-        )
-    widths = [max(len(line[i]) for line in lines) for i in range(5)]
-    for line in lines:
-        console.show("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+        when = human_age(age) + " ago" if age is not None else "-"
+        size, text = "+" + human_size(row["bytes"]), "pydock " + row["command"]
+        lines.append([names, when, size, text, ", ".join(packages[:6]) + more])
+    console.table(lines)
     if "latest" in images and images["latest"].hashes != env.hashes():
         console.info(f"{env.name} was edited since; next: pydock build {env.title}")
     return 0
@@ -6508,35 +6277,23 @@ def revision_rows(images: dict[str, Image], base: Image | None) -> list[dict[str
     before: dict[str, str] = {}
     numbers = revision_numbers(images)[::-1]
     for at, number in enumerate(numbers):
-        image = images[str(number)]
-        packages = image.packages()
-        rows.append(
-            {
-                "revision": number,
-                "labels": sorted(
-                    tag for tag in images if is_label(tag) and images[tag].id == image.id
-                ),
-                "present": "latest" in images and images["latest"].id == image.id,
-                "time": image.labels.get("pydock.time", ""),
-                "command": unquote(image.labels.get("pydock.command", "")),
-                "id": image.id.split(":")[-1][:12],
-                "bytes": image.added_size(
-                    [images[str(n)] for n in numbers[:at]] + ([base] if base else [])
-                ),
-                "added": {
-                    name: version for name, version in packages.items() if name not in before
-                },
-                "removed": {
-                    name: version for name, version in before.items() if name not in packages
-                },
-                "changed": {
-                    name: [before[name], version]
-                    for name, version in packages.items()
-                    if before.get(name, version) != version
-                },
-            }
-        )
-        before = packages
+        image, below = images[str(number)], [images[str(n)] for n in numbers[:at]]
+        now = image.packages()
+        both = [name for name in now if name in before and before[name] != now[name]]
+        row = {
+            "revision": number,
+            "labels": sorted(t for t in images if is_label(t) and images[t].id == image.id),
+            "present": "latest" in images and images["latest"].id == image.id,
+            "time": image.labels.get("pydock.time", ""),
+            "command": unquote(image.labels.get("pydock.command", "")),
+            "id": image.id.split(":")[-1][:12],
+            "bytes": image.added_size(below + ([base] if base else [])),
+            "added": {name: now[name] for name in now if name not in before},
+            "removed": {name: before[name] for name in before if name not in now},
+            "changed": {name: [before[name], now[name]] for name in both},
+        }
+        rows.append(row)
+        before = now
     return rows
 
 
@@ -6602,34 +6359,24 @@ def cmd_rollback(session: Session, args: argparse.Namespace) -> int:
     with env.lock():
         check_frozen(env)
         images = present_revisions(session, env)
-        before = next(
-            (
-                str(number)
-                for number in revision_numbers(images)
-                if images[str(number)].id != images["latest"].id
-            ),
-            None,
-        )
-        revision = before if args.revision is None else args.revision
-        if revision is None:
+        others = [
+            str(n) for n in revision_numbers(images) if images[str(n)].id != images["latest"].id
+        ]
+        revision = args.revision
+        if revision is None and not others:
             raise PydockError(
                 f"{env.name} has no revision before this one", f"pydock history {env.title}"
             )
-        if (
-            not (is_number(revision) or is_label(revision))
-            or revision not in images
-            or "pydock.requirements" not in images[revision].labels
-        ):
+        revision = others[0] if revision is None else revision
+        known = revision in images and (is_number(revision) or is_label(revision))
+        if not known or "pydock.requirements" not in images[revision].labels:
             raise PydockError(
                 f"{env.name} has no revision {revision}", f"pydock history {env.title}"
             )
         image = images[revision]
         if image.layers == images["latest"].layers and image.hashes == env.hashes():
-            report(
-                env,
-                f"{env.name} is as it was in revision {revision}",
-                f"pydock history {env.title}",
-            )
+            done = f"{env.name} is as it was in revision {revision}"
+            report(env, done, f"pydock history {env.title}")
             return 0
         restore(session, env, images, image, args.line)
         drop_old_revisions(session, env)
@@ -6660,14 +6407,7 @@ def restore(
                 if "dockerfile" not in texts
                 else f"pydock history {env.title}",
             )
-        commit(
-            engine,
-            env,
-            env.temporary_tag,
-            image.config,
-            {**labels_for(env, image.hashes, command), **image.found()},
-        )
-        engine.try_run_in_background("rm", "-f", env.temporary)
+        commit_again(engine, env, image, command)
         keep_edits(env, latest, texts)
         if texts and texts["dockerfile"] != env.read("dockerfile"):
             env.write("dockerfile", texts["dockerfile"])
@@ -6689,10 +6429,8 @@ def keep_edits(env: Env, latest: Image, texts: dict[str, str]) -> None:
     """Copies of what a person wrote and no revision holds, beside the files that are about to be
     replaced."""
     for file, text in texts.items():
-        present = env.read(file)
-        if present == text or text_hash(present) == latest.labels.get(
-            "pydock." + file.split(".")[0]
-        ):
+        present, label = env.read(file), "pydock." + file.split(".")[0]
+        if present == text or text_hash(present) == latest.labels.get(label):
             continue
         copy, count = file + ".orig", 1
         while env.has(copy) and env.read(copy) != present:
@@ -6753,28 +6491,18 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
         files[COMPOSE] = source.read(COMPOSE)
     note, allowed = read_note(source), None
     if not is_own(source, note):
-        allowed = [
-            file
-            for file, text in files.items()
-            if text_hash(text) == (note or {}).get(file, {}).get("sha256")
-        ]
+        known = {file: entry["sha256"] for file, entry in (note or {}).items()}
+        allowed = [file for file, text in files.items() if known.get(file) == text_hash(text)]
     if COMPOSE in files:
         files[COMPOSE] = renamed_service(files[COMPOSE], source.name, env.name)
     old = images_of(session.engine, env)
     check_owner(session.engine, env, old)
-    create(
-        session,
-        env,
-        files,
-        lambda: clone_image(session.engine, source, env, image, args.line),
-        old,
-        allowed,
-    )
-    report(
-        env,
-        f"cloned {source.name} to {env.name}{' in ' + env.folder if env.scope.mode == 'local' else ''}",
-        f"pydock shell {env.title}",
-    )
+
+    def make() -> None:
+        clone_image(session.engine, source, env, image, args.line)
+
+    create(session, env, files, make, old, allowed)
+    report(env, f"cloned {source.name} to {env.name}{env.where}", f"pydock shell {env.title}")
     return 0
 
 
@@ -6784,13 +6512,13 @@ def clone_image(
     """The image gets the new environment's labels, which adds no bytes; its wheels are copied."""
     env.copy_wheels(source)
     engine.run(*create_argv(env.temporary, client_proxies(), image.id))
-    commit(
-        engine,
-        env,
-        env.temporary_tag,
-        image.config,
-        {**labels_for(env, image.hashes, command), **image.found()},
-    )
+    commit_again(engine, env, image, command)
+
+
+def commit_again(engine: Engine, env: Env, image: Image, command: Sequence[str]) -> None:
+    """The temporary container of an image becomes the same with new labels, and goes."""
+    labels = {**labels_for(env, image.hashes, command), **image.found()}
+    commit(engine, env, env.temporary_tag, image.config, labels)
     engine.try_run_in_background("rm", "-f", env.temporary)
 
 
@@ -6844,61 +6572,72 @@ def pin_base(session: Session, env: Env, latest: Image | None) -> str:
 
 def lock_faults(session: Session, env: Env) -> list[str]:
     """What is not pinned in the files, or is not what the image holds; a line each."""
-    dockerfile, text = env.read("dockerfile"), env.read("requirements.txt")
-    image, faults = find_image(session.engine, env.latest), []
-    reference = base_reference(dockerfile, session.settings)
-    base = find_image(session.engine, reference) if "@" not in reference else None
-    if base and base.digest_of(reference):
-        faults.append(f"dockerfile: FROM {reference} without its digest")
-    elif "@" not in reference:
-        console.info(
-            f"dockerfile: FROM {reference} has no digest, and none is known here: not locked"
-        )
+    image, text = find_image(session.engine, env.latest), env.read("requirements.txt")
+    faults = base_faults(session, env)
     if not is_locked(text):
         faults.append("requirements.txt: --require-hashes is not its first line")
+    lines = requirement_lines(text)
     pins: dict[str, list[str]] = {}
-    for line in requirement_lines(text):
-        spec = re.split(r"\s;|;\s|\s--", line)[0].strip()
-        wheel = (wheel_names(line) + [""])[0]
-        if "--hash=" not in line:
-            faults.append(f"requirements.txt: no hash of {spec}")
-        elif wheel and wheel_hash(env, wheel) not in re.findall(r"--hash=sha256:(\w+)", line):
-            faults.append(f"wheels/{wheel}: not what its hash says")
-        found = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[.*\])?\s*==\s*(\S+)", spec)
-        if found:
-            pins.setdefault(canonical(found.group(1)), []).append(found.group(2))
-        elif not wheel and " @ " not in spec:
-            faults.append(f"requirements.txt: no version of {spec}")
+    for line in lines:
+        faults += line_faults(env, line, pins)
     if not image or not image.of(env):  # as where it was just checked out
         return faults
     if image.hashes != env.hashes():
-        return faults + [f"the image is not made of these files: pydock build {env.title}"]
+        return [*faults, f"the image is not made of these files: pydock build {env.title}"]
     packages = image.packages()
-    faults += [
-        f"{name}: {' and '.join(versions)} in requirements.txt, {packages[name]} in the image"
-        for name, versions in pins.items()
-        if packages.get(name, versions[0]) not in versions
-    ]
-    names = {requirement_name(line) for line in requirement_lines(text)} | {
-        canonical(name) for name in re.findall(r"(?m)^\./wheels/([A-Za-z0-9_.]+)-", text)
-    }
-    return faults + [
-        f"{name}: in the image, and not in requirements.txt"
-        for name in sorted(set(packages) - names - {"setuptools", "wheel", "distribute"})
-    ]
+    for name, versions in pins.items():
+        if packages.get(name, versions[0]) not in versions:
+            which = " and ".join(versions)
+            faults.append(f"{name}: {which} in requirements.txt, {packages[name]} in the image")
+    names = {canonical(name) for name in re.findall(r"(?m)^\./wheels/([A-Za-z0-9_.]+)-", text)}
+    names |= {"setuptools", "wheel", "distribute", *map(requirement_name, lines)}
+    more = sorted(set(packages) - names)
+    return faults + [f"{name}: in the image, and not in requirements.txt" for name in more]
+
+
+def base_faults(session: Session, env: Env) -> list[str]:
+    reference = base_reference(env.read("dockerfile"), session.settings)
+    if "@" in reference:
+        return []
+    base = find_image(session.engine, reference)
+    if base and base.digest_of(reference):
+        return [f"dockerfile: FROM {reference} without its digest"]
+    console.info(f"dockerfile: FROM {reference} has no digest, and none is known here: not locked")
+    return []
+
+
+def line_faults(env: Env, line: str, pins: dict[str, list[str]]) -> list[str]:
+    """What is wrong with a line of requirements.txt; the version that it asks for goes to `pins`."""
+    faults = []
+    spec = re.split(r"\s;|;\s|\s--", line)[0].strip()
+    wheel = (wheel_names(line) + [""])[0]
+    if "--hash=" not in line:
+        faults.append(f"requirements.txt: no hash of {spec}")
+    elif wheel and wheel_hash(env, wheel) not in re.findall(r"--hash=sha256:(\w+)", line):
+        faults.append(f"wheels/{wheel}: not what its hash says")
+    found = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[.*\])?\s*==\s*(\S+)", spec)
+    if found:
+        pins.setdefault(canonical(found.group(1)), []).append(found.group(2))
+    elif not wheel and " @ " not in spec:
+        faults.append(f"requirements.txt: no version of {spec}")
+    return faults
 
 
 def wheel_hash(env: Env, name: str) -> str:
     """The SHA-256 of a wheel; empty where there is none."""
+    try:
+        with env.open("wheels") as wheels, wheels.open(name) as file:
+            return stream_hash(file)
+    except FileNotFoundError:
+        return ""
+
+
+def stream_hash(file: IO[bytes]) -> str:
     import hashlib
 
     content = hashlib.sha256()
-    try:
-        with env.open("wheels") as wheels, wheels.open(name) as file:
-            for data in iter(lambda: file.read(1 << 20), b""):
-                content.update(data)
-    except FileNotFoundError:
-        return ""
+    for data in iter(lambda: file.read(1 << 20), b""):
+        content.update(data)
     return content.hexdigest()
 
 
@@ -6929,46 +6668,37 @@ def cmd_digest(session: Session, args: argparse.Namespace) -> int:
 def cmd_verify(session: Session, args: argparse.Namespace) -> int:
     """Builds the environment again beside the present one, and compares."""
     env = session.env(args.name)
-    digest = args.against if (args.against or "").startswith("sha256:") else ""
+    against = args.against or ""
+    digest = against if against.startswith("sha256:") else ""
     if digest and not re.fullmatch("sha256:[0-9a-f]{64}", digest):
         raise PydockError(
             f"{digest!r} is no whole digest",
             "as pydock digest prints it: sha256: and 64 letters and digits",
         )
-    other = (
-        session.env(args.against, other=True) if args.against is not None and not digest else env
-    )
-    against = "its present image" if other is env else f"the image of {other.name}"
+    other = env if args.against is None or digest else session.env(against, other=True)
+    equal = "equal to its present image" if other is env else f"equal to the image of {other.name}"
+    equal = digest or equal
     image = ready_image(session, other)["Id"] if not digest else ""
     with env.lock():
         expected = tree_of(session.engine, env, image) if image else None
         try:
-            run_build(
-                session,
-                env,
-                env.temporary_tag,
-                {"pydock.folder": quote(env.folder)},
-                False,
-                False,
-                again=True,
-            )
+            labels = {"pydock.folder": quote(env.folder)}
+            run_build(session, env, Build(env.temporary_tag, labels, again=True))
             tree = tree_of(session.engine, env, env.temporary_tag)
         finally:
             session.engine.try_run("rmi", env.temporary_tag)
     if digest_of(tree) == (digest or digest_of(expected or {})):
-        console.info(f"{env.name}, built again, is {digest or 'equal to ' + against}")
+        console.info(f"{env.name}, built again, is {equal}")
         return 0
-    for path in sorted(set(tree) | set(expected or tree)):
-        if expected is not None and tree.get(path) != expected.get(path):
-            console.show(
-                f"{'-' if path not in tree else '+' if path not in expected else '~'} {quote(path)}"
-            )
-    raise PydockError(
-        f"{env.name}, built again, is not {digest or 'equal to ' + against}",
-        f"only a locked environment comes out the same: pydock lock {env.title}"
-        if "--hash" not in env.read("requirements.txt")
-        else "",
-    )
+    old = tree if expected is None else expected
+    for path in sorted({*tree, *old}):
+        if tree.get(path) != old.get(path):
+            sign = "~" if path in old else "+"
+            sign = sign if path in tree else "-"
+            console.show(f"{sign} {quote(path)}")
+    lock = f"only a locked environment comes out the same: pydock lock {env.title}"
+    hashed = "--hash" in env.read("requirements.txt")
+    raise PydockError(f"{env.name}, built again, is not {equal}", "" if hashed else lock)
 
 
 def tree_of(engine: Engine, env: Env, image: str) -> dict[str, str]:
@@ -6984,13 +6714,11 @@ def tree_of(engine: Engine, env: Env, image: str) -> dict[str, str]:
 
     def note(archive: Any, member: Any) -> None:
         path = member.name.partition("/")[2]
-        if not re.search(
-            r"(^|/)__pycache__(/[^/]*\.pyc)?$|\.dist-info/(uv_cache\.json|REQUESTED)$", path
-        ):
+        noted = r"(^|/)__pycache__(/[^/]*\.pyc)?$|\.dist-info/(uv_cache\.json|REQUESTED)$"
+        if not re.search(noted, path):
             owner = "user" if str(member.uid) == user else str(member.uid)
-            found[path] = (
-                f"{member.type.decode()} {member.mode & 0o7777:o} {owner} {content_of(archive, member, found)}"
-            )
+            content = content_of(archive, member, found)
+            found[path] = f"{member.type.decode()} {member.mode & 0o7777:o} {owner} {content}"
 
     try:
         copy_out(engine, argv, f"cannot read the image {image}", note)
@@ -7001,31 +6729,15 @@ def tree_of(engine: Engine, env: Env, image: str) -> dict[str, str]:
 
 def content_of(archive: Any, member: Any, found: dict[str, str]) -> str:
     """What tells a file's content: a digest, the target of a link."""
-    import hashlib
-
     if member.issym():
         return quote(member.linkname)
     if member.islnk():
         return found.get(member.linkname.partition("/")[2], "").rpartition(" ")[2]
     stream = archive.extractfile(member)
-    if not stream:
-        return "-"
-    if member.name.endswith(".dist-info/RECORD"):
-        return hashlib.sha256(
-            b"".join(
-                line
-                for line in stream
-                if not re.search(
-                    rb"(\.dist-info/(uv_cache\.json|REQUESTED)|__pycache__/[^,/]*\.pyc),", line
-                )
-            )
-        ).hexdigest()
-    content = hashlib.sha256()
-    while True:
-        data = stream.read(1 << 20)
-        content.update(data)
-        if len(data) < 1 << 20:
-            return content.hexdigest()
+    if stream and member.name.endswith(".dist-info/RECORD"):
+        noted = rb"(\.dist-info/(uv_cache\.json|REQUESTED)|__pycache__/[^,/]*\.pyc),"
+        return sha256(b"".join(line for line in stream if not re.search(noted, line)))
+    return stream_hash(stream) if stream else "-"
 
 
 def digest_of(tree: dict[str, str]) -> str:
@@ -7055,10 +6767,8 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
         raise PydockError(f"{path} is there already", "another name, or remove it")
     image = ready_image(session, env)["Id"] if args.image else ""
     with env.open() as folder:
-        names = folder.names()
-    left = [
-        file for file in names if file not in (*STANDARD, "wheels") and not file.startswith(".")
-    ]
+        names = [name for name in folder.names() if not name.startswith(".")]
+    left = [name for name in names if name not in (*STANDARD, "wheels")]
     if left:
         console.info(f"left out, as it is no standard file: {', '.join(left)}")
     if has_compose(env):
@@ -7075,10 +6785,8 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
             if not below:
                 env.read(name)  # no larger than it may be
             with env.open(*below) as folder, folder.open(name) as content:
-                archive.addfile(
-                    strip_owner(archive.gettarinfo(arcname=f"{env.name}/{file}", fileobj=content)),
-                    content,
-                )
+                member = archive.gettarinfo(arcname=f"{env.name}/{file}", fileobj=content)
+                archive.addfile(strip_owner(member), content)
         lock.release()
         if held:  # goes on in the same tar, whose end the engine writes
             save_image(session.engine, held, out)
@@ -7113,18 +6821,18 @@ def save_image(engine: Engine, image: Image, out: IO[bytes]) -> None:
     import time
 
     out.flush()
+    seen = sys.stderr.isatty() and not console.quiet
     process = engine.start(["save", image.id], out=out, err="keep")
     try:
-        while sys.stderr.isatty() and not console.quiet and process.poll() is None:
-            console.write(
-                f"\r{human_size(os.fstat(out.fileno()).st_size)} of about {human_size(image.size)} "
-            )
+        while seen and process.poll() is None:
+            size = human_size(os.fstat(out.fileno()).st_size)
+            console.write(f"\r{size} of about {human_size(image.size)} ")
             time.sleep(0.2)
     except BaseException:
         engine.end(process)
         raise
     _, err = engine.finish(process)
-    if sys.stderr.isatty() and not console.quiet:
+    if seen:
         console.write("\r\033[K")
     if process.returncode:
         raise EngineError(f"{engine.client} save failed: {last_line(err)}")
@@ -7179,7 +6887,7 @@ def take_bundle(session: Session, env: Env, path: str, command: Sequence[str]) -
     try:
         texts, more = read_bundle(env, path)
         if more:
-            load_image(engine, path, image)
+            load_image(engine, env, path, image)
     except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
         raise PydockError(
             f"cannot read {path}: {getattr(error, 'strerror', None) or error}",
@@ -7192,7 +6900,7 @@ def take_bundle(session: Session, env: Env, path: str, command: Sequence[str]) -
         engine.try_run("rmi", image)
     else:
         base_image(session, base_reference(env.read("dockerfile"), session.settings))
-        build_image(session, env, env.temporary_tag, command)
+        build_image(session, env, command, Build(env.temporary_tag, {}))
 
 
 def read_bundle(env: Env, path: str) -> tuple[dict[str, str], bool]:
@@ -7208,12 +6916,8 @@ def read_bundle(env: Env, path: str) -> tuple[dict[str, str], bool]:
         for count, member in enumerate(archive):
             top, _, file = check_member(member, count).partition("/")
             stream = archive.extractfile(member) if member.isfile() else None
-            more = (
-                not stream
-                or not (file in STANDARD or re.fullmatch("wheels/" + WHEEL, file))
-                or bool(name)
-                and top != name
-            )
+            known = file in STANDARD or re.fullmatch("wheels/" + WHEEL, file)
+            more = not (known and stream) or top != (name or top)
             if more or not stream:
                 break
             name = top
@@ -7239,9 +6943,10 @@ SAVED_KEYS = (
 )
 
 
-def load_image(engine: Engine, path: str, tag: str) -> None:
+def load_image(engine: Engine, env: Env, path: str, tag: str) -> None:
     """Hands the image in a bundle to the engine, which then has it by this name only."""
     ids = saved_ids(path)
+    env.remember([id_ for id_ in ids if not find_image(engine, id_)])
     try:
         engine.run("load", "-q", "-i", absolute_path(path))
     finally:  # also where it came in after an interruption
@@ -7296,23 +7001,14 @@ def saved_json(archive: Any, members: dict[str, Any], name: str) -> Any:
 def check_member(member: Any, count: int) -> str:
     """The name of an archive's member. ValueError where that could reach out of its folder, or blow
     up. Of links only those are let in that `docker save` makes, from one layer to an equal one."""
-    link = (
-        member.issym()
-        and re.fullmatch(r"\w+/layer\.tar", member.name)
-        and re.fullmatch(r"\.\./\w+(/layer)?\.tar", member.linkname)
-    )
-    if (
-        {"", ".", ".."} & set(member.name.split("/"))
-        or not (member.isfile() or member.isdir() or link)
-        or member.issparse()
-    ):
+    link = member.issym() and re.fullmatch(r"\w+/layer\.tar", member.name)
+    link = link and re.fullmatch(r"\.\./\w+(/layer)?\.tar", member.linkname)
+    kind = (member.isfile() or member.isdir() or link) and not member.issparse()
+    if not kind or {"", ".", ".."} & set(member.name.split("/")):
         raise ValueError(f"{member.name!r} is nothing that belongs there")
-    if (
-        count > 100000
-        or member.size > 1 << 24
-        and os.path.basename(member.name)
-        in (*STANDARD, "manifest.json", "index.json", "repositories")
-    ):
+    texts = (*STANDARD, "manifest.json", "index.json", "repositories")
+    large = member.size > 1 << 24 and os.path.basename(member.name) in texts
+    if count > 100000 or large:
         raise ValueError(f"{member.name!r} is too much")
     return str(member.name)
 
@@ -7365,30 +7061,18 @@ def remap_user(session: Session, env: Env, image: Image) -> dict[str, Any]:
     wanted = build_args(env.read("dockerfile"), session.settings, engine.root_is_caller())
     uid, _, gid = (config.get("User") or "0:0").partition(":")
     home = config.get("WorkingDir") or "/root"
-    uid, gid, name = (
-        wanted.get("USER_UID", uid),
-        wanted.get("USER_GID", gid or uid),
-        wanted.get("USERNAME", os.path.basename(home)),
-    )
+    uid, gid = wanted.get("USER_UID", uid), wanted.get("USER_GID", gid or uid)
+    name = wanted.get("USERNAME", os.path.basename(home))
+    present = (config.get("User") or "0").partition(":")[0]
     if (uid + ":" + gid, name) == (config.get("User"), os.path.basename(home)):
         engine.run(*create_argv(env.temporary, client_proxies(), image.id))
         return config
-    if uid != (config.get("User") or "").partition(":")[0]:
+    if uid != present:
         console.info(
-            f"the packages belong to another user (uid {(config.get('User') or '0').partition(':')[0]}); handing them over to you copies them"
+            f"the packages belong to another user (uid {present}); handing them over to you copies them"
         )
-    script = (
-        "".join(
-            f"{key}={shell_join([value])}\n"
-            for key, value in (
-                ("OLD", os.path.basename(home)),
-                ("USERNAME", name),
-                ("USER_UID", uid),
-                ("USER_GID", gid),
-            )
-        )
-        + USER_SH
-    )
+    known = {"OLD": os.path.basename(home), "USERNAME": name, "USER_UID": uid, "USER_GID": gid}
+    script = "".join(f"{key}={shell_join([value])}\n" for key, value in known.items()) + USER_SH
     engine.run(
         *temporary_argv(env.temporary, image.id, config, client_proxies(), [], ["/bin/sh", "-s"]),
         data=script,
@@ -7412,52 +7096,26 @@ def remap_user(session: Session, env: Env, image: Image) -> dict[str, Any]:
 def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     """Removes what pydock made and nothing needs: revisions of the environments here beyond those
     that are kept, images of folders that are gone; with --cache the downloads."""
-    engine = session.engine
+    engine, prefix = session.engine, session.settings["prefix"]
     collect_garbage(session)
     images = inspect(engine, tagged(engine))
-    prefix = session.settings["prefix"]
-    gone = (
-        {}
-        if engine.remote_address()
-        else {  # nobody knows of the folders of another machine
-            tag: "orphaned: " + unquote(image.labels["pydock.folder"])
-            for tag, image in images.items()
-            if is_orphaned(prefix, tag, image)
-        }
-    )
+    ours = [] if engine.remote_address() else list(images)  # whose folders may be on that machine
+    gone = [tag for tag in ours if is_orphaned(prefix, tag, images[tag])]
     # each with its own settings
     sessions = [Session(scope) for scope in (global_scope(), local_scope()) if scope]
-    envs = [
-        (owner, Env(owner.scope, name, owner.settings["prefix"]))
-        for owner in sessions
-        for name in owner.scope.names()
-    ]
-    old = {
-        f"{env.repo}:{number}": "an old revision"
-        for owner, env in envs
-        for number in old_revisions(
-            {
-                tag.rpartition(":")[2]: image
-                for tag, image in images.items()
-                if tag.startswith(env.repo + ":") and image.of(env)
-            },
-            owner.settings,
-        )
-    }
+    envs = [(owner, owner.new_env(name)) for owner in sessions for name in owner.scope.names()]
+    old = [tag for owner, env in envs for tag in old_tags(owner, env, images)]
     caches = caches_of(engine) if args.cache else {}
-    why = {**gone, **old, **caches}
-    staying, own = [image for tag, image in images.items() if tag not in why], {}
-    for tag in sorted(set(gone) | set(old), key=lambda tag: images[tag].size):
-        own[tag] = unique_size(images[tag], staying)
-        staying.append(images[tag])
-    for tag, cause in why.items():
-        sizes = (
-            f"{human_size(own[tag]):>10} unique  {human_size(images[tag].size - own[tag]):>10} shared"
-            if tag in own
-            else ""
-        )
-        console.show((f"{tag:<40}  {cause:<20}  {sizes}").rstrip())
-    if not why:
+    own = unique_sizes(images, [*gone, *old])
+    for tag in [*gone, *old]:
+        folder = unquote(images[tag].labels["pydock.folder"])
+        cause = "orphaned: " + folder if tag in gone else "an old revision"
+        shared = human_size(images[tag].size - own[tag])
+        sizes = f"{human_size(own[tag]):>10} unique  {shared:>10} shared"
+        console.show(f"{tag:<40}  {cause:<20}  {sizes}")
+    for path, cause in caches.items():
+        console.show(f"{path:<40}  {cause}")
+    if not own and not caches:
         console.info("there is nothing to remove")
         return 0
     if not confirmed(args, "remove them", "whether to remove them"):
@@ -7470,28 +7128,33 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
         if any(tag.startswith(env.repo + ":") for tag in old) and env.exists():
             with env.lock():
                 drop_old_revisions(owner, env)
+    report_removed(engine, own)
+    remove_caches(engine, list(caches))
+    return 0
+
+
+def old_tags(session: Session, env: Env, images: dict[str, Image]) -> list[str]:
+    """The tags of an environment's revisions that are not kept."""
+    start = env.repo + ":"
+    own = {tag: image for tag, image in images.items() if tag.startswith(start) and image.of(env)}
+    revisions = {tag[len(start) :]: image for tag, image in own.items()}
+    return [f"{start}{number}" for number in old_revisions(revisions, session.settings)]
+
+
+def report_removed(engine: Engine, own: dict[str, int]) -> None:
     left = [tag for tag in own if engine.try_output("image", "inspect", tag)]
     if left:
         console.warn(f"some are still in use: {', '.join(left)}")
     if own:
-        console.info(
-            f"removed {len(own) - len(left)}, about {human_size(sum(size for tag, size in own.items() if tag not in left))}"
-        )
-    remove_caches(engine, list(caches))
-    return 0
+        size = human_size(sum(size for tag, size in own.items() if tag not in left))
+        console.info(f"removed {len(own) - len(left)}, about {size}")
 
 
 def caches_of(engine: Engine) -> dict[str, str]:
     """What is kept of downloads, a volume or a folder, and what it is."""
     found = {CACHE: "downloads"} if engine.try_output("volume", "inspect", CACHE) else {}
-    return {
-        **found,
-        **{
-            path: what
-            for path, what in ((downloads_folder(), "downloads"), (uv_folders(), "the installer"))
-            if os.path.isdir(path)
-        },
-    }
+    folders = {downloads_folder(): "downloads", uv_folders(): "the installer"}
+    return {**found, **{path: what for path, what in folders.items() if os.path.isdir(path)}}
 
 
 def remove_caches(engine: Engine, names: Sequence[str]) -> None:
@@ -7511,41 +7174,37 @@ def is_orphaned(prefix: str, tag: str, image: Image) -> bool:
     nor about to be."""
     if not image.is_ours(tag, prefix):
         return False
-    folder, name, tag = (
-        unquote(image.labels["pydock.folder"]),
-        image.labels["pydock.name"],
-        tag.rpartition(":")[2],
-    )
-    new = os.path.join(os.path.dirname(folder), f".{name}.new-{tag[4:12]}")
-    return not (may_exist(folder) or tag.startswith("tmp-") and may_exist(new))
+    folder, name = unquote(image.labels["pydock.folder"]), image.labels["pydock.name"]
+    word = tag.rpartition(":")[2]
+    new = os.path.join(os.path.dirname(folder), f".{name}.new-{word[4:12]}")
+    return not (may_exist(folder) or word.startswith("tmp-") and may_exist(new))
 
 
 def remove_orphaned(engine: Engine, tag: str, image: Image) -> None:
     """Removes an image whose folder is gone, and what containers wait or lie there of it."""
-    repo = tag.rpartition(":")[0]
-    rows = engine.output(
-        "ps",
-        "-a",
-        "--format",
-        "{{.Names}} {{.State}}",
-        "--filter",
-        "label=pydock.folder=" + image.labels["pydock.folder"],
-    ).splitlines()
-    for name, _, state in (row.partition(" ") for row in rows):
-        idle = (
-            state.split()[0].lower() in ("created", "exited")
-            or name == repo + "--background"
-            and not processes(engine, name)
-        )
+    repo, label = tag.rpartition(":")[0], "label=pydock.folder=" + image.labels["pydock.folder"]
+    for name, state in containers_named(engine, label):
+        idle = state in ("created", "exited")
+        idle = idle or name == repo + "--background" and not processes(engine, name)
         if name.startswith(repo + "--") and idle:
             engine.try_run("rm", "-f", name)
     engine.try_run("rmi", tag)
 
 
 def unique_size(image: Image, others: Sequence[Image]) -> int:
-    """Bytes of the image that no other one has; at most, since only what is another whole image is
-    known to be shared."""
+    """Upper bound of the bytes that only this image uses: only what is another whole image is known
+    to be shared."""
     return 0 if any(other.is_descendant_of(image) for other in others) else image.added_size(others)
+
+
+def unique_sizes(images: dict[str, Image], going: Sequence[str]) -> dict[str, int]:
+    """Bytes that go with each of these tags, the smallest images first, by tag."""
+    own: dict[str, int] = {}
+    staying = [image for tag, image in images.items() if tag not in going]
+    for tag in sorted(going, key=lambda tag: images[tag].size):
+        own[tag] = unique_size(images[tag], staying)
+        staying.append(images[tag])
+    return own
 
 
 @command(
@@ -7569,33 +7228,24 @@ def cmd_config(session: Session, args: argparse.Namespace) -> int:
         console.show(session.settings[args.key])
         return 0
     found, problems = diagnose(session)
+    sources = {key: source for key, (_, source) in session.settings.values.items()}
     if args.json:
-        settings = {
-            key: {"value": session.settings[key], "source": source}
-            for key, (_, source) in session.settings.values.items()
-        }
-        console.emit(
-            json.dumps(
-                {
-                    **found,
-                    "settings": settings,
-                    "problems": [{"problem": p, "hint": h} for p, h in problems],
-                },
-                indent=2,
-            )
-        )
+        settings = {k: {"value": session.settings[k], "source": v} for k, v in sources.items()}
+        wrong = [{"problem": problem, "hint": hint} for problem, hint in problems]
+        found = {**found, "settings": settings, "problems": wrong}
+        console.emit(json.dumps(found, indent=2))
     else:
         for key, value in found.items():
             console.show(f"{key:<12} {value}")
         console.show("")
-        for key, (_, source) in session.settings.values.items():
+        for key, source in sources.items():
             console.show(f"{key:<12} {session.settings[key] or '(empty)':<24} {source}")
         for problem, hint in problems:
             console.error(problem, hint)
     return 1 if problems else 0
 
 
-def diagnose(session: Session) -> tuple[dict[str, str], list[tuple[str, str]]]:
+def diagnose(session: Session) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """What there is, and what is wrong with it, each with its remedy."""
     engine, problems = session.engine, []
     found = {
@@ -7606,9 +7256,8 @@ def diagnose(session: Session) -> tuple[dict[str, str], list[tuple[str, str]]]:
         "settings": session.scope.conf,
     }
     try:
-        found["engine"] = (
-            f"{session.settings['engine']} {engine.output('version', '--format', '{{.Server.Version}}', timeout=20).strip()}"
-        )
+        version = engine.output("version", "--format", "{{.Server.Version}}", timeout=20).strip()
+        found["engine"] = f"{session.settings['engine']} {version}"
         compose = engine.try_output("compose", "version", "--short")
         found["compose"] = compose.strip() if compose else "none"
         found["builder"] = {
@@ -7623,12 +7272,8 @@ def diagnose(session: Session) -> tuple[dict[str, str], list[tuple[str, str]]]:
     while not os.path.exists(folder):
         folder = os.path.dirname(folder)
     if not os.access(folder, os.W_OK):
-        problems.append(
-            (
-                f"{folder} is not writable",
-                "change its owner, or work in another folder with --local",
-            )
-        )
+        hint = "change its owner, or work in another folder with --local"
+        problems.append((f"{folder} is not writable", hint))
     for name in session.scope.names():
         try:
             Env(session.scope, name, session.settings["prefix"]).hashes()
@@ -7647,18 +7292,14 @@ def set_setting(session: Session, key: str, value: str) -> None:
         )
     path = session.scope.conf
     lines = conf_text(session.scope).splitlines()
-    section = [i for i, line in enumerate(lines) if line.strip() == "[pydock]"]
-    if not section:
-        lines += ["[pydock]"]
-        section = [len(lines) - 1]
-    end = next(
-        (i for i in range(section[0] + 1, len(lines)) if lines[i].startswith("[")), len(lines)
-    )
-    here = [i for i in range(section[0] + 1, end) if re.match(rf"{key}\s*[=:]", lines[i])]
-    if here:
-        lines[here[0]] = f"{key} = {value}"
-    else:
-        lines.insert(end, f"{key} = {value}")
+    if "[pydock]" not in map(str.strip, lines):
+        lines.append("[pydock]")
+    start = [line.strip() for line in lines].index("[pydock]") + 1
+    heads = [i for i in range(start, len(lines)) if lines[i].startswith("[")]
+    end = [*heads, len(lines)][0]
+    here = [i for i in range(start, end) if re.match(rf"{key}\s*[=:]", lines[i])]
+    at = here[0] if here else end
+    lines[at : at + len(here[:1])] = [f"{key} = {value}"]
     make_folder(os.path.dirname(path))
     folder, name = session.scope.open_conf()
     with folder:
@@ -7686,49 +7327,38 @@ def complete(words: Sequence[str]) -> list[str]:
     *before, last = words or [""]
     at = next((i for i, word in enumerate(before) if not word.startswith("-")), None)
     if at is None:
-        return [
-            word
-            for word in [*COMMANDS, *(sorted(EVERYWHERE) if last.startswith("-") else [])]
-            if word.startswith(last)
-        ]
+        found = [*COMMANDS, *(sorted(EVERYWHERE) if last.startswith("-") else [])]
+        return [word for word in found if word.startswith(last)]
     name = ALIASES.get(before[at], before[at])
     if name not in COMMANDS:
         return []
-    known = {
-        option: action
-        for action in make_parser(name)._actions
-        if action.help != argparse.SUPPRESS
-        for option in action.option_strings
-    }
-    values = [
-        word
-        for i, word in enumerate(before[at + 1 :], at + 1)
-        if not word.startswith("-")
-        and not (before[i - 1] in known and known[before[i - 1]].nargs != 0)
-    ]
+    actions = [a for a in make_parser(name)._actions if a.help != argparse.SUPPRESS]
+    known = {option: action for action in actions for option in action.option_strings}
+    takes = {option for option, action in known.items() if action.nargs != 0}
+    pairs = zip(before[at:], before[at + 1 :])
+    values = [word for left, word in pairs if not word.startswith("-") and left not in takes]
     if name == "run" and values:
         return []
-    if before[-1] in known and known[before[-1]].nargs != 0:
+    if before[-1] in takes:
         found = list(known[before[-1]].choices or [])
     elif last.startswith("-"):
         found = [option for option in known if option.startswith("--")]
     else:
-        found = complete_value(
-            name,
-            values,
-            "local" if "--local" in before else "global" if "--global" in before else None,
-        )
+        found = complete_value(name, values, mode_of(before))
     return [word for word in found if word.startswith(last)]
+
+
+def mode_of(words: Sequence[str]) -> str | None:
+    """Which environments the options of a command line mean."""
+    return next((word[2:] for word in words if word in ("--local", "--global")), None)
 
 
 def complete_value(name: str, values: Sequence[str], mode: str | None) -> list[str]:
     """What may stand at an argument of a command, after these."""
     kinds = COMMANDS[name].usage.replace("[", "").replace("]", "").split()
-    kind = (
-        kinds[min(len(values), len(kinds) - 1)]
-        if kinds and (len(values) < len(kinds) or kinds[-1].endswith("…"))
-        else ""
-    )
+    if kinds and kinds[-1].endswith("…"):
+        kinds += kinds[-1:] * len(values)
+    kind = kinds[len(values)] if len(values) < len(kinds) else ""
     scope = find_scope(mode)
     if kind in ("NAME", "NAME…") and name != "create":
         return scope.names()
@@ -7879,27 +7509,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
     name = ALIASES.get(argv[at], argv[at])
     if name not in COMMANDS:
         word = OTHER_WORDS.get(name)
-        hint = (
-            f"pydock's word for it is '{word}'"
-            if word
-            else nearest(name, [*COMMANDS, *ALIASES]) or "pydock --help"
-        )
+        hint = nearest(name, [*COMMANDS, *ALIASES]) or "pydock --help"
+        hint = f"pydock's word for it is '{word}'" if word else hint
         raise PydockError(f"unknown command '{name}'", hint, 2)
-    own = argv[:at] + argv[at + 1 :]
-    rest: list[str] = []
-    if name in ("run", "shell"):
-        own, rest = split_command(argv[at + 1 :])
-        if rest and rest[0].startswith("-") and "--" not in argv:
-            raise PydockError(
-                f"{rest[0]} stands after the name",
-                f"options come before it: pydock {name} {shell_join(rest[:1])} … {own[-1]}",
-                2,
-            )
-        own = argv[:at] + own
-    elif name in ("start", "reset"):
-        own = [word for part in split_command(own) for word in part]
-    elif "--" in own:
-        own, rest = own[: own.index("--")], own[own.index("--") + 1 :]
+    own, rest = split_line(name, argv[:at], argv[at + 1 :])
     needs = COMMANDS[name].usage.split("[")[0].split()
     if needs and set(own) <= EVERYWHERE:
         raise NeedsArguments(name)
@@ -7911,19 +7524,35 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if name == "run":
         args.command = rest
     elif name == "shell" and rest:
-        raise PydockError(
-            f"shell takes no program: {rest[0]}", f"pydock run {args.name} {shell_join(rest)}", 2
-        )
+        line = f"pydock run {args.name} {shell_join(rest)}"
+        raise PydockError(f"shell takes no program: {rest[0]}", line, 2)
     elif name not in ("install", "update", "create") and rest:
         raise PydockError(f"unexpected argument: {rest[0]}", f"pydock {name} --help", 2)
     args.installer_args = rest
-    args.line = (
-        [name]
-        + [word for word in own if word not in EVERYWHERE]
-        + (["--"] if rest and name != "run" else [])
-        + rest
-    )
+    end = ["--"] if rest and name != "run" else []
+    args.line = [name, *(word for word in own if word not in EVERYWHERE), *end, *rest]
     return args
+
+
+def split_line(name: str, before: list[str], after: list[str]) -> tuple[list[str], list[str]]:
+    """The words of a command line that are pydock's, and those that are a program's or an
+    installer's; from the words before and after the command's name."""
+    own = before + after
+    rest: list[str] = []
+    if name in ("run", "shell"):
+        own, rest = split_command(after)
+        if rest and rest[0].startswith("-") and "--" not in after:
+            raise PydockError(
+                f"{rest[0]} stands after the name",
+                f"options come before it: pydock {name} {shell_join(rest[:1])} … {own[-1]}",
+                2,
+            )
+        own = before + own
+    elif name in ("start", "reset"):
+        own = [word for part in split_command(own) for word in part]
+    elif "--" in own:
+        own, rest = own[: own.index("--")], own[own.index("--") + 1 :]
+    return own, rest
 
 
 def check_options(p: argparse.ArgumentParser, name: str, words: Sequence[str]) -> None:
@@ -7978,8 +7607,7 @@ def show_needs(name: str, argv: Sequence[str]) -> int:
     )
     if name != "create":
         try:
-            mode = "local" if "--local" in argv else "global" if "--global" in argv else None
-            scope = find_scope(mode)
+            scope = find_scope(mode_of(argv))
             console.put(
                 f"{scope.mode} environments: {', '.join(scope.names()) or 'none yet; pydock create NAME'}\n"
             )
@@ -8033,32 +7661,8 @@ def flushed(status: int) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
     try:
-        if argv == ["--version"]:
-            if sys.stdout:
-                console.emit("pydock " + __version__)
-            return flushed(0)
-        prepare()
-        if argv[:2] == ["completion", "--words"]:
-            try:
-                print("".join(word + "\n" for word in complete(argv[2:])), end="")
-            except Exception:  # nobody wants to read of it while typing
-                pass
-            return flushed(0)
-        try:
-            args = parse(argv)
-        except NeedsArguments as error:
-            return flushed(show_needs(str(error), argv))
-        console.quiet, console.verbose = args.quiet, args.verbose
-        session = Session(find_scope(args.mode), args.line, args.dry_run)
-        try:
-            status: int = args.func(session, args)
-        finally:
-            session.engine.cancel()
-        if args.dry_run:
-            console.info("dry run: nothing was changed")
-        return flushed(status)
+        return flushed(run_line(sys.argv[1:] if argv is None else argv))
     except SystemExit as error:  # of --help and --version
         return flushed(int(error.code or 0))
     except PydockError as error:
@@ -8073,14 +7677,40 @@ def main(argv: list[str] | None = None) -> int:
         return flushed(128 + int(error.args[0]))
     except BrokenPipeError:
         return flushed(0)
-    except (
-        OSError
-    ) as error:  # of the system, not of pydock: a full disk, a folder without permission
+    except OSError as error:  # of the system: a full disk, a folder without permission
         console.error(system_error(error))
         return flushed(1)
     except Exception as error:
         console.error(*bug(error))
         return flushed(1)
+
+
+def run_line(argv: list[str]) -> int:
+    """Does what a command line says; its exit status."""
+    if argv == ["--version"]:
+        if sys.stdout:
+            console.emit("pydock " + __version__)
+        return 0
+    prepare()
+    if argv[:2] == ["completion", "--words"]:
+        try:
+            print("".join(word + "\n" for word in complete(argv[2:])), end="")
+        except Exception:  # nobody wants to read of it while typing
+            pass
+        return 0
+    try:
+        args = parse(argv)
+    except NeedsArguments as error:
+        return show_needs(str(error), argv)
+    console.quiet, console.verbose = args.quiet, args.verbose
+    session = Session(find_scope(args.mode), args.line, args.dry_run)
+    try:
+        status: int = args.func(session, args)
+    finally:
+        session.engine.cancel()
+    if args.dry_run:
+        console.info("dry run: nothing was changed")
+    return status
 
 
 def system_error(error: OSError) -> str:
