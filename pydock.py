@@ -162,7 +162,6 @@ class Console:
 
     quiet = False
     verbose = False
-    dry_run = False
 
     @staticmethod
     def coloured(text: str, code: str) -> str:
@@ -214,6 +213,25 @@ class Console:
     def show(self, line: str) -> None:
         """For people."""
         self.emit(one_line(line))
+
+    def table(self, lines: Sequence[Sequence[str]], narrow: Sequence[int] = ()) -> None:
+        """For people, the heads first. On a terminal too small for them, without the columns
+        `narrow`, one by one, and with the last one cut at its beginning."""
+        import shutil
+
+        widths = [max(map(len, column)) for column in zip(*lines)]
+        columns = list(range(len(widths)))
+        width = shutil.get_terminal_size().columns if narrow and sys.stdout.isatty() else 0
+        for column in narrow:
+            if width and sum(widths[i] + 2 for i in columns[:-1]) + min(widths[-1], 20) > width:
+                columns.remove(column)
+        room = max(width - sum(widths[i] + 2 for i in columns[:-1]), 0)
+        for *cells, last in lines:
+            if width and len(last) > room:
+                last = "…" + last[len(last) - room + 1 :] if room > 1 else ""
+            cells = [*cells, last]
+            text = "  ".join(cells[i].ljust(widths[i]) for i in columns).rstrip()
+            self.show(text[:width] if width else text)
 
 
 def silence(fd: int) -> None:
@@ -344,26 +362,16 @@ ENGINE_VARIABLES = "DOCKER_HOST DOCKER_CONTEXT DOCKER_CONFIG DOCKER_TLS_VERIFY D
 # Of compose's environment: an `include` of a repository would make it start the host's git. An .env
 # beside the file cannot undo this.
 COMPOSE_ENVIRON = ["COMPOSE_EXPERIMENTAL_GIT_REMOTE=0", "COMPOSE_EXPERIMENTAL_OCI_REMOTE=0"]
-
-
 BUILDX = ("buildx", "version")
-
-
 SECURITY = ("info", "--format", "{{json .SecurityOptions}}")
-
-
 CLIENT = ("version", "--format", "{{.Client.Version}}")
 
 
 def client_config() -> str:
     """The text of the docker client's own settings, which are JSON."""
+    folder = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
     try:
-        with open(
-            os.path.join(
-                os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"), "config.json"
-            ),
-            encoding="utf-8",
-        ) as file:
+        with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
             return file.read()
     except (OSError, UnicodeDecodeError):
         return ""
@@ -415,26 +423,16 @@ class Engine:
         self.sudo = os.path.basename(program[0]) == "sudo"
         # words that stand before the client's
         self.before = client_index(program) if self.sudo else 0
-        self.client = (
-            program[self.before]
-            if self.sudo
-            else next(
-                (word for word in program if re.match("docker|podman", os.path.basename(word))),
-                program[-1],
-            )
-        )
+        known = [word for word in program if re.match("docker|podman", os.path.basename(word))]
+        self.client = program[self.before] if self.sudo else [*known, program[-1]][0]
         self.podman = os.path.basename(self.client).startswith("podman")
         self.prefetched: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
 
     def command(self, argv: Sequence[str], environ: Sequence[str] = ()) -> list[str]:
         """`environ` holds 'K=V' that the engine must see; sudo passes on only what stands on its
         own command line."""
-        return (
-            self.program[: self.before]
-            + list(environ if self.sudo else ())
-            + self.program[self.before :]
-            + list(argv)
-        )
+        sudo, client = self.program[: self.before], self.program[self.before :]
+        return [*sudo, *(environ if self.sudo else ()), *client, *argv]
 
     def start(
         self,
@@ -473,13 +471,8 @@ class Engine:
                 stderr=to[err],
                 cwd="/" if compose else None,
             )
-        except FileNotFoundError:
-            raise missing_engine(self.program[0]) from None
         except (OSError, ValueError) as error:  # a NUL, in what others wrote
-            raise PydockError(
-                f"cannot start {command[0]}: {getattr(error, 'strerror', None) or error}",
-                status=127,
-            ) from None
+            raise cannot_start(command[0], error) from None
 
     @staticmethod
     def end(process: subprocess.Popen[bytes]) -> None:
@@ -525,14 +518,9 @@ class Engine:
             argv, feed=data is not None, err="keep"
         )
         out, err = self.finish(process, timeout, data.encode() if data is not None else None)
-        for _ in range(5):  # podman trips over an image that somebody removes while it lists them
-            if not (
-                process.returncode
-                and self.podman
-                and argv[:2] == ("image", "ls")
-                and b"image not known" in err
-            ):
-                break
+        turns = 5 if self.podman and argv[:2] == ("image", "ls") else 0
+        while process.returncode and turns and b"image not known" in err:
+            turns -= 1  # podman trips over an image that somebody removes while it lists them
             process = self.start(argv, err="keep")
             out, err = self.finish(process, timeout)
         if process.returncode:
@@ -559,13 +547,10 @@ class Engine:
         see: bool = True,
         environ: Sequence[str] = (),
     ) -> str:
-        """Runs a changing command; under --dry-run only prints it. `data` goes to its stdin.
-        `capture` names what its stdout is kept as: the text is returned (under --dry-run, a
-        reference to that shell variable). `show` lets the user see what it says: while it runs, or
+        """Runs a changing command. `data` goes to its stdin. `capture` names what its stdout is
+        kept as: the text is returned. `show` lets the user see what it says: while it runs, or
         without `see` by the error's `show`. EngineError where it fails, with the end of what it
         said."""
-        if console.dry_run:
-            return self.emit_call(argv, data, capture, environ)
         see = show and see and not console.quiet
         # where nothing is kept, a terminal stays a terminal for it
         to = "show" if see and not capture else "keep"
@@ -626,54 +611,26 @@ class Engine:
             thread.join()
         return out, tail.decode(errors="replace")
 
-    def emit_call(
-        self, argv: Sequence[str], data: str | None, capture: str, environ: Sequence[str]
-    ) -> str:
-        compose = list(argv[:1]) == ["compose"]
-        environ = [*environ, *COMPOSE_ENVIRON * compose]
-        words = (
-            self.command(argv, environ)
-            if self.sudo
-            else [Shell(pair) for pair in environ] + self.command(argv)
-        )
-        line = "cd /; " * compose + (shell_join(words) if data is None else heredoc(words, data))
-        console.emit(f"{capture}=$({line}\n)" if capture else f"({line}\n)" if compose else line)
-        return Shell("$" + capture) if capture else ""
-
     def fetch(self, argv: Sequence[str], data: str, path: str) -> None:
         """Makes an executable file of what a command prints that gets `data` on its stdin: whole,
         or not at all. EngineError where it fails."""
-        if console.dry_run:
-            console.emit(
-                heredoc(self.command(argv), data, path) + "\n" + shell_join(["chmod", "755", path])
-            )
-            return
         import tempfile
 
-        fd, new = tempfile.mkstemp(prefix=".new-", dir=os.path.dirname(path))
-        try:
-            with open(fd, "wb") as file:
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=os.path.dirname(path)) as folder:
+            new = os.path.join(folder, "new")
+            with open(new, "wb") as file:
                 process = self.start(argv, feed=True, out=file, err="keep")
                 _, err = self.finish(process, data=data.encode(errors="surrogateescape"))
             if process.returncode:
                 self.raise_if_down()
-                raise EngineError(
-                    f"{self.client} run failed",
-                    code=process.returncode,
-                    output=err.decode(errors="replace"),
-                )
+                said = err.decode(errors="replace")
+                raise EngineError(f"{self.client} run failed", code=process.returncode, output=said)
             os.chmod(new, 0o755)
             os.rename(new, path)
-        finally:
-            if os.path.exists(new):
-                os.unlink(new)
 
     def try_run(self, *argv: str) -> bool:
         """A removal that may find nothing, or an engine that is gone: never waits long and never
         raises."""
-        if console.dry_run:
-            console.emit(shell_join(self.command(argv)))
-            return True
         try:
             process = self.prefetched.pop(argv, None) or self.start(argv, out="drop")
             self.finish(process, timeout=60)
@@ -682,11 +639,8 @@ class Engine:
             return False
 
     def try_run_in_background(self, *argv: str) -> None:
-        """Starts a `drop`, which `reap` waits for, while other calls go on."""
-        if console.dry_run:
-            self.try_run(*argv)
-        else:
-            self.prefetch(*argv)
+        """Starts a `try_run`, for which `wait` waits, while other calls go on."""
+        self.prefetch(*argv)
 
     def wait(self) -> None:
         for argv in [argv for argv in self.prefetched if argv[0] == "rm"]:
@@ -708,11 +662,6 @@ class Engine:
         import stat
 
         command = self.command(argv)
-        if console.dry_run:
-            console.emit(shell_join(command))
-            if remove:
-                console.emit(shell_join(self.command(["rm", "-f", container])))
-            sys.exit(0)
         if console.verbose:
             console.put("+ " + shell_join(command) + "\n")
         if exec_id or stat.S_ISFIFO(os.fstat(1).st_mode) or os.isatty(1):
@@ -730,13 +679,12 @@ class Engine:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         try:
             os.execvp(command[0], command)
-        except FileNotFoundError:
-            raise missing_engine(command[0]) from None
         except (OSError, ValueError) as error:
-            raise PydockError(
-                f"cannot start {command[0]}: {getattr(error, 'strerror', None) or error}",
-                status=127,
-            ) from None
+            raise cannot_start(command[0], error) from None
+
+    def secret(self, text: str) -> str:
+        """What a command is told and nobody else may read."""
+        return text
 
     def remote_address(self) -> str:
         """The address of an engine on another machine, or else empty. Asks a client only where its
@@ -746,29 +694,22 @@ class Engine:
         if not (address or context or self.podman):
             context = (re.findall(r'"currentContext"\s*:\s*"([^"]+)"', client_config()) + [""])[0]
         if context and not address and context != "default":
-            address = (
-                self.try_output(
-                    "context", "inspect", "--format", "{{.Endpoints.docker.Host}}", context
-                )
-                or ""
-            ).strip()
+            address = self.endpoint(context)
         here = re.match(
             r"(unix|npipe|fd):|\w+://([^/@]*@)?(localhost|127\.[\d.]+|\[::1\])(:|/|$)", address
         )
         return "" if here else address
+
+    def endpoint(self, *context: str) -> str:
+        argv = ("context", "inspect", "--format", "{{.Endpoints.docker.Host}}", *context)
+        return (self.try_output(*argv) or "").strip()
 
     def raise_if_down(self) -> None:
         """Raises the reason why no engine answers, where it is none of the command's: found by
         connecting to its socket, never by reading messages."""
         if self.podman or self.sudo:
             return
-        address = (
-            os.environ.get("DOCKER_HOST")
-            or (
-                self.try_output("context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
-                or ""
-            ).strip()
-        )
+        address = os.environ.get("DOCKER_HOST") or self.endpoint()
         if not address.startswith("unix://"):
             if self.try_output("version", "--format", "{{.Server.Version}}") is None:
                 raise PydockError(
@@ -779,19 +720,20 @@ class Engine:
             return
         import socket
 
+        path = address[len("unix://") :]
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(10)
-                connection.connect(address[len("unix://") :])
+                connection.connect(path)
         except PermissionError:
             raise PydockError(
-                f"no permission on the docker socket {address[len('unix://') :]}",
+                f"no permission on the docker socket {path}",
                 "sudo usermod -aG docker $USER, then log in again; or: pydock config --global engine 'sudo docker'",
                 status=127,
             ) from None
         except OSError:
             raise PydockError(
-                f"the docker daemon is not running (nothing answers at {address[len('unix://') :]})",
+                f"the docker daemon is not running (nothing answers at {path})",
                 "sudo systemctl start docker",
                 status=127,
             ) from None
@@ -802,27 +744,19 @@ class Engine:
         # catatonit exits with 1 where there is no such program, without naming it
         if self.podman:
             return False
-        if (
-            sys.platform == "linux"
-            and os.path.exists("/var/run/docker.sock")
-            and not os.environ.get("DOCKER_HOST")
-        ):
-            paths = [
-                os.path.join(folder, "docker-init")
-                for folder in "/usr/bin /usr/local/bin /usr/libexec/docker /usr/libexec /usr/lib/docker /usr/local/libexec/docker /snap/docker/current/bin".split()
-            ]
-        else:
+        here = sys.platform == "linux" and os.path.exists("/var/run/docker.sock")
+        folders = "/usr/bin /usr/local/bin /usr/libexec/docker /usr/libexec /usr/lib/docker"
+        folders += " /usr/local/libexec/docker /snap/docker/current/bin"
+        if not here or os.environ.get("DOCKER_HOST"):
             return True
-        return any(os.access(path, os.X_OK) for path in paths)
+        return any(os.access(folder + "/docker-init", os.X_OK) for folder in folders.split())
 
     def root_is_caller(self) -> bool:
         """Whether root inside is the caller outside, as with a rootless docker: the user of its
         images is root, then. (Podman can map the caller onto the same uid.)"""
-        return (
-            bool(os.getuid())
-            and not self.podman
-            and "rootless" in (self.try_output(*SECURITY) or "")
-        )
+        if self.podman or not os.getuid():
+            return False
+        return "rootless" in (self.try_output(*SECURITY) or "")
 
     def builder(self) -> str:
         """'buildx', 'buildkit' (in docker's own client, up to 22, which wants a variable for it) or
@@ -836,6 +770,80 @@ class Engine:
         if self.try_output(*BUILDX) is not None:
             return "buildx"
         raise PydockError("this docker cannot build: it has no buildx", buildx_remedy(self.program))
+
+
+class ScriptEngine(Engine):
+    """The engine's twin of --dry-run: prints what would change something, as a shell script, and
+    asks the engine itself what only reads. Of what the script makes it answers what can be told
+    beforehand."""
+
+    def __init__(self, program: list[str], user: str) -> None:
+        super().__init__(program)
+        self.user = user
+        self.made: set[str] = set()  # images and containers of the script
+
+    def run(
+        self,
+        *argv: str,
+        data: str | None = None,
+        capture: str = "",
+        show: bool = False,
+        see: bool = True,
+        environ: Sequence[str] = (),
+    ) -> str:
+        """With `capture`, a reference to the shell variable of this name."""
+        compose = argv[0] == "compose"
+        environ = [*environ, *COMPOSE_ENVIRON * compose]
+        words = self.command(argv, environ)
+        if not self.sudo:
+            words[:0] = map(Shell, environ)
+        line = "cd /; " * compose + (shell_join(words) if data is None else heredoc(words, data))
+        if capture:
+            line = f"{capture}=$({line}\n)"
+        elif compose:
+            line = f"({line}\n)"
+        console.emit(line)
+        self.made |= {word for option, word in zip(argv, argv[1:]) if option in ("-t", "--name")}
+        if argv[0] in ("commit", "pull", "tag"):
+            self.made.add(argv[-1])
+        return Shell("$" + capture) if capture else ""
+
+    def fetch(self, argv: Sequence[str], data: str, path: str) -> None:
+        console.emit(heredoc(self.command(argv), data, path))
+        console.emit(shell_join(["chmod", "755", path]))
+
+    def try_run(self, *argv: str) -> bool:
+        self.run(*argv)
+        return True
+
+    def try_run_in_background(self, *argv: str) -> None:
+        self.try_run(*argv)
+
+    def exec(self, argv: Sequence[str], *_: object, **__: object) -> NoReturn:
+        console.emit(shell_join(self.command(argv)))
+        sys.exit(0)
+
+    def output(self, *argv: str, timeout: float | None = None, data: str | None = None) -> str:
+        if argv[:2] == ("container", "inspect") and argv[-1] in self.made:
+            return "null"
+        return super().output(*argv, timeout=timeout, data=data)
+
+    def try_output(self, *argv: str) -> str | None:
+        import json
+
+        found = super().try_output(*argv)
+        if found is None and argv[:2] == ("image", "inspect") and argv[-1] in self.made:
+            config = {
+                "Cmd": ["python3"],
+                "User": f"{os.getuid()}:{os.getgid()}",
+                "WorkingDir": "/home/" + self.user,
+                "Labels": {"pydock.name": "", "pydock.folder": ""},
+            }
+            return json.dumps([{"Id": argv[-1], "Config": config}])
+        return found
+
+    def secret(self, text: str) -> str:
+        return ""
 
 
 def parent_sh(known: dict[str, str]) -> str:
@@ -865,7 +873,10 @@ def foreground() -> bool:
         os.close(fd)
 
 
-def missing_engine(program: str) -> PydockError:
+def cannot_start(program: str, error: Exception) -> PydockError:
+    if not isinstance(error, FileNotFoundError):
+        why = getattr(error, "strerror", None) or error
+        return PydockError(f"cannot start {program}: {why}", status=127)
     return PydockError(
         f"{program} is not installed, or not on PATH",
         "https://docs.docker.com/engine/install/ (Debian, Ubuntu: sudo apt-get install docker.io)",
@@ -878,36 +889,32 @@ def buildx_remedy(program: Sequence[str]) -> str:
     a package."""
     import shutil
 
-    other = "/usr/bin/docker"
-    here = os.path.realpath(shutil.which(program[-1]) or "")
-    if (
-        os.path.basename(program[-1]) == "docker"
-        and here != os.path.realpath(other)
-        and os.access(other, os.X_OK)
-    ):
+    other, name = "/usr/bin/docker", program[-1]
+    here = os.path.realpath(shutil.which(name) or "")
+    another = os.path.basename(name) == "docker" and here != os.path.realpath(other)
+    if another and os.access(other, os.X_OK):
         client = Engine([*program[:-1], other])
         try:
             client.builder()
-            return f"pydock config --global engine {shell_join([shell_join(client.program)] if client.sudo else client.program)}"
+            words = [shell_join(client.program)] if client.sudo else client.program
+            return "pydock config --global engine " + shell_join(words)
         except PydockError:
             pass
     # Docker's own packages have another name for it; Debian 12 has none, but its docker.io is a
     # client with BuildKit.
-    for manager, line in (
-        (
-            "apt-get",
-            "sudo apt-get install docker-buildx-plugin"
-            if os.path.exists("/usr/share/doc/docker-ce-cli")
-            else "sudo apt-get install docker-buildx || sudo apt-get install docker.io",
-        ),
-        ("dnf", "sudo dnf install docker-buildx-plugin || sudo dnf install docker-buildx"),
-        ("pacman", "sudo pacman -S docker-buildx"),
-        ("apk", "sudo apk add docker-cli-buildx"),
-        ("brew", "brew install docker-buildx"),
-    ):
-        if shutil.which(manager):
-            return line
-    return "https://docs.docker.com/go/buildx/"
+    of_docker = os.path.exists("/usr/share/doc/docker-ce-cli")
+    debian = (
+        "docker-buildx-plugin" if of_docker else "docker-buildx || sudo apt-get install docker.io"
+    )
+    remedies = {
+        "apt-get": "sudo apt-get install " + debian,
+        "dnf": "sudo dnf install docker-buildx-plugin || sudo dnf install docker-buildx",
+        "pacman": "sudo pacman -S docker-buildx",
+        "apk": "sudo apk add docker-cli-buildx",
+        "brew": "brew install docker-buildx",
+    }
+    found = [line for manager, line in remedies.items() if shutil.which(manager)]
+    return found[0] if found else "https://docs.docker.com/go/buildx/"
 
 
 def last_line(text: bytes) -> str:
@@ -1071,11 +1078,8 @@ class Folder:
 
     def below(self, name: str, own: bool = True) -> Folder:
         folder = Folder.__new__(Folder)
-        folder.own = own
-        folder.fd, folder.path = (
-            self.descriptor(name, os.O_DIRECTORY, own),
-            os.path.join(self.path, name),
-        )
+        folder.own, folder.path = own, os.path.join(self.path, name)
+        folder.fd = self.descriptor(name, os.O_DIRECTORY, own)
         return folder
 
     def open(self, name: str) -> IO[bytes]:
@@ -1098,12 +1102,8 @@ class Folder:
     def create(self, name: str, mode: int = 0o666) -> IO[bytes]:
         """A new file, to be written; what has its name goes away first, unless it is a folder."""
         self.remove(name)
-        return open(
-            os.open(
-                name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode, dir_fd=self.fd
-            ),
-            "wb",
-        )
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        return open(os.open(name, flags, mode, dir_fd=self.fd), "wb")
 
     def write(self, name: str, text: str, mode: int | None = None, durable: bool = False) -> None:
         """Replaces a file at once: a crash leaves the old one or the new one. One with a `mode` can
@@ -1127,9 +1127,8 @@ class Folder:
                 self.remove(new)
                 raise
         except OSError as error:
-            raise PydockError(
-                f"cannot write {os.path.join(self.path, name)}: {error.strerror}"
-            ) from None
+            path = os.path.join(self.path, name)
+            raise PydockError(f"cannot write {path}: {error.strerror}") from None
 
     def rename(self, name: str, new: str) -> None:
         os.rename(name, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
@@ -1148,9 +1147,8 @@ class Folder:
         except FileExistsError:
             pass
         except OSError as error:
-            raise PydockError(
-                f"cannot make the folder {os.path.join(self.path, name)}: {error.strerror}"
-            ) from None
+            path = os.path.join(self.path, name)
+            raise PydockError(f"cannot make the folder {path}: {error.strerror}") from None
 
     def clear(self, name: str) -> None:
         """Removes whatever has this name, with all that is in it, as far as that can be done."""
@@ -1174,9 +1172,7 @@ def write_file(path: str, text: str, mode: int | None = None) -> None:
 
 def make_link(target: str, path: str) -> None:
     """A symbolic link, in place of one that is there."""
-    if console.dry_run:
-        console.emit(shell_join(["ln", "-s", "-f", target, path]))
-    elif not os.path.islink(path) or os.readlink(path) != target:
+    if not os.path.islink(path) or os.readlink(path) != target:
         new = f"{path}.new-{os.getpid()}"
         os.symlink(target, new)
         os.replace(new, path)
@@ -1194,9 +1190,8 @@ class NewFile:
             try:
                 fd, self.new = os.open(self.folder, os.O_TMPFILE | os.O_WRONLY, 0o666), ""
             except (OSError, AttributeError):
-                fd, self.new = tempfile.mkstemp(
-                    prefix=f".{os.path.basename(path)}.new-", dir=self.folder
-                )
+                prefix = f".{os.path.basename(path)}.new-"
+                fd, self.new = tempfile.mkstemp(prefix=prefix, dir=self.folder)
         except OSError as error:
             raise PydockError(f"cannot write to {self.folder}: {error.strerror}") from None
         self.file = open(fd, "wb")
@@ -1213,7 +1208,7 @@ class NewFile:
             raise PydockError(f"cannot write {self.path}: {problem.strerror}") from None
         finally:
             if self.new:
-                remove_file(self.new)
+                os.unlink(self.new)
             self.file.close()
         if isinstance(error, OSError):
             raise PydockError(f"cannot write {self.path}: {error.strerror}") from None
@@ -1222,13 +1217,9 @@ class NewFile:
         if not self.new:
             # without it, Python takes a call that does not follow the link
             root = os.open("/", os.O_RDONLY)
+            unnamed = f"/proc/self/fd/{self.file.fileno()}"
             try:
-                os.link(
-                    f"/proc/self/fd/{self.file.fileno()}",
-                    self.path,
-                    src_dir_fd=root,
-                    follow_symlinks=True,
-                )
+                os.link(unnamed, self.path, src_dir_fd=root, follow_symlinks=True)
             finally:
                 os.close(root)
             return
@@ -1243,9 +1234,6 @@ class NewFile:
 
 def make_folder(path: str, parents: bool = True) -> list[str]:
     """Makes a folder, and those above it; returns what it made, deepest first."""
-    if console.dry_run:
-        console.emit(shell_join(["mkdir", "-p", path]))
-        return []
     made: list[str] = []
     missing = [path]
     while parents and not os.path.isdir(os.path.dirname(missing[-1])):
@@ -1259,22 +1247,6 @@ def make_folder(path: str, parents: bool = True) -> list[str]:
     except OSError as error:
         raise PydockError(f"cannot make the folder {path}: {error.strerror}") from None
     return made
-
-
-def remove_file(path: str) -> None:
-    if console.dry_run:
-        console.emit(shell_join(["rm", path]))
-    else:
-        os.unlink(path)
-
-
-def remove_folder(path: str) -> None:
-    import shutil
-
-    if console.dry_run:
-        console.emit(shell_join(["rm", "-rf", path]))
-    else:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def may_exist(folder: str) -> bool:
@@ -1294,6 +1266,66 @@ def file_id(path: str) -> str:
     except (OSError, ValueError):  # a label can hold what no path can
         return ""
     return f"{found.st_dev}:{found.st_ino}"
+
+
+def copy_out(
+    engine: Engine, argv: Sequence[str], failed: str, take: Callable[[Any, Any], None]
+) -> None:
+    """Calls `take` with the archive that `docker cp` streams and with each of its members.
+    PydockError where that breaks off."""
+    import tarfile
+
+    process = engine.start(argv)
+    try:
+        with tarfile.open(
+            fileobj=process.stdout, mode="r|", bufsize=1 << 20, tarinfo=strict_members()
+        ) as archive:
+            for member in archive:
+                take(archive, member)
+        engine.finish(process)
+    except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
+        engine.end(process)
+        raise PydockError(f"{failed}: {error}") from None
+    except BaseException:
+        engine.end(process)
+        raise
+    if process.returncode:
+        engine.raise_if_down()
+        raise EngineError(f"{engine.client} cp failed")
+
+
+def strict_members() -> Any:
+    """The class of an archive's members, for one of strangers: tarfile reads what stands before a
+    member at once, however long it says that it is; in a time that grows with the square of that;
+    and backwards."""
+    import tarfile
+
+    class Member(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Member:
+            member = super().frombuf(buf, encoding, errors)
+            ahead = (
+                tarfile.XHDTYPE,
+                tarfile.XGLTYPE,
+                tarfile.SOLARIS_XHDTYPE,
+                tarfile.GNUTYPE_LONGNAME,
+                tarfile.GNUTYPE_LONGLINK,
+            )
+            if member.type in ahead and member.size > 1 << 16:
+                raise tarfile.ReadError(f"a header of {human_size(member.size)} is too much")
+            if member.type == tarfile.GNUTYPE_SPARSE:
+                raise tarfile.ReadError(f"{member.name!r} has holes")
+            return member
+
+        def _block(self, count: int) -> int:
+            if count < 0:
+                raise tarfile.ReadError("a member has a negative size")
+            return -(-count // 512) * 512
+
+        def _proc_gnusparse_10(self, *_: object) -> None:
+            raise tarfile.ReadError(f"{self.name!r} has holes")
+
+    return Member
 
 
 # --------------------------------------------------------------------------------------------------
@@ -1424,13 +1456,8 @@ def find_scope(mode: str | None) -> Scope:
     scope = global_scope()
     scope.why = "--global" if mode else "no .pydock of yours in this folder or above it"
     if not mode and os.path.lexists(".pydock") and os.path.realpath(".") != home_folder():
-        why = (
-            "is a symbolic link"
-            if os.path.islink(".pydock")
-            else "belongs to another user"
-            if os.path.isdir(".pydock")
-            else "is no folder"
-        )
+        why = "belongs to another user" if os.path.isdir(".pydock") else "is no folder"
+        why = "is a symbolic link" if os.path.islink(".pydock") else why
         console.warn(f"the .pydock of this folder {why} and is left alone")
     return scope
 
@@ -1460,10 +1487,11 @@ class Settings:
         value = self.values[key][0]
         return value or login_name() if key == "user" else value
 
-    def engine(self) -> Engine:
+    def engine(self, dry_run: bool = False) -> Engine:
         import shlex
 
-        return Engine(shlex.split(self["engine"]))
+        program = shlex.split(self["engine"])
+        return ScriptEngine(program, self["user"]) if dry_run else Engine(program)
 
 
 def login_name() -> str:
@@ -2132,14 +2160,15 @@ def no_password(text: str, what: str) -> None:
 
 
 COMPOSE = "docker-compose.yml"
-
-
+LOADING = ".loading.new"  # as `remove_half_written` removes it
 STANDARD = ("dockerfile", "requirements.txt", COMPOSE)
 
 
 class Env:
     """One environment: the folder `envs/NAME`, and the image named after it. `work` is where its
     files are now: the folder itself, or a hidden one beside it while it is being created."""
+
+    scripted = False
 
     def __init__(self, scope: Scope, name: str, prefix: str) -> None:
         self.scope = scope
@@ -2148,7 +2177,6 @@ class Env:
         path_hash = "__" + sha256(os.fsencode(self.folder))[:8] if scope.mode == "local" else ""
         self.repo = f"{prefix}-{name}{path_hash}"
         self.latest = self.repo + ":latest"
-        self.planned: dict[str, str] = {}  # what --dry-run would have written
         self.made_here = False  # by this command, of the user's own words
         self.id = os.urandom(4).hex()
         self.background = self.repo + "--background"
@@ -2160,6 +2188,11 @@ class Env:
         """The name as it is to be typed here."""
         usual = local_scope() or global_scope()
         return self.name if usual.mode == self.scope.mode else f"--{self.scope.mode} {self.name}"
+
+    @property
+    def where(self) -> str:
+        """What is said of a new one beside its name."""
+        return f" in {self.folder}" if self.scope.mode == "local" else ""
 
     def path(self, file: str) -> str:
         return os.path.join(self.staging, file)
@@ -2195,8 +2228,6 @@ class Env:
             return False
 
     def read(self, file: str) -> str:
-        if file in self.planned:
-            return self.planned[file]
         try:
             with self.open() as folder:
                 return folder.read(file).decode(errors="surrogateescape")
@@ -2228,16 +2259,176 @@ class Env:
 
     def write(self, file: str, text: str) -> None:
         """Replaces a file at once, and durably: a crash leaves the old one or the new one."""
-        if console.dry_run:
-            self.planned[file] = text
-            console.emit(heredoc(["cat"], text, self.path(file)))
-            return
         with self.open() as folder:
             folder.write(file, text)
+
+    def lock(self, wait: bool = True) -> Lock:
+        return Lock(self.staging, self.name, wait)
+
+    def add_wheel(self, name: str, content: IO[bytes]) -> None:
+        import shutil
+
+        self.wheels(make=True)
+        with self.open("wheels") as folder, folder.create(name) as wheel:
+            shutil.copyfileobj(content, wheel)
+
+    def copy_wheels(self, source: Env) -> None:
+        for name in source.wheels():
+            if not name.startswith("."):  # of an install that goes on
+                with source.open("wheels") as wheels, wheels.open(name) as wheel:
+                    self.add_wheel(name, wheel)
+
+    def fetch(
+        self, engine: Engine, wheels: bool, dockerfile: bool = False
+    ) -> tuple[dict[str, str], list[str]]:
+        """What lies in /opt/pydock of the temporary container: the texts of its files by name, and
+        the names of its wheels, which lie as `wheels/.NAME` then. One stream, one call."""
+        texts: dict[str, str] = {}
+        found: list[str] = []
+
+        def keep(archive: Any, member: Any) -> None:
+            name = os.path.normpath(member.name)
+            stream = archive.extractfile(member) if member.isfile() else None
+            if stream and name in ("dockerfile", "requirements.txt") and member.size < 1 << 24:
+                texts[name] = stream.read().decode(errors="surrogateescape")
+            elif stream and re.fullmatch(WHEEL, name):
+                self.add_wheel("." + name, stream)
+                found.append(name)
+
+        argv = ["cp", self.temporary + ":/opt/pydock/.", "-"]
+        copy_out(engine, argv, f"cannot keep the files of {self.name}", keep)
+        if "requirements.txt" not in texts:
+            raise EngineError(f"{engine.client} cp failed")
+        return texts, found
+
+    def remember(self, ids: Sequence[str]) -> None:
+        """Notes which images are about to come in without a name, for whoever tidies up."""
+        with self.open() as folder:
+            folder.write(LOADING, " ".join(ids))
+
+    def stage(self) -> list[str]:
+        """Makes a hidden folder for the files, beside what will be theirs. The folders above it
+        that were made, too."""
+        made = make_folder(self.scope.envs)
+        self.staging = os.path.join(self.scope.envs, f".{self.name}.new-{self.id}")
+        with self.scope.open() as envs:
+            envs.make(os.path.basename(self.staging))
+        return made
+
+    def retire(self) -> str:
+        """From now on the environment is gone; the new name of its folder."""
+        away = f".{self.name}.old-{self.id}"
+        try:
+            with self.scope.open() as envs:
+                envs.rename(self.name, away)
+        except OSError as error:
+            raise PydockError(f"cannot delete {self.folder}: {error.strerror}") from None
+        return away
+
+    def clear(self, entry: str) -> None:
+        """Removes a folder beside the environment's."""
+        with self.scope.open() as envs:
+            envs.clear(entry)
+
+    def make_folder(self, path: str) -> None:
+        make_folder(path)
+
+    def write_file(self, path: str, text: str, mode: int) -> None:
+        write_file(path, text, mode)
+
+    def remove_file(self, path: str) -> None:
+        os.unlink(path)
+
+    def remove_folder(self, path: str) -> None:
+        import shutil
+
+        shutil.rmtree(path, ignore_errors=True)
+
+
+class ScriptEnv(Env):
+    """The environment's twin of --dry-run: prints what would write or remove something, as a shell
+    script. What it wrote can be read, but for what the script fetches."""
+
+    scripted = True
+
+    def __init__(self, scope: Scope, name: str, prefix: str) -> None:
+        super().__init__(scope, name, prefix)
+        self.planned: dict[str, str] = {}
+        self.fetched: set[str] = set()
+
+    def read(self, file: str) -> str:
+        if file in self.fetched and not self.has(file):
+            return self.planned.get(file, "")
+        return self.planned[file] if file in self.planned else super().read(file)
+
+    def hashes(self) -> tuple[str, str]:
+        dockerfile, requirements = (
+            Shell(f"$(sha256sum < {shell_join([self.path(file)])} | cut -c1-64)")
+            if file in self.fetched
+            else text_hash(self.read(file))
+            for file in ("dockerfile", "requirements.txt")
+        )
+        return dockerfile, requirements
+
+    def write(self, file: str, text: str) -> None:
+        self.planned[file] = text
+        console.emit(heredoc(["cat"], text, self.path(file)))
+
+    def lock(self, wait: bool = True) -> Lock:
+        return NoLock(self.staging, self.name, wait)
+
+    def add_wheel(self, name: str, content: IO[bytes]) -> None:
+        pass
+
+    def copy_wheels(self, source: Env) -> None:
+        if source.has("wheels"):
+            console.emit(shell_join(["cp", "-R", source.path("wheels"), self.path("wheels")]))
+
+    def fetch(
+        self, engine: Engine, wheels: bool, dockerfile: bool = False
+    ) -> tuple[dict[str, str], list[str]]:
+        for file in ["requirements.txt"] + ["dockerfile"] * dockerfile:
+            argv = ["cp", f"{self.temporary}:/opt/pydock/{file}", self.path(file)]
+            console.emit(shell_join(engine.command(argv)))
+            self.fetched.add(file)
+        if wheels:
+            self.make_folder(self.path("wheels"))
+            copy = shell_join(engine.command(["cp", self.temporary + ":/opt/pydock/.", "-"]))
+            folder = shell_join([self.path("wheels")])
+            console.emit(f"{copy} | tar -x -C {folder} --wildcards '*.whl' 2>/dev/null || true")
+        return {}, []
+
+    def remember(self, ids: Sequence[str]) -> None:
+        pass
+
+    def stage(self) -> list[str]:
+        self.make_folder(self.staging)
+        return []
+
+    def retire(self) -> str:
+        return self.name
+
+    def clear(self, entry: str) -> None:
+        self.remove_folder(os.path.join(self.scope.envs, entry))
+
+    def make_folder(self, path: str) -> None:
+        console.emit(shell_join(["mkdir", "-p", path]))
+
+    def write_file(self, path: str, text: str, mode: int) -> None:
+        console.emit(heredoc(["cat"], text, path))
+        console.emit(shell_join(["chmod", f"{mode:o}", path]))
+
+    def remove_file(self, path: str) -> None:
+        console.emit(shell_join(["rm", path]))
+
+    def remove_folder(self, path: str) -> None:
+        console.emit(shell_join(["rm", "-rf", path]))
 
 
 def remove_half_written(env: Env) -> None:
     """Files that a writer which was killed has left; only under the environment's lock."""
+    if env.scripted:
+        return
     with env.open() as folder:
         for name in folder.names():
             if name.startswith(".") and name.endswith(".new") and not folder.is_folder(name):
@@ -2245,11 +2436,7 @@ def remove_half_written(env: Env) -> None:
         if folder.has("wheels"):
             with folder.below("wheels") as wheels:
                 for name in wheels.names():
-                    if (
-                        name.startswith(".")
-                        and name.endswith(".whl")
-                        and not wheels.is_folder(name)
-                    ):
+                    if re.fullmatch(r"\..*\.whl", name) and not wheels.is_folder(name):
                         wheels.remove(name)
     remove_empty_wheels(env)
 
@@ -2267,7 +2454,7 @@ def keep_files(env: Env, text: str, wheels: Sequence[str], held: bool = True) ->
     then away with the wheels that it no longer names, if an image holds them."""
     named = {line.wheel for line in read_requirements(text, env.path("requirements.txt"))}
     unused = {line.wheel for line in env.requirements()} - named - {""}
-    if wheels and not console.dry_run:
+    if wheels:
         with env.open("wheels") as folder:
             for wheel in wheels:  # an image may still have one that was uninstalled
                 if wheel in named:
@@ -2275,26 +2462,11 @@ def keep_files(env: Env, text: str, wheels: Sequence[str], held: bool = True) ->
                 else:
                     folder.remove("." + wheel)
     env.write("requirements.txt", text)
-    if unused and held and env.has("wheels") and not console.dry_run:
+    if unused and held and env.has("wheels"):
         with env.open("wheels") as folder:
             for wheel in unused:
                 folder.remove(wheel)
         remove_empty_wheels(env)
-
-
-def copy_wheels(source: Env, env: Env) -> None:
-    import shutil
-
-    if console.dry_run:
-        console.emit(shell_join(["cp", "-R", source.path("wheels"), env.path("wheels")]))
-        return
-    # of an install that goes on
-    names = [name for name in source.wheels() if not name.startswith(".")]
-    env.wheels(make=True)
-    with source.open("wheels") as old, env.open("wheels") as new:
-        for name in names:
-            with old.open(name) as wheel, new.create(name) as copy:
-                shutil.copyfileobj(wheel, copy)
 
 
 def temporary_folders(scope: Scope) -> Iterator[tuple[str, str, str]]:
@@ -2315,9 +2487,8 @@ def is_frozen(env: Env) -> bool:
     """By the mode bits of the files: access(2) would let root write."""
     try:
         with env.open() as folder:
-            return not any(
-                folder.stat(file).st_mode & 0o222 for file in ("dockerfile", "requirements.txt")
-            )
+            modes = [folder.stat(file).st_mode for file in ("dockerfile", "requirements.txt")]
+        return not any(mode & 0o222 for mode in modes)
     except OSError:
         return False
 
@@ -2340,9 +2511,8 @@ class Lock:
         self.fd = -1
 
     def __enter__(self) -> Lock:
-        if not console.dry_run and not self.held():
-            while not self.take() and self.wait:
-                pass
+        while not self.held() and not self.take() and self.wait:
+            pass
         return self
 
     def held(self) -> bool:
@@ -2383,12 +2553,8 @@ class Lock:
         except OSError as error:
             of_folder = stat.S_ISDIR(os.fstat(self.fd).st_mode)
             self.release()
-            if not of_folder or error.errno not in (
-                errno.EBADF,
-                errno.ENOLCK,
-                errno.EOPNOTSUPP,
-                errno.EINVAL,
-            ):
+            none = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+            if not of_folder or error.errno not in none:
                 raise PydockError(f"cannot lock {self.folder}: {error.strerror}") from None
             self.fd = open_lock_file(self.folder)
             return self.flock(how)
@@ -2418,6 +2584,16 @@ class Lock:
             self.release()
 
 
+class NoLock(Lock):
+    """The lock's twin of --dry-run, which changes nothing that another could."""
+
+    def held(self) -> bool:
+        return True
+
+    def release(self) -> bool:
+        return False
+
+
 def open_lock_file(folder: str) -> int:
     """A descriptor of the file whose lock stands for that of a folder: the same one where `create`
     or `delete` renames it."""
@@ -2432,7 +2608,7 @@ def open_lock_file(folder: str) -> int:
 
 def is_changing(env: Env) -> bool:
     """Whether somebody holds the environment's lock."""
-    lock = Lock(env.staging, env.name, wait=False)
+    lock = env.lock(wait=False)
     return not lock.take() or lock.release()
 
 
@@ -2453,11 +2629,9 @@ def read_note(env: Env) -> dict[str, dict[str, str]] | None:
     try:
         with Folder(folder) as notes:
             files = json.loads(notes.read(name))["files"]
+        known = ("sha256", "text")
         return {
-            path: {
-                "sha256": entry["sha256"],
-                **({"text": str(entry["text"])} if "text" in entry else {}),
-            }
+            path: {"sha256": entry["sha256"], **{k: str(entry[k]) for k in known if k in entry}}
             for path, entry in files.items()
         }
     except FileNotFoundError:
@@ -2469,11 +2643,8 @@ def read_note(env: Env) -> dict[str, dict[str, str]] | None:
 def is_own(env: Env, note: dict[str, dict[str, str]] | None) -> bool:
     """Whether an environment is the user's own, so that nothing of it needs to be allowed: a global
     one that nobody has handed over."""
-    return (
-        note is None
-        and env.scope.mode == "global"
-        and not (has_compose(env) and env.read(COMPOSE).startswith(HANDED_OVER))
-    )
+    handed_over = has_compose(env) and env.read(COMPOSE).startswith(HANDED_OVER)
+    return note is None and env.scope.mode == "global" and not handed_over
 
 
 def is_allowed(env: Env, file: str) -> bool:
@@ -2757,7 +2928,7 @@ class Secret:
         self.path = ""
         self.fds: list[int] = []
         self.file = ""
-        text = "" if console.dry_run else settings_sh()
+        text = engine.secret(settings_sh())
         if not text.strip():
             return
         # who could not open it
@@ -2793,17 +2964,12 @@ EMPTY_LAYER = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ac
 
 
 # what `run` asks of an image
-READY = "\n".join(
-    [
-        "{{.Id}}",
-        "{{.Config.User}}",
-        "{{.Config.WorkingDir}}",
-        *(
-            f'{{{{index .Config.Labels "pydock.{label}"}}}}'
-            for label in ("folder", "dockerfile", "requirements")
-        ),
-    ]
-)
+READY = """{{.Id}}
+{{.Config.User}}
+{{.Config.WorkingDir}}
+{{index .Config.Labels "pydock.folder"}}
+{{index .Config.Labels "pydock.dockerfile"}}
+{{index .Config.Labels "pydock.requirements"}}"""
 
 
 class Image:
@@ -2828,15 +2994,9 @@ class Image:
         def short(name: str) -> str:
             return re.sub("^(docker.io/)?(library/)?", "", name)
 
-        name = short(re.sub(r":[^/:]*$", "", reference))
-        return next(
-            (
-                digest.partition("@")[2]
-                for digest in self.digests
-                if short(digest.partition("@")[0]) == name
-            ),
-            "",
-        )
+        digests = dict(digest.split("@", 1) for digest in self.digests if "@" in digest)
+        known = {short(name): digest for name, digest in digests.items()}
+        return known.get(short(re.sub(r":[^/:]*$", "", reference)), "")
 
     def of(self, env: Env) -> bool:
         return self.labels.get("pydock.folder") == quote(env.folder)
@@ -2852,31 +3012,21 @@ class Image:
 
     def added_size(self, others: Iterable[Image]) -> int:
         """Its bytes above the largest of these that it stands on."""
-        return self.size - max(
-            [other.size for other in others if self.is_descendant_of(other)] + [0]
-        )
+        return self.size - max([0, *(o.size for o in others if self.is_descendant_of(o))])
 
     def is_ours(self, tag: str, prefix: str) -> bool:
         """Whether it lies under the name that its labels make. What somebody built from it, or
         pulled, does not."""
-        folder, name = (
-            unquote(self.labels.get("pydock.folder", "")),
-            self.labels.get("pydock.name", ""),
-        )
-        return bool(folder) and tag.rpartition(":")[0] in (
-            f"{prefix}-{name}",
-            f"{prefix}-{name}__{sha256(os.fsencode(folder))[:8]}",
-        )
+        folder = unquote(self.labels.get("pydock.folder", ""))
+        repo = f"{prefix}-{self.labels.get('pydock.name', '')}"
+        local = f"{repo}__{sha256(os.fsencode(folder))[:8]}"
+        return bool(folder) and tag.rpartition(":")[0] in (repo, local)
 
     def found(self) -> dict[str, str]:
         """The labels that tell what is in it, for an image that is made from it; nothing of them
         that pydock would not write."""
-        return {
-            key: value
-            for key in ("pydock.python", "pydock.packages")
-            for value in [self.labels.get(key, "")]
-            if re.fullmatch(r"[\w.%=,!+~-]*", value)
-        }
+        labels = {key: self.labels.get(key, "") for key in ("pydock.python", "pydock.packages")}
+        return {k: v for k, v in labels.items() if re.fullmatch(r"[\w.%=,!+~-]*", v)}
 
     def packages(self) -> dict[str, str]:
         listing = unquote(self.labels.get("pydock.packages", ""))
@@ -2886,45 +3036,46 @@ class Image:
 class Session:
     """What a command works with: place, settings, engine."""
 
-    def __init__(self, scope: Scope, line: Sequence[str] = ()) -> None:
+    def __init__(self, scope: Scope, line: Sequence[str] = (), dry_run: bool = False) -> None:
         self.scope = scope
         self.line = line
         self.settings = Settings(scope)
-        self.engine = self.settings.engine()
+        self.engine = self.settings.engine(dry_run)
+        self.kind = ScriptEnv if dry_run else Env
+
+    def new_env(self, name: str, scope: Scope | None = None) -> Env:
+        """An environment that need not be there."""
+        return self.kind(scope or self.scope, name, self.settings["prefix"])
 
     def env(self, name: str, other: bool = False) -> Env:
         """The environment of this name, perhaps of the `other` mode; an error that helps where
         there is none."""
-        scope = self.scope
-        env = Env(scope, name, self.settings["prefix"])
-        other_scope: Scope | None = global_scope() if scope.mode == "local" else local_scope()
-        if other and other_scope and not env.exists() and name in other_scope.names():
-            return Env(other_scope, name, self.settings["prefix"])
+        scope, env = self.scope, self.new_env(name)
+        beside = global_scope() if scope.mode == "local" else local_scope()
+        there = beside if beside and name in beside.names() else None
+        if other and there and not env.exists():
+            return self.new_env(name, there)
         try:
             env.open().__exit__()  # or an error that says what is wrong with it
-            if (
-                other_scope
-                and scope.mode == "local"
-                and scope.why != "--local"
-                and name in other_scope.names()
-                and read_note(env) is None
-            ):
-                console.warn(
-                    f"this is the environment {name} of {os.path.dirname(scope.root)}, which was not made here, and not your global one",
-                    f"pydock --global {shell_join(self.line)}",
-                )
-            return env
         except FileNotFoundError:
-            pass
-        if other_scope and name in other_scope.names():
-            hint = f"there is a {other_scope.mode} one: pydock --{other_scope.mode} {shell_join(self.line)}"
-        else:
-            names = ", ".join(scope.names()[:8])
-            hint = (
-                nearest(name, scope.names())
-                or (names and f"there are: {names}; a new one: ") + f"pydock create {env.title}"
+            raise PydockError(
+                f"no {scope.mode} environment '{name}'", self.other_name(env, there)
+            ) from None
+        chosen = scope.mode == "global" or scope.why == "--local"
+        if there and not chosen and read_note(env) is None:
+            console.warn(
+                f"this is the environment {name} of {os.path.dirname(scope.root)}, which was not made here, and not your global one",
+                f"pydock --global {shell_join(self.line)}",
             )
-        raise PydockError(f"no {scope.mode} environment '{name}'", hint)
+        return env
+
+    def other_name(self, env: Env, there: Scope | None) -> str:
+        """The hint where there is no environment of a name."""
+        if there:
+            return f"there is a {there.mode} one: pydock --{there.mode} {shell_join(self.line)}"
+        names = self.scope.names()
+        known = f"there are: {', '.join(names[:8])}; a new one: " if names else ""
+        return nearest(env.name, names) or f"{known}pydock create {env.title}"
 
 
 def tags_argv(*which: str) -> tuple[str, ...]:
@@ -2934,22 +3085,16 @@ def tags_argv(*which: str) -> tuple[str, ...]:
 def tagged(engine: Engine, *which: str, timeout: float | None = None) -> dict[str, str]:
     """The ids of images, all or those of a name or filter, by `repository:tag`; without podman's
     word for what comes from no registry."""
-    rows = [
-        line.split()
-        for line in engine.output(*tags_argv(*which), timeout=timeout).splitlines()
-        if "<none>" not in line
-    ]
+    lines = engine.output(*tags_argv(*which), timeout=timeout).splitlines()
+    rows = [line.split() for line in lines if "<none>" not in line]
     return {re.sub("^localhost/", "", tag) if engine.podman else tag: id_ for tag, id_ in rows}
 
 
 def tags_of(engine: Engine, env: Env, timeout: float | None = None) -> dict[str, str]:
     """The ids of the images under the environment's name, by tag; podman lists all names of an
     image."""
-    return {
-        tag[len(env.repo) + 1 :]: id_
-        for tag, id_ in tagged(engine, env.repo, timeout=timeout).items()
-        if tag.startswith(env.repo + ":")
-    }
+    found, start = tagged(engine, env.repo, timeout=timeout), env.repo + ":"
+    return {tag[len(start) :]: id_ for tag, id_ in found.items() if tag.startswith(start)}
 
 
 def images_of(engine: Engine, env: Env) -> dict[str, Image]:
@@ -2962,17 +3107,15 @@ def inspect(engine: Engine, ids: dict[str, str]) -> dict[str, Image]:
     for lack of an answer."""
     import json
 
-    process = engine.start(["image", "inspect", *sorted(set(ids.values()))]) if ids else None
-    if not process:
+    if not ids:
         return {}
+    process = engine.start(["image", "inspect", *sorted(set(ids.values()))])
     out, _ = engine.finish(process)
     found = {data["Id"].split(":")[-1]: data for data in json.loads(out or b"[]")}
     wanted = {tag: id_.split(":")[-1] for tag, id_ in ids.items()}
     if process.returncode:
-        there = {
-            id_.split(":")[-1] for id_ in engine.output("image", "ls", "-aq", "--no-trunc").split()
-        }
-        if there & set(wanted.values()) - set(found):
+        there = engine.output("image", "ls", "-aq", "--no-trunc").split()
+        if {id_.split(":")[-1] for id_ in there} & set(wanted.values()) - set(found):
             raise EngineError(f"{engine.client} image inspect failed")
     return {tag: Image(tag, found[id_]) for tag, id_ in wanted.items() if id_ in found}
 
@@ -2985,17 +3128,10 @@ def find_image(engine: Engine, reference: str) -> Image | None:
 
 
 def image_config(engine: Engine, reference: str) -> dict[str, Any]:
-    """Config of an image that was there a moment ago; under --dry-run, where it may not be there
-    yet, as it would be."""
+    """Config of an image that was there a moment ago."""
     image = find_image(engine, reference)
     if image:
         return image.config
-    if console.dry_run:
-        return {
-            "Cmd": ["python3"],
-            "User": f"{os.getuid()}:{os.getgid()}",
-            "WorkingDir": "/home/" + login_name(),
-        }
     raise PydockError(f"the image {reference} has vanished")
 
 
@@ -3019,11 +3155,9 @@ def check_owner(engine: Engine, env: Env, images: dict[str, Image]) -> None:
 def is_others(engine: Engine, env: Env, image: Image) -> bool:
     """Whether an image under the environment's name is of another folder, which exists."""
     folder = unquote(image.labels.get("pydock.folder", ""))
-    return (
-        bool(folder)
-        and folder != env.folder
-        and (may_exist(folder) or bool(engine.remote_address()))
-    )
+    if folder in ("", env.folder):
+        return False
+    return may_exist(folder) or bool(engine.remote_address())
 
 
 def remove_tag(engine: Engine, env: Env, tag: str) -> bool:
@@ -3060,11 +3194,11 @@ def labels_for(env: Env, hashes: tuple[str, str], command: Sequence[str]) -> dic
 
 def without_values(command: Sequence[str]) -> list[str]:
     """A command line without the values of the variables that it sets: an image is handed on."""
-    words = [
-        word.partition("=")[0] if before in ("-e", "--env") else word
-        for before, word in zip(["", *command], command)
-    ]
-    return [re.sub(r"^(-e|--env=)([^=]*)=.*", r"\1\2", word, flags=re.S) for word in words]
+    words = []
+    for before, word in zip(["", *command], command):
+        word = word.partition("=")[0] if before in ("-e", "--env") else word
+        words.append(re.sub(r"^(-e|--env=)([^=]*)=.*", r"\1\2", word, flags=re.S))
+    return words
 
 
 def found_labels(found: str) -> dict[str, str]:
@@ -3096,68 +3230,27 @@ def revision_numbers(images: dict[str, Image]) -> list[int]:
 
 
 def old_revisions(images: dict[str, Image], settings: Settings) -> list[int]:
-    """The numbers of the revisions of an environment that are not to be kept. Kept are the first
-    one, those with a label, the newest `history` that the present one stands on, and the newest
-    that it does not stand on and no other does, with the newest `history` that this one stands on:
-    neither costs anything."""
-    if "latest" not in images:
-        return []
-    revisions = {number: images[str(number)] for number in revision_numbers(images)}
-    below = [n for n in revisions if images["latest"].is_descendant_of(revisions[n])]
-    beside = [n for n in revisions if n not in below]
-    ends = [
-        n
-        for n in beside
-        if not any(
-            len(revisions[m].layers) > len(revisions[n].layers)
-            and revisions[m].is_descendant_of(revisions[n])
-            for m in beside
-        )
-    ][:1]
-    behind = [
-        n for n in beside if n not in ends and revisions[ends[0]].is_descendant_of(revisions[n])
-    ]
-    named = {images[tag].id for tag in images if is_label(tag)}
-    most = int(settings["history"])
-    keep = {
-        *list(revisions)[-1:],
-        *below[: most + 1],
-        *ends,
-        *behind[:most],
-        *(n for n in revisions if revisions[n].id in named),
-    }
-    return [number for number in revisions if number not in keep]
+    """The numbers of the revisions of an environment that are not kept. Kept are the first one,
+    those with a label, the present one, and the newest `history` beside it."""
+    named = {images[tag].id for tag in images if is_label(tag) or tag == "latest"}
+    older = revision_numbers(images)[int(settings["history"]) + 1 : -1]
+    return [number for number in older if images[str(number)].id not in named]
 
 
-def drop_old_revisions(session: Session, env: Env, images: dict[str, Image] | None = None) -> None:
-    """Removes what `old_states` tells of, and says so where it may be missed: what the present
-    revision has not gone through."""
-    if console.dry_run:
-        return
+def drop_old_revisions(session: Session, env: Env) -> None:
     try:
-        images = images or images_of(session.engine, env)
+        images = images_of(session.engine, env)
     except PydockError:  # what was asked for is done; the next change tidies up
         return
-    old = old_revisions(images, session.settings)
-    for number in old:
+    for number in old_revisions(images, session.settings):
         remove_tag(session.engine, env, str(number))
-    lost = sorted(
-        number for number in old if not images["latest"].is_descendant_of(images[str(number)])
-    )
-    if lost:
-        console.info(
-            f"{env.name}: not kept any longer: revision {', '.join(map(str, lost))}; a label keeps one: pydock snapshot"
-        )
 
 
 def create_argv(container: str, unset: Iterable[str], image: str) -> list[str]:
     """`docker create` of a container that is only committed or read; without the variables that the
     client would set there (proxies)."""
-    return (
-        ["create", "--name", container, "--pull", "never"]
-        + [word for name in unset for word in ("-e", name + "=")]
-        + [image]
-    )
+    blank = [word for name in unset for word in ("-e", name + "=")]
+    return ["create", "--name", container, "--pull", "never", *blank, image]
 
 
 def temporary_argv(
@@ -3179,17 +3272,8 @@ def temporary_argv(
 
 def look_argv(image: str) -> list[str]:
     """`docker run` of a command that only looks at what is in an image."""
-    return [
-        "run",
-        "--rm",
-        "--pull",
-        "never",
-        "--network",
-        "none",
-        "--security-opt",
-        "no-new-privileges",
-        image,
-    ]
+    options = "--rm --pull never --network none --security-opt no-new-privileges"
+    return ["run", *options.split(), image]
 
 
 def commit_argv(
@@ -3203,26 +3287,19 @@ def commit_argv(
     from the container."""
     import json
 
-    changes = [
-        "CMD " + json.dumps(config.get("Cmd") or ["python3"]),
-        "USER " + (config.get("User") or "0"),
-        "WORKDIR " + (config.get("WorkingDir") or "/"),
-    ]
-    changes += (
-        ["ENTRYPOINT " + json.dumps(config["Entrypoint"])] if config.get("Entrypoint") else []
-    )
-    if any(re.search(r"[\x00-\x1f\x7f]", change) for change in changes):
+    user, folder = config.get("User") or "0", config.get("WorkingDir") or "/"
+    if re.search(r"[\x00-\x1f\x7f]", user + folder):
         raise PydockError(
-            f"the image has a user or a folder that cannot be written down: {', '.join(changes[1:3])}"
+            f"the image has a user or a folder that cannot be written down: {user}, {folder}"
         )
-    changes += [f"ENV {key}=" for key in blank] + [
-        label_words({key: value}) for key, value in labels.items()
-    ]
-    return (
-        ["commit"]
-        + [word for change in changes for word in ("--change", change)]
-        + [container, tag]
-    )
+    changes = ["CMD " + json.dumps(config.get("Cmd") or ["python3"])]
+    changes += ["USER " + user, "WORKDIR " + folder]
+    if config.get("Entrypoint"):
+        changes.append("ENTRYPOINT " + json.dumps(config["Entrypoint"]))
+    changes += [f"ENV {key}=" for key in blank]
+    changes += [label_words({key: value}) for key, value in labels.items()]
+    options = [word for change in changes for word in ("--change", change)]
+    return ["commit", *options, container, tag]
 
 
 def variables_argv(container: str) -> tuple[str, ...]:
@@ -3237,17 +3314,10 @@ def commit(
     passwords)."""
     import json
 
-    blank: list[str] = []
-    if not console.dry_run:
-        found = json.loads(engine.output(*variables_argv(env.temporary))) or []
-        usual = {item.split("=")[0] for item in config.get("Env") or []} | {
-            "PATH",
-            "HOME",
-            "HOSTNAME",
-            "TERM",
-            "container",
-        }
-        blank = sorted({item.split("=")[0] for item in found} - usual)
+    found = json.loads(engine.output(*variables_argv(env.temporary))) or []
+    usual = {item.split("=")[0] for item in config.get("Env") or []}
+    usual |= {"PATH", "HOME", "HOSTNAME", "TERM", "container"}
+    blank = sorted({item.split("=")[0] for item in found} - usual)
     engine.run(*commit_argv(env.temporary, tag, config, labels, blank))
 
 
@@ -3259,68 +3329,100 @@ def remove_temporary(engine: Engine, env: Env, temporary_id: str) -> None:
         engine.try_run("rmi", f"{env.repo}:tmp-{temporary_id}{end}")
 
 
+def remove_unfinished(engine: Engine, env: Env, temporary_id: str) -> None:
+    """What a `create` that did not come to its end has left in the engine."""
+    for id_ in env.read(LOADING).split() if env.has(LOADING) else ():
+        image = find_image(engine, id_)
+        if image and "pydock.name" in image.labels:  # it is a stranger's word, in a project
+            engine.try_run("tag", id_, f"{env.repo}:tmp-{temporary_id}-base")
+    remove_temporary(engine, env, temporary_id)
+
+
 def remove_stale_temporaries(engine: Engine, env: Env, images: dict[str, Image]) -> None:
     """What a command that died has left: its temporary container and tags. Only under the
     environment's lock."""
-    rows = engine.output(
-        "ps", "-a", "--format", "{{.Names}} {{.State}}", "--filter", f"name={env.repo}--"
-    ).splitlines()
-    for name, state in (row.lower().split()[:2] for row in rows):
-        if not (
-            name.startswith(env.repo + "--tmp-")
-            or name.startswith(env.repo + "--")
-            and state == "created"
-        ):
+    for name, state in containers_named(engine, f"name={env.repo}--"):
+        temporary = name.startswith(env.repo + "--tmp-")
+        if not temporary and not (name.startswith(env.repo + "--") and state == "created"):
             continue
-        created = (
-            engine.try_output("container", "inspect", "--format", "{{json .Created}}", name) or ""
-        )
+        inspect = ("container", "inspect", "--format", "{{json .Created}}", name)
+        created = (engine.try_output(*inspect) or "").strip().strip('"')
         # A client that was killed at once leaves a container of `run` that never starts; a new one
         # may be about to.
-        if "--tmp-" in name or (age_of(created.strip().strip('"')) or 0) > 60:
+        if temporary or (age_of(created) or 0) > 60:
             engine.try_run("rm", "-f", name)
     remove_half_written(env)
     for tag in [tag for tag in images if tag.startswith("tmp-")]:
         remove_tag(engine, env, images.pop(tag).tag)
 
 
+def containers_named(engine: Engine, filter: str) -> list[tuple[str, str]]:
+    """(name, state in one word) of the containers that a filter of `docker ps` lets through."""
+    words = ("ps", "-a", "--format", "{{.Names}} {{.State}}", "--filter", filter)
+    rows = [row.split() for row in engine.output(*words).splitlines()]
+    return [(row[0], row[1].lower()) for row in rows if len(row) > 1]
+
+
+# What a change leaves that ends in the middle, by a failure, a signal, a full disk or a crash, and
+# what then happens: where pydock still lives at once, else by the next command that takes the lock.
+# A row for each test that ends it there (tests/test_nothing_lost.py; time: tests/test_time.py).
+#
+# command, died after       left behind                      what recovers from it
+# install, uninstall, update (EveryCall, RandomMoments, FullDisk)
+#   container, installer    container                        removed; files and tags are the old ones
+#   commit                  container, :tmp                  both removed: the files are not of :tmp
+#   a client that is killed while the engine commits         :tmp, which came later, removed
+#   wheels                  wheels/.NAME.whl                 removed (remove_half_written)
+#   a write that fails      .FILE.new                        removed (remove_half_written)
+#   requirements.txt        :tmp, which the files match      tagged as N+1 and latest
+#   :N+1                    :tmp, :N+1                       latest moves to N+1
+#   latest                  :tmp, container                  removed
+#   a person who puts requirements.txt back (ByHand)         the file stays; :tmp is removed
+# build (EveryCall)
+#   build                   :tmp-build, :tmp                 :tmp tagged, the rest removed
+# rollback (time.BadEnds)
+#   copies of edits         requirements.txt.orig            stays: nobody else has it
+#   dockerfile alone        :tmp, one file of two            restore_requirements, then tagged
+#   both files              :tmp, which the files match      tagged as N+1 and latest
+# create, clone, create --from (EveryCall.test_create; tests/test_share.py BadEnds)
+#   files, image            envs/.NAME.new-ID, :tmp          removed (collect_garbage)
+#   load of a bundle        an image without a name          removed by envs/.NAME.new-ID/.loading.new
+#   rename                  envs/NAME, :tmp                  tagged as 1 and latest
+# delete (EveryCall.test_delete)
+#   rename                  envs/.NAME.old-ID, images        removed (collect_garbage)
+# snapshot (time.BadEnds), freeze: one step each
 def recover(engine: Engine, env: Env) -> dict[str, Image]:
     """Finishes or undoes what died, and returns the images. Files that match a newer revision than
     the present one say that it was only not tagged yet; anything else of a temporary name goes.
     Only under the environment's lock."""
     env.wheels()  # an error where that is a link
     images = images_of(engine, env)
-    if console.dry_run:
+    if env.scripted:
         return images
     check_owner(engine, env, images)
-    hashes = env.hashes()
-    latest = images.get("latest")
-    if not latest or latest.hashes != hashes:
-        newest = [
-            images[str(number)]
-            for number in revision_numbers(images)[:1]
-            if not latest or images[str(number)].id != latest.id
-        ]
-        started = [image for tag, image in images.items() if re.fullmatch("tmp-[0-9a-f]{8}", tag)]
-        for image in newest + started:
-            copy = read_copy(env)
-            kept = copy and text_hash(copy) == hashes[1] or latest and latest.hashes[1] == hashes[1]
-            if (
-                latest
-                and image.of(env)
-                and image.hashes[0] == hashes[0]
-                and kept
-                and image.hashes != hashes
-            ):
-                # a rollback that died between its two files
-                restore_requirements(engine, env, image)
-                hashes = env.hashes()
-            if image.of(env) and image.hashes == hashes:
+    latest, newest = images.get("latest"), [str(n) for n in revision_numbers(images)[:1]]
+    if not latest or latest.hashes != env.hashes():
+        made = [tag for tag in newest if not latest or images[tag].id != latest.id]
+        made += [tag for tag in images if re.fullmatch("tmp-[0-9a-f]{8}", tag)]
+        for image in [images[tag] for tag in made if images[tag].of(env)]:
+            if has_its_files(engine, env, image, latest):
                 tag_revision(engine, env, images, image)
                 images = images_of(engine, env)
                 break
     remove_stale_temporaries(engine, env, images)
     return images
+
+
+def has_its_files(engine: Engine, env: Env, image: Image, latest: Image | None) -> bool:
+    """Whether the files are those of an image that was not tagged yet. A rollback that died between
+    its two gets the second one, where the present one is of the former revision or kept in a
+    copy."""
+    dockerfile, requirements = env.hashes()
+    if latest and image.hashes[0] == dockerfile and image.hashes[1] != requirements:
+        copy = read_copy(env)
+        if requirements in (latest.hashes[1], text_hash(copy) if copy else ""):
+            restore_requirements(engine, env, image)
+    return image.hashes == env.hashes()
 
 
 def tag_revision(
@@ -3329,25 +3431,24 @@ def tag_revision(
     """Makes an image the present revision: the next number, then latest. Then what no revision
     needs any more goes."""
     source = f"{env.repo}:{image.tag}" if image else env.temporary_tag
-    present = find_image(engine, env.latest) if not console.dry_run else None
+    present = find_image(engine, env.latest)
     check_owner(engine, env, {"latest": present} if present else {})
-    if not image or not is_number(image.tag):
-        engine.run(
-            "tag",
-            source,
-            f"{env.repo}:{max([int(tag) for tag in images if is_number(tag)] + [0]) + 1}",
-        )
+    new = not image or not is_number(image.tag)
+    if new:
+        number = max([0, *(int(tag) for tag in images if is_number(tag))]) + 1
+        engine.run("tag", source, f"{env.repo}:{number}")
     engine.run("tag", source, env.latest)
-    if not image or not is_number(image.tag):
+    if new:
         engine.try_run("rmi", source)
 
 
 def collect_garbage(session: Session) -> None:
     """Removes what commands that died have left: half-made and half-deleted folders."""
     engine = session.engine
-    if console.dry_run:
-        return
     for entry, name, kind in temporary_folders(session.scope):
+        env = session.new_env(name)
+        if env.scripted:
+            return
         lock = Lock(os.path.join(session.scope.envs, entry), name, wait=False)
         try:
             session.scope.open(entry).__exit__()
@@ -3356,138 +3457,30 @@ def collect_garbage(session: Session) -> None:
         except (FileNotFoundError, PydockError):  # not ours, or gone
             continue
         with lock:
-            env = Env(session.scope, name, session.settings["prefix"])
             if kind == "new":
-                remove_temporary(engine, env, entry[-8:])
+                env.staging = os.path.join(session.scope.envs, entry)
+                remove_unfinished(engine, env, entry[-8:])
             if kind == "new" or env.exists() or remove_images(engine, env, images_of(engine, env)):
-                with session.scope.open() as envs:
-                    envs.clear(entry)
+                env.clear(entry)
 
 
-def fetch_files(
-    engine: Engine, env: Env, wheels: bool, dockerfile: bool = False
-) -> tuple[dict[str, str], list[str]]:
-    """What lies in the container's /opt/pydock: the texts of its files by name (none under
-    --dry-run), and the names of its wheels, which lie as `wheels/.NAME` then. One stream, one
-    call."""
-    import shutil
-
-    argv = ["cp", env.temporary + ":/opt/pydock/.", "-"]
-    if console.dry_run:
-        for file in ["requirements.txt"] + ["dockerfile"] * dockerfile:
-            console.emit(
-                shell_join(
-                    engine.command(["cp", f"{env.temporary}:/opt/pydock/{file}", env.path(file)])
-                )
-            )
-        if wheels:
-            make_folder(env.path("wheels"))
-            console.emit(
-                f"{shell_join(engine.command(argv))} | tar -x -C {shell_join([env.path('wheels')])} --wildcards '*.whl' 2>/dev/null || true"
-            )
-        return {}, []
-    texts: dict[str, str] = {}
-    found: list[str] = []
-
-    def keep(archive: Any, member: Any) -> None:
-        name, stream = (
-            os.path.normpath(member.name),
-            archive.extractfile(member) if member.isfile() else None,
-        )
-        if stream and name in ("dockerfile", "requirements.txt") and member.size < 1 << 24:
-            texts[name] = stream.read().decode(errors="surrogateescape")
-        elif stream and re.fullmatch(WHEEL, name):
-            env.wheels(make=True)
-            with env.open("wheels") as folder, folder.create("." + name) as wheel:
-                shutil.copyfileobj(stream, wheel)
-            found.append(name)
-
-    copy_out(engine, argv, f"cannot keep the files of {env.name}", keep)
-    if "requirements.txt" not in texts:
-        raise EngineError(f"{engine.client} cp failed")
-    return texts, found
-
-
-def copy_out(
-    engine: Engine, argv: Sequence[str], failed: str, take: Callable[[Any, Any], None]
-) -> None:
-    """Calls `take` with the archive that `docker cp` streams and with each of its members.
-    PydockError where that breaks off."""
-    import tarfile
-
-    process = engine.start(argv)
-    try:
-        with tarfile.open(
-            fileobj=process.stdout, mode="r|", bufsize=1 << 20, tarinfo=strict_members()
-        ) as archive:
-            for member in archive:
-                take(archive, member)
-        engine.finish(process)
-    except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
-        engine.end(process)
-        raise PydockError(f"{failed}: {error}") from None
-    except BaseException:
-        engine.end(process)
-        raise
-    if process.returncode:
-        engine.raise_if_down()
-        raise EngineError(f"{engine.client} cp failed")
-
-
-def strict_members() -> Any:
-    """The class of an archive's members, for one of strangers: tarfile reads what stands before a
-    member at once, however long it says that it is; in a time that grows with the square of that;
-    and backwards."""
-    import tarfile
-
-    class Member(tarfile.TarInfo):
-        @classmethod
-        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Member:
-            member = super().frombuf(buf, encoding, errors)
-            ahead = (
-                tarfile.XHDTYPE,
-                tarfile.XGLTYPE,
-                tarfile.SOLARIS_XHDTYPE,
-                tarfile.GNUTYPE_LONGNAME,
-                tarfile.GNUTYPE_LONGLINK,
-            )
-            if member.type in ahead and member.size > 1 << 16:
-                raise tarfile.ReadError(f"a header of {human_size(member.size)} is too much")
-            if member.type == tarfile.GNUTYPE_SPARSE:
-                raise tarfile.ReadError(f"{member.name!r} has holes")
-            return member
-
-        def _block(self, count: int) -> int:
-            if count < 0:
-                raise tarfile.ReadError("a member has a negative size")
-            return -(-count // 512) * 512
-
-        def _proc_gnusparse_10(self, *_: object) -> None:
-            raise tarfile.ReadError(f"{self.name!r} has holes")
-
-    return Member
-
-
-def report(env: Env, done: str, next_line: str) -> None:
-    if not console.dry_run:
-        console.info(f"{done}; next: {next_line}")
+def report(env: Env, done: str, next_line: str = "") -> None:
+    if not env.scripted:
+        console.info(done + (f"; next: {next_line}" if next_line else ""))
 
 
 def read_copy(env: Env) -> str:
     """The newest copy of an edited requirements.txt that a rollback has kept."""
     with env.open() as folder:
-        copies = {
-            file: folder.stat(file).st_mtime
-            for file in folder.names()
-            if re.fullmatch(r"requirements\.txt\.orig\d*", file)
-        }
-    return env.read(max(copies, key=lambda file: copies[file])) if copies else ""
+        copies = [n for n in folder.names() if re.fullmatch(r"requirements\.txt\.orig\d*", n)]
+        copies.sort(key=lambda name: folder.stat(name).st_mtime)
+    return env.read(copies[-1]) if copies else ""
 
 
 def restore_requirements(engine: Engine, env: Env, image: Image) -> None:
     try:
         engine.run(*create_argv(env.temporary, client_proxies(), f"{env.repo}:{image.tag}"))
-        texts, wheels = fetch_files(engine, env, wheels=True)
+        texts, wheels = env.fetch(engine, wheels=True)
         keep_files(env, texts["requirements.txt"], wheels, False)
     finally:
         engine.try_run("rm", "-f", env.temporary)
@@ -3497,115 +3490,76 @@ def restore_requirements(engine: Engine, env: Env, image: Image) -> None:
 # Building
 
 
+# What is built, and how: the tag and the labels of the result; `options` of docker's; `again`: every
+# step anew, but with the cache of downloads, which --no-cache would empty.
+Build = namedtuple("Build", "tag labels options again", defaults=((), False))
+
+
 def build_argv(
-    builder: str,
-    tag: str,
-    context: str,
-    labels: dict[str, str],
-    args: dict[str, str],
-    proxies: Sequence[str],
-    secret: str,
-    no_cache: bool,
-    pull: bool,
-    stdin: bool,
+    builder: str, context: str, build: Build, values: Sequence[str], stdin: bool
 ) -> list[str]:
-    """`docker build`; with the dockerfile of the context, or another text from stdin. Proxies are
-    named without a value, which the engine's client takes from its own environment and the engine
-    keeps out of the history."""
-    argv = ["build", "-t", tag, "-f", "-" if stdin else os.path.join(context, "dockerfile")]
-    argv += ["--load"] if builder == "buildx" else []
-    argv += ["--no-cache"] if no_cache else []
-    argv += ["--pull"] if pull else []
-    for key, value in args.items():
-        argv += ["--build-arg", f"{key}={value}"]
-    for key in proxies:
-        argv += ["--build-arg", key]
-    for key, value in labels.items():
-        argv += ["--label", f"{key}={value}"]
-    argv += ["--secret", "id=pydock,src=" + secret] if secret else []
-    return argv + [context]
+    """`docker build`; with the dockerfile of the context, or another text from stdin. `values` are
+    build arguments: of proxies only the name, whose value the engine's client takes from its own
+    environment and the engine keeps out of the history."""
+    argv = ["build", "-t", build.tag, "-f", "-" if stdin else os.path.join(context, "dockerfile")]
+    argv += ["--load"] * (builder == "buildx") + list(build.options)
+    argv += [word for value in values for word in ("--build-arg", value)]
+    argv += [word for pair in build.labels.items() for word in ("--label", "=".join(pair))]
+    return [*argv, context]
 
 
-def run_build(
-    session: Session,
-    env: Env,
-    tag: str,
-    labels: dict[str, str],
-    no_cache: bool,
-    pull: bool,
-    again: bool = False,
-) -> None:
-    """`docker build` of the environment's folder, by whatever builder there is. `again`: every step
-    anew, but with the cache of downloads, which --no-cache would empty: an ARG that no step has
-    seen yet. PydockError where it fails."""
+def run_build(session: Session, env: Env, build: Build) -> None:
+    """`docker build` of the environment's folder, by whatever builder there is. PydockError where it
+    fails."""
     engine, dockerfile = session.engine, env.read("dockerfile")
     builder = engine.builder()
-    # which the client reads
-    for ignore in (
-        ".dockerignore",
-        "dockerfile.dockerignore",
-        ".containerignore",
-        "dockerfile.containerignore",
-    ):
-        if env.has(ignore):
-            env.read(ignore)
-    args = build_args(dockerfile, session.settings, session.engine.root_is_caller())
+    for name in ("", "dockerfile"):  # which the client reads
+        for ignore in (name + ".dockerignore", name + ".containerignore"):
+            if env.has(ignore):
+                env.read(ignore)
+    args = build_args(dockerfile, session.settings, engine.root_is_caller())
     if "INSTALLER" in args and not any(line.kind for line in env.requirements()):
         args["INSTALLER"] = "pip"  # nothing to install
-    proxies = [name for name in PROXIES if os.environ.get(name)]
-    # no git of the host in a folder of others
-    environ = ["DOCKER_BUILDKIT=1", "BUILDX_GIT_INFO=false"] if not engine.podman else []
-    text, volumes = None, []
-    if again:
-        text = re.sub(
-            r"(?m)^(FROM\s(?!.* AS installer$).*)$", f"\\1\\nARG PYDOCK_AGAIN={env.id}", dockerfile
-        )
+    text = dockerfile
+    if build.again:  # an ARG that no step has seen yet
+        each = r"(?m)^(FROM\s(?!.* AS installer$).*)$"
+        text = re.sub(each, f"\\1\\nARG PYDOCK_AGAIN={env.id}", text)
+    options = list(build.options)
+    environ = [
+        "DOCKER_BUILDKIT=1",
+        "BUILDX_GIT_INFO=false",
+    ]  # no git of the host in a folder of others
     if engine.podman:
+        environ = []
         check_plain(session, env, dockerfile)
     if engine.podman and CACHE_MOUNTS in dockerfile:
-        text = (text or dockerfile).replace(CACHE_MOUNTS, "")
-        volumes = podman_volumes(session, env)
+        text = text.replace(CACHE_MOUNTS, "")
+        options += podman_volumes(session, env)
         args.update(dict.fromkeys({"INSTALLER"} & set(args), "pip"))
+    values = [f"{key}={value}" for key, value in args.items()]
+    values += [name for name in PROXIES if os.environ.get(name)]
+    stdin = text if text != dockerfile else None
     try:
         with Secret(engine) as secret:
-            argv = build_argv(
-                builder,
-                tag,
-                env.staging,
-                labels,
-                args,
-                proxies,
-                secret.path,
-                no_cache,
-                pull,
-                text is not None,
-            )
-            argv[1:1] = volumes
+            if secret.path:
+                options += ["--secret", "id=pydock,src=" + secret.path]
+            build = build._replace(options=options)
+            argv = build_argv(builder, env.staging, build, values, stdin is not None)
             console.info(f"building the image of {env.name}")
-            engine.run(
-                *argv,
-                data=text,
-                show=True,
-                see=console.verbose or sys.stderr.isatty(),
-                environ=environ,
-            )
+            see = console.verbose or sys.stderr.isatty()
+            engine.run(*argv, data=stdin, show=True, see=see, environ=environ)
     except EngineError as error:
         error.show()
-        raise PydockError(
-            f"cannot build {env.name}: what failed is above" if error.code != 130 else str(error),
-            build_hint(env),
-        ) from None
+        why = f"cannot build {env.name}: what failed is above" if error.code != 130 else str(error)
+        raise PydockError(why, build_hint(env)) from None
 
 
 def check_plain(session: Session, env: Env, dockerfile: str) -> None:
     """PydockError where podman would give this host to a dockerfile of others that the user has not
     allowed."""
-    own = Settings(global_scope())
-    text = (
-        dockerfile.replace("${REPOSITORY}", session.settings["repository"])
-        if "REPOSITORY" in open_args(dockerfile)
-        else dockerfile
-    )
+    own, text = Settings(global_scope()), dockerfile
+    if "REPOSITORY" in open_args(dockerfile):
+        text = text.replace("${REPOSITORY}", session.settings["repository"])
     pattern = f"(?:{re.escape(own['repository'])})?{own_images('', own)}(?:@sha256:[0-9a-f]{{64}})?"
     if not is_allowed(env, "dockerfile") and not is_plain(text, pattern):
         raise PydockError(
@@ -3622,7 +3576,7 @@ def podman_volumes(session: Session, env: Env) -> list[str]:
     cache, uv = downloads_folder(), uv_folder(session, env)
     if ":" in cache + uv:  # which podman's word for it cannot say
         return []
-    make_folder(cache)
+    env.make_folder(cache)
     return ["-v", cache + ":/cache"] + (["-v", uv + ":/uv:ro"] if uv else [])
 
 
@@ -3654,25 +3608,12 @@ def uv_folder(session: Session, env: Env) -> str:
     if not image:
         return ""
     console.info(f"fetching the installer (uv {UV}), once")
-    argv = [
-        "run",
-        "--rm",
-        "-i",
-        "--pull",
-        "never",
-        "--security-opt",
-        "no-new-privileges",
-        image,
-        "/bin/sh",
-        "-s",
-    ]
-    make_folder(os.path.join(folder, "bin"))
+    options = "--rm -i --pull never --security-opt no-new-privileges"
+    argv = ["run", *options.split(), image, "/bin/sh", "-s"]
+    uv = os.path.join(folder, "bin", "uv")
+    env.make_folder(os.path.dirname(uv))
     try:
-        engine.fetch(
-            argv,
-            ("" if console.dry_run else settings_sh()) + FETCH_UV_SH,
-            os.path.join(folder, "bin", "uv"),
-        )
+        engine.fetch(argv, engine.secret(settings_sh()) + FETCH_UV_SH, uv)
     except EngineError as error:
         console.warn(
             f"uv {UV} cannot be fetched ({last_line(error.output.encode())}); pip installs, which takes longer",
@@ -3696,15 +3637,13 @@ def fetcher_image(session: Session, env: Env) -> str:
     if re.fullmatch(pattern, base) and session.engine.try_output("image", "inspect", base):
         return base
     base = own["repository"] + own["image"].replace("{version}", own["python"])
-    here = sorted(
-        tag
-        for tag in tagged(session.engine)
-        if re.fullmatch(pattern, tag.replace("docker.io/library/", ""))
-    )
+    tags = sorted(tagged(session.engine))
+    here = [t for t in tags if re.fullmatch(pattern, t.replace("docker.io/library/", ""))]
+    if here and base not in here:
+        return here[-1]
     try:
-        if not here or base in here:
-            base_image(session, base)
-        return base if not here or base in here else here[-1]
+        base_image(session, base)
+        return base
     except PydockError:
         return ""
 
@@ -3741,48 +3680,33 @@ def base_hint(session: Session, image: str) -> str:
     return f"another version; here is Python {', '.join(versions)}: {usual}"
 
 
-def build_image(
-    session: Session,
-    env: Env,
-    tag: str,
-    command: Sequence[str],
-    no_cache: bool = False,
-    pull: bool = False,
-) -> None:
-    """Builds the files as they are; the result, with all its labels, is `tag`."""
+def build_image(session: Session, env: Env, command: Sequence[str], build: Build) -> None:
+    """Builds the files as they are; the result, with all its labels, is the build's tag."""
     engine, hashes = session.engine, env.hashes()
     version = base_of(env.read("dockerfile"))[1]
     labels = labels_for(env, hashes, command)
     if version and not re.search(r"(?m)^\s*[^#\s]", env.read("requirements.txt")):
-        run_build(
-            session,
-            env,
-            tag,
-            {**labels, "pydock.python": version, "pydock.packages": ""},
-            no_cache,
-            pull,
-        )
+        labels.update({"pydock.python": version, "pydock.packages": ""})
+        run_build(session, env, build._replace(labels=labels))
         return
     built = env.temporary_tag + "-build"
-    run_build(session, env, built, {"pydock.folder": labels["pydock.folder"]}, no_cache, pull)
+    owner = {"pydock.folder": labels["pydock.folder"]}
+    run_build(session, env, build._replace(tag=built, labels=owner))
     config = image_config(engine, built)
-    job = inventory_job(env.requirements(), Wanted())
-    how = "found" if console.dry_run else "tell"
-    found = engine.run(
-        *temporary_argv(
-            env.temporary,
-            built,
-            config,
-            client_proxies(),
-            [],
-            [*PYTHON, INVENTORY_PY, job, "", how],
-        ),
-        capture="found",
-    )
-    labels.update(found_labels(found) if console.dry_run else Inventory(found).labels())
-    commit(engine, env, tag, config, labels)
+    packages = inventory(engine, env, built, config)
+    commit(engine, env, build.tag, config, {**labels, **packages})
     engine.try_run("rm", "-f", env.temporary)
     engine.try_run("rmi", built)
+
+
+def inventory(engine: Engine, env: Env, image: str, config: dict[str, Any]) -> dict[str, str]:
+    """The labels that say what is installed in an image, by its own Python, in the temporary
+    container."""
+    how = "found" if env.scripted else "tell"
+    command = [*PYTHON, INVENTORY_PY, inventory_job([], Wanted()), "", how]
+    argv = temporary_argv(env.temporary, image, config, client_proxies(), [], command)
+    found = engine.run(*argv, capture="found")
+    return found_labels(found) if env.scripted else Inventory(found).labels()
 
 
 def build_hint(env: Env) -> str:
@@ -3799,23 +3723,17 @@ def rebuild(
     env: Env,
     images: dict[str, Image],
     command: Sequence[str],
-    no_cache: bool = False,
-    pull: bool = False,
+    options: Sequence[str] = (),
 ) -> bool:
     """Makes the image of the environment anew from its files, as its next revision. False where it
     came out the same."""
     engine, latest = session.engine, images.get("latest")
     fresh = latest and latest.of(env) and latest.hashes == env.hashes()
     try:
-        build_image(session, env, env.temporary_tag, command, no_cache, pull)
+        build_image(session, env, command, Build(env.temporary_tag, {}, options))
         made = find_image(engine, env.temporary_tag)
-        if (
-            fresh
-            and latest
-            and made
-            and made.layers == latest.layers
-            and made.config.get("User") == latest.config.get("User")
-        ):
+        same = fresh and latest and made and made.layers == latest.layers
+        if same and made and latest and made.config.get("User") == latest.config.get("User"):
             engine.try_run("rmi", env.temporary_tag)
             return False
         tag_revision(engine, env, images)
@@ -3832,21 +3750,17 @@ def ready_image(session: Session, env: Env) -> dict[str, Any]:
     question = ("image", "inspect", "--format", READY, env.latest)
     session.engine.prefetch(*question)
     hashes = env.hashes()  # while the engine looks
-    id_, user, home, folder, *made_of = (
-        (session.engine.try_output(*question) or "") + "\n" * 5
-    ).split("\n")[:6]
-    image: Image | None = None
+    answer = (session.engine.try_output(*question) or "") + "\n" * 5
+    id_, user, home, folder, *made_of = answer.split("\n")[:6]
     if folder != quote(env.folder):
-        with Lock(env.folder, env.name):
+        with env.lock():
             images = recover(session.engine, env)
-            if console.dry_run or "latest" not in images or not images["latest"].of(env):
+            if "latest" not in images or not images["latest"].of(env):
                 rebuild(session, env, images, ["build", env.name])
         image = find_image(session.engine, env.latest)
         return {"Id": image.id if image else "", **image_config(session.engine, env.latest)}
     if tuple(made_of) != hashes:
-        with Lock(
-            env.folder, env.name, wait=False
-        ) as lock:  # a change that died may only lack its tag
+        with env.lock(wait=False) as lock:  # a change that died may only lack its tag
             image = recover(session.engine, env).get("latest") if lock.held() else None
         if image and image.hashes == hashes:
             return {"Id": image.id, **image.config}
@@ -3861,22 +3775,18 @@ def consistent_image(session: Session, env: Env) -> tuple[Image, dict[str, str]]
 
     for _ in range(20):
         files = {file: env.read(file) for file in ("dockerfile", "requirements.txt")}
+        hashes = text_hash(files["dockerfile"]), text_hash(files["requirements.txt"])
         image = find_image(session.engine, env.latest)
-        if (
-            image
-            and image.of(env)
-            and image.hashes
-            == (text_hash(files["dockerfile"]), text_hash(files["requirements.txt"]))
-        ):
+        if image and image.of(env) and image.hashes == hashes:
             return image, files
-        with Lock(env.folder, env.name, wait=False) as lock:
-            if lock.held() or console.dry_run:
+        with env.lock(wait=False) as lock:
+            if lock.held():
                 break
         time.sleep(0.1)
     config = ready_image(session, env)
-    return find_image(session.engine, env.latest) or Image(
-        "", {"Id": env.latest, "Config": config}
-    ), {file: env.read(file) for file in files}
+    made = find_image(session.engine, env.latest)
+    files = {file: env.read(file) for file in files}
+    return made or Image("", {"Id": env.latest, "Config": config}), files
 
 
 # --------------------------------------------------------------------------------------------------
@@ -4310,7 +4220,7 @@ def confirmed(
     args: argparse.Namespace, what: str, short: str, no: str = "nothing was removed"
 ) -> bool:
     """Asks whether to do it; an error where there is nobody to be asked."""
-    if args.yes or console.dry_run:
+    if args.yes or args.dry_run:
         return True
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise PydockError(f"nobody here can be asked {short}", "add -y")
@@ -4358,55 +4268,53 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
         raise PydockError(
             f"{args.name} is a version; the name comes first", f"pydock create NAME {args.name}"
         )
-    env = Env(session.scope, args.name, session.settings["prefix"])
+    env = session.new_env(args.name)
     if args.source is not None:
         return create_from(session, env, args)
     words = list(args.packages)
     given = words.pop(0) if words and re.fullmatch(VERSION, words[0]) else ""
     change = package_change(["install"], words, args)
     check_new(env)
-    version = given or python_version_file() or session.settings["python"]
-    if not re.match(r"3(\.|$)", version):
-        raise PydockError(
-            f"there is no Python {version} for environments",
-            f"pydock create {env.title} {session.settings['python']}",
-        )
-    for word in words:
-        if re.fullmatch("python|(python)?=*" + VERSION, word):
-            raise PydockError(
-                f"'{word}' is no package",
-                f"the version comes right after the name: pydock create {env.title} 3.12 PKG…",
-            )
-    image = args.image or session.settings["image"]
-    text = render_dockerfile(
-        checked("image", image, "--image"),
-        version,
-        [checked_apt(p) for p in args.apt],
-        checked_user(args.user),
-    )
-    compose = compose_of(session, env, args)
+    text = new_dockerfile(session, env, args, given)
+    check_packages(env, words)
+    files = {"dockerfile": text, "requirements.txt": "", **compose_of(session, env, args)}
     packages = change if change.is_any() else None
     if args.no_build and packages:
         raise PydockError(
             "packages are installed into an image, which --no-build leaves out",
             "write them into requirements.txt",
         )
-    old = {} if args.no_build else before_create(session, env, text)
-    create(
-        session,
-        env,
-        {"dockerfile": text, "requirements.txt": "", **compose},
-        None,
-        None if args.no_build else lambda: build_new(session, env, packages, args.line),
-        old,
-    )
-    python = "Python " + base_of(text)[1] if base_of(text)[1] else base_of(text)[0]
-    report(
-        env,
-        f"created {env.name} ({python}){' in ' + env.folder if env.scope.mode == 'local' else ''}",
-        f"pydock {'build' if args.no_build else 'shell'} {env.title}",
-    )
+    if args.no_build:
+        create(session, env, files, None, {})
+    else:
+        old = before_create(session, env, text)
+        create(session, env, files, lambda: build_new(session, env, packages, args.line), old)
+    image, version = base_of(text)
+    python = "Python " + version if version else image
+    next_word = "build" if args.no_build else "shell"
+    report(env, f"created {env.name} ({python}){env.where}", f"pydock {next_word} {env.title}")
     return 0
+
+
+def new_dockerfile(session: Session, env: Env, args: argparse.Namespace, given: str) -> str:
+    version = given or python_version_file() or session.settings["python"]
+    if not re.match(r"3(\.|$)", version):
+        raise PydockError(
+            f"there is no Python {version} for environments",
+            f"pydock create {env.title} {session.settings['python']}",
+        )
+    image = checked("image", args.image or session.settings["image"], "--image")
+    packages = [checked_apt(package) for package in args.apt]
+    return render_dockerfile(image, version, packages, checked_user(args.user))
+
+
+def check_packages(env: Env, words: Sequence[str]) -> None:
+    for word in words:
+        if re.fullmatch("python|(python)?=*" + VERSION, word):
+            raise PydockError(
+                f"'{word}' is no package",
+                f"the version comes right after the name: pydock create {env.title} 3.12 PKG…",
+            )
 
 
 def check_new(env: Env) -> None:
@@ -4421,12 +4329,14 @@ def before_create(session: Session, env: Env, dockerfile: str) -> dict[str, Imag
     """Whether the environment can be built at all. The images of one of this name whose folder is
     gone."""
     base = base_reference(dockerfile, session.settings)
-    for question in (
-        (BUILDX, CLIENT, ("image", "inspect", base), *([SECURITY] if os.getuid() else []))
-        if not session.engine.podman
-        else ()
-    ):
-        session.engine.prefetch(*question)
+    if not session.engine.podman:
+        for question in (
+            BUILDX,
+            CLIENT,
+            ("image", "inspect", base),
+            *[SECURITY] * bool(os.getuid()),
+        ):
+            session.engine.prefetch(*question)
     collect_garbage(session)
     images = images_of(session.engine, env)
     check_owner(session.engine, env, images)
@@ -4438,57 +4348,43 @@ def create(
     session: Session,
     env: Env,
     files: dict[str, str],
-    source: Env | None,
     make: Callable[[], object] | None,
     old: dict[str, Image],
     allowed: Sequence[str] | None = None,
 ) -> None:
     """Everything is made in a hidden folder beside the final one, which it becomes by one rename.
-    `make` makes the image as the temporary tag; `source` is an environment whose wheels are copied;
-    `old` are the images of an environment of this name whose folder is gone; `allowed` are the
-    files that the user trusts, where others wrote them (`pydock trust`)."""
+    `make` makes the image as the temporary tag; `old` are the images of an environment of this name
+    whose folder is gone; `allowed` are the files that the user trusts, where others wrote them
+    (`pydock trust`)."""
     engine = session.engine
-    made = make_folder(env.scope.envs)
+    made = env.stage()
     env.made_here = allowed is None
-    if allowed is not None and not console.dry_run:
-        write_note(env, {})  # also while it is built
-    if not console.dry_run:
-        env.staging = os.path.join(os.path.dirname(env.folder), f".{env.name}.new-{env.id}")
-        with env.scope.open() as envs:
-            envs.make(os.path.basename(env.staging))
-    else:
-        make_folder(env.staging)
     try:
-        with Lock(env.staging, env.name):
+        with env.lock():
+            if allowed is not None:
+                write_note(env, {})  # also while it is built
             for file, text in files.items():
                 env.write(file, text)
-            if source and source.has("wheels"):
-                copy_wheels(source, env)
             if make:
                 make()
-            written = watched_files(env) if not console.dry_run else {}
-            if allowed is not None and not console.dry_run:
-                write_note(env, {file: data for file, data in written.items() if file in allowed})
-            rename_new(env)
-            env.staging = env.folder
-            if allowed is None and env.scope.mode == "local" and not console.dry_run:
-                write_note(env, written)
-            elif allowed is None:
-                forget_note(env)
+            remove_half_written(env)
+            publish(env, allowed)
             if make:
                 remove_images(engine, env, old)
                 tag_revision(engine, env, {})
             engine.wait()
     except BaseException:
-        if not console.dry_run:
-            undo_create(engine, env, made, not make)
+        undo_create(engine, env, made, not make)
         raise
 
 
 def undo_create(engine: Engine, env: Env, made: Sequence[str], no_build: bool) -> None:
+    if env.scripted:
+        return
     renamed = env.staging == env.folder
-    with env.scope.open() as envs:
-        envs.clear(os.path.basename(env.staging))
+    if not no_build:
+        remove_unfinished(engine, env, env.id)
+    env.clear(os.path.basename(env.staging))
     if not env.exists():
         forget_note(env)
     for folder in made:
@@ -4496,15 +4392,13 @@ def undo_create(engine: Engine, env: Env, made: Sequence[str], no_build: bool) -
             os.rmdir(folder)
         except OSError:
             break
-    if not no_build:
-        remove_temporary(engine, env, env.id)
     if renamed and not no_build:
         for tag in ("latest", "1"):
             remove_tag(engine, env, tag)
 
 
 def build_new(session: Session, env: Env, change: Change | None, command: Sequence[str]) -> None:
-    build_image(session, env, env.temporary_tag + ("-base" if change else ""), command)
+    build_image(session, env, command, Build(env.temporary_tag + "-base" * bool(change), {}))
     if change:
         try:
             commit_change(session, env, change, command, env.temporary_tag + "-base")
@@ -4513,9 +4407,14 @@ def build_new(session: Session, env: Env, change: Change | None, command: Sequen
         session.engine.try_run("rmi", env.temporary_tag + "-base")
 
 
-def rename_new(env: Env) -> None:
-    if console.dry_run:
+def publish(env: Env, allowed: Sequence[str] | None) -> None:
+    """The folder in which a new environment was made becomes its own, with a note of what the user
+    trusts of it."""
+    if env.scripted:
         return
+    written = watched_files(env)
+    if allowed is not None:
+        write_note(env, {file: data for file, data in written.items() if file in allowed})
     try:
         if env.exists():
             raise FileExistsError
@@ -4525,6 +4424,11 @@ def rename_new(env: Env) -> None:
         raise PydockError(
             f"the environment '{env.name}' was created by somebody else meanwhile", "pydock list"
         ) from None
+    env.staging = env.folder
+    if allowed is None and env.scope.mode == "local":
+        write_note(env, written)
+    elif allowed is None:
+        forget_note(env)
 
 
 def python_version_file() -> str:
@@ -4583,44 +4487,27 @@ def cmd_list(session: Session, args: argparse.Namespace) -> int:
 def listing(session: Session, args: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of `list`: environments of both modes (of one, where an option says so). Two engine
     calls; three where one was started."""
-    engine, prefix = session.engine, session.settings["prefix"]
-    scopes = (
-        [session.scope]
-        if args.mode
-        else [scope for scope in (local_scope(), global_scope()) if scope]
-    )
-    envs = [Env(scope, name, prefix) for scope in scopes for name in scope.names()]
+    engine, scopes = session.engine, [session.scope]
+    if not args.mode:
+        scopes = [scope for scope in (local_scope(), global_scope()) if scope]
+    envs = [session.new_env(name, scope) for scope in scopes for name in scope.names()]
     # podman looks long into each image for a label
     only = ["--filter", "label=pydock.name"] if args.all else []
-    ours = {env.latest for env in envs}
-    wanted = {
-        tag: id_
-        for tag, id_ in tagged(engine, *only).items()
-        if tag.endswith(":latest") and (args.all or tag in ours)
-    }
-    images = inspect(engine, wanted)
+    ours, tags = {env.latest for env in envs}, tagged(engine, *only)
+    wanted = [tag for tag in tags if tag.endswith(":latest") and (args.all or tag in ours)]
+    images = inspect(engine, {tag: tags[tag] for tag in wanted})
     rows = [list_row(env, images.get(env.latest)) for env in envs]
     known = {env.folder for env in envs}
-    for image in images.values():
+    for image in images.values() if args.all else ():
         folder = unquote(image.labels.get("pydock.folder", ""))
-        if args.all and folder not in known:
-            rows.append(
-                image_row(
-                    image,
-                    image.labels.get("pydock.name", ""),
-                    "local" if "__" in image.tag else "global",
-                    folder,
-                    "ready" if may_exist(folder) else "orphaned",
-                )
-            )
-    started = {
-        background.name: background
-        for background in map(
-            Background,
-            inspect_containers(engine, [env.background for env in envs if is_started(env)]),
-        )
-        if background.running
-    }
+        if folder not in known:
+            mode = "local" if "__" in image.tag else "global"
+            state = "ready" if may_exist(folder) else "orphaned"
+            name = image.labels.get("pydock.name", "")
+            rows.append(image_row(image, name, mode, folder, state))
+    names = [env.background for env in envs if is_started(env)]
+    found = map(Background, inspect_containers(engine, names))
+    started = {background.name: background for background in found if background.running}
     for row in rows:
         background = started.get((row["image"] or "").split(":")[0] + "--background")
         row.update(
@@ -4634,9 +4521,8 @@ def listing(session: Session, args: argparse.Namespace) -> list[dict[str, Any]]:
 def is_active(row: dict[str, Any]) -> bool:
     """Whether the caller's shell has activated this environment."""
     shims = os.path.join(data_folder(), (row["image"] or "").split(":")[0], "bin")
-    return os.environ.get("PYDOCK_ENV") == row["name"] and shims in os.environ.get(
-        "PATH", ""
-    ).split(os.pathsep)
+    path = os.environ.get("PATH", "").split(os.pathsep)
+    return os.environ.get("PYDOCK_ENV") == row["name"] and shims in path
 
 
 def list_row(env: Env, image: Image | None) -> dict[str, Any]:
@@ -4645,18 +4531,12 @@ def list_row(env: Env, image: Image | None) -> dict[str, Any]:
         version = base_of(env.read("dockerfile"))[1]
     except PydockError:
         return image_row(None, env.name, env.scope.mode, env.folder, "broken")
-    if image and not image.of(env):
-        image = None
-    row = image_row(
-        image,
-        env.name,
-        env.scope.mode,
-        env.folder,
-        "missing" if not image else "ready" if image.hashes == hashes else "stale",
-    )
-    row["python"] = row["python"] or version
-    row["frozen"] = is_frozen(env)
-    return row
+    image = image if image and image.of(env) else None
+    state = "stale" if image else "missing"
+    if image and image.hashes == hashes:
+        state = "ready"
+    row = image_row(image, env.name, env.scope.mode, env.folder, state)
+    return {**row, "python": row["python"] or version, "frozen": is_frozen(env)}
 
 
 def image_row(image: Image | None, name: str, mode: str, path: str, state: str) -> dict[str, Any]:
@@ -4675,40 +4555,24 @@ def image_row(image: Image | None, name: str, mode: str, path: str, state: str) 
 
 
 def print_table(rows: Sequence[dict[str, Any]]) -> None:
-    import shutil
-
     home = home_folder()
     lines = [["NAME", "MODE", "PYTHON", "STATE", "IMAGE", "SIZE", "AGE", "RUNNING", "PATH"]]
     for row in rows:
-        path = "~" + row["path"][len(home) :] if row["path"].startswith(home + "/") else row["path"]
-        running = (
-            " ".join([human_age(age_of(row["running"])), *row["ports"]]) if row["running"] else ""
-        )
-        lines.append(
-            [
-                row["name"] + (" *" if row["active"] else ""),
-                row["mode"],
-                row["python"] or "?",
-                row["state"] + (", frozen" if row["frozen"] else ""),
-                row["id"] or "-",
-                human_size(row["size"]) if row["size"] is not None else "-",
-                human_age(age_of(row["created"])) if row["created"] else "-",
-                running,
-                path,
-            ]
-        )
-    widths = [max(len(line[i]) for line in lines) for i in range(9)]
-    columns = [i for i in range(9) if i != 7 or any(row["running"] for row in rows)]
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    for column in (6, 4, 5, 2):  # what a narrow terminal loses first
-        if width and sum(widths[i] + 2 for i in columns[:-1]) + min(widths[8], 20) > width:
-            columns.remove(column)
-    room = max(width - sum(widths[i] + 2 for i in columns[:-1]), 0)
-    for line in lines:
-        if width and len(line[8]) > room:
-            line[8] = "…" + line[8][len(line[8]) - room + 1 :] if room > 1 else ""
-        text = "  ".join(line[i].ljust(widths[i]) for i in columns).rstrip()
-        console.show(text[:width] if width else text)
+        line = [
+            row["name"] + " *" * row["active"],
+            row["mode"],
+            row["python"] or "?",
+            row["state"] + ", frozen" * row["frozen"],
+            row["id"] or "-",
+            human_size(row["size"]) if row["size"] is not None else "-",
+            human_age(age_of(row["created"])) if row["created"] else "-",
+            " ".join([human_age(age_of(row["running"])), *row["ports"]]) if row["running"] else "",
+            re.sub(f"^{re.escape(home)}(?=/)", "~", row["path"]),
+        ]
+        lines.append(line)
+    if not any(row["running"] for row in rows):
+        lines = [line[:7] + line[8:] for line in lines]
+    console.table(lines, narrow=(6, 4, 5, 2))
 
 
 @command(
@@ -4722,10 +4586,11 @@ def cmd_build(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     env.hashes()
     collect_garbage(session)
-    with Lock(env.folder, env.name):
+    with env.lock():
         check_frozen(env)
         images = recover(session.engine, env)
-        changed = rebuild(session, env, images, args.line, args.no_cache, args.pull)
+        options = ["--no-cache"] * args.no_cache + ["--pull"] * args.pull
+        changed = rebuild(session, env, images, args.line, options)
         drop_old_revisions(session, env)
     reconcile_after_change(session, env)
     report(
@@ -4748,15 +4613,9 @@ def cmd_delete(session: Session, args: argparse.Namespace) -> int:
     engine = session.engine
     for env in envs:
         check_frozen(env)
-        check_owner(
-            engine,
-            env,
-            {
-                tag: image
-                for tag, image in images_of(engine, env).items()
-                if image.labels.get("pydock.folder")
-            },
-        )
+        images = images_of(engine, env)
+        made = {tag: image for tag, image in images.items() if image.labels.get("pydock.folder")}
+        check_owner(engine, env, made)
         in_use(engine, env, args.force)
     if not confirmed(
         args,
@@ -4766,10 +4625,9 @@ def cmd_delete(session: Session, args: argparse.Namespace) -> int:
         return 1
     collect_garbage(session)
     for env in envs:
-        with Lock(env.folder, env.name):
+        with env.lock():
             delete(session, env, in_use(engine, env, args.force))
-        if not console.dry_run:
-            console.info(f"deleted {env.name}")
+        report(env, f"deleted {env.name}")
     return 0
 
 
@@ -4777,33 +4635,14 @@ def in_use(engine: Engine, env: Env, force: bool) -> list[str]:
     """The names of the environment's containers. An error where a program runs in one, unless
     forced, and where one was not made by pydock: it is its maker's to remove."""
     found = []
-    ids = engine.output(
-        "ps", "-aq", "--no-trunc", "--filter", "label=pydock.folder=" + quote(env.folder)
-    ).split()
+    label = "label=pydock.folder=" + quote(env.folder)
+    ids = engine.output("ps", "-aq", "--no-trunc", "--filter", label).split()
     for data in inspect_containers(engine, ids):
-        name, running, config = data["Name"].lstrip("/"), data["State"]["Running"], data["Config"]
+        name = data["Name"].lstrip("/")
         if not name.startswith(env.repo + "--"):
-            service = (config.get("Labels") or {}).get(
-                "com.docker.compose.project"
-            ) == compose_project(env)  # goes with the warm one
-            if (
-                not service
-                and str(config.get("Image")).split("localhost/")[-1].split(":")[0] == env.repo
-            ):
-                raise PydockError(
-                    f"the container {name}, which pydock did not make, uses {env.name}",
-                    f"docker rm -f {name}",
-                )
-            continue  # of an image that somebody made from this one
-        busy: list[str] = []
-        if running and not force:
-            words = [data["Path"], *data["Args"]]
-            words = words[len(INIT) :] if words[: len(INIT)] == INIT else words
-            busy = (
-                processes(engine, name)
-                if name == env.background
-                else [f"{' '.join(words)[:60]} (container {name})"]
-            )
+            check_others(env, name, data["Config"])
+            continue
+        busy = running_in(engine, env, name, data) if data["State"]["Running"] and not force else []
         if busy:
             raise PydockError(
                 f"a program is running in {env.name}: {', '.join(busy)}",
@@ -4811,6 +4650,26 @@ def in_use(engine: Engine, env: Env, force: bool) -> list[str]:
             )
         found.append(name)
     return found
+
+
+def check_others(env: Env, name: str, config: dict[str, Any]) -> None:
+    """PydockError where somebody made a container of the environment's own image: one of compose
+    goes with the background one, one of an image that was made from this is no concern of ours."""
+    project = (config.get("Labels") or {}).get("com.docker.compose.project")
+    image = str(config.get("Image")).split("localhost/")[-1].split(":")[0]
+    if image == env.repo and project != compose_project(env):
+        raise PydockError(
+            f"the container {name}, which pydock did not make, uses {env.name}",
+            f"docker rm -f {name}",
+        )
+
+
+def running_in(engine: Engine, env: Env, name: str, data: dict[str, Any]) -> list[str]:
+    if name == env.background:
+        return processes(engine, name)
+    words = [data["Path"], *data["Args"]]
+    words = words[len(INIT) :] if words[: len(INIT)] == INIT else words
+    return [f"{' '.join(words)[:60]} (container {name})"]
 
 
 def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
@@ -4822,21 +4681,11 @@ def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
     if others:
         engine.try_run("stop", "-t", "5", *others)
         engine.try_run("rm", "-f", *others)
-    away = f".{env.name}.old-{env.id}"
-    if not console.dry_run:
-        try:
-            with env.scope.open() as envs:
-                envs.rename(env.name, away)
-        except OSError as error:
-            raise PydockError(f"cannot delete {env.folder}: {error.strerror}") from None
+    away = env.retire()
     remove_shims(env)
     forget_note(env)
     if remove_images(engine, env, images_of(engine, env)):
-        if console.dry_run:
-            remove_folder(env.folder)
-            return
-        with env.scope.open() as envs:
-            envs.clear(away)
+        env.clear(away)
     else:
         console.warn(
             f"some images of {env.name} could not be removed; the next command that changes something tries again"
@@ -4901,8 +4750,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
             container.user = container.user or config["User"] or "0:0"
             exec_program(session, env, container, Program(command, [], stdin, tty), remove=True)
         except BaseException:
-            if not console.dry_run:
-                session.engine.try_run("rm", "-f", container.name)
+            session.engine.try_run("rm", "-f", container.name)
             raise
     session.engine.exec(container.run_argv(program), container.name)
 
@@ -5131,7 +4979,7 @@ def change_packages(
     """install, uninstall, update (design: changing). Returns what became different, name to version
     ('' for removed)."""
     engine = session.engine
-    with Lock(env.folder, env.name):
+    with env.lock():
         check_frozen(env)
         images = recover(engine, env)
         if change.apt:
@@ -5208,8 +5056,7 @@ class Change:
         return bool(self.apt) and not self.is_any()
 
     def check(self, env: Env, packages: dict[str, str]) -> None:
-        removed = self.wanted.removed
-        missing = [name for name in removed if name not in packages] if not console.dry_run else []
+        missing = [name for name in self.wanted.removed if name not in packages]
         if missing:
             raise PydockError(
                 f"{missing[0]} is not installed in {env.name}", nearest(missing[0], packages)
@@ -5227,10 +5074,11 @@ class Change:
         ]
         return [*self.words, *words, *(asked_words(lines) if self.verb == "update" else [])]
 
-    def script(self, lines: Sequence[Requirement], config: dict[str, Any]) -> str:
+    def script(self, env: Env, engine: Engine, config: dict[str, Any]) -> str:
         """What the container's shell reads from stdin."""
         import shlex
 
+        lines = env.requirements()
         uid, _, gid = (config.get("User") or "0:0").partition(":")
         job = shell_join([INVENTORY_PY, inventory_job(lines, self.wanted)])
         files = {**self.files, OPTIONS_FILE: installer_options(lines, self.wanted)}
@@ -5241,9 +5089,9 @@ class Change:
             for path, text in files.items()
             if text
         ]
-        how = shlex.quote("freeze" if console.dry_run else "tell")
+        how = shlex.quote("freeze" if env.scripted else "tell")
         return (
-            f"{BASE_PATH_SH}\n{'' if console.dry_run else settings_sh()}"
+            f"{BASE_PATH_SH}\n{engine.secret(settings_sh())}"
             f"USER_UID={uid} USER_GID={gid or uid}\n{''.join(texts)}"
             f'inventory() {{ python3 -BISc {job} "$uv" "$1"; }}\n{CHANGE_SH}inventory {how}\n'
         )
@@ -5277,21 +5125,20 @@ def commit_change(
         options = install_options(CACHE, mounts)
         found = engine.run(
             *temporary_argv(env.temporary, base, config, client_proxies(), options, argv),
-            data=change.script(lines, config),
+            data=change.script(env, engine, config),
             capture="found",
             show=True,
         )
     except EngineError as error:
         error.show()
         raise change_error(env, change, error, command) from None
-    if console.dry_run:
-        fetch_files(engine, env, bool(change.mounts))
-        sum_ = f"$(sha256sum < {shell_join([env.path('requirements.txt')])} | cut -c1-64)"
-        labels = labels_for(env, (text_hash(env.read("dockerfile")), Shell(sum_)), command)
+    if env.scripted:
+        env.fetch(engine, bool(change.mounts))
+        labels = labels_for(env, env.hashes(), command)
         commit(engine, env, env.temporary_tag, config, {**labels, **found_labels(found)})
         return None
     inventory = Inventory(found)
-    wheels = fetch_files(engine, env, True)[1] if change.mounts else []
+    wheels = env.fetch(engine, True)[1] if change.mounts else []
     text = frozen(env, change, lines, inventory, wheels, bool(uv))
     dockerfile = change.dockerfile or env.read("dockerfile")
     engine.run(
@@ -5679,7 +5526,7 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
     options = start_options(session, env, args)
     place = run_folder(session, env)
     config = ready_image(session, env)
-    with Lock(env.folder, env.name):
+    with env.lock():
         background = find_background(session.engine, env)
         if background and background.running and options not in ([], background.options):
             raise PydockError(
@@ -5708,7 +5555,7 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
 )
 def cmd_stop(session: Session, args: argparse.Namespace) -> int:
     for env in [session.env(name) for name in dict.fromkeys(args.names)]:
-        with Lock(env.folder, env.name):
+        with env.lock():
             background = find_background(session.engine, env)
             if background:
                 check_idle(session.engine, env, background, args.force, "stop")
@@ -5716,10 +5563,10 @@ def cmd_stop(session: Session, args: argparse.Namespace) -> int:
                 session.engine.raise_if_down()
             if background or has_compose(env):
                 remove_background(session.engine, env)
-        if not console.dry_run:
-            console.info(
-                f"{env.name} {'is stopped' if background or has_compose(env) else 'was not started'}"
-            )
+        report(
+            env,
+            f"{env.name} {'is stopped' if background or has_compose(env) else 'was not started'}",
+        )
     return 0
 
 
@@ -5730,7 +5577,7 @@ def cmd_reset(session: Session, args: argparse.Namespace) -> int:
     options = start_options(session, env, args)
     place = run_folder(session, env)
     config = ready_image(session, env)
-    with Lock(env.folder, env.name):
+    with env.lock():
         background = find_background(session.engine, env)
         if background:
             check_idle(session.engine, env, background, args.force, "reset")
@@ -5964,8 +5811,8 @@ def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
     if has_compose(env) or background and background.project or services == "rm":
         end_services(engine, env, services)
     for path in (note_path(env, "started"), note_path(env, "kept"), note_path(env, "way")):
-        if os.path.exists(path) and not console.dry_run:
-            os.unlink(path)
+        if os.path.exists(path):
+            env.remove_file(path)
 
 
 def start_label(folder: str, options: Sequence[str]) -> dict[str, str]:
@@ -5999,12 +5846,11 @@ def start_background(
     container = describe(session, env, config, env.background, (wanted.place[0],) * 2)
     container.options = wanted.options
     container.labels = start_label(wanted.place[0], wanted.options)
-    make_folder(shims_folder(env))
+    env.make_folder(shims_folder(env))
     first = ["/bin/sh", "-c", IDLE_SH, "pydock-idle", session.settings["idle"], env.background]
     try:
-        if not console.dry_run:
-            # the values of -e are in it
-            write_file(note_path(env, "started"), unquote(container.labels["pydock.start"]), 0o600)
+        # the values of -e are in it
+        env.write_file(note_path(env, "started"), unquote(container.labels["pydock.start"]), 0o600)
         if has_compose(env):
             compose_up(session, env, container)
         else:
@@ -6014,8 +5860,8 @@ def start_background(
     except BaseException:
         remove_background(session.engine, env)
         raise
-    if wanted.kept and not console.dry_run:
-        write_file(note_path(env, "kept"), "", 0o644)
+    if wanted.kept:
+        env.write_file(note_path(env, "kept"), "", 0o644)
     write_shims(session, env, config)
 
 
@@ -6099,13 +5945,13 @@ def warn_busy(env: Env, background: Background, busy: Sequence[str], present: bo
 
 def reconcile_after_change(session: Session, env: Env) -> None:
     """After a change: a background container that nobody uses gets the new revision."""
-    if console.dry_run or not is_started(env):
+    if env.scripted or not is_started(env):
         return
     background = find_background(session.engine, env)
     image = find_image(session.engine, env.latest) if background else None
     if not background or not image:
         return
-    with Lock(env.folder, env.name):
+    with env.lock():
         try:
             place = (background.folder, background.folder)
             if not background.folder:
@@ -6124,21 +5970,21 @@ def background_container(
     to the present where it needs that; None where a one-off container is to be taken."""
     background = find_background(session.engine, env)
     place = run_folder(session, env)
-    if not background and not console.dry_run and os.environ.get("PYDOCK_ENV") == env.name:
+    if not background and not env.scripted and os.environ.get("PYDOCK_ENV") == env.name:
         folder, options, _ = read_started(host_file(note_path(env, "started")))
         wanted = StartRequest((folder or place[0], current), options, is_kept(env))
-        with Lock(env.folder, env.name):
+        with env.lock():
             background = find_background(session.engine, env)
             if not background or not background.current(config):
                 reconcile(session, env, config, background, wanted)
             background = find_background(session.engine, env)
         if not background:
             raise PydockError(f"the container of {env.name} ended as soon as it was started")
-    if not background or console.dry_run and not background.running:
+    if not background or env.scripted and not background.running:
         return None
     container = background.container(run_as(session.engine, env, config), current, config)
     if container and not background.current(config):
-        with Lock(env.folder, env.name, wait=False) as lock:
+        with env.lock(wait=False) as lock:
             wanted = StartRequest(place, [], False, make=False)
             if not lock.held() or not reconcile(session, env, config, background, wanted):
                 return None
@@ -6181,7 +6027,7 @@ def known_container(session: Session, env: Env, current: str) -> Container | Non
     engine; None where anything of that may be different by now."""
     import json
 
-    text = "" if console.dry_run else host_file(note_path(env, "way"))
+    text = "" if env.scripted else host_file(note_path(env, "way"))
     if not text:
         return None
     try:
@@ -6218,9 +6064,9 @@ def is_kept(env: Env) -> bool:
 def keep_background(engine: Engine, env: Env, background: Background) -> None:
     """Lets the background container go on though nothing runs: a mark of its first process stands
     for a program that does not end."""
-    if console.dry_run or is_kept(env):
+    if env.scripted or is_kept(env):
         return
-    write_file(note_path(env, "kept"), "", 0o644)
+    env.write_file(note_path(env, "kept"), "", 0o644)
     if background.running and background.removes_itself:
         mark = f"/dev/shm/pydock.{env.background}.kept.1"
         where = ["exec", "-w", "/", "-u", background.user, env.background]
@@ -6286,7 +6132,7 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
     place = run_folder(session, env)
     config = ready_image(session, env)
     made = not os.path.isdir(os.path.join(shims_folder(env), "bin"))
-    with Lock(env.folder, env.name):
+    with env.lock():
         make_folder(os.path.join(shims_folder(env), "bin"))
         background = find_background(session.engine, env)
         current = background and background.current(config)
@@ -6311,7 +6157,7 @@ def deactivate(session: Session, env: Env) -> int:
     """Ends the container that an activation started, unless something runs there. That it was
     activated stays noted: the next program of another shell starts it again."""
     engine = session.engine
-    with Lock(env.folder, env.name):
+    with env.lock():
         background = None if is_kept(env) else find_background(engine, env)
         busy = processes(engine, env.background) if background and background.running else []
         if busy:
@@ -6405,11 +6251,10 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
                 f"{path} is there already, and no link of pydock's", "--to another folder"
             )
     check_programs(session.engine, env, list(paths.values()))
-    with Lock(env.folder, env.name):
+    with env.lock():
         make_folder(os.path.join(shims_folder(env), "bin"))
         record = {**linked(shims_folder(env)), **paths}
-        if not console.dry_run:
-            write_file(note_path(env, "links"), json.dumps(record), 0o644)
+        write_file(note_path(env, "links"), json.dumps(record), 0o644)
         write_shims(session, env, config)
         make_folder(folder)
         for path in paths:
@@ -6437,9 +6282,8 @@ def unlink_shims(paths: Sequence[str]) -> None:
                 "pydock link (lists them); --remove takes programs only",
             )
     for path in paths:
-        remove_file(path)
-        if not console.dry_run:
-            console.info(f"removed {path}")
+        os.unlink(path)
+        console.info(f"removed {path}")
 
 
 def check_programs(engine: Engine, env: Env, words: Sequence[str]) -> None:
@@ -6561,7 +6405,7 @@ def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
     """The programs of an environment that is, or was, activated or linked: those of its packages,
     as they are now. It says so where it leaves out one of HOST_PROGRAMS."""
     folder = shims_folder(env)
-    if console.dry_run:
+    if env.scripted:
         return
     background = find_background(session.engine, env)
     if background:
@@ -6609,8 +6453,8 @@ def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
 def remove_shims(env: Env) -> None:
     """With a deleted environment go its programs on the host, and its links."""
     for path in linked(shims_folder(env)):
-        remove_file(path)
-    remove_folder(shims_folder(env))
+        env.remove_file(path)
+    env.remove_folder(shims_folder(env))
 
 
 def linked(folder: str) -> dict[str, str]:
@@ -6763,7 +6607,7 @@ def compose_file(session: Session, env: Env, container: Container) -> tuple[str,
     engine, path = session.engine, env.path(COMPOSE)
     service = container.service()
     argv = compose_argv(env)
-    if console.dry_run:  # nor is compose asked what it thinks of the file
+    if env.scripted:  # nor is compose asked what it thinks of the file
         service.update({} if has_command(env.read(COMPOSE)) else {"command": WAIT})
         return json.dumps({"services": {SERVICE: service}}), []
     text = json.dumps({"services": {SERVICE: service}})
@@ -6848,7 +6692,7 @@ def compose_one_off(session: Session, env: Env, container: Container) -> None:
     argv = ["--rm", "--name", name, *options, SERVICE, *wait]
     try:
         # one at a time makes the network and starts the other services, and the first has the ports
-        with Lock(env.folder, env.name):
+        with env.lock():
             if "-p" not in options and not engine.output("ps", "-q", *others):
                 # whose ports they are, else
                 if not engine.output("ps", "-q", *others[:2]):
@@ -6898,7 +6742,7 @@ def end_services(engine: Engine, env: Env, how: str) -> None:
     )
     if networks:
         engine.try_run("network", "rm", *networks)
-    if running and not console.dry_run and engine.output("ps", "-q", *label):
+    if running and not env.scripted and engine.output("ps", "-q", *label):
         raise PydockError(
             f"{engine.client} cannot stop the containers of {env.name}", "docker ps shows them"
         )
@@ -6924,8 +6768,7 @@ def cmd_trust(session: Session, args: argparse.Namespace) -> int:
         console.info(f"{env.name} was made on this machine, and is trusted")
         return 0
     if args.remove:
-        if not console.dry_run:
-            write_note(env, {})
+        write_note(env, {})
         report(env, f"nothing of {env.name} is allowed any more", f"pydock trust {env.title}")
         return 0
     files = watched_files(env)
@@ -6943,8 +6786,7 @@ def cmd_trust(session: Session, args: argparse.Namespace) -> int:
         "nothing was allowed",
     ):
         return 1
-    if not console.dry_run:
-        write_note(env, files)
+    write_note(env, files)
     report(env, f"allowed {env.name}, until a file changes", f"pydock run {env.title} …")
     return 0
 
@@ -6996,6 +6838,8 @@ def write_note(env: Env, files: dict[str, bytes]) -> None:
 def save_note(env: Env, entries: dict[str, dict[str, str]]) -> None:
     import json
 
+    if env.scripted:
+        return
     folder, name = os.path.split(trust_file(env))
     make_folder(folder)
     os.chmod(folder, 0o700)
@@ -7010,7 +6854,7 @@ def save_note(env: Env, entries: dict[str, dict[str, str]]) -> None:
 
 def keep_dockerfile(env: Env, text: str, pydocks_own: bool) -> None:
     """Replaces the dockerfile; what pydock itself wrote in place of an allowed one is allowed."""
-    note = read_note(env) if pydocks_own and not console.dry_run else None
+    note = read_note(env) if pydocks_own else None
     allowed = note is not None and is_allowed(env, "dockerfile")
     env.write("dockerfile", text)
     if note is not None and allowed:
@@ -7020,7 +6864,7 @@ def keep_dockerfile(env: Env, text: str, pydocks_own: bool) -> None:
 def forget_note(env: Env) -> None:
     if not os.path.lexists(trust_file(env)):
         return
-    remove_file(trust_file(env))
+    env.remove_file(trust_file(env))
     try:
         os.rmdir(os.path.dirname(trust_file(env)))
     except OSError:  # it has others, or this is a dry run
@@ -7085,13 +6929,8 @@ def check_trust(env: Env) -> None:
     ):
         allowed = (note or {}).get(path)
         if not allowed or path not in files or allowed["sha256"] != sha256(files[path]):
-            why = (
-                "was not allowed yet"
-                if not allowed
-                else "was changed since it was allowed"
-                if path in files
-                else "is gone since it was allowed"
-            )
+            why = "was changed" if path in files else "is gone"
+            why = why + " since it was allowed" if allowed else "was not allowed yet"
             raise PydockError(
                 f"{env.path(path)} {why}",
                 f"it decides what starts on this host; to read and allow it: pydock trust {env.title}",
@@ -7116,29 +6955,16 @@ def cmd_history(session: Session, args: argparse.Namespace) -> int:
         return 0
     lines = [["REVISION", "WHEN", "SIZE", "COMMAND", "PACKAGES"]]
     for row in rows:
-        names = " ".join([str(row["revision"]), *row["labels"]]) + (" *" if row["present"] else "")
-        packages = [f"+{name} {version}" for name, version in row["added"].items()] + [
-            "-" + name for name in row["removed"]
-        ]
-        packages += [
-            f"{name} {versions[0]}→{versions[1]}" for name, versions in row["changed"].items()
-        ]
-        shown = ", ".join(packages[:6]) + (
-            f" and {len(packages) - 6} more" if len(packages) > 6 else ""
-        )
+        names = " ".join([str(row["revision"]), *row["labels"]]) + " *" * row["present"]
+        packages = [f"+{name} {version}" for name, version in row["added"].items()]
+        packages += ["-" + name for name in row["removed"]]
+        packages += [f"{name} {old}→{new}" for name, (old, new) in row["changed"].items()]
+        more = f" and {len(packages) - 6} more" if len(packages) > 6 else ""
         age = age_of(row["time"])
-        lines.append(
-            [
-                names,
-                human_age(age) + " ago" if age is not None else "-",
-                "+" + human_size(row["bytes"]),
-                "pydock " + row["command"],
-                shown,
-            ]
-        )
-    widths = [max(len(line[i]) for line in lines) for i in range(5)]
-    for line in lines:
-        console.show("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+        when = human_age(age) + " ago" if age is not None else "-"
+        size, text = "+" + human_size(row["bytes"]), "pydock " + row["command"]
+        lines.append([names, when, size, text, ", ".join(packages[:6]) + more])
+    console.table(lines)
     if "latest" in images and images["latest"].hashes != env.hashes():
         console.info(f"{env.name} was edited since; next: pydock build {env.title}")
     return 0
@@ -7151,35 +6977,23 @@ def revision_rows(images: dict[str, Image], base: Image | None) -> list[dict[str
     before: dict[str, str] = {}
     numbers = revision_numbers(images)[::-1]
     for at, number in enumerate(numbers):
-        image = images[str(number)]
-        packages = image.packages()
-        rows.append(
-            {
-                "revision": number,
-                "labels": sorted(
-                    tag for tag in images if is_label(tag) and images[tag].id == image.id
-                ),
-                "present": "latest" in images and images["latest"].id == image.id,
-                "time": image.labels.get("pydock.time", ""),
-                "command": unquote(image.labels.get("pydock.command", "")),
-                "id": image.id.split(":")[-1][:12],
-                "bytes": image.added_size(
-                    [images[str(n)] for n in numbers[:at]] + ([base] if base else [])
-                ),
-                "added": {
-                    name: version for name, version in packages.items() if name not in before
-                },
-                "removed": {
-                    name: version for name, version in before.items() if name not in packages
-                },
-                "changed": {
-                    name: [before[name], version]
-                    for name, version in packages.items()
-                    if before.get(name, version) != version
-                },
-            }
-        )
-        before = packages
+        image, below = images[str(number)], [images[str(n)] for n in numbers[:at]]
+        now = image.packages()
+        both = [name for name in now if name in before and before[name] != now[name]]
+        row = {
+            "revision": number,
+            "labels": sorted(t for t in images if is_label(t) and images[t].id == image.id),
+            "present": "latest" in images and images["latest"].id == image.id,
+            "time": image.labels.get("pydock.time", ""),
+            "command": unquote(image.labels.get("pydock.command", "")),
+            "id": image.id.split(":")[-1][:12],
+            "bytes": image.added_size(below + ([base] if base else [])),
+            "added": {name: now[name] for name in now if name not in before},
+            "removed": {name: before[name] for name in before if name not in now},
+            "changed": {name: [before[name], now[name]] for name in both},
+        }
+        rows.append(row)
+        before = now
     return rows
 
 
@@ -7208,7 +7022,7 @@ def cmd_snapshot(session: Session, args: argparse.Namespace) -> int:
             f"{label!r} is not a label",
             "letters, digits and _ . -, not only digits, not latest, not tmp-…",
         )
-    with Lock(env.folder, env.name):
+    with env.lock():
         images = present_revisions(session, env)
         if label in images and images[label].id != images["latest"].id:
             raise PydockError(
@@ -7238,42 +7052,30 @@ def cmd_snapshot(session: Session, args: argparse.Namespace) -> int:
 )
 def cmd_rollback(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
-    with Lock(env.folder, env.name):
+    with env.lock():
         check_frozen(env)
         images = present_revisions(session, env)
-        before = next(
-            (
-                str(number)
-                for number in revision_numbers(images)
-                if images[str(number)].id != images["latest"].id
-            ),
-            None,
-        )
-        revision = before if args.revision is None else args.revision
-        if revision is None:
+        others = [
+            str(n) for n in revision_numbers(images) if images[str(n)].id != images["latest"].id
+        ]
+        revision = args.revision
+        if revision is None and not others:
             raise PydockError(
                 f"{env.name} has no revision before this one", f"pydock history {env.title}"
             )
-        if (
-            not (is_number(revision) or is_label(revision))
-            or revision not in images
-            or "pydock.requirements" not in images[revision].labels
-        ):
+        revision = others[0] if revision is None else revision
+        known = revision in images and (is_number(revision) or is_label(revision))
+        if not known or "pydock.requirements" not in images[revision].labels:
             raise PydockError(
                 f"{env.name} has no revision {revision}", f"pydock history {env.title}"
             )
         image = images[revision]
         if image.layers == images["latest"].layers and image.hashes == env.hashes():
-            report(
-                env,
-                f"{env.name} is as it was in revision {revision}",
-                f"pydock history {env.title}",
-            )
+            done = f"{env.name} is as it was in revision {revision}"
+            report(env, done, f"pydock history {env.title}")
             return 0
         restore(session, env, images, image, args.line)
-        number = max(revision_numbers(images)) + 1
-        # the new one has the layers of the old one
-        drop_old_revisions(session, env, {**images, str(number): image, "latest": image})
+        drop_old_revisions(session, env)
     reconcile_after_change(session, env)
     report(
         env,
@@ -7292,26 +7094,16 @@ def restore(
     try:
         engine.run(*create_argv(env.temporary, client_proxies(), f"{env.repo}:{image.tag}"))
         engine.prefetch(*variables_argv(env.temporary))
-        texts, wheels = fetch_files(engine, env, wheels=True, dockerfile=True)
-        if (
-            not console.dry_run
-            and tuple(text_hash(texts.get(file, "")) for file in ("dockerfile", "requirements.txt"))
-            != image.hashes
-        ):
+        texts, wheels = env.fetch(engine, wheels=True, dockerfile=True)
+        files = ("dockerfile", "requirements.txt")
+        if texts and tuple(text_hash(texts.get(file, "")) for file in files) != image.hashes:
             raise PydockError(
                 f"revision {image.tag} of {env.name} does not hold the files that it was made of",
                 "its dockerfile lacks COPY dockerfile /opt/pydock/"
                 if "dockerfile" not in texts
                 else f"pydock history {env.title}",
             )
-        commit(
-            engine,
-            env,
-            env.temporary_tag,
-            image.config,
-            {**labels_for(env, image.hashes, command), **image.found()},
-        )
-        engine.try_run_in_background("rm", "-f", env.temporary)
+        commit_again(engine, env, image, command)
         keep_edits(env, latest, texts)
         if texts and texts["dockerfile"] != env.read("dockerfile"):
             env.write("dockerfile", texts["dockerfile"])
@@ -7333,10 +7125,8 @@ def keep_edits(env: Env, latest: Image, texts: dict[str, str]) -> None:
     """Copies of what a person wrote and no revision holds, beside the files that are about to be
     replaced."""
     for file, text in texts.items():
-        present = env.read(file)
-        if present == text or text_hash(present) == latest.labels.get(
-            "pydock." + file.split(".")[0]
-        ):
+        present, label = env.read(file), "pydock." + file.split(".")[0]
+        if present == text or text_hash(present) == latest.labels.get(label):
             continue
         copy, count = file + ".orig", 1
         while env.has(copy) and env.read(copy) != present:
@@ -7351,7 +7141,7 @@ def keep_edits(env: Env, latest: Image, texts: dict[str, str]) -> None:
 def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
     """freeze and unfreeze."""
     env = session.env(args.name)
-    with Lock(env.folder, env.name):
+    with env.lock():
         env.hashes()
         umask = os.umask(0)
         os.umask(umask)
@@ -7359,9 +7149,6 @@ def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
             with env.open() as folder, folder.open(name) as file:
                 mode = os.fstat(file.fileno()).st_mode & 0o7777
                 mode = mode & ~0o222 if args.line[0] == "freeze" else mode | 0o222 & ~umask
-                if console.dry_run:
-                    console.emit(shell_join(["chmod", f"{mode:o}", env.path(name)]))
-                    continue
                 try:
                     os.fchmod(file.fileno(), mode)
                 except OSError as error:
@@ -7385,7 +7172,7 @@ def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
 def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     """A copy of an environment, here or from the other mode: its files, and its image under labels
     of its own."""
-    env = Env(session.scope, args.new, session.settings["prefix"])
+    env = session.new_env(args.new)
     check_new(env)
     source = session.env(args.name, other=True)
     source.wheels()  # an error where that is a link
@@ -7395,41 +7182,32 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
         files[COMPOSE] = source.read(COMPOSE)
     note, allowed = read_note(source), None
     if not is_own(source, note):
-        allowed = [
-            file
-            for file, text in files.items()
-            if text_hash(text) == (note or {}).get(file, {}).get("sha256")
-        ]
+        known = {file: entry["sha256"] for file, entry in (note or {}).items()}
+        allowed = [file for file, text in files.items() if known.get(file) == text_hash(text)]
     old = images_of(session.engine, env)
     check_owner(session.engine, env, old)
-    create(
-        session,
-        env,
-        files,
-        source,
-        lambda: relabel(session.engine, env, image, args.line),
-        old,
-        allowed,
-    )
-    report(
-        env,
-        f"cloned {source.name} to {env.name}{' in ' + env.folder if env.scope.mode == 'local' else ''}",
-        f"pydock shell {env.title}",
-    )
+
+    def make() -> None:
+        clone_image(session.engine, source, env, image, args.line)
+
+    create(session, env, files, make, old, allowed)
+    report(env, f"cloned {source.name} to {env.name}{env.where}", f"pydock shell {env.title}")
     return 0
 
 
-def relabel(engine: Engine, env: Env, image: Image, command: Sequence[str]) -> None:
-    """An image of the same files, of another name or a former time, gets this environment's labels:
-    no bytes. Its container is on its way out."""
+def clone_image(
+    engine: Engine, source: Env, env: Env, image: Image, command: Sequence[str]
+) -> None:
+    """The image gets the new environment's labels, which adds no bytes; its wheels are copied."""
+    env.copy_wheels(source)
     engine.run(*create_argv(env.temporary, client_proxies(), image.id))
-    commit(
-        engine,
-        env,
-        env.temporary_tag,
-        image.config,
-        {**labels_for(env, image.hashes, command), **image.found()},
-    )
+    commit_again(engine, env, image, command)
+
+
+def commit_again(engine: Engine, env: Env, image: Image, command: Sequence[str]) -> None:
+    """The temporary container of an image becomes the same with new labels, and goes."""
+    labels = {**labels_for(env, image.hashes, command), **image.found()}
+    commit(engine, env, env.temporary_tag, image.config, labels)
     engine.try_run_in_background("rm", "-f", env.temporary)
 
 
@@ -7464,7 +7242,7 @@ def pin_base(session: Session, env: Env, latest: Image | None) -> str:
         return dockerfile
     base_image(session, reference)
     base = find_image(session.engine, reference)
-    if not base and "$" not in reference and not console.dry_run:
+    if not base and "$" not in reference:
         raise PydockError(f"cannot see the base image {reference}")
     if base and latest and not latest.is_descendant_of(base):
         raise PydockError(
@@ -7481,16 +7259,8 @@ def pin_base(session: Session, env: Env, latest: Image | None) -> str:
 
 def lock_faults(session: Session, env: Env) -> list[str]:
     """What is not pinned in the files, or is not what the image holds; a line each."""
-    dockerfile, lines = env.read("dockerfile"), env.requirements()
-    image, faults = find_image(session.engine, env.latest), []
-    reference = base_reference(dockerfile, session.settings)
-    base = find_image(session.engine, reference) if "@" not in reference else None
-    if base and base.digest_of(reference):
-        faults.append(f"dockerfile: FROM {reference} without its digest")
-    elif "@" not in reference:
-        console.info(
-            f"dockerfile: FROM {reference} has no digest, and none is known here: not locked"
-        )
+    lines, image = env.requirements(), find_image(session.engine, env.latest)
+    faults = base_faults(session, env)
     if not is_locked(lines):
         faults.append("requirements.txt: --require-hashes is not its first line")
     lines = [line for line in lines if line.kind == "requirement"]
@@ -7498,7 +7268,7 @@ def lock_faults(session: Session, env: Env) -> list[str]:
     if not image or not image.of(env):  # as where it was just checked out
         return faults
     if image.hashes != env.hashes():
-        return faults + [f"the image is not made of these files: pydock build {env.title}"]
+        return [*faults, f"the image is not made of these files: pydock build {env.title}"]
     packages = image.packages()
     pins: dict[str, list[str]] = {}
     for line in lines:
@@ -7516,6 +7286,17 @@ def lock_faults(session: Session, env: Env) -> list[str]:
     ]
 
 
+def base_faults(session: Session, env: Env) -> list[str]:
+    reference = base_reference(env.read("dockerfile"), session.settings)
+    if "@" in reference:
+        return []
+    base = find_image(session.engine, reference)
+    if base and base.digest_of(reference):
+        return [f"dockerfile: FROM {reference} without its digest"]
+    console.info(f"dockerfile: FROM {reference} has no digest, and none is known here: not locked")
+    return []
+
+
 def line_faults(env: Env, line: Requirement) -> Iterator[str]:
     """What a line of a lock lacks."""
     if not line.hashes:
@@ -7528,15 +7309,19 @@ def line_faults(env: Env, line: Requirement) -> Iterator[str]:
 
 def wheel_hash(env: Env, name: str) -> str:
     """The SHA-256 of a wheel; empty where there is none."""
+    try:
+        with env.open("wheels") as wheels, wheels.open(name) as file:
+            return stream_hash(file)
+    except FileNotFoundError:
+        return ""
+
+
+def stream_hash(file: IO[bytes]) -> str:
     import hashlib
 
     content = hashlib.sha256()
-    try:
-        with env.open("wheels") as wheels, wheels.open(name) as file:
-            for data in iter(lambda: file.read(1 << 20), b""):
-                content.update(data)
-    except FileNotFoundError:
-        return ""
+    for data in iter(lambda: file.read(1 << 20), b""):
+        content.update(data)
     return content.hexdigest()
 
 
@@ -7548,10 +7333,9 @@ def wheel_hash(env: Env, name: str) -> str:
 def cmd_digest(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     image = ready_image(session, env)["Id"]
-    with Lock(env.folder, env.name):
+    with env.lock():
         tree = tree_of(session.engine, env, image)
-    if not console.dry_run:
-        console.emit(digest_of(tree))
+    console.emit(digest_of(tree))
     return 0
 
 
@@ -7564,48 +7348,37 @@ def cmd_digest(session: Session, args: argparse.Namespace) -> int:
 def cmd_verify(session: Session, args: argparse.Namespace) -> int:
     """Builds the environment again beside the present one, and compares."""
     env = session.env(args.name)
-    digest = args.against if (args.against or "").startswith("sha256:") else ""
+    against = args.against or ""
+    digest = against if against.startswith("sha256:") else ""
     if digest and not re.fullmatch("sha256:[0-9a-f]{64}", digest):
         raise PydockError(
             f"{digest!r} is no whole digest",
             "as pydock digest prints it: sha256: and 64 letters and digits",
         )
-    other = (
-        session.env(args.against, other=True) if args.against is not None and not digest else env
-    )
-    against = "its present image" if other is env else f"the image of {other.name}"
+    other = env if args.against is None or digest else session.env(against, other=True)
+    equal = "equal to its present image" if other is env else f"equal to the image of {other.name}"
+    equal = digest or equal
     image = ready_image(session, other)["Id"] if not digest else ""
-    with Lock(env.folder, env.name):
+    with env.lock():
         expected = tree_of(session.engine, env, image) if image else None
         try:
-            run_build(
-                session,
-                env,
-                env.temporary_tag,
-                {"pydock.folder": quote(env.folder)},
-                False,
-                False,
-                again=True,
-            )
+            labels = {"pydock.folder": quote(env.folder)}
+            run_build(session, env, Build(env.temporary_tag, labels, again=True))
             tree = tree_of(session.engine, env, env.temporary_tag)
         finally:
             session.engine.try_run("rmi", env.temporary_tag)
-    if console.dry_run:
-        return 0
     if digest_of(tree) == (digest or digest_of(expected or {})):
-        console.info(f"{env.name}, built again, is {digest or 'equal to ' + against}")
+        console.info(f"{env.name}, built again, is {equal}")
         return 0
-    for path in sorted(set(tree) | set(expected or tree)):
-        if expected is not None and tree.get(path) != expected.get(path):
-            console.show(
-                f"{'-' if path not in tree else '+' if path not in expected else '~'} {quote(path)}"
-            )
-    raise PydockError(
-        f"{env.name}, built again, is not {digest or 'equal to ' + against}",
-        f"only a locked environment comes out the same: pydock lock {env.title}"
-        if "--hash" not in env.read("requirements.txt")
-        else "",
-    )
+    old = tree if expected is None else expected
+    for path in sorted({*tree, *old}):
+        if tree.get(path) != old.get(path):
+            sign = "~" if path in old else "+"
+            sign = sign if path in tree else "-"
+            console.show(f"{sign} {quote(path)}")
+    lock = f"only a locked environment comes out the same: pydock lock {env.title}"
+    hashed = "--hash" in env.read("requirements.txt")
+    raise PydockError(f"{env.name}, built again, is not {equal}", "" if hashed else lock)
 
 
 def tree_of(engine: Engine, env: Env, image: str) -> dict[str, str]:
@@ -7618,20 +7391,14 @@ def tree_of(engine: Engine, env: Env, image: str) -> dict[str, str]:
     argv = ["cp", container + ":/opt/venv", "-"]
     user = (image_config(engine, image).get("User") or "0").split(":")[0]
     engine.run(*create_argv(container, client_proxies(), image))
-    if console.dry_run:
-        console.emit(shell_join(engine.command(argv)) + " | tar -t")
-        engine.try_run("rm", "-f", container)
-        return {}
 
     def note(archive: Any, member: Any) -> None:
         path = member.name.partition("/")[2]
-        if not re.search(
-            r"(^|/)__pycache__(/[^/]*\.pyc)?$|\.dist-info/(uv_cache\.json|REQUESTED)$", path
-        ):
+        noted = r"(^|/)__pycache__(/[^/]*\.pyc)?$|\.dist-info/(uv_cache\.json|REQUESTED)$"
+        if not re.search(noted, path):
             owner = "user" if str(member.uid) == user else str(member.uid)
-            found[path] = (
-                f"{member.type.decode()} {member.mode & 0o7777:o} {owner} {content_of(archive, member, found)}"
-            )
+            content = content_of(archive, member, found)
+            found[path] = f"{member.type.decode()} {member.mode & 0o7777:o} {owner} {content}"
 
     try:
         copy_out(engine, argv, f"cannot read the image {image}", note)
@@ -7642,31 +7409,15 @@ def tree_of(engine: Engine, env: Env, image: str) -> dict[str, str]:
 
 def content_of(archive: Any, member: Any, found: dict[str, str]) -> str:
     """What tells a file's content: a digest, the target of a link."""
-    import hashlib
-
     if member.issym():
         return quote(member.linkname)
     if member.islnk():
         return found.get(member.linkname.partition("/")[2], "").rpartition(" ")[2]
     stream = archive.extractfile(member)
-    if not stream:
-        return "-"
-    if member.name.endswith(".dist-info/RECORD"):
-        return hashlib.sha256(
-            b"".join(
-                line
-                for line in stream
-                if not re.search(
-                    rb"(\.dist-info/(uv_cache\.json|REQUESTED)|__pycache__/[^,/]*\.pyc),", line
-                )
-            )
-        ).hexdigest()
-    content = hashlib.sha256()
-    while True:
-        data = stream.read(1 << 20)
-        content.update(data)
-        if len(data) < 1 << 20:
-            return content.hexdigest()
+    if stream and member.name.endswith(".dist-info/RECORD"):
+        noted = rb"(\.dist-info/(uv_cache\.json|REQUESTED)|__pycache__/[^,/]*\.pyc),"
+        return sha256(b"".join(line for line in stream if not re.search(noted, line)))
+    return stream_hash(stream) if stream else "-"
 
 
 def digest_of(tree: dict[str, str]) -> str:
@@ -7690,40 +7441,17 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
     import tarfile
 
     env, path = session.env(args.name), absolute_path(args.file)
-    files = standard_files(env)
     if os.path.lexists(path):
         raise PydockError(f"{path} is there already", "another name, or remove it")
     image = ready_image(session, env)["Id"] if args.image else ""
     with env.open() as folder:
-        names = folder.names()
-    left = [
-        file for file in names if file not in (*STANDARD, "wheels") and not file.startswith(".")
-    ]
+        names = [name for name in folder.names() if not name.startswith(".")]
+    left = [name for name in names if name not in (*STANDARD, "wheels")]
     if left:
         console.info(f"left out, as it is no standard file: {', '.join(left)}")
     if has_compose(env):
         console.info(f"{COMPOSE} goes along, with the values of variables that are in it")
-    if console.dry_run:
-        console.emit(
-            shell_join(
-                [
-                    "tar",
-                    "-b",
-                    "1",
-                    "-C",
-                    os.path.dirname(env.folder),
-                    "-cf",
-                    path,
-                    *(f"{env.name}/{file}" for file in files),
-                ]
-            )
-        )
-        if image:  # goes on in the same tar, without the end of the first
-            console.emit(
-                f"truncate -s -1024 {shell_join([path])}; {shell_join(session.engine.command(['save', image]))} >>{shell_join([path])}"
-            )
-        return 0
-    with NewFile(path) as out, Lock(env.folder, env.name) as lock:
+    with NewFile(path) as out, env.lock() as lock:
         held = find_image(session.engine, image) if image else None
         if image and (not held or held.hashes != env.hashes()):
             raise PydockError(
@@ -7735,10 +7463,8 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
             if not below:
                 env.read(name)  # no larger than it may be
             with env.open(*below) as folder, folder.open(name) as content:
-                archive.addfile(
-                    strip_owner(archive.gettarinfo(arcname=f"{env.name}/{file}", fileobj=content)),
-                    content,
-                )
+                member = archive.gettarinfo(arcname=f"{env.name}/{file}", fileobj=content)
+                archive.addfile(strip_owner(member), content)
         lock.release()
         if held:  # goes on in the same tar, whose end the engine writes
             save_image(session.engine, held, out)
@@ -7773,18 +7499,18 @@ def save_image(engine: Engine, image: Image, out: IO[bytes]) -> None:
     import time
 
     out.flush()
+    seen = sys.stderr.isatty() and not console.quiet
     process = engine.start(["save", image.id], out=out, err="keep")
     try:
-        while sys.stderr.isatty() and not console.quiet and process.poll() is None:
-            console.write(
-                f"\r{human_size(os.fstat(out.fileno()).st_size)} of about {human_size(image.size)} "
-            )
+        while seen and process.poll() is None:
+            size = human_size(os.fstat(out.fileno()).st_size)
+            console.write(f"\r{size} of about {human_size(image.size)} ")
             time.sleep(0.2)
     except BaseException:
         engine.end(process)
         raise
     _, err = engine.finish(process)
-    if sys.stderr.isatty() and not console.quiet:
+    if seen:
         console.write("\r\033[K")
     if process.returncode:
         raise EngineError(f"{engine.client} save failed: {last_line(err)}")
@@ -7801,7 +7527,7 @@ def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
             2,
         )
     check_new(env)
-    bundle = os.path.isfile(args.source)
+    bundle = args.source if os.path.isfile(args.source) else ""
     if not bundle and (
         re.search(r"\.tar$|^[./~]", args.source) or not re.fullmatch(r"[\w][\w.:/@-]*", args.source)
     ):
@@ -7817,19 +7543,12 @@ def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
         f"docker pull {args.source} says why; docker login, for a registry that wants it",
     )
     try:
-        create(
-            session,
-            env,
-            {},
-            None,
-            lambda: (
-                take_bundle(session, env, args.source, args.line)
-                if bundle
-                else import_image(session, env, args.source, {}, args.line)
-            ),
-            old,
-            (),
+        make = (
+            (lambda: take_bundle(session, env, bundle, args.line))
+            if bundle
+            else lambda: import_image(session, env, args.source, {}, args.line)
         )
+        create(session, env, {}, make, old, ())
     finally:
         if pulled:
             session.engine.try_run("rmi", args.source)
@@ -7846,7 +7565,7 @@ def take_bundle(session: Session, env: Env, path: str, command: Sequence[str]) -
     try:
         texts, more = read_bundle(env, path)
         if more:
-            load_image(engine, path, image)
+            load_image(engine, env, path, image)
     except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
         raise PydockError(
             f"cannot read {path}: {getattr(error, 'strerror', None) or error}",
@@ -7859,14 +7578,13 @@ def take_bundle(session: Session, env: Env, path: str, command: Sequence[str]) -
         engine.try_run("rmi", image)
     else:
         base_image(session, base_reference(env.read("dockerfile"), session.settings))
-        build_image(session, env, env.temporary_tag, command)
+        build_image(session, env, command, Build(env.temporary_tag, {}))
 
 
 def read_bundle(env: Env, path: str) -> tuple[dict[str, str], bool]:
     """Reads the first part of a file of `export`, of which nobody knows what it holds: the texts of
     the standard files, by name, and whether there is more: an image. Wheels go to the environment's
     folder."""
-    import shutil
     import tarfile
 
     texts: dict[str, str] = {}
@@ -7876,21 +7594,15 @@ def read_bundle(env: Env, path: str) -> tuple[dict[str, str], bool]:
         for count, member in enumerate(archive):
             top, _, file = check_member(member, count).partition("/")
             stream = archive.extractfile(member) if member.isfile() else None
-            more = (
-                not stream
-                or not (file in STANDARD or re.fullmatch("wheels/" + WHEEL, file))
-                or bool(name)
-                and top != name
-            )
+            known = file in STANDARD or re.fullmatch("wheels/" + WHEEL, file)
+            more = not (known and stream) or top != (name or top)
             if more or not stream:
                 break
             name = top
             if file in STANDARD:
                 texts[file] = stream.read().decode(errors="surrogateescape")
-            elif not console.dry_run:
-                env.wheels(make=True)
-                with env.open("wheels") as wheels, wheels.create(os.path.basename(file)) as wheel:
-                    shutil.copyfileobj(stream, wheel)
+            else:
+                env.add_wheel(os.path.basename(file), stream)
         if not more:
             check_end(archive)
     if not {"dockerfile", "requirements.txt"} <= set(texts):
@@ -7901,62 +7613,78 @@ def read_bundle(env: Env, path: str) -> tuple[dict[str, str], bool]:
     return texts, more
 
 
-def load_image(engine: Engine, path: str, tag: str) -> None:
-    """Hands the image in a bundle to the engine, by this name only: its own might be somebody
-    else's here."""
+# the keys of the JSON that names an image in what `docker save` writes; none of them names a tag
+SAVED_KEYS = (
+    r"Config|RepoTags|Layers|LayerSources|schemaVersion|mediaType|manifests|size|digest|sha256:\w+"
+)
+
+
+def load_image(engine: Engine, env: Env, path: str, tag: str) -> None:
+    """Hands the image in a bundle to the engine, which then has it by this name only."""
+    ids = saved_ids(path)
+    env.remember([id_ for id_ in ids if not find_image(engine, id_)])
+    try:
+        engine.run("load", "-q", "-i", absolute_path(path))
+    finally:  # also where it came in after an interruption
+        named = any(engine.try_run("tag", id_, tag) for id_ in ids)
+    if not named:
+        raise ValueError("the image in it is none that this engine understands")
+
+
+def saved_ids(path: str) -> list[str]:
+    """What the engine may call the one image in a bundle: the digest of its configuration, or of
+    its manifest. ValueError where there is another number of images, or where they have names: a
+    tag might be somebody else's here."""
     import tarfile
 
-    if console.dry_run:
-        console.emit(
-            f"{shell_join(engine.command(['tag']))} $({shell_join(engine.command(['load', '-q', '-i', path]))} | grep -o 'sha256:.*') {tag}"
-        )
-        return
-    with tarfile.open(
-        path, "r:", tarinfo=strict_members()
-    ) as archive:  # before the engine hears of it: of some it would take the first half
-        names = [check_member(member, count) for count, member in enumerate(archive)]
+    members: dict[str, Any] = {}
+    with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:
+        for count, member in enumerate(archive):
+            if members.setdefault(check_member(member, count), member) is not member:
+                raise ValueError(f"{member.name!r} is in it twice")
         check_end(archive)
-    if names.count("manifest.json") != 1 or len(set(names)) != len(names):
-        raise ValueError("it has no image that `docker save` wrote")
-    name = "localhost/" + tag if engine.podman else tag
-    process = engine.start(["load", "-q"], feed=True, out="drop", err="keep")
-    try:
         try:
-            with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:
-                with tarfile.open(fileobj=process.stdin, mode="w|") as forward:
-                    for member in archive:
-                        forward_member(archive, member, forward, name)
-        except BrokenPipeError:  # the engine will say why
-            pass
-        _, err = engine.finish(process)
-    except BaseException:
-        engine.end(process)
-        raise
-    if process.returncode:
-        raise EngineError(f"{engine.client} load failed: {last_line(err)}")
-    if engine.try_output("image", "inspect", tag) is None:
-        raise ValueError("the image in it is none that this engine understands")
+            [image] = saved_json(archive, members, "manifest.json")
+            index = saved_json(archive, members, "index.json") or {"manifests": [{}]}
+            [listed] = index["manifests"]
+            names = image.get("RepoTags") or saved_json(archive, members, "repositories")
+            config: Any = archive.extractfile(members[image["Config"]])
+            ids = ["sha256:" + sha256(config.read(MAX_TEXT)), str(listed.get("digest"))]
+        except (TypeError, KeyError, AttributeError):
+            raise ValueError("it does not hold one image that `docker save` wrote") from None
+    if names:
+        raise ValueError("the image in it has a name; one by `docker save ID` has none")
+    return [id_ for id_ in ids if re.fullmatch("sha256:[0-9a-f]{64}", id_)]
+
+
+def saved_json(archive: Any, members: dict[str, Any], name: str) -> Any:
+    """What a JSON file in a bundle says; None where it is not there. ValueError where it has other
+    keys than `docker save` writes, or one twice: the engine takes a key in other letters, too, and
+    the last of two."""
+    import json
+
+    def strict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs) or not all(re.fullmatch(SAVED_KEYS, key) for key in found):
+            raise ValueError(f"{name} is not what docker writes")
+        return found
+
+    if name not in members:
+        return None
+    return json.load(archive.extractfile(members[name]), object_pairs_hook=strict)
 
 
 def check_member(member: Any, count: int) -> str:
     """The name of an archive's member. ValueError where that could reach out of its folder, or blow
     up. Of links only those are let in that `docker save` makes, from one layer to an equal one."""
-    link = (
-        member.issym()
-        and re.fullmatch(r"\w+/layer\.tar", member.name)
-        and re.fullmatch(r"\.\./\w+(/layer)?\.tar", member.linkname)
-    )
-    if (
-        {"", ".", ".."} & set(member.name.split("/"))
-        or not (member.isfile() or member.isdir() or link)
-        or member.issparse()
-    ):
+    link = member.issym() and re.fullmatch(r"\w+/layer\.tar", member.name)
+    link = link and re.fullmatch(r"\.\./\w+(/layer)?\.tar", member.linkname)
+    kind = (member.isfile() or member.isdir() or link) and not member.issparse()
+    if not kind or {"", ".", ".."} & set(member.name.split("/")):
         raise ValueError(f"{member.name!r} is nothing that belongs there")
-    if (
-        count > 100000
-        or member.size > 1 << 24
-        and os.path.basename(member.name) in (*STANDARD, "manifest.json", "index.json")
-    ):
+    texts = (*STANDARD, "manifest.json", "index.json", "repositories")
+    large = member.size > 1 << 24 and os.path.basename(member.name) in texts
+    if count > 100000 or large:
         raise ValueError(f"{member.name!r} is too much")
     return str(member.name)
 
@@ -7968,145 +7696,38 @@ def check_end(archive: Any) -> None:
         raise ValueError("it is not whole")
 
 
-def forward_member(archive: Any, member: Any, forward: Any, tag: str) -> None:
-    """Hands a member of `docker save` on to `docker load`; what names the image is written anew,
-    with this tag: the engine may read a key in other letters, or a second time, and take that."""
-    import io
-    import json
-    import tarfile
-
-    if os.path.basename(member.name) in (*STANDARD, "repositories") or member.name.endswith(".whl"):
-        return
-    stream = archive.extractfile(member) if member.isfile() else None
-    bare = tarfile.TarInfo(member.name)
-    bare.size, bare.type = member.size, member.type
-    bare.linkname, bare.mode = member.linkname, member.mode & 0o777
-    if stream and member.name in ("manifest.json", "index.json"):
-        data = json.load(stream)
-        images = (
-            data.get("manifests")
-            if isinstance(data, dict) and member.name == "index.json"
-            else data
-        )
-        if not isinstance(images, list) or len(images) != 1 or not isinstance(images[0], dict):
-            raise ValueError(f"{member.name} does not name one image")
-        image: dict[str, Any] = {
-            key: images[0].get(key)
-            for key in ("Config", "Layers", "mediaType", "digest", "size")
-            if key in images[0]
-        }
-        if not all(
-            isinstance(value, (str, int))
-            or isinstance(value, list)
-            and all(isinstance(path, str) for path in value)
-            for value in image.values()
-        ):
-            raise ValueError(f"{member.name} is not what docker writes")
-        if member.name == "manifest.json":
-            data = [{**image, "RepoTags": [tag]}]
-        else:
-            image["annotations"] = {"io.containerd.image.name": "docker.io/library/" + tag}
-            data = {
-                "schemaVersion": 2,
-                "mediaType": "application/vnd.oci.image.index.v1+json",
-                "manifests": [image],
-            }
-        text = json.dumps(data).encode()
-        stream, bare.size = io.BytesIO(text), len(text)
-    forward.addfile(bare, stream)
-
-
 def import_image(
     session: Session, env: Env, reference: str, texts: dict[str, str], command: Sequence[str]
 ) -> None:
-    """Makes an image that somebody handed over the new environment's: what it claims, by labels and
-    in a bundle's `texts`, is compared with what it holds; its user becomes the caller, where the
-    dockerfile leaves that open."""
+    """Makes an image that somebody handed over the new environment's: its files are those that lie
+    in it, its packages those that it lists, and none of its labels is believed; its user becomes
+    the caller, where the dockerfile leaves that open. `texts` are files that came with it."""
     engine = session.engine
     image = find_image(engine, reference)
-    if not image and console.dry_run:
-        image = Image(reference, {"Id": reference, "Config": image_config(engine, reference)})
     if not image:
         raise PydockError(f"the image {reference} has vanished")
-    if not console.dry_run and not {
-        "pydock.name",
-        "pydock.dockerfile",
-        "pydock.requirements",
-        "pydock.packages",
-    } <= set(image.labels):
+    if "pydock.name" not in image.labels:
         raise PydockError(
             f"{reference} is not the image of an environment of pydock's",
             f"to build on it: pydock create {env.title} --image {reference}",
         )
     try:
         engine.run(*create_argv(env.temporary, client_proxies(), image.id))
-        found, wheels = fetch_files(engine, env, wheels=True, dockerfile=True)
+        found, wheels = env.fetch(engine, wheels=True, dockerfile=True)
         engine.try_run("rm", "-f", env.temporary)
-        if not console.dry_run:
-            check_claims(engine, env, image, found, texts)
-        for file, text in found.items():
-            env.write(file, text)
-        if console.dry_run:
-            env.planned = {"dockerfile": "", "requirements.txt": "", **texts}
-        else:
+        for file in ("dockerfile", "requirements.txt") if found else ():
+            if file not in found or texts.get(file, found[file]) != found[file]:
+                raise PydockError(f"the image was not made of the {file} that should be with it")
+            env.write(file, found[file])
+        if found:
             keep_files(env, found["requirements.txt"], wheels)
+        packages = inventory(engine, env, image.id, image.config)
+        engine.try_run("rm", "-f", env.temporary)
         config = remap_user(session, env, image)
-        commit(
-            engine,
-            env,
-            env.temporary_tag,
-            config,
-            {
-                **labels_for(env, image.hashes if image.labels else env.hashes(), command),
-                **image.found(),
-            },
-        )
+        labels = {**labels_for(env, env.hashes(), command), **packages}
+        commit(engine, env, env.temporary_tag, config, labels)
     finally:
         engine.try_run("rm", "-f", env.temporary)
-
-
-def check_claims(
-    engine: Engine, env: Env, image: Image, found: dict[str, str], texts: dict[str, str]
-) -> None:
-    """PydockError where an image does not hold what its labels, or the files beside it, say."""
-    for file, key in (
-        ("dockerfile", "pydock.dockerfile"),
-        ("requirements.txt", "pydock.requirements"),
-    ):
-        if (
-            text_hash(found.get(file, "")) != image.labels[key]
-            or file in texts
-            and texts[file] != found.get(file)
-        ):
-            raise PydockError(f"the image was not made of the {file} that is handed over with it")
-    if len(image.found()) < 2:
-        raise PydockError("the labels of the image are not pydock's")
-    tree = tree_of(engine, env, image.id)
-    dists = [
-        re.fullmatch(
-            r"lib/python([\d.]+)/site-packages/([^/]+?)-([^/-]+)\.(?:dist-info/METADATA|egg-info(?:/PKG-INFO)?)",
-            path,
-        )
-        for path in tree
-    ]
-    packages = {
-        canonical(dist.group(2)): re.sub("[_-]", ".", dist.group(3)) for dist in dists if dist
-    }
-    claimed = {
-        canonical(name): re.sub("[_-]", ".", version) for name, version in image.packages().items()
-    }
-    for name in sorted(set(packages) | set(claimed)):
-        if packages.get(name) != claimed.get(name) and not (
-            name in ("pip", "setuptools", "wheel", "distribute") and name not in claimed
-        ):
-            raise PydockError(
-                f"the image claims to have {quote(name)} {claimed.get(name, 'not at all')}, and has {quote(packages.get(name, 'none'))}"
-            )
-    python = image.labels.get("pydock.python", "")
-    if dists and not any(
-        path.startswith(f"lib/python{'.'.join(python.split('.')[:2])}/") for path in tree
-    ):
-        raise PydockError(f"the image claims to have Python {python}, and has not")
 
 
 def remap_user(session: Session, env: Env, image: Image) -> dict[str, Any]:
@@ -8116,30 +7737,18 @@ def remap_user(session: Session, env: Env, image: Image) -> dict[str, Any]:
     wanted = build_args(env.read("dockerfile"), session.settings, engine.root_is_caller())
     uid, _, gid = (config.get("User") or "0:0").partition(":")
     home = config.get("WorkingDir") or "/root"
-    uid, gid, name = (
-        wanted.get("USER_UID", uid),
-        wanted.get("USER_GID", gid or uid),
-        wanted.get("USERNAME", os.path.basename(home)),
-    )
+    uid, gid = wanted.get("USER_UID", uid), wanted.get("USER_GID", gid or uid)
+    name = wanted.get("USERNAME", os.path.basename(home))
+    present = (config.get("User") or "0").partition(":")[0]
     if (uid + ":" + gid, name) == (config.get("User"), os.path.basename(home)):
         engine.run(*create_argv(env.temporary, client_proxies(), image.id))
         return config
-    if uid != (config.get("User") or "").partition(":")[0]:
+    if uid != present:
         console.info(
-            f"the packages belong to another user (uid {(config.get('User') or '0').partition(':')[0]}); handing them over to you copies them"
+            f"the packages belong to another user (uid {present}); handing them over to you copies them"
         )
-    script = (
-        "".join(
-            f"{key}={shell_join([value])}\n"
-            for key, value in (
-                ("OLD", os.path.basename(home)),
-                ("USERNAME", name),
-                ("USER_UID", uid),
-                ("USER_GID", gid),
-            )
-        )
-        + USER_SH
-    )
+    known = {"OLD": os.path.basename(home), "USERNAME": name, "USER_UID": uid, "USER_GID": gid}
+    script = "".join(f"{key}={shell_join([value])}\n" for key, value in known.items()) + USER_SH
     engine.run(
         *temporary_argv(env.temporary, image.id, config, client_proxies(), [], ["/bin/sh", "-s"]),
         data=script,
@@ -8162,53 +7771,26 @@ def remap_user(session: Session, env: Env, image: Image) -> dict[str, Any]:
 def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     """Removes what pydock made and nothing needs: revisions of the environments here beyond those
     that are kept, images of folders that are gone; with --cache the downloads."""
-    engine = session.engine
+    engine, prefix = session.engine, session.settings["prefix"]
     collect_garbage(session)
     images = inspect(engine, tagged(engine))
-    prefix = session.settings["prefix"]
-    gone = (
-        {}
-        if engine.remote_address()
-        else {  # nobody knows of the folders of another machine
-            tag: "orphaned: " + unquote(image.labels["pydock.folder"])
-            for tag, image in images.items()
-            if is_orphaned(prefix, tag, image)
-        }
-    )
+    ours = [] if engine.remote_address() else list(images)  # whose folders may be on that machine
+    gone = [tag for tag in ours if is_orphaned(prefix, tag, images[tag])]
     # each with its own settings
     sessions = [Session(scope) for scope in (global_scope(), local_scope()) if scope]
-    envs = [
-        (owner, Env(owner.scope, name, owner.settings["prefix"]))
-        for owner in sessions
-        for name in owner.scope.names()
-    ]
-    old = {
-        f"{env.repo}:{number}": "an old revision"
-        for owner, env in envs
-        for number in old_revisions(
-            {
-                tag.rpartition(":")[2]: image
-                for tag, image in images.items()
-                if tag.startswith(env.repo + ":") and image.of(env)
-            },
-            owner.settings,
-        )
-    }
+    envs = [(owner, owner.new_env(name)) for owner in sessions for name in owner.scope.names()]
+    old = [tag for owner, env in envs for tag in old_tags(owner, env, images)]
     caches = caches_of(engine) if args.cache else {}
-    why = {**gone, **old, **caches}
-    staying, own = [image for tag, image in images.items() if tag not in why], {}
-    for tag in sorted(set(gone) | set(old), key=lambda tag: images[tag].size):
-        own[tag] = unique_size(images[tag], staying)
-        staying.append(images[tag])
-    show: Callable[[str], None] = console.info if console.dry_run else console.show
-    for tag, cause in why.items():
-        sizes = (
-            f"{human_size(own[tag]):>10} unique  {human_size(images[tag].size - own[tag]):>10} shared"
-            if tag in own
-            else ""
-        )
-        show((f"{tag:<40}  {cause:<20}  {sizes}").rstrip())
-    if not why:
+    own = unique_sizes(images, [*gone, *old])
+    for tag in [*gone, *old]:
+        folder = unquote(images[tag].labels["pydock.folder"])
+        cause = "orphaned: " + folder if tag in gone else "an old revision"
+        shared = human_size(images[tag].size - own[tag])
+        sizes = f"{human_size(own[tag]):>10} unique  {shared:>10} shared"
+        console.show(f"{tag:<40}  {cause:<20}  {sizes}")
+    for path, cause in caches.items():
+        console.show(f"{path:<40}  {cause}")
+    if not own and not caches:
         console.info("there is nothing to remove")
         return 0
     if not confirmed(args, "remove them", "whether to remove them"):
@@ -8217,45 +7799,48 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
         image = find_image(engine, tag)
         if image and image.id == images[tag].id and is_orphaned(prefix, tag, image):
             remove_orphaned(engine, tag, image)
-    for tag in old if console.dry_run else ():
-        engine.try_run("rmi", tag)
     for owner, env in envs:
         if any(tag.startswith(env.repo + ":") for tag in old) and env.exists():
-            with Lock(env.folder, env.name):
+            with env.lock():
                 drop_old_revisions(owner, env)
-    left = [
-        tag for tag in own if not console.dry_run and engine.try_output("image", "inspect", tag)
-    ]
-    if left:
-        console.warn(f"some are still in use: {', '.join(left)}")
-    if own and not console.dry_run:
-        console.info(
-            f"removed {len(own) - len(left)}, about {human_size(sum(size for tag, size in own.items() if tag not in left))}"
-        )
+    report_removed(engine, own)
     remove_caches(engine, list(caches))
     return 0
+
+
+def old_tags(session: Session, env: Env, images: dict[str, Image]) -> list[str]:
+    """The tags of an environment's revisions that are not kept."""
+    start = env.repo + ":"
+    own = {tag: image for tag, image in images.items() if tag.startswith(start) and image.of(env)}
+    revisions = {tag[len(start) :]: image for tag, image in own.items()}
+    return [f"{start}{number}" for number in old_revisions(revisions, session.settings)]
+
+
+def report_removed(engine: Engine, own: dict[str, int]) -> None:
+    left = [tag for tag in own if engine.try_output("image", "inspect", tag)]
+    if left:
+        console.warn(f"some are still in use: {', '.join(left)}")
+    if own:
+        size = human_size(sum(size for tag, size in own.items() if tag not in left))
+        console.info(f"removed {len(own) - len(left)}, about {size}")
 
 
 def caches_of(engine: Engine) -> dict[str, str]:
     """What is kept of downloads, a volume or a folder, and what it is."""
     found = {CACHE: "downloads"} if engine.try_output("volume", "inspect", CACHE) else {}
-    return {
-        **found,
-        **{
-            path: what
-            for path, what in ((downloads_folder(), "downloads"), (uv_folders(), "the installer"))
-            if os.path.isdir(path)
-        },
-    }
+    folders = {downloads_folder(): "downloads", uv_folders(): "the installer"}
+    return {**found, **{path: what for path, what in folders.items() if os.path.isdir(path)}}
 
 
 def remove_caches(engine: Engine, names: Sequence[str]) -> None:
+    import shutil
+
     for name in names:
         if name == CACHE:
             engine.run("volume", "rm", name)
         else:
-            remove_folder(name)
-    if names and not console.dry_run:
+            shutil.rmtree(name, ignore_errors=True)
+    if names:
         console.info(f"removed {', '.join(names)}")
 
 
@@ -8264,41 +7849,37 @@ def is_orphaned(prefix: str, tag: str, image: Image) -> bool:
     nor about to be."""
     if not image.is_ours(tag, prefix):
         return False
-    folder, name, tag = (
-        unquote(image.labels["pydock.folder"]),
-        image.labels["pydock.name"],
-        tag.rpartition(":")[2],
-    )
-    new = os.path.join(os.path.dirname(folder), f".{name}.new-{tag[4:12]}")
-    return not (may_exist(folder) or tag.startswith("tmp-") and may_exist(new))
+    folder, name = unquote(image.labels["pydock.folder"]), image.labels["pydock.name"]
+    word = tag.rpartition(":")[2]
+    new = os.path.join(os.path.dirname(folder), f".{name}.new-{word[4:12]}")
+    return not (may_exist(folder) or word.startswith("tmp-") and may_exist(new))
 
 
 def remove_orphaned(engine: Engine, tag: str, image: Image) -> None:
     """Removes an image whose folder is gone, and what containers wait or lie there of it."""
-    repo = tag.rpartition(":")[0]
-    rows = engine.output(
-        "ps",
-        "-a",
-        "--format",
-        "{{.Names}} {{.State}}",
-        "--filter",
-        "label=pydock.folder=" + image.labels["pydock.folder"],
-    ).splitlines()
-    for name, _, state in (row.partition(" ") for row in rows):
-        idle = (
-            state.split()[0].lower() in ("created", "exited")
-            or name == repo + "--background"
-            and not processes(engine, name)
-        )
+    repo, label = tag.rpartition(":")[0], "label=pydock.folder=" + image.labels["pydock.folder"]
+    for name, state in containers_named(engine, label):
+        idle = state in ("created", "exited")
+        idle = idle or name == repo + "--background" and not processes(engine, name)
         if name.startswith(repo + "--") and idle:
             engine.try_run("rm", "-f", name)
     engine.try_run("rmi", tag)
 
 
 def unique_size(image: Image, others: Sequence[Image]) -> int:
-    """Bytes of the image that no other one has; at most, since only what is another whole image is
-    known to be shared."""
+    """Upper bound of the bytes that only this image uses: only what is another whole image is known
+    to be shared."""
     return 0 if any(other.is_descendant_of(image) for other in others) else image.added_size(others)
+
+
+def unique_sizes(images: dict[str, Image], going: Sequence[str]) -> dict[str, int]:
+    """Bytes that go with each of these tags, the smallest images first, by tag."""
+    own: dict[str, int] = {}
+    staying = [image for tag, image in images.items() if tag not in going]
+    for tag in sorted(going, key=lambda tag: images[tag].size):
+        own[tag] = unique_size(images[tag], staying)
+        staying.append(images[tag])
+    return own
 
 
 @command(
@@ -8321,33 +7902,24 @@ def cmd_config(session: Session, args: argparse.Namespace) -> int:
         console.show(session.settings[args.key])
         return 0
     found, problems = diagnose(session)
+    sources = {key: source for key, (_, source) in session.settings.values.items()}
     if args.json:
-        settings = {
-            key: {"value": session.settings[key], "source": source}
-            for key, (_, source) in session.settings.values.items()
-        }
-        console.emit(
-            json.dumps(
-                {
-                    **found,
-                    "settings": settings,
-                    "problems": [{"problem": p, "hint": h} for p, h in problems],
-                },
-                indent=2,
-            )
-        )
+        settings = {k: {"value": session.settings[k], "source": v} for k, v in sources.items()}
+        wrong = [{"problem": problem, "hint": hint} for problem, hint in problems]
+        found = {**found, "settings": settings, "problems": wrong}
+        console.emit(json.dumps(found, indent=2))
     else:
         for key, value in found.items():
             console.show(f"{key:<12} {value}")
         console.show("")
-        for key, (_, source) in session.settings.values.items():
+        for key, source in sources.items():
             console.show(f"{key:<12} {session.settings[key] or '(empty)':<24} {source}")
         for problem, hint in problems:
             console.error(problem, hint)
     return 1 if problems else 0
 
 
-def diagnose(session: Session) -> tuple[dict[str, str], list[tuple[str, str]]]:
+def diagnose(session: Session) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """What there is, and what is wrong with it, each with its remedy."""
     engine, problems = session.engine, []
     found = {
@@ -8358,9 +7930,8 @@ def diagnose(session: Session) -> tuple[dict[str, str], list[tuple[str, str]]]:
         "settings": session.scope.conf,
     }
     try:
-        found["engine"] = (
-            f"{session.settings['engine']} {engine.output('version', '--format', '{{.Server.Version}}', timeout=20).strip()}"
-        )
+        version = engine.output("version", "--format", "{{.Server.Version}}", timeout=20).strip()
+        found["engine"] = f"{session.settings['engine']} {version}"
         compose = engine.try_output("compose", "version", "--short")
         found["compose"] = compose.strip() if compose else "none"
         found["builder"] = {
@@ -8375,12 +7946,8 @@ def diagnose(session: Session) -> tuple[dict[str, str], list[tuple[str, str]]]:
     while not os.path.exists(folder):
         folder = os.path.dirname(folder)
     if not os.access(folder, os.W_OK):
-        problems.append(
-            (
-                f"{folder} is not writable",
-                "change its owner, or work in another folder with --local",
-            )
-        )
+        hint = "change its owner, or work in another folder with --local"
+        problems.append((f"{folder} is not writable", hint))
     for name in session.scope.names():
         try:
             Env(session.scope, name, session.settings["prefix"]).hashes()
@@ -8399,22 +7966,15 @@ def set_setting(session: Session, key: str, value: str) -> None:
         )
     path = session.scope.conf
     lines = conf_text(session.scope).splitlines()
-    section = [i for i, line in enumerate(lines) if line.strip() == "[pydock]"]
-    if not section:
-        lines += ["[pydock]"]
-        section = [len(lines) - 1]
-    end = next(
-        (i for i in range(section[0] + 1, len(lines)) if lines[i].startswith("[")), len(lines)
-    )
-    here = [i for i in range(section[0] + 1, end) if re.match(rf"{key}\s*[=:]", lines[i])]
-    if here:
-        lines[here[0]] = f"{key} = {value}"
-    else:
-        lines.insert(end, f"{key} = {value}")
+    if "[pydock]" not in map(str.strip, lines):
+        lines.append("[pydock]")
+    start = [line.strip() for line in lines].index("[pydock]") + 1
+    heads = [i for i in range(start, len(lines)) if lines[i].startswith("[")]
+    end = [*heads, len(lines)][0]
+    here = [i for i in range(start, end) if re.match(rf"{key}\s*[=:]", lines[i])]
+    at = here[0] if here else end
+    lines[at : at + len(here[:1])] = [f"{key} = {value}"]
     make_folder(os.path.dirname(path))
-    if console.dry_run:
-        console.emit(heredoc(["cat"], "\n".join(lines), path))
-        return
     folder, name = session.scope.open_conf()
     with folder:
         folder.write(name, "\n".join(lines) + "\n")
@@ -8440,29 +8000,19 @@ def complete(words: Sequence[str]) -> list[str]:
     *before, last = words or [""]
     at = next((i for i, word in enumerate(before) if not word.startswith("-")), None)
     if at is None:
-        return [
-            word
-            for word in [*COMMANDS, *(sorted(EVERYWHERE) if last.startswith("-") else [])]
-            if word.startswith(last)
-        ]
+        found = [*COMMANDS, *(sorted(EVERYWHERE) if last.startswith("-") else [])]
+        return [word for word in found if word.startswith(last)]
     name = ALIASES.get(before[at], before[at])
     if name not in COMMANDS:
         return []
-    known = {
-        option: action
-        for action in make_parser(name)._actions
-        if action.help != argparse.SUPPRESS
-        for option in action.option_strings
-    }
-    values = [
-        word
-        for i, word in enumerate(before[at + 1 :], at + 1)
-        if not word.startswith("-")
-        and not (before[i - 1] in known and known[before[i - 1]].nargs != 0)
-    ]
+    actions = [a for a in make_parser(name)._actions if a.help != argparse.SUPPRESS]
+    known = {option: action for action in actions for option in action.option_strings}
+    takes = {option for option, action in known.items() if action.nargs != 0}
+    pairs = zip(before[at:], before[at + 1 :])
+    values = [word for left, word in pairs if not word.startswith("-") and left not in takes]
     if name == "run" and values:
         return []
-    if before[-1] in known and known[before[-1]].nargs != 0:
+    if before[-1] in takes:
         found = list(known[before[-1]].choices or [])
     elif last.startswith("-"):
         found = [option for option in known if option.startswith("--")]
@@ -8471,14 +8021,17 @@ def complete(words: Sequence[str]) -> list[str]:
     return [word for word in found if word.startswith(last)]
 
 
+def mode_of(words: Sequence[str]) -> str | None:
+    """Which environments the options of a command line mean."""
+    return next((word[2:] for word in words if word in ("--local", "--global")), None)
+
+
 def complete_value(name: str, values: Sequence[str], mode: str | None) -> list[str]:
     """What may stand at an argument of a command, after these."""
     kinds = COMMANDS[name].usage.replace("[", "").replace("]", "").split()
-    kind = (
-        kinds[min(len(values), len(kinds) - 1)]
-        if kinds and (len(values) < len(kinds) or kinds[-1].endswith("…"))
-        else ""
-    )
+    if kinds and kinds[-1].endswith("…"):
+        kinds += kinds[-1:] * len(values)
+    kind = kinds[len(values)] if len(values) < len(kinds) else ""
     scope = find_scope(mode)
     if kind in ("NAME", "NAME…") and name != "create":
         return scope.names()
@@ -8524,6 +8077,9 @@ NAME_IMPLIED = {"run", "install", "uninstall", "update", *TAKES_NAME_ONLY}
 ALONE = TAKES_NAME_ONLY - {"lock", "verify"}
 
 
+DRY_RUN = "run shell create build install uninstall update start stop delete clone rollback".split()
+
+
 EVERYWHERE = {"-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global"}
 
 
@@ -8557,20 +8113,21 @@ def make_parser(name: str) -> argparse.ArgumentParser:
         usage=f"pydock {name} [OPTIONS] {command.usage}".rstrip(),
         description=command.summary.capitalize() + ".",
     )
-    p.set_defaults(func=command.operation, command=[])
+    p.set_defaults(func=command.operation, command=[], dry_run=False)
     for names, options in command.arguments:
         p.add_argument(*names, **options)
-    add_global_options(p)
+    add_global_options(p, name in DRY_RUN)
     return p
 
 
-def add_global_options(p: argparse.ArgumentParser) -> None:
+def add_global_options(p: argparse.ArgumentParser, dry_run: bool = True) -> None:
     g = p.add_argument_group("everywhere")
     for mode, folder in (("local", "this folder"), ("global", "the home folder")):
         text = f"the environments of {folder}"
         g.add_argument("--" + mode, dest="mode", action="store_const", const=mode, help=text)
+    flags = [flag("-n", "--dry-run", help="only print the docker commands, as a script")]
     for names, options in (
-        flag("-n", "--dry-run", help="only print the docker commands, as a script"),
+        *flags[: int(dry_run)],
         flag("--verbose", help="show each docker command"),
         flag("-q", "--quiet", help="say nothing but errors"),
     ):
@@ -8609,7 +8166,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if COMMANDS[name].usage.split("[")[0].strip() and set(own) <= EVERYWHERE:
         raise NeedsArguments(name)
     p = make_parser(name)
-    check_options(p, own)
+    check_options(p, name, own)
     if name == "run" and not rest and not {"-h", "--help"} & set(own):
         raise PydockError("no program was named", f"pydock run {own[-1]} python", 2)
     args = p.parse_args(own) if name in ("run", "shell") else p.parse_intermixed_args(own)
@@ -8735,10 +8292,12 @@ def split_line(name: str, before: list[str], after: list[str]) -> tuple[list[str
     return own, []
 
 
-def check_options(p: argparse.ArgumentParser, words: Sequence[str]) -> None:
+def check_options(p: argparse.ArgumentParser, name: str, words: Sequence[str]) -> None:
     """PydockError where a word is an option that the parser does not know."""
     known = {option for action in p._actions for option in action.option_strings}
     for word in words:
+        if word in ("-n", "--dry-run") and name not in DRY_RUN:
+            raise PydockError(f"{name} has no dry run", "-n goes with " + ", ".join(DRY_RUN), 2)
         if word.startswith("-") and word.split("=")[0] not in known and word[:2] not in known:
             raise PydockError(f"unknown option {word}", f"{p.prog} --help", 2)
 
@@ -8792,11 +8351,6 @@ def show_needs(name: str, argv: Sequence[str]) -> int:
         except PydockError:
             pass
     return 2
-
-
-def mode_of(words: Sequence[str]) -> str | None:
-    """The mode that an option among the words asks for."""
-    return next((mode for mode in ("local", "global") if "--" + mode in words), None)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -8873,15 +8427,15 @@ def run_command(argv: list[str]) -> int:
         args = parse(argv)
     except NeedsArguments as error:
         return show_needs(str(error), argv)
-    console.quiet, console.verbose, console.dry_run = args.quiet, args.verbose, args.dry_run
+    console.quiet, console.verbose = args.quiet, args.verbose
     if args.implied:
         console.info(f"in {args.implied}:")
-    session = Session(find_scope(args.mode), args.line)
+    session = Session(find_scope(args.mode), args.line, args.dry_run)
     try:
         status: int = args.func(session, args)
     finally:
         session.engine.cancel()
-    if console.dry_run:
+    if args.dry_run:
         console.info("dry run: nothing was changed")
     return status
 

@@ -1264,11 +1264,6 @@ class Links(ActivateCase):
         self.fails("link", "--remove", "greet", "nosuch", says="nosuch")
         self.assertEqual(self.linked(), [str(self.links / "greet")])
 
-    def test_a_dry_run_links_nothing(self) -> None:
-        self.ok("-n", "link", "e", "greet")
-        self.assertFalse((self.links / "greet").exists())
-        self.assertEqual(self.linked(), [])
-
     def test_a_deleted_environment_takes_its_links_along(self) -> None:
         self.create("g")
         self.ok("link", "g", "python", "pip", "python3")

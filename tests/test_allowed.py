@@ -53,7 +53,7 @@ class Words(AllowedCase):
         self.make(privileged=True)
         self.fake_compose()
         for argv in STARTING:
-            for dry_run in ([], ["-n"]):
+            for dry_run in ([], ["-n"])[:1 + (argv[0] in pydock.DRY_RUN)]:
                 with self.subTest(argv, dry_run=dry_run):
                     self.refused(*dry_run, *argv)
         self.assertEqual(self.composed(), [])

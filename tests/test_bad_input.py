@@ -120,7 +120,7 @@ class UserCase(Case):
     def test_no_home_with_an_account_that_has_one(self) -> None:
         me = self.become(33)
         del self.environ["HOME"]
-        self.assertEqual(self.ok("-n", "list", "--json", **me), "[]\n")
+        self.assertEqual(self.ok("list", "--json", **me), "[]\n")
 
     def test_a_home_that_cannot_be_written(self) -> None:
         me = self.become(54321)

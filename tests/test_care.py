@@ -252,7 +252,7 @@ class Pruned(PruneCase):
         before = self.tags()
         for prefix in (self.prefix[:-1], self.prefix + "-gone", "pydock"):
             with self.subTest(prefix=prefix):
-                shown = self.ok("prune", "-n", environ={"PYDOCK_PREFIX": prefix})
+                shown = self.run_pydock("prune", environ={"PYDOCK_PREFIX": prefix}).out
                 self.assertNotIn(self.prefix + "-gone:", shown)
         self.assertEqual(self.tags(), before)
 
@@ -332,21 +332,6 @@ class Asked(PruneCase):
             self.fails("prune", says="nobody here can be asked", hint="-y", input=typed)
             self.assertEqual(self.tags(), self.before)
 
-    def test_a_dry_run_prints_the_docker_commands_and_changes_nothing(self) -> None:
-        self.fake()
-        script = self.ok("prune", "-n")
-        calls = self.calls()
-        self.no_fake()
-        self.assertEqual(self.tags(), self.before)
-        self.assertLessEqual(set(calls), READING)
-        lines = [shlex.split(line) for line in script.splitlines()]
-        self.assertEqual({tuple(words[:len(ENGINE) + 1]) for words in lines}, {(*ENGINE, "rmi")}, script)
-        self.assertEqual({words[-1] for words in lines}, self.unneeded)
-        self.assertEqual(script, self.ok("--dry-run", "prune", "-y"))
-        subprocess.run(["sh", "-e"], input=script, env=self.environ, check=True, stdout=subprocess.DEVNULL, text=True)
-        self.assertEqual(self.tags(), self.needed)
-        self.assertIn("nothing to remove", self.run_pydock("prune", "-n").err)
-
     def test_what_is_needed_again_by_the_time_of_the_answer_stays(self) -> None:
         self.ok("create", "moved", "--no-build")
         self.states("moved", 0)
@@ -376,7 +361,6 @@ class Asked(PruneCase):
         self.fails("prune", "--cache", says="nobody here can be asked", hint="-y")
         self.assertIn("nothing was removed", self.terminal("prune", "--cache", answer="n\n").out)
         uv = self.home / ".local" / "share" / "pydock" / "uv"
-        self.assertEqual(shlex.split(self.ok("prune", "--cache", "-n")), [*ENGINE, "volume", "rm", pydock.CACHE, "rm", "-rf", str(uv)])
         self.assertFalse(noted.exists())
         self.assertIn(pydock.CACHE, self.ok("prune", "--cache", "-y"))
         self.assertEqual(noted.read_text(encoding="utf-8"), "volume rm %s\n" % pydock.CACHE)
@@ -510,6 +494,8 @@ class Words(WordsCase):
         self.check("ro", ["rollback"])
         self.check("-q st", ["start", "stop"])
         self.check("--dr", ["--dry-run"])
+        self.check("build --dr", ["--dry-run"])
+        self.check("list --dr", [])
         self.check("nosuch ", [])
         self.check("xyz", [])
 
@@ -554,7 +540,7 @@ class Words(WordsCase):
                 parser = pydock.make_parser(pydock.ALIASES.get(name, name))
                 told = {option for action in parser._actions if action.help != argparse.SUPPRESS for option in action.option_strings if option.startswith("--")}
                 self.assertEqual(sorted(pydock.complete([name, "--"])), sorted(told))
-                self.assertLessEqual({"--dry-run", "--local", "--help"}, told)
+                self.assertLessEqual({"--local", "--help"}, told)
         self.check("create --fr", ["--from"])
         self.check("rm --y", ["--yes"])
         self.check("export beta out.tar --im", ["--image"])

@@ -557,7 +557,7 @@ class DryRunTest(EnvironmentCase):
         for argv in (["create", "new", PYTHON], ["create", "new", PYTHON, "attrs"], ["create", "new", "--no-build"], ["install", "ds", "attrs"],
                      ["install", "ds", "./alpha-1.0-py3-none-any.whl"], ["install", "edited", "attrs"], ["uninstall", "ds", "six"], ["update", "ds"],
                      ["build", "ds"], ["build", "edited", "--no-cache"], ["run", "ds", "true"], ["run", "edited", "true"], ["delete", "ds"],
-                     ["config", "history", "3"], ["--local", "create", "here", PYTHON]):
+                     ["--local", "create", "here", PYTHON]):
             with self.subTest(argv=argv):
                 result = self.run_pydock(*argv, "-n") if argv[0] != "run" else self.run_pydock("-n", *argv)
                 self.assertEqual(result.status, 0, result)
@@ -808,9 +808,16 @@ class WordsTest(EnvironmentCase):
                     self.assertIn("ds", result.err.splitlines()[-1])
         self.assertEqual(sorted(p.name for p in self.home.iterdir()), [".local", ".pydock"])  # the first for the tests' uv
 
-    def test_each_command_has_help(self) -> None:
+    def test_each_command_has_help_and_those_that_run_docker_a_dry_run(self) -> None:
+        dry = "run shell create build install uninstall update start stop delete clone rollback rm".split()
         for name in [*pydock.COMMANDS, *pydock.ALIASES]:
-            self.assertIn("--dry-run", self.ok(name, "--help"))
+            with self.subTest(name):
+                text = self.ok(name, "--help")
+                self.assertIn("--verbose", text)
+                self.assertEqual("--dry-run" in text, name in dry)
+                if name not in dry:
+                    for argv in (["-n", name, "x", "y"], [name, "x", "--dry-run"]):
+                        self.fails(*argv, status=2, says="has no dry run", hint="-n goes with run, shell, create,")
 
     def test_the_nearest_command_and_name_are_suggested(self) -> None:
         self.ok("create", "datascience", "--no-build")

@@ -397,12 +397,9 @@ class StartStopReset(WarmCase):
         self.assertIn("already", self.run_pydock("start", "-e", "A=a 'b'", "e").err)
         self.assertEqual(paste(self.ok("-n", "run", "e", "sh", "-c", 'cat /warm; echo "$A" "$1"', "sh", "$(id) é")), b"a 'b' $(id) \xc3\xa9\n")
         before = self.state()
-        for command in ("reset", "stop"):
-            script = self.ok("-n", command, "e")
-            self.assertEqual(self.state(), before)
-            paste(script)
-            self.assertNotEqual(self.state(), before)
-            before = self.state()
+        script = self.ok("-n", "stop", "e")
+        self.assertEqual(self.state(), before)
+        paste(script)
         self.assertEqual(Case.containers(self), [])
 
     def test_start_in_folders_with_awkward_names(self) -> None:
