@@ -109,6 +109,8 @@ class Status(RunCase):
 
 
 class Signals(RunCase):
+    by_sigterm: tuple[int, ...] = (143, -15)  # the status of a program that SIGTERM ended
+
     def test_a_program_that_handles_a_signal_gets_it_once_and_goes_on(self) -> None:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
             for stdout in (subprocess.PIPE, subprocess.DEVNULL):
@@ -128,7 +130,7 @@ class Signals(RunCase):
             process = self.start("run", "e", *SLEEP)
             self.wait_for(lambda wanted=call: len(self.calls()) >= wanted)
             process.terminate()
-            self.assertIn(self.finish(process), (143, -15))
+            self.assertIn(self.finish(process), self.by_sigterm)
             self.no_fake()
 
     def test_ctrl_c_on_a_terminal_is_a_keyboard_interrupt(self) -> None:

@@ -651,6 +651,8 @@ class Folders(WarmCase):
 class Signals(Started):
     """`docker exec` passes no signal on; pydock does."""
 
+    by_sigterm = (143, -15, 137)  # the first call is `exec` already, and a client that does not answer is killed
+
     test_a_program_that_handles_a_signal_gets_it_once_and_goes_on = contract.Signals.test_a_program_that_handles_a_signal_gets_it_once_and_goes_on
     test_a_signal_at_the_very_start_leaves_nothing = contract.Signals.test_a_signal_at_the_very_start_leaves_nothing
     test_ctrl_c_on_a_terminal_is_a_keyboard_interrupt = contract.Signals.test_ctrl_c_on_a_terminal_is_a_keyboard_interrupt
