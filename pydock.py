@@ -421,7 +421,7 @@ class Engine:
     def __init__(self, program: list[str]) -> None:
         self.program = program
         self.sudo = os.path.basename(program[0]) == "sudo"
-        # words that stand before the client's
+        # sudo and its options stand before the client.
         self.before = client_index(program) if self.sudo else 0
         known = [word for word in program if re.match("docker|podman", os.path.basename(word))]
         self.client = program[self.before] if self.sudo else [*known, program[-1]][0]
@@ -552,7 +552,7 @@ class Engine:
         without `see` by the error's `show`. EngineError where it fails, with the end of what it
         said."""
         see = show and see and not console.quiet
-        # where nothing is kept, a terminal stays a terminal for it
+        # Where nothing is kept, the terminal stays the client's own.
         to = "show" if see and not capture else "keep"
         process = self.start(
             argv, environ, data is not None, to, "merge" if show and not see and not capture else to
@@ -741,7 +741,7 @@ class Engine:
     def has_init(self) -> bool:
         """Whether --init works, by the program that it needs, where this engine's files are this
         host's; else assumed."""
-        # catatonit exits with 1 where there is no such program, without naming it
+        # Podman's init, catatonit, exits with 1 where there is no such program, and names none.
         if self.podman:
             return False
         here = sys.platform == "linux" and os.path.exists("/var/run/docker.sock")
@@ -1215,7 +1215,7 @@ class NewFile:
 
     def give_name(self) -> None:
         if not self.new:
-            # without it, Python takes a call that does not follow the link
+            # Without a folder, Python takes a call that does not follow the link.
             root = os.open("/", os.O_RDONLY)
             unnamed = f"/proc/self/fd/{self.file.fileno()}"
             try:
@@ -1333,14 +1333,8 @@ def strict_members() -> Any:
 
 
 NAME = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
-
-
 VERSION = r"\d+(?:\.\d+){0,2}(?:-rc|(?:a|b|rc)\d+)?"
-
-
 USERNAME = r"[a-z_][a-z0-9_.-]{0,31}"
-
-
 SETTINGS = {  # key: (default, what it is)
     "image": ("python:{version}-slim", "base image of new environments"),
     "repository": ("", "prefix of base images, such as a mirror's address"),
@@ -1410,7 +1404,7 @@ def local_scope() -> Scope | None:
     import stat
 
     try:
-        # a program of a local environment, wherever it is called
+        # PYDOCK_LOCAL: a program of a local environment, wherever it is called.
         folder = start = os.environ.get("PYDOCK_LOCAL") or os.getcwd()
         home = home_folder()
     except (OSError, PydockError):
@@ -1448,7 +1442,7 @@ def find_scope(mode: str | None) -> Scope:
                 "leave out --local, or cd into a project",
             )
         if os.path.lexists(local.root):
-            # says what is wrong with it
+            # Opening it raises what is wrong with it.
             Folder(os.path.dirname(local.root), ".pydock").__exit__()
     if local:
         local.why = "--local" if mode else local.why
@@ -2612,7 +2606,7 @@ def is_changing(env: Env) -> bool:
     return not lock.take() or lock.release()
 
 
-# also where its note is lost
+# Such a file is not trusted, even where the note of that is lost.
 HANDED_OVER = "# Handed over by others: pydock starts nothing of it before you have allowed it (pydock trust).\n"
 
 
@@ -2669,11 +2663,7 @@ UV = "0.13.9"  # the installer
 # The mounts of the dockerfile's step for packages. Podman would give a dockerfile more than it asks
 # for by these words: there, pydock says what is mounted (`run_build`).
 CACHE_MOUNTS = "--mount=type=cache,id=pydock,target=/cache --mount=type=bind,from=installer,source=/uv,target=/uv "
-
-
 SECRET_MOUNT = "--mount=type=secret,id=pydock "
-
-
 TEMPLATE_ARGS = {
     "REPOSITORY": "",
     "USERNAME": "user",
@@ -2931,7 +2921,7 @@ class Secret:
         text = engine.secret(settings_sh())
         if not text.strip():
             return
-        # who could not open it
+        # sudo and a rootless podman could not open this process's memory.
         if hasattr(os, "memfd_create") and not engine.sudo and not (engine.podman and os.getuid()):
             fd = os.memfd_create("pydock")
             os.write(fd, text.encode(errors="surrogateescape"))
@@ -2959,11 +2949,11 @@ class Secret:
 MAX_LAYERS = 110  # the engine stops at 125
 
 
-# podman makes one at each commit: 1024 zeros
+# 1024 zeros: podman adds such a layer at each commit.
 EMPTY_LAYER = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
 
 
-# what `run` asks of an image
+# What `run` asks of an image.
 READY = """{{.Id}}
 {{.Config.User}}
 {{.Config.WorkingDir}}
@@ -3580,7 +3570,7 @@ def podman_volumes(session: Session, env: Env) -> list[str]:
     return ["-v", cache + ":/cache"] + (["-v", uv + ":/uv:ro"] if uv else [])
 
 
-# the volume of downloads, one for all: packages are installed by root, whoever asks
+# The volume of downloads, one for all: root installs packages, whoever asks.
 CACHE = "pydock-cache"
 
 
@@ -3794,11 +3784,7 @@ def consistent_image(session: Session, env: Env) -> tuple[Image, dict[str, str]]
 
 
 WAIT = ["/bin/sleep", "infinity"]  # what a container does that waits for programs
-
-
 SYSTEM = set("bin boot dev etc lib lib32 lib64 libx32 proc run sbin sys usr".split())
-
-
 TOP = set("home media mnt opt root srv tmp var".split())
 
 
@@ -4156,20 +4142,10 @@ def many(*names: str, metavar: str, help: str) -> tuple[Sequence[str], dict[str,
 
 
 ARG_NAME = arg("name", metavar="NAME")
-
-
 ARG_NAMES = arg("names", metavar="NAME", nargs="+")
-
-
 OPT_JSON = flag("--json", help="for programs")
-
-
 OPT_YES = flag("-y", "--yes", help="do not ask")
-
-
 OPT_FORCE = flag("--force", help="end the programs in it")
-
-
 KEPT_OPTIONS = [
     many(
         "-p",
@@ -4491,7 +4467,7 @@ def listing(session: Session, args: argparse.Namespace) -> list[dict[str, Any]]:
     if not args.mode:
         scopes = [scope for scope in (local_scope(), global_scope()) if scope]
     envs = [session.new_env(name, scope) for scope in scopes for name in scope.names()]
-    # podman looks long into each image for a label
+    # Podman takes long to look for a label in each image.
     only = ["--filter", "label=pydock.name"] if args.all else []
     ours, tags = {env.latest for env in envs}, tagged(engine, *only)
     wanted = [tag for tag in tags if tag.endswith(":latest") and (args.all or tag in ours)]
@@ -4723,7 +4699,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     command = args.command or SHELL
     if any(not is_utf8(word) for word in command):
         command = [*PYTHON, BYTES_PY, *map(quote, command)]
-    # the client would be stopped for reading the terminal behind a job's back
+    # In the background of a terminal, the client would be stopped for reading it.
     stdin = not os.isatty(0) or foreground()
     tty = os.isatty(0) and os.isatty(1) and stdin
     if command is SHELL and tty or command[:2] == ["pip", "install"]:
@@ -4817,7 +4793,7 @@ def run_options(engine: Engine, args: argparse.Namespace, keep: bool = False) ->
         options += ["-v", host_volume(volume)]
     for name in ("env", "env_file", "gpus", "network", "platform"):
         for value in getattr(args, name):
-            # which keeps the caller's variables to itself
+            # sudo keeps the caller's variables to itself.
             if name == "env" and "=" not in value and (keep or engine.sudo):
                 value = f"{value}={os.environ.get(value, '')}"
             if name == "env_file" and keep:
@@ -4830,7 +4806,7 @@ def host_volume(volume: str) -> str:
     """The value of -v with a folder of this host by its whole path; the engine would make one that
     is not there."""
     source, _, rest = volume.partition(":")
-    # the name of a volume has no slash
+    # The name of a volume has no slash.
     if not rest or not (source.startswith((".", "~")) or "/" in source):
         return volume
     source = absolute_path(os.path.expanduser(source))
@@ -5661,7 +5637,7 @@ class Background:
         self.environment = unquote(labels.get("pydock.folder", ""))
         self.project: str = labels.get("com.docker.compose.project", "")
         self.folder, self.options, id_ = read_started(unquote(labels.get("pydock.start", "")))
-        # may have been made since, and has to be guarded
+        # A .pydock may have been made since, which has to be guarded.
         local = os.path.join(self.folder, ".pydock")
         self.moved: bool = (
             id_ != file_id(self.folder)
@@ -5849,7 +5825,7 @@ def start_background(
     env.make_folder(shims_folder(env))
     first = ["/bin/sh", "-c", IDLE_SH, "pydock-idle", session.settings["idle"], env.background]
     try:
-        # the values of -e are in it
+        # Readable by nobody else: the values of -e are in it.
         env.write_file(note_path(env, "started"), unquote(container.labels["pydock.start"]), 0o600)
         if has_compose(env):
             compose_up(session, env, container)
@@ -5897,7 +5873,7 @@ def reconcile(
             start_background(session, env, config, wanted)
         return wanted.make
     present = not background.is_old(env, config)
-    # nobody knows, where the label says nothing
+    # Where the label says nothing, nobody knows the folder.
     folder = background.folder or wanted.place[0]
     busy = (
         processes(session.engine, env.background)
@@ -6093,7 +6069,7 @@ HOST_PROGRAMS = set(
 )
 
 
-# that those start by name
+# What those start by name.
 HOST_HELPERS = ("docker-credential-", "git-credential-", "git-remote-", "ssh-", "pinentry")
 
 
@@ -6112,7 +6088,7 @@ def cmd_activate(session: Session, args: argparse.Namespace) -> int:
         return activate(session, session.env(args.name), args)
     except PydockError:
         if not sys.stdout.isatty():
-            # to eval nothing succeeds, and a script would go on with the host's programs
+            # eval of nothing succeeds, and a script would go on with the host's programs.
             console.emit("false")
         raise
 
@@ -6365,7 +6341,7 @@ def shim_library_sh(
     alive = "false"
     if background and background.current(config):
         home = config.get("WorkingDir") or "/"
-        # the last one wins in a dict
+        # Mounts in the home come last: the last one of a source wins.
         mounts = sorted(background.mounts, key=lambda mount: mount[1].startswith(home))
         alive = (
             shell_join(engine.command(["container", "inspect", background.name]))
@@ -6375,7 +6351,7 @@ def shim_library_sh(
             alive = f'{{ read -r line </proc/{background.pid}/stat; }} 2>/dev/null && set -- ${{line##*) }} && [ "${{20}}" = {start_time(background.pid)} ]'
         for source, target in mounts:
             there = f"/proc/{background.pid}/root{target}"
-            # where we may look into it at all
+            # Only where this user may look into the container's files.
             if source == background.folder and file_id(source) == file_id(there):
                 alive += f" && [ {shell_join([source])} -ef {shell_join([there])} ]"
     program = [shutil.which(engine.program[0]) or engine.program[0], *engine.program[1:]]
@@ -6660,7 +6636,7 @@ def compose_up(session: Session, env: Env, container: Container, *options: str) 
     try:
         session.engine.run(*compose_argv(env), "up", "-d", *options, data=text, show=True, see=see)
     except BaseException as error:
-        # what compose has given up the engine may go on to make, and only then can it be removed
+        # What compose gave up, the engine may still make; only then can it be removed.
         time.sleep(1)
         if not isinstance(error, EngineError):
             raise
@@ -6691,10 +6667,10 @@ def compose_one_off(session: Session, env: Env, container: Container) -> None:
     wait = ["/bin/sh", "-c", WAIT_SH, f"{name}.{env.id}"]
     argv = ["--rm", "--name", name, *options, SERVICE, *wait]
     try:
-        # one at a time makes the network and starts the other services, and the first has the ports
+        # One at a time makes the network and starts the other services; the first has the ports.
         with env.lock():
             if "-p" not in options and not engine.output("ps", "-q", *others):
-                # whose ports they are, else
+                # Otherwise the ports are those of the running services.
                 if not engine.output("ps", "-q", *others[:2]):
                     check_ports(ports)
                 argv.insert(0, "-P")
@@ -6728,7 +6704,7 @@ def end_services(engine: Engine, env: Env, how: str) -> None:
             "ps", "-a", "--format", "{{.ID}} {{.State}} {{.Names}}", *label
         ).splitlines()
     ]
-    # which is gone, but under --dry-run
+    # The background container is gone, except in a dry run.
     services = [(id_, state) for id_, state, name in listed if name != env.background]
     running = [id_ for id_, state in services if state == "running"]
     if running:
@@ -6796,7 +6772,7 @@ def trust_lines(note: dict[str, dict[str, str]], files: dict[str, bytes]) -> Ite
     allowed."""
     import difflib
 
-    # what matters most is read last
+    # What matters most is read last.
     for path in sorted(
         {*note, *files}, key=lambda path: (path != "dockerfile", path == COMPOSE, path)
     ):
@@ -7776,7 +7752,7 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     images = inspect(engine, tagged(engine))
     ours = [] if engine.remote_address() else list(images)  # whose folders may be on that machine
     gone = [tag for tag in ours if is_orphaned(prefix, tag, images[tag])]
-    # each with its own settings
+    # Each scope has its own settings.
     sessions = [Session(scope) for scope in (global_scope(), local_scope()) if scope]
     envs = [(owner, owner.new_env(name)) for owner in sessions for name in owner.scope.names()]
     old = [tag for owner, env in envs for tag in old_tags(owner, env, images)]
@@ -8049,8 +8025,6 @@ def complete_value(name: str, values: Sequence[str], mode: str | None) -> list[s
 
 
 ALIASES = {"ls": "list", "envs": "list", "rm": "delete"}
-
-
 OTHER_WORDS = {
     "exec": "run",
     "allow": "trust",
@@ -8075,11 +8049,7 @@ OTHER_WORDS = {
 TAKES_NAME_ONLY = set("shell build start stop history lock verify".split())
 NAME_IMPLIED = {"run", "install", "uninstall", "update", *TAKES_NAME_ONLY}
 ALONE = TAKES_NAME_ONLY - {"lock", "verify"}
-
-
 DRY_RUN = "run shell create build install uninstall update start stop delete clone rollback".split()
-
-
 EVERYWHERE = {"-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global"}
 
 
@@ -8467,7 +8437,7 @@ def bug(error: BaseException) -> tuple[str, str]:
     trace = error.__traceback__
     where = "?"
     while trace:
-        # the last place in here, not that in a library
+        # The last place in this file, not that in a library.
         if trace.tb_frame.f_code.co_filename == main.__code__.co_filename:
             where = f"{trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}"
         trace = trace.tb_next
@@ -8482,7 +8452,7 @@ def bug(error: BaseException) -> tuple[str, str]:
 # Texts that run elsewhere
 
 
-# what runs as root, or is pydock's own, finds the base system's programs and no package's
+# What runs as root, or is pydock's own, finds the base system's programs and no package's.
 BASE_PATH_SH = "PATH=${PATH#/opt/venv/bin:}"
 
 
@@ -8768,8 +8738,6 @@ PYTHON_SH = (
 
 
 PYTHON = ["/bin/sh", "-c", PYTHON_SH]
-
-
 INIT = [*PYTHON, INIT_PY]
 
 
