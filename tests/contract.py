@@ -110,6 +110,7 @@ class Status(RunCase):
 
 class Signals(RunCase):
     by_sigterm: tuple[int, ...] = (143, -15)  # the status of a program that SIGTERM ended
+    first_calls: tuple[int, ...] = (1, 2)  # of the engine, when a program starts: one for the image, and the client
 
     def test_a_program_that_handles_a_signal_gets_it_once_and_goes_on(self) -> None:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
@@ -125,7 +126,7 @@ class Signals(RunCase):
                     self.assertEqual((self.work / "count").read_text(), "1")
 
     def test_a_signal_at_the_very_start_leaves_nothing(self) -> None:
-        for call in (1, 2):  # while pydock asks for the image; while the client starts
+        for call in self.first_calls:
             self.fake("hang", str(call))
             process = self.start("run", "e", *SLEEP)
             self.wait_for(lambda wanted=call: len(self.calls()) >= wanted)

@@ -651,6 +651,7 @@ class Folders(WarmCase):
 class Signals(Started):
     """`docker exec` passes no signal on; pydock does."""
 
+    first_calls = (1,)
     by_sigterm = (143, -15, 137)  # the first call is `exec` already, and a client that does not answer is killed
 
     test_a_program_that_handles_a_signal_gets_it_once_and_goes_on = contract.Signals.test_a_program_that_handles_a_signal_gets_it_once_and_goes_on
