@@ -5820,7 +5820,10 @@ def start_background(
                 *container.start_argv(WAIT if wanted.kept else first, end=not wanted.kept)
             )
     except BaseException:
-        remove_background(session.engine, env)
+        try:
+            remove_background(session.engine, env)
+        except PydockError as error:  # what led to this is told, and decides the exit status
+            console.warn(str(error), error.hint)
         raise
     if wanted.kept:
         env.write_file(note_path(env, "kept"), "", 0o644)

@@ -19,14 +19,14 @@ import run
 from support import PYDOCK, ROOT
 
 LIMITS = {
-    "lines": 9509,  # goal: 5800
-    "lines of the ground floor": 4260,  # goal: 1800
-    "lines of a slice": 643,  # goal: 450
-    "lines of the texts that run elsewhere": 650,  # goal: 330
-    "lines of a function": 75,  # goal: 60
+    "lines": 9053,  # goal: 5800
+    "lines of the ground floor": 4141,  # goal: 1800
+    "lines of a slice": 595,  # goal: 450
+    "lines of the texts that run elsewhere": 581,  # goal: 330
+    "lines of a function": 61,  # goal: 60
     "lines of half of the functions": 11,  # goal: 12
-    "arguments of a function": 10,  # goal: 6
-    "conditional expressions inside others": 7,  # goal: 0
+    "arguments of a function": 6,  # goal: 6
+    "conditional expressions inside others": 3,  # goal: 0
     "messages by %": 0,  # goal: 0
     "annotations by Optional, Union, Dict, List, Set, Tuple": 0,  # goal: 0
 }
