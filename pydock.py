@@ -2257,10 +2257,11 @@ class Env:
     def hashes(self) -> tuple[str, str]:
         """SHA-256 of the dockerfile and of requirements.txt, as they are on disk now."""
         dockerfile, requirements = self.read("dockerfile"), self.read("requirements.txt")
-        for path in re.findall(r"(?m)^\s*((?:\./+)*wheels/\S*)", requirements):
-            if ".." in path.split("/"):
+        for found in re.finditer(r"(?m)^[ \t]*((?:\./+)*wheels/\S*)", requirements):
+            if ".." in found.group(1).split("/"):
+                number = requirements.count("\n", 0, found.start()) + 1
                 raise PydockError(
-                    f"{self.path('requirements.txt')} leads out of wheels/: {path!r}",
+                    f"line {number} of {self.path('requirements.txt')} leads out of wheels/: {found.group(1)!r}",
                     "pydock install NAME /PATH/TO/THE.whl copies a wheel",
                 )
         return text_hash(dockerfile), text_hash(requirements)

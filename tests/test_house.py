@@ -19,8 +19,8 @@ import run
 from support import PYDOCK, ROOT
 
 LIMITS = {
-    "lines": 9053,  # goal: 5800
-    "lines of the ground floor": 4141,  # goal: 1800
+    "lines": 9054,  # goal: 5800
+    "lines of the ground floor": 4142,  # goal: 1800
     "lines of a slice": 595,  # goal: 450
     "lines of the texts that run elsewhere": 581,  # goal: 330
     "lines of a function": 61,  # goal: 60
