@@ -3727,7 +3727,7 @@ def inventory(engine: Engine, env: Env, image: str, config: dict[str, Any]) -> d
     """The labels that say what is installed in an image, by its own Python, in the temporary
     container."""
     how = "found" if env.scripted else "tell"
-    command = [*PYTHON, INVENTORY_PY, inventory_job([], Wanted()), "", how]
+    command = [*PYTHON, INVENTORY_PY, inventory_job(env.requirements(), Wanted()), "", how]
     argv = temporary_argv(env.temporary, image, config, client_proxies(), [], command)
     found = engine.run(*argv, capture="found")
     return found_labels(found) if env.scripted else Inventory(found).labels()
@@ -4748,11 +4748,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     container = None if fresh else background_container(session, env, config, place[1])
     if container:
         exec_program(session, env, container, program)
-    container = describe(session, env, config, f"{env.repo}--run-{env.id}", place)
-    if args.root:
-        container.root, container.user = True, "0:0"
-        container.groups = further_groups(container.user)
-        container.keep_id = keep_id(session.engine, container.user)
+    container = describe(session, env, config, f"{env.repo}--run-{env.id}", place, args.root)
     container.options = options
     if has_compose(env):
         try:
@@ -4779,12 +4775,19 @@ def exec_program(
 
 
 def describe(
-    session: Session, env: Env, config: dict[str, Any], name: str, place: tuple[str, str]
+    session: Session,
+    env: Env,
+    config: dict[str, Any],
+    name: str,
+    place: tuple[str, str],
+    root: bool = False,
 ) -> Container:
-    """A new container of an environment's image for the caller; `place`: the folder of the host to
-    mount, and the one in it to start in."""
+    """A new container of an environment's image for the caller, or for `root`; `place`: the folder
+    of the host to mount, and the one in it to start in."""
     engine = session.engine
-    container = Container(name, env.latest, env.name, run_as(engine, env, config))
+    user = "0:0" if root else run_as(engine, env, config)
+    container = Container(name, env.latest, env.name, user)
+    container.root = root
     container.groups = further_groups(container.user)
     container.keep_id = keep_id(engine, container.user)
     container.init = engine.has_init()

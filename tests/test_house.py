@@ -19,7 +19,7 @@ import run
 from support import PYDOCK, ROOT
 
 LIMITS = {
-    "lines": 9054,  # goal: 5800
+    "lines": 9057,  # goal: 5800
     "lines of the ground floor": 4142,  # goal: 1800
     "lines of a slice": 595,  # goal: 450
     "lines of the texts that run elsewhere": 581,  # goal: 330
@@ -100,7 +100,8 @@ ONLY = {
 # Who names root as the user of a container.
 AS_ROOT = {
     "temporary_argv": "the one-off container of a change, where nothing but pydock's own program is root",
-    "cmd_run": "run --root, and an image without USER",
+    "cmd_run": "an image without USER",
+    "describe": "run --root",
     "build_args": "an image that a caller whom the engine maps onto root builds",
     "run_as": "an image without USER",
     "commit_argv": "an image without USER",
