@@ -3389,7 +3389,7 @@ def containers_named(engine: Engine, filter: str) -> list[tuple[str, str]]:
 
 # What a change leaves that ends in the middle, by a failure, a signal, a full disk or a crash, and
 # what then happens: where pydock still lives at once, else by the next command that takes the lock.
-# A row for each test that ends it there (tests/test_nothing_lost.py; time: tests/test_time.py).
+# A row for each test that ends it there (tests/test_nothing_lost.py; time: tests/test_history.py).
 #
 # command, died after       left behind                      what recovers from it
 # install, uninstall, update (EveryCall, RandomMoments, FullDisk)
@@ -3408,7 +3408,7 @@ def containers_named(engine: Engine, filter: str) -> list[tuple[str, str]]:
 #   copies of edits         requirements.txt.orig            stays: nobody else has it
 #   dockerfile alone        :tmp, one file of two            restore_requirements, then tagged
 #   both files              :tmp, which the files match      tagged as N+1 and latest
-# create, clone, create --from (EveryCall.test_create; tests/test_share.py BadEnds)
+# create, clone, create --from (EveryCall.test_create; tests/test_export.py BadEnds)
 #   files, image            envs/.NAME.new-ID, :tmp          removed (collect_garbage)
 #   load of a bundle        an image without a name          removed by envs/.NAME.new-ID/.loading.new
 #   rename                  envs/NAME, :tmp                  tagged as 1 and latest

@@ -1,4 +1,4 @@
-"""The contract of a program, however it runs: in a container of its own (test_run) or in a background container (test_warm). Arguments
+"""The contract of a program, however it runs: in a container of its own (test_run) or in a background container (test_start). Arguments
 arrive byte for byte, streams pass as they are, the exit status is the program's own, and signals and terminals work."""
 from __future__ import annotations
 
@@ -135,7 +135,8 @@ class Signals(RunCase):
             self.no_fake()
 
     def test_ctrl_c_on_a_terminal_is_a_keyboard_interrupt(self) -> None:
-        code = "import sys, time\ntry:\n    print('wait' + 'ing', flush=True); time.sleep(60)\nexcept KeyboardInterrupt:\n    print('caught' + ' it', flush=True); sys.exit(7)"
+        # Not one long sleep: a signal that comes in the moment before the system call would not end that.
+        code = "import sys, time\ntry:\n    print('wait' + 'ing', flush=True)\n    for _ in range(1200): time.sleep(0.05)\nexcept KeyboardInterrupt:\n    print('caught' + ' it', flush=True); sys.exit(7)"
         terminal = self.terminal("run", "e", "python", "-c", code)
         terminal.expect("waiting")
         terminal.type("\x03")

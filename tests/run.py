@@ -31,69 +31,69 @@ HERE = Path(__file__).resolve().parent
 # that no class is forgotten.
 LANES = {
     "check": """
-        test_install
+        test_installer
         test_pure test_requirements
         test_house
-        test_allowed.Passed test_bad_input.Hosts test_rootless.KeptGroups test_run.EveryPython""",
+        test_trust.Passed test_bad_input.Hosts test_rootless.KeptGroups test_run.EveryPython""",
     "test": """
-        test_warm.StartStopReset
-        test_packages.InstallTest
-        test_environments.CreateTest
-        test_time.Rollback test_time.History
+        test_start.StartStopReset
+        test_install.InstallTest
+        test_create.CreateTest
+        test_history.Rollback test_history.History
         test_activate.Programs test_activate.InBash
-        test_environments.BuildTest
-        test_trust.Digest test_trust.Verify
+        test_create.BuildTest
+        test_lock.Digest test_lock.Verify
         test_bad_input
-        test_share.ExportTest test_share.TakeTest
-        test_trust.Lock
-        test_environments.DeleteTest test_environments.ListTest test_environments.ConfigTest test_environments.WordsTest
-        test_packages.FileTest test_packages.UninstallTest test_packages.UpdateTest test_packages.DryRunTest
-        test_care.Asked test_care.Words
+        test_export.ExportTest test_export.TakeTest
+        test_lock.Lock
+        test_create.DeleteTest test_create.ListTest test_create.ConfigTest test_create.WordsTest
+        test_install.FileTest test_install.UninstallTest test_install.UpdateTest test_install.DryRunTest
+        test_prune.Asked test_prune.Words
         test_run.Signals test_run.Status test_run.OnATerminal
         test_run.Arguments test_run.Options test_run.Streams
         test_tour
         test_attacks.NoNewPrivileges test_compose.Parsed test_compose.Written""",
     "classic": """
         test_activate
-        test_share.BadEnds
-        test_time
-        test_share.HostileTest
-        test_trust.BadEnds
-        test_care
-        test_trust
+        test_export.BadEnds
+        test_history
+        test_export.HostileTest
+        test_lock.BadEnds
+        test_prune
+        test_lock
         test_nothing_lost.OtherPeople test_nothing_lost.Links
         test_files
-        test_environments
+        test_create
         test_nothing_lost.ByHand test_nothing_lost.FullDisk test_nothing_lost.AtOnce
-        test_share
+        test_export
         test_run
-        test_packages.SecretTest
+        test_install.SecretTest
         test_rootless""",
     "modern": """
         test_nothing_lost.EveryCall
         test_compose.Services test_compose.Parsed test_compose.Users
-        test_warm.Signals test_warm.Mended test_warm.Inside
+        test_start.Signals test_start.Mended test_start.Inside
         test_compose
         test_attacks.ComposeOfOthers test_attacks.ComposeTricks test_attacks.Shipped
         test_attacks
-        test_allowed.Real
-        test_allowed.Words
-        test_warm
+        test_trust.Real
+        test_trust.Words
+        test_start
         test_compose.File
         test_nothing_lost.RandomMoments test_nothing_lost.ManyInstalls
-        test_packages.PipTest test_packages.IndexTest test_packages.SharedInstallTest
-        test_trust.Digest test_trust.Verify
-        test_packages.LocalTest test_packages.SecretTest
-        test_share.ExportTest test_share.TakeTest
+        test_install.PipTest test_install.IndexTest test_install.SharedInstallTest
+        test_lock.Digest test_lock.Verify
+        test_install.LocalTest test_install.SecretTest
+        test_export.ExportTest test_export.TakeTest
         test_run.Signals test_run.Status test_run.OnATerminal
         test_run.Options test_run.Streams test_run.Images
         test_tour
-        test_environments.BuildTest""",
+        test_create.BuildTest""",
     "podman": """
         test_attacks.Files test_attacks.Strangers test_attacks.RootsFiles test_attacks.Terminals
         test_attacks
-        test_time.Rollback test_time.History test_time.Snapshot
-        test_tour test_environments.DeleteTest""",
+        test_history.Rollback test_history.History test_history.Snapshot
+        test_tour test_create.DeleteTest""",
     "rootless": """
         test_rootless
         test_tour""",
@@ -101,16 +101,16 @@ LANES = {
 # Docker 20.10's daemon can die of builds at once that share steps, one of them with --no-cache ("panic: failed to get edge",
 # moby/moby#42414): so these come last, one after another.
 ALONE = """
-    test_environments.BuildTest.test_no_cache_builds_anew_and_pull_is_handed_on
-    test_packages.IndexTest.test_an_index_of_the_command_line_is_kept_as_an_option_line
-    test_packages.InstallTest.test_setuptools_counts_where_it_was_asked_for
-    test_packages.LocalTest.test_a_folder_is_built_and_left_as_it_was
-    test_packages.LocalTest.test_a_wheel_is_kept_and_the_environment_can_be_built_elsewhere
-    test_packages.UpdateTest.test_it_stays_within_what_was_asked_for_and_drops_what_nothing_needs
-    test_packages.PipTest.test_a_folder_and_a_wheel
-    test_packages.PipTest.test_install_update_uninstall_build
-    test_trust.Lock.test_it_builds_from_clean
-    test_trust.Twice.test_made_twice_in_two_folders_by_two_users_it_is_the_same
+    test_create.BuildTest.test_no_cache_builds_anew_and_pull_is_handed_on
+    test_install.IndexTest.test_an_index_of_the_command_line_is_kept_as_an_option_line
+    test_install.InstallTest.test_setuptools_counts_where_it_was_asked_for
+    test_install.LocalTest.test_a_folder_is_built_and_left_as_it_was
+    test_install.LocalTest.test_a_wheel_is_kept_and_the_environment_can_be_built_elsewhere
+    test_install.UpdateTest.test_it_stays_within_what_was_asked_for_and_drops_what_nothing_needs
+    test_install.PipTest.test_a_folder_and_a_wheel
+    test_install.PipTest.test_install_update_uninstall_build
+    test_lock.Lock.test_it_builds_from_clean
+    test_lock.Twice.test_made_twice_in_two_folders_by_two_users_it_is_the_same
 """.split()
 
 

@@ -719,7 +719,7 @@ class Signals(Started):
                 (self.work / file).unlink()
 
     def test_last_words_arrive(self) -> None:
-        code = ("import sys, time\nopen('ready', 'w').close()\ntry: time.sleep(60)\n"
+        code = ("import sys, time\ntry:\n    open('ready', 'w').close()\n    for _ in range(1200): time.sleep(0.05)\n"
                 "except KeyboardInterrupt:\n    time.sleep(0.5); print('last ' * 2000 + 'words'); print('err', file=sys.stderr); sys.exit(9)")
         process = self.start("run", "e", "python", "-c", code, preexec_fn=as_usual)
         self.ready()

@@ -499,7 +499,7 @@ class Words(WordsCase):
         self.check("nosuch ", [])
         self.check("xyz", [])
 
-    def test_environments(self) -> None:
+    def test_create(self) -> None:
         for line in ("run ", "shell ", "install ", "rollback ", "clone ", "-n --global build ", "rm ", "export ", "run -p 8888 ", "run -e A=1 --root ", "freeze ", "lock --check "):
             self.check(line, self.ENVS)
         self.check("run al", ["alpha-one", "alpha-two"])
