@@ -3121,22 +3121,32 @@ def images_of(engine: Engine, env: Env) -> dict[str, Image]:
     return inspect(engine, tags_of(engine, env))
 
 
-def inspect(engine: Engine, ids: dict[str, str]) -> dict[str, Image]:
-    """The images with these ids, by tag; one call. One that vanished meanwhile is left out, but not
-    for lack of an answer."""
+def inspect(engine: Engine, references: dict[str, str]) -> dict[str, Image]:
+    """The images that these ids or tags name, by the same keys; one call. One that is not there is
+    left out, but not for lack of an answer."""
     import json
 
-    if not ids:
+    def plain(name: str) -> str:
+        return re.sub("^(localhost/|sha256:)", "", name)
+
+    if not references:
         return {}
-    process = engine.start(["image", "inspect", *sorted(set(ids.values()))])
+    argv = inspect_argv(references.values())
+    process = engine.prefetched.pop(argv, None) or engine.start(argv)
     out, _ = engine.finish(process)
-    found = {data["Id"].split(":")[-1]: data for data in json.loads(out or b"[]")}
-    wanted = {tag: id_.split(":")[-1] for tag, id_ in ids.items()}
+    found: dict[str, dict[str, Any]] = {}
+    for data in json.loads(out or b"[]"):
+        found.update({plain(name): data for name in [data["Id"], *(data.get("RepoTags") or [])]})
+    wanted = {key: plain(name) for key, name in references.items()}
     if process.returncode:
-        there = engine.output("image", "ls", "-aq", "--no-trunc").split()
-        if {id_.split(":")[-1] for id_ in there} & set(wanted.values()) - set(found):
+        there = set(map(plain, engine.output(*tags_argv("-a")).split()))
+        if there & set(wanted.values()) - set(found):
             raise EngineError(f"{engine.client} image inspect failed")
-    return {tag: Image(tag, found[id_]) for tag, id_ in wanted.items() if id_ in found}
+    return {key: Image(key, found[name]) for key, name in wanted.items() if name in found}
+
+
+def inspect_argv(references: Iterable[str]) -> tuple[str, ...]:
+    return ("image", "inspect", *sorted(set(references)))
 
 
 def find_image(engine: Engine, reference: str) -> Image | None:
@@ -4495,18 +4505,21 @@ def cmd_list(session: Session, args: argparse.Namespace) -> int:
 
 
 def listing(session: Session, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """The rows of `list`: environments of both modes (of one, where an option says so). Two engine
-    calls; three where one was started."""
+    """The rows of `list`: environments of both modes (of one, where an option says so). One or two
+    engine calls; one more where one was started."""
     engine, scopes = session.engine, [session.scope]
     if not args.mode:
         scopes = [scope for scope in (local_scope(), global_scope()) if scope]
     envs = [session.new_env(name, scope) for scope in scopes for name in scope.names()]
-    # Podman takes long to look for a label in each image.
-    only = ["--filter", "label=pydock.name"] if args.all else []
-    ours, tags = {env.latest for env in envs}, tagged(engine, *only)
-    wanted = [tag for tag in tags if tag.endswith(":latest") and (args.all or tag in ours)]
-    images = inspect(engine, {tag: tags[tag] for tag in wanted})
-    rows = [list_row(env, images.get(env.latest)) for env in envs]
+    wanted = {env.latest: env.latest for env in envs}
+    if args.all:
+        tags = tagged(engine, "--filter", "label=pydock.name")
+        wanted = {tag: id_ for tag, id_ in tags.items() if tag.endswith(":latest")}
+    elif envs:
+        engine.prefetch(*inspect_argv(wanted))  # while the files are read
+    files = [files_of(env) for env in envs]
+    images = inspect(engine, wanted)
+    rows = [list_row(env, images.get(env.latest), *read) for env, read in zip(envs, files)]
     known = {env.folder for env in envs}
     for image in images.values() if args.all else ():
         folder = unquote(image.labels.get("pydock.folder", ""))
@@ -4535,11 +4548,18 @@ def is_active(row: dict[str, Any]) -> bool:
     return os.environ.get("PYDOCK_ENV") == row["name"] and shims in path
 
 
-def list_row(env: Env, image: Image | None) -> dict[str, Any]:
+def files_of(env: Env) -> tuple[tuple[str, str], str]:
+    """The hashes of an environment's files, empty where they cannot be read, and its version."""
     try:
-        hashes = env.hashes()
-        version = base_of(env.read("dockerfile"))[1]
+        return env.hashes(), base_of(env.read("dockerfile"))[1]
     except PydockError:
+        return ("", ""), ""
+
+
+def list_row(
+    env: Env, image: Image | None, hashes: tuple[str, str], version: str
+) -> dict[str, Any]:
+    if not any(hashes):
         return image_row(None, env.name, env.scope.mode, env.folder, "broken")
     image = image if image and image.of(env) else None
     state = "stale" if image else "missing"

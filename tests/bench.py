@@ -174,7 +174,7 @@ def row_run(b: Bench) -> Row:
         line[line.index("--name") + 1] = "%s-%s" % (b.prefix, os.urandom(4).hex())
         b.run(line)
 
-    return b.compare("`run NAME true`", "the `docker run` it ends in", 1.15, 5 * b.times, lambda: b.do("run", name, "true"), by_hand)
+    return b.compare("`run NAME true`", "the `docker run` it ends in", 1.12, 5 * b.times, lambda: b.do("run", name, "true"), by_hand)
 
 
 def started(b: Bench) -> Tuple[str, List[str]]:
@@ -188,7 +188,7 @@ def started(b: Bench) -> Tuple[str, List[str]]:
 
 def row_warm(b: Bench) -> Row:
     name, line = started(b)
-    return b.compare("`run NAME true`, started", "`docker exec`", 1.8, 10 * b.times, lambda: b.do("run", name, "true"), lambda: b.engine(*line, "true"))
+    return b.compare("`run NAME true`, started", "`docker exec`", 1.5, 10 * b.times, lambda: b.do("run", name, "true"), lambda: b.engine(*line, "true"))
 
 
 def activated(b: Bench, what: str, limit: float, by_hand: Sequence[str]) -> Row:
@@ -221,7 +221,7 @@ def row_version(b: Bench) -> Row:
 
 def row_list(b: Bench) -> Row:
     b.fill()
-    return b.compare("`list`, 200 environments", "`docker images` with as many", 5, 5 * b.times, lambda: b.do("list"), lambda: b.run([*b.program, "images"]))
+    return b.compare("`list`, 200 environments", "`docker images` with as many", 3.5, 5 * b.times, lambda: b.do("list"), lambda: b.run([*b.program, "images"]))
 
 
 def pip_by_hand(b: Bench) -> str:
