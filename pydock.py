@@ -3855,7 +3855,8 @@ CAUSES = (
     ),
     (
         r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'|or directory: '?git\b"
-        r"|setuptools.scm was unable to detect",
+        r"|setuptools.scm was unable to detect|access to an upstream git|[Uu]nable to detect version control"
+        r"|version from SCM or SCM",
         "git",
         "git",
     ),
@@ -5069,6 +5070,7 @@ class Change:
     def __init__(self, verb: str, words: Sequence[str] = ()) -> None:
         self.verb = verb
         self.words = list(words)  # options
+        self.named: list[str] = []  # packages and files, as they were typed
         self.packages: list[Requirement] = []  # of the command line
         self.lines: list[str] = []  # of the files that it names, in one
         self.limits: list[str] = []  # and of the constraints that these name
@@ -5257,13 +5259,18 @@ def change_error(
         hint = "name all of them in one command, with versions that fit"
         hint = "uninstall what needs them, too" if change.wanted.removed else hint
         return PydockError("these packages do not fit together (see above)", hint)
+    dockerfile = env.read("dockerfile")
     for pattern, lack, package in CAUSES:
-        if re.search(pattern, error.output, re.M):
+        wanted = [package]
+        if package == "build-essential" and not base_of(dockerfile)[1]:  # a distribution's Python
+            wanted.append("python3-dev")
+        if re.search(pattern, error.output, re.M) and with_apt(dockerfile, wanted) != dockerfile:
             mode = "" if env.title == env.name else f"--{env.scope.mode} "
             words = command if command[0] in ("create", "install") else ["install", env.name]
-            hint = f"pydock {mode}{words[0]} --apt {package} {shell_join(words[1:])}"
+            apt = " ".join(f"--apt {name}" for name in wanted)
+            hint = f"pydock {mode}{words[0]} {apt} {shell_join(words[1:])}"
             return PydockError(f"the image of {env.name} has not got {lack} (see above)", hint)
-    names = " ".join([*change.wanted.packages, *change.wanted.removed]) or "that"
+    names = " ".join([*change.named, *change.wanted.removed]) or "the packages"
     return PydockError(f"cannot {change.verb} {names} in {env.name}: what failed is above")
 
 
@@ -5317,6 +5324,7 @@ def package_change(verb: Sequence[str], words: Sequence[str], args: argparse.Nam
     change.words += (["--pre"] if args.pre else []) + list(args.installer_args)
     for path in args.requirement:
         add_file(change, path)
+    change.named = [*words, *args.requirement]
     return change
 
 
@@ -5330,7 +5338,9 @@ def add_word(change: Change, word: str) -> None:
     try:
         read_requirement(line, word.strip())
     except ValueError as error:
-        raise PydockError(f"'{word}' is {error}") from None
+        conda = re.fullmatch(rf"({IDENTIFIER}(?:{EXTRAS})?) ?= ?([^=\s]+)(=.*)?", word)
+        hint = f"{conda.group(1)}=={conda.group(2)}" if conda else ""
+        raise PydockError(f"'{word}' is {error}", hint) from None
     if is_local(line):
         add_local(change, line, check_link(os.path.expanduser(local_path(line))))
         return
@@ -8072,12 +8082,13 @@ def complete_value(name: str, values: Sequence[str], mode: str | None) -> list[s
 
 
 ALIASES = {"ls": "list", "envs": "list", "rm": "delete"}
-OTHER_WORDS = {
+OTHER_WORDS = {  # a command, or else a line that is typed as it stands here
     "exec": "run",
     "allow": "trust",
     "add": "install",
     "remove": "uninstall",
     "env": "list",
+    "ps": "list",
     "upgrade": "update",
     "sync": "build",
     "info": "config",
@@ -8088,6 +8099,9 @@ OTHER_WORDS = {
     "copy": "clone",
     "undo": "rollback",
     "log": "history",
+    "logs": "docker logs CONTAINER; docker ps -a shows its name",
+    "version": "pydock --version",
+    "deactivate": "deactivate alone, in the activated shell; what `start` started ends by pydock stop",
 }
 
 
@@ -8177,7 +8191,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     position = next((i for i, word in enumerate(argv) if not word.startswith("-")), None)
     if position is None:
         return parse_no_command(argv)
-    name = command_name(argv[position])
+    name = command_name(argv, position)
     before, after, implied = with_name(name, argv[:position], argv[position + 1 :])
     own, rest = split_line(name, before, after)
     if COMMANDS[name].usage.split("[")[0].strip() and set(own) <= EVERYWHERE:
@@ -8212,21 +8226,25 @@ def with_name(
         return before, after, ""
     position = first_word(command, after)
     word = "".join(after[position : position + 1])
-    mode = mode_of(words)
-    scopes = {scope.mode: scope for scope in (local_scope(), global_scope()) if scope}
-    if mode:
-        scopes = {mode: scopes[mode]} if mode in scopes else {}
-    if word and (command in TAKES_NAME_ONLY or any(scope.has(word) for scope in scopes.values())):
+    scopes = scopes_of(words)
+    if word and (command in TAKES_NAME_ONLY or any(scope.has(word) for scope in scopes)):
         return before, after, ""
-    found, name = implied_name(list(scopes.values()))
+    found, name = implied_name(scopes)
     if not found and command == "run" and after == [word] and not word.startswith("-"):
         hint = f"pydock run NAME {shell_join([word])}; pydock list shows the names"
         raise PydockError("no environment was named", hint, 2)
     if not found:
         return before, after, ""
-    check_typo(command, list(scopes.values()), name, after[position:])
-    mode_option = [] if found is next(iter(scopes.values())) else ["--" + found.mode]
+    check_typo(command, scopes, name, after[position:])
+    mode_option = [] if found is scopes[0] else ["--" + found.mode]
     return before + mode_option, [*after[:position], name, *after[position:]], name
+
+
+def scopes_of(words: Sequence[str]) -> list[Scope]:
+    """The scopes that a command line can mean, the usual one first."""
+    mode = mode_of(words)
+    scopes = [scope for scope in (local_scope(), global_scope()) if scope]
+    return [scope for scope in scopes if mode in (None, scope.mode)]
 
 
 def check_typo(command: str, scopes: Sequence[Scope], name: str, words: Sequence[str]) -> None:
@@ -8281,15 +8299,39 @@ def is_typo(word: str, name: str) -> bool:
     return len(word) > 2 and any(slips)
 
 
-def command_name(word: str) -> str:
-    """The command that a word means. PydockError, with the right word, where there is none."""
-    name = ALIASES.get(word, word)
+def command_name(argv: list[str], position: int) -> str:
+    """The command that a line's first word means. PydockError, with the right line, where there is
+    none."""
+    name = ALIASES.get(argv[position], argv[position])
     if name in COMMANDS:
         return name
-    hint = nearest(name, [*COMMANDS, *ALIASES]) or "pydock --help"
-    if name in OTHER_WORDS:
-        hint = f"pydock's word for it is '{OTHER_WORDS[name]}'"
+    hint = right_line(name, argv[:position], argv[position + 1 :])
+    hint = hint or nearest(name, [*COMMANDS, *ALIASES]) or "pydock --help"
     raise PydockError(f"unknown command '{name}'", hint, 2)
+
+
+def right_line(word: str, before: list[str], after: list[str]) -> str:
+    """What is typed instead of a line that begins with a word of other tools, a program, or the name
+    of an environment; or ''."""
+    scopes = scopes_of([*before, *after])
+    scope = next((scope for scope in scopes if scope.has(word)), None)
+    right = OTHER_WORDS.get(word, "")
+    if scope:
+        before = before + ["--" + scope.mode] * (scope is not scopes[0])
+        line = ["run", word, *after] if after else ["shell", word]
+    elif re.fullmatch(r"pip3?|python3?|.*\.py", word):
+        pip = word.startswith("pip") and after[:1] in (["install"], ["uninstall"])
+        program = ["python", word] if word.endswith(".py") else [word]
+        name = [] if implied_name(scopes)[0] else ["NAME"]
+        line = [after[0], *name, *after[1:]] if pip else ["run", *name, *program, *after]
+    elif right in COMMANDS:
+        if word == "remove" and len(after) == 1 and any(scope.has(after[0]) for scope in scopes):
+            right = "delete"
+        usage = COMMANDS[right].usage
+        line = [right, *(after if usage else []), *([Shell(usage)] * (not after))]
+    else:
+        return right
+    return shell_join(["pydock", *before, *line]).rstrip()
 
 
 def split_line(name: str, before: list[str], after: list[str]) -> tuple[list[str], list[str]]:

@@ -1178,10 +1178,13 @@ class CommandLines(unittest.TestCase):
         self.assertEqual((self.error("craete", "x").hint, self.error("craete").status), ("did you mean 'create'?", 2))
 
     def test_words_of_other_tools_get_the_right_one(self) -> None:
-        for word, right in {"exec": "run", "add": "install", "remove": "uninstall", "env": "list", "upgrade": "update", "info": "config"}.items():
-            self.assertIn("'%s'" % right, self.error(word).hint)
+        for line, right in (("exec ds ls", "pydock run ds ls"), ("add ds six", "pydock install ds six"), ("remove ds six", "pydock uninstall ds six"),
+                            ("env list", "pydock list"), ("--local upgrade ds", "pydock --local update ds"), ("init", "pydock create NAME [VERSION] [PKG…]"),
+                            ("version", "pydock --version"), ("ps", "pydock list"), ("logs", "docker logs CONTAINER"), ("deactivate", "deactivate alone")):
+            with self.subTest(line=line):
+                self.assertTrue(self.error(*line.split()).hint.startswith(right), self.error(*line.split()).hint)
         for right in pydock.OTHER_WORDS.values():
-            self.assertIn(right, pydock.COMMANDS)
+            self.assertTrue(right in pydock.COMMANDS or " " in right, right)
         self.assertFalse(set(pydock.OTHER_WORDS) & set(pydock.COMMANDS), "a command became real, and is still taken for another tool's word")
 
     def test_wrong_usage_is_status_2(self) -> None:
@@ -1274,6 +1277,8 @@ class WhatWasMissing(unittest.TestCase):
                 ("Git executable not found. Ensure that Git is installed and available.", "git"),
                 ("ERROR: Cannot find command 'git' - do you have 'git' installed and in your PATH?", "git"),
                 ("FileNotFoundError: [Errno 2] No such file or directory: 'git'", "git"),
+                ("Versioning for this project requires either an sdist tarball, or access to an upstream git repository.", "git"),
+                ("RuntimeError: Unable to detect version control system.", "git"), ("ConfigError: Cannot find the version from SCM or SCM isn't detected.", "git"),
                 ("LookupError: setuptools-scm was unable to detect version for /x", "git")):
             with self.subTest(output=output):
                 self.assertEqual(self.package(output), package)
@@ -1292,6 +1297,36 @@ class WhatWasMissing(unittest.TestCase):
         self.assertEqual(pydock.with_apt(one, ["tree"]), one)
         self.assertEqual(pydock.with_apt(one, ["jq", "tree"]), pydock.render_dockerfile("python:3.12", "3.12", ("tree", "jq"), ""))
         self.assertIsNone(pydock.with_apt("FROM x\n", ["tree"]))
+
+
+class AFailedChange(Process):
+    """What is said of an installer that failed, and the line that is to be typed next."""
+
+    GCC = "error: command 'gcc' failed: No such file or directory"
+
+    def error(self, said: str, *line: str, base: str = "python:3.12-slim", apt: Sequence[str] = ()) -> Tuple[str, str]:
+        for file, text in (("dockerfile", pydock.render_dockerfile(base, "3.12", apt, "")), ("requirements.txt", ""), ("r.txt", "six\nattrs\n")):
+            self.write(".pydock/envs/ds/" + file if file != "r.txt" else file, text)
+        with self.inside(self.tmp):
+            args = pydock.parse(["install", "ds", *line])
+            change = pydock.package_change(["install"], args.packages, args)
+            env = pydock.Env(pydock.global_scope(), "ds", "pydock")
+            error = pydock.change_error(env, change, pydock.EngineError("", output=said), args.line)
+        return str(error), error.hint
+
+    def test_a_line_that_brings_what_was_missing(self) -> None:
+        said, hint = self.error(self.GCC, "-r", "r.txt", "x")
+        self.assertEqual((said, hint), ("the image of ds has not got the compiler that a package needs (see above)",
+                                        "pydock install --apt build-essential ds -r r.txt x"))
+
+    def test_the_headers_come_along_where_pythons_base_has_them_apart(self) -> None:
+        self.assertIn("--apt build-essential --apt python3-dev ds x", self.error(self.GCC, "x", base="debian:12")[1])
+
+    def test_what_is_there_is_not_asked_for_again(self) -> None:
+        self.assertEqual(self.error(self.GCC, "x", apt=("build-essential",)), ("cannot install x in ds: what failed is above", ""))
+
+    def test_a_file_is_named_and_not_what_it_holds(self) -> None:
+        self.assertEqual(self.error("no", "-r", "r.txt", "x")[0], "cannot install x r.txt in ds: what failed is above")
 
 
 class NameLeftOut(Process):
@@ -1355,6 +1390,15 @@ class NameLeftOut(Process):
         self.assertEqual(self.line("install", "--", "dve")[0], "dev", "after -- stands no name")
         for word, name, near in (("ls", "ds", False), ("pytest", "test", False), ("dev", "dev2", True), ("devs", "dev", True), ("", "d", False)):
             self.assertEqual(pydock.is_typo(word, name), near, word)
+
+    def test_a_name_or_a_program_in_a_commands_place_gets_the_line_to_type(self) -> None:
+        for line, right in (("dev", "shell dev"), ("dev pytest -q", "run dev pytest -q"), ("datasci python", "--global run datasci python"),
+                            ("--global datasci", "--global shell datasci"), ("python x.py", "run python x.py"), ("x.py", "run python x.py"),
+                            ("pip install six", "install six"), ("pip list", "run pip list"), ("remove dev", "delete dev"), ("remove six", "uninstall six")):
+            with self.subTest(line=line):
+                self.assertEqual(self.wrong(*line.split())[1], "pydock " + right)
+        self.assertEqual(self.wrong("pip", "install", "six", folder="q")[1], "pydock install NAME six")
+        self.assertEqual(self.wrong("python", folder="q")[1], "pydock run NAME python")
 
     def test_commands_that_undo_or_remove_want_a_name(self) -> None:
         for command in ("delete", "rollback", "clone", "reset", "trust", "freeze", "export", "install", "uninstall", "run", "lock"):
