@@ -1246,7 +1246,7 @@ class Process(Folder):
         """An engine that has these images: `tag`, and what `image inspect` tells."""
         listed = "".join("%s sha256:%064d\n" % (image["tag"], at) for at, image in enumerate(images))
         self.write("listed", listed)
-        self.write("inspected", json.dumps([{"Id": "sha256:%064d" % at, **image} for at, image in enumerate(images)]))
+        self.write("inspected", json.dumps([{"Id": "sha256:%064d" % at, "RepoTags": [image["tag"]], **image} for at, image in enumerate(images)]))
         self.engine("case \"$1 $2\" in\n'image ls') cat '%s/listed' ;;\n'image inspect') cat '%s/inspected' ;;\n*) exit 1 ;;\nesac\n" % (self.tmp, self.tmp))
 
 
