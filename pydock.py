@@ -2195,10 +2195,18 @@ class Env:
         self.repo = f"{prefix}-{name}{path_hash}"
         self.latest = self.repo + ":latest"
         self.made_here = False  # by this command, of the user's own words
-        self.id = os.urandom(4).hex()
         self.background = self.repo + "--background"
-        self.temporary = f"{self.repo}--tmp-{self.id}"
-        self.temporary_tag = f"{self.repo}:tmp-{self.id}"
+        self.take_id(os.urandom(4).hex())
+
+    def take_id(self, id_: str) -> None:
+        """The temporary things of this command are named by it."""
+        self.id = id_
+        self.temporary = f"{self.repo}--tmp-{id_}"
+        self.temporary_tag = f"{self.repo}:tmp-{id_}"
+
+    def rename_id(self) -> str:
+        """The id by which a `rename` makes images: of the folder itself, whatever its name is."""
+        return sha256(file_id(self.folder).partition(":")[2].encode())[:8]
 
     @property
     def title(self) -> str:
@@ -2341,6 +2349,18 @@ class Env:
                 envs.rename(self.name, away)
         except OSError as error:
             raise PydockError(f"cannot delete {self.folder}: {error.strerror}") from None
+        return away
+
+    def move(self, new: Env) -> str:
+        """From now on the environment has the new one's name; a folder that says, as that of
+        `retire`, that what is left of the old name goes."""
+        away = f".{self.name}.old-{self.id}"
+        try:
+            with self.scope.open() as envs:
+                envs.make(away)
+                envs.rename(self.name, new.name)
+        except OSError as error:
+            raise PydockError(f"cannot rename {self.folder}: {error.strerror}") from None
         return away
 
     def clear(self, entry: str) -> None:
@@ -3358,8 +3378,19 @@ def remove_temporary(engine: Engine, env: Env, temporary_id: str) -> None:
         engine.try_run("rmi", f"{env.repo}:tmp-{temporary_id}{end}")
 
 
+def finish_rename(engine: Engine, env: Env, images: dict[str, Image]) -> dict[str, Image]:
+    """Gives the images that a `rename` of this very folder made their tags, the present one's last;
+    all images, then."""
+    for tag in sorted(images, key=lambda tag: tag.endswith(".latest")):
+        name = tag.partition(f"tmp-{env.rename_id()}.")[2]
+        if name and images[tag].of(env):
+            engine.run("tag", f"{env.repo}:{tag}", f"{env.repo}:{name}")
+            remove_tag(engine, env, tag)
+    return images_of(engine, env)
+
+
 def remove_unfinished(engine: Engine, env: Env, temporary_id: str) -> None:
-    """What a `create` that did not come to its end has left in the engine."""
+    """What a `create` or `rename` that did not come to its end has left in the engine."""
     said = ""
     try:
         said = env.read(LOADING) if env.has(LOADING) else ""
@@ -3370,6 +3401,9 @@ def remove_unfinished(engine: Engine, env: Env, temporary_id: str) -> None:
         if image and "pydock.name" in image.labels:  # it is a stranger's word, in a project
             engine.try_run("tag", id_, f"{env.repo}:tmp-{temporary_id}-base")
     remove_temporary(engine, env, temporary_id)
+    for tag in [] if env.exists() else tags_of(engine, env):
+        if tag.startswith(f"tmp-{temporary_id}."):
+            remove_tag(engine, env, tag)
 
 
 def remove_stale_temporaries(engine: Engine, env: Env, images: dict[str, Image]) -> None:
@@ -3422,6 +3456,10 @@ def containers_named(engine: Engine, filter: str) -> list[tuple[str, str]]:
 #   files, image            envs/.NAME.new-ID, :tmp          removed (collect_garbage)
 #   load of a bundle        an image without a name          removed by envs/.NAME.new-ID/.loading.new
 #   rename                  envs/NAME, :tmp                  tagged as 1 and latest
+# rename (EveryCall.test_rename)
+#   images of the new name  envs/.NEW.new-ID, :tmp-ID.TAG…   removed (collect_garbage)
+#   rename                  envs/NEW, :tmp-ID.TAG…           tagged as TAG… (finish_rename)
+#   tags                    envs/.OLD.old-ID, images of OLD  removed (collect_garbage)
 # delete (EveryCall.test_delete)
 #   rename                  envs/.NAME.old-ID, images        removed (collect_garbage)
 # snapshot (time.BadEnds), freeze: one step each
@@ -3434,6 +3472,8 @@ def recover(engine: Engine, env: Env) -> dict[str, Image]:
     if env.scripted:
         return images
     check_owner(engine, env, images)
+    if any(tag.startswith("tmp-") and "." in tag for tag in images):
+        images = finish_rename(engine, env, images)
     latest, newest = images.get("latest"), [str(n) for n in revision_numbers(images)[:1]]
     if not latest or latest.hashes != env.hashes():
         made = [tag for tag in newest if not latest or images[tag].id != latest.id]
@@ -4537,16 +4577,16 @@ def listing(session: Session, args: argparse.Namespace) -> list[dict[str, Any]]:
         row.update(
             running=background.since if background else None,
             ports=background.ports if background else [],
-            active=is_active(row),
+            active=is_active(row["name"], (row["image"] or "").split(":")[0]),
         )
     return rows
 
 
-def is_active(row: dict[str, Any]) -> bool:
-    """Whether the caller's shell has activated this environment."""
-    shims = os.path.join(data_folder(), (row["image"] or "").split(":")[0], "bin")
+def is_active(name: str, repo: str) -> bool:
+    """Whether the caller's shell has activated the environment of this name and image."""
+    shims = os.path.join(data_folder(), repo, "bin")
     path = os.environ.get("PATH", "").split(os.pathsep)
-    return os.environ.get("PYDOCK_ENV") == row["name"] and shims in path
+    return os.environ.get("PYDOCK_ENV") == name and shims in path
 
 
 def files_of(env: Env) -> tuple[tuple[str, str], str]:
@@ -5557,7 +5597,7 @@ def cmd_stop(session: Session, args: argparse.Namespace) -> int:
                 check_idle(session.engine, env, background, args.force, "stop")
             else:
                 session.engine.raise_if_down()
-            if background or has_compose(env):
+            if background or has_compose(env) or is_started(env):
                 remove_background(session.engine, env)
         report(
             env,
@@ -7219,6 +7259,89 @@ def commit_again(engine: Engine, env: Env, image: Image, command: Sequence[str])
     engine.try_run_in_background("rm", "-f", env.temporary)
 
 
+@command("environments", "rename NAME NEW", "give one another name", arg("new", metavar="NEW"))
+def cmd_rename(session: Session, args: argparse.Namespace) -> int:
+    engine, env, new = session.engine, session.env(args.name), session.new_env(args.new)
+    check_new(new)
+    collect_garbage(session)
+    with env.lock():
+        check_frozen(env)
+        images = recover(engine, env)
+        check_apart(engine, env)
+        rename(engine, env, new, images)
+    report(new, f"renamed {env.name} to {new.name}", f"pydock shell {new.title}")
+    return 0
+
+
+def check_apart(engine: Engine, env: Env) -> None:
+    """PydockError where something knows the environment by its name, and would lose it."""
+    containers = in_use(engine, env, force=True)
+    links = list(linked(shims_folder(env)))
+    if is_active(env.name, env.repo):
+        raise PydockError(f"{env.name} is activated in this shell", "deactivate")
+    if is_started(env) or env.background in containers:
+        raise PydockError(f"{env.name} is started, or activated", f"pydock stop {env.title}")
+    if containers:
+        raise PydockError(f"a program runs in {env.name}: {containers[0]}", "end it first")
+    if links:
+        folder, word = os.path.split(links[0])
+        hint = f"pydock link --to {shell_join([folder])} --remove {word}"
+        raise PydockError(f"{links[0]} is a link to {env.name}", hint)
+    project = "label=com.docker.compose.project=" + compose_project(env)
+    names = [name for name, _ in containers_named(engine, project)]
+    names += engine.output("volume", "ls", "-q", "--filter", project).split()
+    if names:
+        raise PydockError(
+            f"services of {env.name} hold what goes by its name: {', '.join(names)}",
+            f"a copy without that: pydock clone {env.title} NEW",
+        )
+
+
+def rename(engine: Engine, env: Env, new: Env, images: dict[str, Image]) -> None:
+    """Each image is made again with labels of the new name, under a temporary tag; with the one
+    rename of the folder the environment has its new name, and the rest is tidied up."""
+    new.take_id(env.rename_id())
+    old, note = images_of(engine, new), read_note(env)
+    check_owner(engine, new, old)
+    made = new.stage()
+    try:
+        with new.lock():
+            relabel_all(engine, new, images)
+            if note is None:
+                forget_note(new)
+            else:
+                save_note(new, note)
+            remove_images(engine, new, old)
+            away = env.move(new)
+            new.clear(os.path.basename(new.staging))
+            finish_rename(engine, new, images_of(engine, new))
+    except BaseException:
+        if env.exists():
+            undo_create(engine, new, made, False)
+        raise
+    remove_shims(env)
+    forget_note(env)
+    if remove_images(engine, env, images):
+        env.clear(away)
+
+
+def relabel_all(engine: Engine, env: Env, images: dict[str, Image]) -> None:
+    """The revisions of another name, and their tags, as temporary ones of this name."""
+    labels = {"pydock.name": env.name, "pydock.folder": quote(env.folder)}
+    made: dict[str, str] = {}
+    for tag, image in images.items():
+        if "pydock.folder" not in image.labels:
+            continue
+        reference = f"{env.temporary_tag}.{tag}"
+        if image.id in made:
+            engine.run("tag", made[image.id], reference)
+            continue
+        engine.run(*create_argv(env.temporary, client_proxies(), image.id))
+        commit(engine, env, reference, image.config, labels)
+        engine.try_run("rm", "-f", env.temporary)
+        made[image.id] = reference
+
+
 # --------------------------------------------------------------------------------------------------
 # Lock, digest, verify
 
@@ -8097,6 +8220,8 @@ OTHER_WORDS = {  # a command, or else a line that is typed as it stands here
     "enter": "shell",
     "destroy": "delete",
     "copy": "clone",
+    "mv": "rename",
+    "move": "rename",
     "undo": "rollback",
     "log": "history",
     "logs": "docker logs CONTAINER; docker ps -a shows its name",

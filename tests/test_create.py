@@ -700,6 +700,66 @@ class DeleteTest(EnvironmentCase):
         self.assertEqual(list((self.home / ".pydock/envs").iterdir()), [])
 
 
+class RenameTest(EnvironmentCase):
+    def test_files_revisions_labels_and_packages_come_along(self) -> None:
+        project = self.project()
+        for mode, cwd in (("--global", self.work), ("--local", project)):
+            with self.subTest(mode=mode):
+                envs = cwd / ".pydock/envs" if mode == "--local" else self.folder("x").parent
+                self.ok(mode, "create", "ds", PYTHON, "six", cwd=cwd)
+                self.ok(mode, "snapshot", "ds", "paper", cwd=cwd)
+                self.ok(mode, "uninstall", "ds", "six", cwd=cwd)
+                before = json.loads(self.ok(mode, "history", "ds", "--json", cwd=cwd))
+                files = {path.name: path.read_text() for path in (envs / "ds").iterdir()}
+                self.ok(mode, "create", "new", "--no-build", cwd=cwd)
+                self.fails(mode, "rename", "ds", "new", says="is there already", cwd=cwd)
+                self.ok(mode, "delete", "-y", "new", cwd=cwd)
+                result = self.run_pydock(mode, "rename", "ds", "new", cwd=cwd)
+                self.assertEqual((result.status, result.out), (0, ""), result)
+                self.assertRegex(result.err, r"^renamed ds to new; next: pydock shell .*new\n$")
+                after = json.loads(self.ok(mode, "history", "new", "--json", cwd=cwd))
+                for row in before + after:
+                    row.pop("id")
+                self.assertEqual(after, before)
+                self.assertEqual({path.name: path.read_text() for path in (envs / "new").iterdir()}, files)
+                self.assertEqual([path.name for path in envs.iterdir()], ["new"])
+                self.assertEqual([tag for tag in self.tags() if "-ds" in tag], [])
+                labels = json.loads(engine("image", "inspect", "--format", "{{json .Config.Labels}}", next(tag for tag in self.tags() if tag.endswith(":paper"))))
+                self.assertEqual((labels["pydock.name"], labels["pydock.folder"]), ("new", pydock.quote(os.path.realpath(envs / "new"))))
+                self.assertEqual(json.loads(self.ok(mode, "list", "--json", cwd=cwd))[0]["state"], "ready")
+                self.ok(mode, "rollback", "new", "paper", cwd=cwd)
+                self.ok(mode, "run", "new", "python", "-c", "import six", cwd=cwd)
+                self.ok(mode, "delete", "-y", "new", cwd=cwd)
+        self.assertEqual((self.tags(), self.containers()), ({}, []))
+
+    def test_what_goes_by_the_old_name_is_told_and_stays(self) -> None:
+        self.ok("create", "ds", PYTHON)
+        cases = ((["start", "ds"], "is started", "pydock stop ds", ["stop", "ds"]),
+                 (["link", "ds", "python"], "is a link to ds", "--remove python", ["link", "--remove", "python"]),
+                 (["freeze", "ds"], "is frozen", "pydock unfreeze ds", ["unfreeze", "ds"]))
+        for first, says, hint, last in cases:
+            with self.subTest(first=first):
+                self.ok(*first)
+                before = self.everything()
+                self.fails("rename", "ds", "new", says=says, hint=hint)
+                self.assertEqual(self.everything(), before)
+                self.ok(*last)
+        shims = self.home / ".local/share/pydock" / (self.prefix + "-ds")
+        active = {"PYDOCK_ENV": "ds", "PATH": "%s/bin:%s" % (shims, self.environ["PATH"])}
+        self.fails("rename", "ds", "new", says="is activated in this shell", hint="deactivate", environ=active)
+        engine("volume", "create", "--label", "com.docker.compose.project=%s-ds" % self.prefix, self.prefix + "-ds_data")
+        self.addCleanup(engine, "volume", "rm", self.prefix + "-ds_data", check=False)
+        self.fails("rename", "ds", "new", says="_data", hint="pydock clone ds NEW")
+
+    def test_one_that_was_not_built_and_one_that_was_allowed(self) -> None:
+        project = self.project()
+        self.ok("--local", "create", "dev", "-e", "A=1", "--no-build", cwd=project)
+        self.ok("rename", "dev", "work", cwd=project)
+        self.assertIn("work is allowed as it is", self.run_pydock("trust", "work", cwd=project).err)
+        (project / ".pydock/envs/work").rename(project / ".pydock/envs/dev")
+        self.assertNotIn("is allowed", self.run_pydock("trust", "dev", cwd=project).err)
+
+
 class ConfigTest(EnvironmentCase):
     def test_set_keeps_what_a_person_wrote(self) -> None:
         conf = self.home / ".pydock/pydock.conf"

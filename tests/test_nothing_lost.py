@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 import unittest
-from typing import Any, Callable, Dict, Sequence
+from typing import Any, Callable, Dict, List, Sequence
 
 from support import (
     ROOT, SLOW, STRANGER, Disturbed, Result, as_user, catches, docker_groups, engine, make_wheel, signals_as_usual,
@@ -142,6 +142,43 @@ class EveryCall(Disturbed):
         self.assertEqual(ends, {"old", "new"})
         dangling = engine("image", "ls", "-q", "--filter", "dangling=true", "--filter", "label=test.of=" + self.prefix).split()
         self.assertEqual(dangling, [])
+
+    def test_rename(self) -> None:
+        self.bystanders()
+        self.ok("create", "e", "six")
+        self.ok("install", "e", "iniconfig")
+        self.ok("snapshot", "e", "both")
+        before = self.state("e")
+        restore_old = self.restorer("e")
+        nothing: List[Any] = [{}, [], {}, [], []]
+        tags = {"%s-new:%s" % (self.prefix, tag) for tag in ("1", "2", "both", "latest")}
+        ends = set()
+
+        def restore() -> None:
+            shutil.rmtree(str(self.folder("new")), ignore_errors=True)
+            for tag in self.tags("new"):
+                engine("rmi", tag)
+            restore_old()
+
+        def look(way: str, call: str, result: Result) -> None:
+            renamed = self.folder("new").exists()
+            if way in ("fail", "hang") and not renamed and call.split()[0] not in ("rm", "rmi"):
+                self.assertEqual(self.state("e"), before, result)  # what can still be undone is undone at once
+            if result.status == 0:
+                self.assertTrue(renamed, result)
+            self.assertNotEqual(renamed, self.folder("e").exists())
+            self.next_command()
+            self.next_command_of("new" if renamed else "e")
+            self.assertEqual(self.state("new" if not renamed else "e"), nothing, result)
+            if renamed:
+                self.assertEqual(set(self.tags("new")), tags)
+                self.assert_works("new", "six", "iniconfig")
+            else:
+                self.assertEqual(self.state("e"), before, result)
+            ends.add(renamed)
+
+        self.every_call(["rename", "e", "new"], restore, look, turn=2)
+        self.assertEqual(ends, {False, True})
 
     def test_delete(self) -> None:
         self.bystanders()

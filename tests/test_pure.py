@@ -1401,7 +1401,7 @@ class NameLeftOut(Process):
         self.assertEqual(self.wrong("python", folder="q")[1], "pydock run NAME python")
 
     def test_commands_that_undo_or_remove_want_a_name(self) -> None:
-        for command in ("delete", "rollback", "clone", "reset", "trust", "freeze", "export", "install", "uninstall", "run", "lock"):
+        for command in ("delete", "rollback", "clone", "rename", "reset", "trust", "freeze", "export", "install", "uninstall", "run", "lock"):
             with self.subTest(command=command), self.inside(self.tmp / "p"), self.assertRaises(pydock.NeedsArguments):
                 pydock.parse([command])
 
