@@ -1007,9 +1007,9 @@ def host_file(*candidates: str | None) -> str:
     for path in candidates:
         if path and os.path.isfile(path):
             try:
-                with open(path, encoding="utf-8") as file:
+                with open(path, encoding="utf-8", errors="surrogateescape") as file:
                     return file.read()
-            except (OSError, UnicodeDecodeError):
+            except OSError:
                 continue
     return ""
 
@@ -1677,6 +1677,7 @@ class Requirement:
         self.options: list[tuple[str, str]] = []
         self.trailing = self.comment = ""  # all that stands after it; what a person says there
         self.range = ""  # within which the asked-for version may be
+        self.index = ""  # that serves it, where the environment's own does not
         self.via: list[str] = []  # who needs it, where nobody asked for it
 
     @property
@@ -1809,21 +1810,31 @@ def read_options(text: str) -> list[tuple[str, str]]:
 
     words, found = shlex.split(text), []
     while words:
-        word, value = words.pop(0), None
-        if word.startswith("--") and "=" in word:
-            word, _, value = word.partition("=")
-        elif not word.startswith("--") and len(word) > 2:
-            word, value = word[:2], word[2:]
-        if word not in OPTIONS:
-            raise ValueError(f"{masked(word)} is no option of a requirements file")
-        if OPTIONS[word] and value is None:
-            if not words:
-                raise ValueError(f"{word} lacks its value")
-            value = words.pop(0)
-        elif not OPTIONS[word] and value is not None:
-            raise ValueError(f"{word} takes no value")
-        found.append((OPTIONS[word] or word, value or ""))
+        if option_name(words[0]) not in OPTIONS:
+            name = masked(option_name(words[0]))
+            raise ValueError(f"{name} is no option of a requirements file")
+        found.append(next_option(words, OPTIONS))
     return found
+
+
+def option_name(word: str) -> str:
+    return word.partition("=")[0] if word.startswith("--") else word[:2]
+
+
+def next_option(words: list[str], known: Mapping[str, str]) -> tuple[str, str]:
+    """Takes an option and its value off the front of the words. ValueError where it lacks one."""
+    word = words.pop(0)
+    name = option_name(word)
+    value = word[len(name) :]
+    if known[name] and not value:
+        if not words:
+            raise ValueError(f"{name} lacks its value")
+        value = words.pop(0)
+    elif value.strip(name[1:]) and not known[name]:  # -vv is twice -v
+        raise ValueError(f"{name} takes no value")
+    elif word.startswith("--"):
+        value = value[1:]
+    return known[name] or name, value
 
 
 def read_requirement(line: Requirement, asked: str) -> None:
@@ -1872,6 +1883,10 @@ def read_marks(line: Requirement) -> None:
     found = re.fullmatch(rf"#\s*(?:{REQUIREMENT})", parts[0], re.A) if parts else None
     if found and canonical(found.group("name")) == line.name and found.group("specifier"):
         line.range = re.sub(r"\s", "", found.group("specifier"))
+        parts.pop(0)
+    found = re.fullmatch(r"#\s*--index-url\s+(\S+)", parts[0]) if parts else None
+    if found:
+        line.index = found.group(1)
         parts.pop(0)
     if parts and re.match(r"#\s*via\s", parts[0]):
         by = [word.strip() for word in parts[0].partition("via")[2].split(",")]
@@ -1951,6 +1966,7 @@ class Wanted:
         self.limits: dict[str, str] = {}  # the specifiers of constraints, by name
         self.removed: list[str] = []
         self.options: list[tuple[str, str]] = []
+        self.served: dict[str, dict[str, str]] = {}  # by index: what is taken from there, by name
         self.lock = False
         self.wheels: dict[str, str] = {}  # hashes of those in wheels/, where it is a lock
 
@@ -1979,11 +1995,15 @@ class Freeze:
             if name:
                 of_package.setdefault(name, []).append(line)
         seen = set(self.wanted.removed)
+        options = "".join(option_text(*option) + self.end for option in self.options)
+        index = [line for line in self.lines if "--index-url" in dict(line.options)][-1:]
         for line in self.lines:
             name = self.package_of(line)
             if not name:
                 if not self.replaced(line):
                     kept.append(("", self.other_line(line)))
+                if line in index:  # which ends, for pip, what extra indexes stand above it
+                    kept.append(("", options))
             elif name not in self.found.packages:
                 if name not in self.wanted.removed:
                     kept.append((name, self.other_line(line)))
@@ -1991,16 +2011,15 @@ class Freeze:
                 seen.add(name)
                 kept.append((name, self.line_of(name, of_package[name])))
         self.add_new(kept, seen)
-        options = [option_text(*option) + self.end for option in self.options]
-        demand = ["--require-hashes" + self.end] * self.wanted.lock
-        return "".join(demand + options + [text for _, text in kept])
+        start = ("--require-hashes" + self.end) * self.wanted.lock + options * (not index)
+        return start + "".join(text for _, text in kept)
 
     def package_of(self, line: Requirement) -> str:
         """The package that a line decides about; empty where it does not, such as a line for
         another system."""
         if line.kind not in ("requirement", "editable") or line.marker in self.found.elsewhere:
             return ""
-        if line.name or line.kind == "editable":
+        if line.name or line.kind == "editable" and "://" not in line.url:
             return line.name
         for name, package in self.found.packages.items():  # a URL that does not tell its name
             if package.pin.url and without_revision(package.pin.url) == without_revision(line.url):
@@ -2008,13 +2027,9 @@ class Freeze:
         return ""
 
     def replaced(self, line: Requirement) -> bool:
-        """Whether an option line has had its day: another index comes instead, or the demand for
-        hashes stands first."""
+        """Whether an option line has had its day, as the demand for hashes stands first."""
         names = {name for name, _ in line.options} if line.kind == "option" else set()
-        index = "--index-url" in {name for name, _ in self.options}
-        return (
-            names == {"--require-hashes"} and self.wanted.lock or names == {"--index-url"} and index
-        )
+        return names == {"--require-hashes"} and self.wanted.lock
 
     def other_line(self, line: Requirement) -> str:
         """A line about nothing that is installed, with its hashes where it is a lock."""
@@ -2030,23 +2045,28 @@ class Freeze:
     def line_of(self, name: str, lines: Sequence[Requirement]) -> str:
         """The line of an installed package that has lines, or that is new."""
         line = lines[0] if lines else Requirement()
-        if line.kind == "editable":
+        if line.kind == "editable" and "://" not in line.url:
             return self.other_line(line)
         package, asked = self.found.packages[name], self.wanted.packages.get(name)
         givers = [*lines, *([asked] if asked else [])]
         extras = sorted({extra for giver in givers for extra in giver.extras})
         range_, via = self.range_of(name, lines, asked), self.via_of(name, lines, asked)
-        same = len(lines) == 1 and says_same(line, package.pin)
+        index = next((giver.index for giver in reversed(givers) if giver.index), "")
+        same = len(lines) == 1 and says_same(line, package.pin) and line.kind != "editable"
         pin = line.pin if same and line.name else package.pin.pin
+        if asked and asked.name and asked.url and says_same(asked, package.pin):
+            pin = asked.pin  # with its hash
         hashes = self.hashes_of(name, line if same else None, asked)
-        if same and (extras, range_, via, hashes) == (
+        if same and (extras, range_, index, via, hashes) == (
             line.extras,
             line.range,
+            line.index,
             line.via,
             line.hashes,
         ):
             return self.other_line(line)
         marks = [f"# {with_extras(name, extras)}{range_}"] * bool(range_)
+        marks += [f"# --index-url {index}"] * bool(index)
         marks += [f"# via {', '.join(via)}"] * bool(via) + [line.comment] * bool(line.comment)
         return self.rendered(pin, extras, line.marker, hashes, "  ".join(marks))
 
@@ -2147,6 +2167,7 @@ def inventory_job(lines: Sequence[Requirement], wanted: Wanted) -> str:
             "unasked": sorted(unasked),
             "markers": sorted({line.marker for line in lines if line.marker}),
             "options": installer_options(lines, wanted),
+            "served": [name for asked in wanted.served.values() for name in asked],
             "lock": wanted.lock,
             "hashed": sorted({line.pin for line in todo if line.hashes}),
             "others": [[line.pin, line.marker] for line in todo if line.marker and not line.hashes],
@@ -2165,7 +2186,7 @@ def installer_options(lines: Sequence[Requirement], wanted: Wanted) -> str:
 
 def no_password(text: str, what: str) -> None:
     what = re.sub(r"://[^/@\s]*@", "://***@", what)
-    if re.search(r"://[^/@\s]*:[^/@\s]*@|https?://[^/@\s]+@", text):
+    if re.search(r"://[^/@\s]*:[^/@\s]*@|https?://(?!git@)[^/@\s]+@", text):
         raise PydockError(
             f"{what} has a user or password in it, which would be written to requirements.txt",
             "put it into ~/.netrc: machine HOST login USER password SECRET",
@@ -4259,6 +4280,58 @@ FRESH_OPTIONS = RUN_OPTIONS + [
 ]
 
 
+# What becomes of pip's options that are no arguments of a command: `kept` as a line of
+# requirements.txt, as a `file`, `passed` to the installer, for `once` only, `idle` where there is nothing
+# to do; or why it cannot be.
+FATES = (
+    ("kept", "-i= --index-url= --extra-index-url= -f= --find-links= --trusted-host= --no-index"),
+    ("kept", "--no-binary= --only-binary= --pre --prefer-binary"),
+    ("file", "-c= --constraint= -r= --requirement="),
+    ("passed", "--force-reinstall"),
+    ("once", "--no-deps --no-build-isolation"),
+    ("idle", "--no-cache-dir --cache-dir= --user --no-warn-script-location --no-warn-conflicts"),
+    ("idle", "-v --verbose -q --quiet --debug --no-color --progress-bar= --no-input --no-clean"),
+    ("idle", "--isolated --use-pep517 --compile --no-compile --no-python-version-warning"),
+    ("idle", "--disable-pip-version-check --root-user-action= --upgrade-strategy="),
+    ("idle", "--break-system-packages --require-virtualenv --exists-action="),
+    (
+        "an environment has one place for packages",
+        "-t= --target= --prefix= --root= --src= -I --ignore-installed",
+    ),
+    (
+        "an environment has the Python of its base image",
+        "--python= --platform= --python-version= --implementation= --abi= --ignore-requires-python",
+    ),
+    (
+        "pip.conf, or a variable such as HTTPS_PROXY, PIP_CERT or PIP_DEFAULT_TIMEOUT, says it",
+        "--proxy= --cert= --client-cert= --timeout= --retries=",
+    ),
+    ("it comes with a file that has hashes, and by pydock lock", "--require-hashes"),
+)
+FATE = {word.rstrip("="): fate for fate, words in FATES for word in words.split()}
+PIP_OPTIONS = {
+    name: OPTIONS.get(name) or (name if name + "=" in words.split() else "")
+    for _, words in FATES
+    for name in words.replace("=", "").split()
+}
+
+
+def split_pip_options(words: Sequence[str], known: set[str]) -> tuple[list[str], list[str]]:
+    """The words without options of pip's that the command does not know itself, and those."""
+    left, taken, rest = [], [], list(words)
+    while rest:
+        word = rest.pop(0)
+        name = option_name(word)
+        if name in known or name not in PIP_OPTIONS:
+            left.append(word)
+            continue
+        taken.append(word)
+        if PIP_OPTIONS[name] and word == name:
+            taken += rest[:1]
+            del rest[:1]
+    return left, taken
+
+
 PACKAGE_OPTIONS = [
     many(
         "-r",
@@ -4266,8 +4339,16 @@ PACKAGE_OPTIONS = [
         metavar="FILE",
         help="requirements.txt, pyproject.toml or pylock.toml",
     ),
-    flag("--pre", help="allow pre-releases"),
-    arg("--index-url", metavar="URL", help="index instead of PyPI; kept in requirements.txt"),
+    flag("--pre", help="allow pre-releases; kept in requirements.txt"),
+    many(
+        "-c",
+        "--constraint",
+        metavar="FILE",
+        help="limits for versions, which stay those of the environment",
+    ),
+    arg(
+        "-i", "--index-url", metavar="URL", help="index of these packages; kept in requirements.txt"
+    ),
     many("--extra-index-url", metavar="URL", help="one more index; kept in requirements.txt"),
 ]
 
@@ -4953,6 +5034,7 @@ def check_ports(options: Sequence[str], own: Sequence[str] = ()) -> None:
 
 FILES = "/dev/shm/files"
 OPTIONS_FILE, LINES_FILE, LIMITS_FILE = "/dev/shm/options", "/dev/shm/lines", "/dev/shm/limits"
+SERVED = "/dev/shm/served"
 
 
 @command(
@@ -4991,17 +5073,23 @@ def cmd_install(session: Session, args: argparse.Namespace) -> int:
     "packages",
     "uninstall NAME PKG…",
     "remove packages",
-    arg("packages", metavar="PKG", nargs="+"),
+    arg("packages", metavar="PKG", nargs="*"),
+    many("-r", "--requirement", metavar="FILE", help="what this file names"),
     flag("-y", "--yes", help="for the habit: nothing is asked"),
 )
 def cmd_uninstall(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
-    change = Change("uninstall")
-    for word in args.packages:
+    change, files = Change("uninstall"), Change("uninstall")
+    add_installer_words(files, args.installer_args)
+    for path in args.requirement:
+        add_file(files, path)
+    for word in [*args.packages, *files.wanted.packages]:
         if not re.fullmatch(IDENTIFIER, word):
             raise PydockError(f"{word!r} is not the name of a package")
         change.words.append(word)
         change.wanted.removed.append(canonical(word))
+    if not change.words:
+        raise PydockError("no package was named", f"pydock uninstall {env.title} PKG", 2)
     return finish_change(session, env, change, args.line, "")
 
 
@@ -5139,12 +5227,62 @@ class Change:
         asked for by its bare name stays within the range that it has there."""
         if self.verb not in ("install", "update"):
             return self.words
-        ranges = {line.name: line.range for line in lines if line.kind == "requirement"}
-        words = [
-            line.text if line.specifier or line.url else line.within(ranges.get(line.name, ""))
-            for line in self.packages
-        ]
+        words = [self.word(line, lines) for line in self.packages]
         return [*self.words, *words, *(asked_words(lines) if self.verb == "update" else [])]
+
+    def word(self, asked: Requirement, lines: Sequence[Requirement]) -> str:
+        ranges = {line.name: line.range for line in lines if line.kind == "requirement"}
+        whole = asked.specifier or asked.url
+        return asked.text if whole else asked.within(ranges.get(asked.name, ""))
+
+    def settle_index(self, env: Env, lines: Sequence[Requirement]) -> None:
+        """An index that packages are asked from becomes one more of an environment that has
+        packages, or an index: its own stays. What comes from one of these is taken from there."""
+        options = self.wanted.options
+        given = [value for name, value in options if name == "--index-url"][-1:]
+        present = [value for line in lines for o, value in line.options if o == "--index-url"][-1:]
+        options[:] = [option for option in options if option[0] != "--index-url"]
+        if given and not present and not any(line.kind == "requirement" for line in lines):
+            options.insert(0, ("--index-url", given[0]))
+        elif given and given != present:
+            extra = ("--extra-index-url", given[0])
+            options.append(extra)
+            if not any(extra in line.options for line in lines):
+                console.info(f"{given[0]} is one more index of {env.name} from now on")
+            for line in self.wanted.packages.values():
+                line.index = given[0]
+        of_line = {line.name: line.index for line in lines if line.index}
+        asked = {
+            line: line.body or self.word(line, lines) for line in self.wanted.packages.values()
+        }
+        if self.verb == "update":
+            asked = {line: line.word for line in lines if line.kind == "requirement"}
+        for line, word in asked.items():
+            index = line.index or of_line.get(line.name, "")
+            if index and not line.url:
+                self.wanted.served.setdefault(index, {})[line.name] = word
+
+    def served_files(self, lines: Sequence[Requirement]) -> list[str]:
+        """A requirements file for each index that serves some packages."""
+        how = installer_options(lines, self.wanted).splitlines(True)
+        how = [option for option in how if re.match("--(trusted|pre|no-b|only)", option)]
+        how += [f"-c {LIMITS_FILE}\n"] * bool(self.limits)
+        files = []
+        for index, asked in self.wanted.served.items():
+            words = [word + "\n" for word in asked.values()]
+            files.append("".join([option_text("--index-url", index) + "\n", *how, *words]))
+        return files
+
+    def served_sh(self, files: Sequence[str]) -> str:
+        """The function `served`, which installs what comes from an index of its own from there alone;
+        what that needs comes from any."""
+        unset = "PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS UV_INDEX_URL UV_DEFAULT_INDEX UV_INDEX UV_EXTRA_INDEX_URL UV_FIND_LINKS"
+        upgrade = "--upgrade " * ("--upgrade" in self.words)
+        lines = [
+            f"(unset {unset}; installer $pip install {upgrade}--no-deps -r {f})" for f in files
+        ]
+        lines += [f"inventory served >>{LIMITS_FILE}"] * bool(files)
+        return "served() {\n" + "\n".join([*lines, ":"]) + "\n}\n"
 
     def script(self, env: Env, engine: Engine, config: dict[str, Any]) -> str:
         """What the container's shell reads from stdin."""
@@ -5156,16 +5294,17 @@ class Change:
         files = {**self.files, OPTIONS_FILE: installer_options(lines, self.wanted)}
         files[LINES_FILE] = "".join(line + "\n" for line in self.lines)
         files[LIMITS_FILE] = "".join(line + "\n" for line in self.limits)
+        served = {f"{SERVED}/{i}": text for i, text in enumerate(self.served_files(lines))}
         texts = [
             f"mkdir -p {shell_join([os.path.dirname(path)])}\n{heredoc(['cat'], text, path)}\n"
-            for path, text in files.items()
+            for path, text in {**files, **served}.items()
             if text
         ]
         how = shlex.quote("freeze" if env.scripted else "tell")
         return (
             f"{BASE_PATH_SH}\n{engine.secret(settings_sh())}"
             f"USER_UID={uid} USER_GID={gid or uid}\n{''.join(texts)}"
-            f'inventory() {{ python3 -BISc {job} "$uv" "$1"; }}\n{CHANGE_SH}inventory {how}\n'
+            f'inventory() {{ python3 -BISc {job} "$uv" "$1"; }}\n{self.served_sh([*served])}{CHANGE_SH}inventory {how}\n'
         )
 
 
@@ -5186,6 +5325,8 @@ def commit_change(
     engine, lines = session.engine, env.requirements()
     config = image_config(engine, base)
     change.wanted.lock |= change.verb == "lock" or is_locked(lines)
+    if change.verb in ("install", "update"):
+        change.settle_index(env, lines)
     for path, _ in change.mounts:
         require_local_engine(
             engine, path, "put it on an index, or a web server, that the engine can reach"
@@ -5359,13 +5500,46 @@ def package_change(verb: Sequence[str], words: Sequence[str], args: argparse.Nam
         if value:
             no_password(value, option)
             change.wanted.options.append((option, value))
-    for word in args.installer_args:
-        no_password(word, f"'{word}'")
-    change.words += (["--pre"] if args.pre else []) + list(args.installer_args)
+    if args.pre:
+        keep_option(change, ("--pre", ""))
+    add_installer_words(change, args.installer_args)
     for path in args.requirement:
         add_file(change, path)
+    for path in args.constraint:
+        add_file(change, path, True)
     change.named = [*words, *args.requirement]
     return change
+
+
+def add_installer_words(change: Change, given: Sequence[str]) -> None:
+    """Options of pip's, and of whatever installs, which come after --. PydockError names one that
+    cannot be."""
+    words, once = list(given), []
+    while words:
+        no_password(words[0], f"'{words[0]}'")
+        name = option_name(words[0])
+        fate = FATE.get(name, "")
+        if not fate:
+            once.append(words.pop(0))
+            continue
+        try:
+            option = next_option(words, PIP_OPTIONS)
+        except ValueError as error:
+            raise PydockError(str(error), status=2) from None
+        if fate == "kept":
+            no_password(option[1], name)
+            keep_option(change, option)
+        elif fate == "file":
+            add_file(change, option[1], option[0] == "--constraint")
+        elif fate == "passed":
+            change.words.append(name)
+        elif fate == "once":
+            once.append(name)
+        elif fate != "idle":
+            raise PydockError(f"{name} has no place here: {fate}", status=2)
+    change.words += once
+    if once:
+        console.info(f"{shell_join(once)} holds for this once: requirements.txt cannot say it")
 
 
 def add_word(change: Change, word: str) -> None:
@@ -5450,10 +5624,15 @@ class Included:
             return folder.read(os.path.basename(path))
 
 
-def add_file(change: Change, path: str) -> None:
-    """-r FILE: what it and the files that it includes say becomes one file of the container."""
-    path = absolute_path(path)
-    pending: list[tuple[str, Included | None, bool]] = [(path, None, False)]
+def add_file(change: Change, path: str, limits: bool = False) -> None:
+    """-r FILE, or -c FILE: what it and the files that it includes say becomes one file of the
+    container."""
+    if re.match("https?://", path):
+        no_password(path, path)
+        (change.limits if limits else change.lines).append(f"-{'c' if limits else 'r'} {path}")
+        return
+    path = absolute_path(re.sub("^file:(//)?(?=/)", "", path))
+    pending: list[tuple[str, Included | None, bool]] = [(path, None, limits)]
     seen: set[tuple[str, bool]] = set()
     while pending:
         file, included_by, limits = pending.pop()
@@ -5511,6 +5690,12 @@ def add_limit(change: Change, line: Requirement) -> None:
         limits[line.name] = joined([limits.get(line.name, ""), line.specifier])
 
 
+def keep_option(change: Change, option: tuple[str, str], origin: str = "") -> None:
+    change.wanted.options.append(option)
+    said = masked(option_text(*option))
+    console.info(f"{said}{origin} holds for the environment from now on")
+
+
 def add_options(change: Change, line: Requirement, here: Included) -> None:
     """An option line of a requirements file, which holds for the environment from now on."""
     for option in line.options:
@@ -5522,9 +5707,7 @@ def add_options(change: Change, line: Requirement, here: Included) -> None:
         if option[0] == "--require-hashes":
             change.wanted.lock = True
         else:
-            change.wanted.options.append(option)
-            said = masked(option_text(*option))
-            console.info(f"{said}, a line of {here.file}, holds for the environment from now on")
+            keep_option(change, option, f", a line of {here.file},")
 
 
 def add_line(change: Change, line: Requirement, here: Included) -> None:
@@ -8329,7 +8512,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if name == "shell" and rest:
         hint = f"pydock run {args.name} {shell_join(rest)}"
         raise PydockError(f"shell takes no program: {rest[0]}", hint, 2)
-    if name not in ("run", "install", "update", "create") and rest:
+    if name not in ("run", "install", "uninstall", "update", "create") and rest:
         raise PydockError(f"unexpected argument: {rest[0]}", f"pydock {name} --help", 2)
     if name == "run":
         args.command = rest
@@ -8389,6 +8572,9 @@ def first_word(command: str, words: Sequence[str]) -> int:
     single = {"store_true", "store_const"}
     known = COMMANDS[command].arguments
     valued = {name for names, o in known if o.get("action") not in single for name in names}
+    valued |= {
+        name for name, value in PIP_OPTIONS.items() if value and command not in ("run", "shell")
+    }
     position = 0
     while position < len(words) and words[position].startswith("-") and words[position] != "--":
         position += 2 if words[position] in valued else 1
@@ -8471,9 +8657,17 @@ def split_line(name: str, before: list[str], after: list[str]) -> tuple[list[str
     if name in ("start", "reset"):
         return [word for part in split_command(before + after) for word in part], []
     own = before + after
-    if "--" in own:
-        return own[: own.index("--")], own[own.index("--") + 1 :]
-    return own, []
+    end = own.index("--") if "--" in own else len(own)
+    own, rest = own[:end], own[end + 1 :]
+    if name in ("install", "update", "create", "uninstall"):
+        own, taken = split_pip_options(own, {"-q", *known_options(name)})
+        rest = taken + rest
+    return own, rest
+
+
+def known_options(command: str) -> set[str]:
+    """The options that a command has itself."""
+    return {name for names, _ in COMMANDS[command].arguments for name in names} | EVERYWHERE
 
 
 def check_options(p: argparse.ArgumentParser, name: str, words: Sequence[str]) -> None:
@@ -8672,8 +8866,9 @@ BASE_PATH_SH = "PATH=${PATH#/opt/venv/bin:}"
 
 # One line of shell for each thing that an installer must be told, shared by the dockerfile and
 # `install`.
-FETCH_SH = r"""export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=1; \
-    export UV_INDEX_STRATEGY=${UV_INDEX_STRATEGY:-unsafe-best-match} PIP_DISABLE_PIP_VERSION_CHECK=1; \
+FETCH_SH = r"""export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PIP_ROOT_USER_ACTION=ignore; \
+    export UV_INDEX_STRATEGY=${UV_INDEX_STRATEGY:-unsafe-best-match} PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1; \
+    for line in $(sed -n 's/^--trusted-host[ =]*//p; /^--pre *$/p' requirements.txt /dev/shm/options 2>/dev/null); do case $line in --pre) export UV_PRERELEASE=allow ;; *) export UV_INSECURE_HOST="$UV_INSECURE_HOST $line" ;; esac; done; \
     ca=/etc/ssl/certs/ca-certificates.crt; if [ -f $ca ]; then export SSL_CERT_FILE=${SSL_CERT_FILE:-$ca}; fi; \
     pip="/opt/venv/bin/python3 -m pip"; if /uv/bin/uv --version >/dev/null 2>&1; then pip="/uv/bin/uv pip"; fi; \
 """
@@ -8759,7 +8954,7 @@ CHANGE_SH = (
 """
     + FETCH_SH
     + r"""
-case $pip in /uv/*) uv=/uv/bin/uv ;; *) uv= ;; esac
+case $pip in /uv/*) uv=/uv/bin/uv; sed -i '/^--\(pre$\|trusted-host\|prefer-binary\)/d' /dev/shm/options 2>/dev/null || : ;; *) uv= ;; esac
 installer() { "$@" </dev/null >&2; }
 verb=$1; all=$1; again=; shift
 fits=yes; installer $pip check >/dev/null 2>&1 || fits=no
@@ -8767,7 +8962,7 @@ case $verb in
 uninstall) if [ -z "$uv" ]; then set -- -y "$@"; fi ;;
 update) verb=install; if [ -z "$uv" ]; then set -- --upgrade-strategy eager "$@"; fi ;;
 esac
-if [ $verb = install ]; then
+if [ $verb = install ]; then served
     for file in options lines; do if [ -e /dev/shm/$file ]; then set -- -r /dev/shm/$file "$@"; fi; done
     if [ -e /dev/shm/limits ]; then set -- -c /dev/shm/limits "$@"; fi
 fi
@@ -8817,7 +9012,7 @@ find /home/$USERNAME /opt/venv \( ! -user $USER_UID -o ! -group $USER_GID \) -ex
 
 # What is installed, told by the base system's Python without any code of a package. argv: the JSON of
 # `inventory_job`; uv, or nothing; and what is wanted. `unneeded` prints the names of what came along
-# and nothing needs any more; `tell`, as its last line, `pydock-inventory: ` and the JSON that
+# and nothing needs any more; `served` the pins of those from an index of their own; `tell`, as its last line, `pydock-inventory: ` and the JSON that
 # `Inventory` reads; in the place of that, for a dry run, `found` prints the labels, and `freeze`
 # writes a plain requirements.txt, too. 1: there is no lock, and uv has said why.
 INVENTORY_PY = r"""
@@ -8883,12 +9078,12 @@ while todo:
         needed.setdefault(other, set()).add(name)
         extras.setdefault(other, set()).update(more)
 named = set(job["extras"]) | (set(needed) if job["lock"] else set())  # uv wants a hash of what is needed, even if it is there
-hidden = {"pip"} | ({"setuptools", "wheel", "distribute"} - named if sys.version_info < (3, 12) else set())
+hidden = ({"pip", "setuptools", "wheel", "distribute"} if sys.version_info < (3, 12) else {"pip"}) - named
 names = sorted(set(packages) - hidden)
-if how == "unneeded":
-    print(*[name for name in names if name in job["unasked"] and name not in needed])
-    sys.stdout.flush()
-    os._exit(0)
+if how in ("unneeded", "served"):
+    served = ["%s==%s\n" % (name, packages[name].version) for name in job["served"] if name in packages]
+    print(*served if how == "served" else [name for name in names if name in job["unasked"] and name not in needed])
+    os._exit(sys.stdout.flush() or 0)
 pins = {name: pin(name, packages[name]) for name in names}
 if how == "freeze":
     with open("/opt/pydock/requirements.txt", "w") as file:

@@ -47,11 +47,11 @@ class PackageCase(Case):
     def python(self, code: str, name: str = "ds") -> str:
         return self.ok("run", name, "python", "-c", code).strip()
 
-    def index(self, **options: Any) -> Index:
+    def index(self, folder: str = "packages", **options: Any) -> Index:
         address = host_address()
         if address is None:
             self.skipTest("no address of this host that containers reach and a server can listen on")
-        index = Index(address, self.base / "packages", **options)
+        index = Index(address, self.base / folder, **options)
         self.addCleanup(index.close)
         return index
 
@@ -132,7 +132,43 @@ class InstallTest(PackageCase):
         self.ok("create", "ds", PYTHON)
         self.ok("install", "ds", "tabulate[widechars]==0.9.0", "--", "--no-deps")
         self.assertEqual(self.requirements("ds"), "tabulate[widechars]==0.9.0\n")
-        self.fails("install", "ds", "--no-deps", "iniconfig", status=2)
+
+    def test_options_of_pip_are_kept_or_need_nothing_or_are_refused(self) -> None:
+        for version in ("1.0", "2.0rc1"):
+            make_wheel(self.base / "packages", "alpha", version)
+        index = self.index()
+        links = "http://%s/simple/alpha/" % index.host
+        trusted = index.host.split(":")[0]
+        (self.work / "c.txt").write_text("iniconfig<2\n", encoding="utf-8")
+        self.ok("create", "ds", PYTHON)
+        for option, reason in (("--target", "one place for packages"), ("--python-version=3.9", "Python of its base image"), ("--proxy", "HTTPS_PROXY")):
+            self.fails("install", "ds", "six", option, "x", status=2, says=reason)
+        self.fails("install", "ds", "six", "--no-such-option", status=2, says="unknown option")
+        self.ok("install", "ds", "--user", "--no-cache-dir", "-v", "--progress-bar", "off", "-c", "c.txt", "iniconfig", "--upgrade-strategy=eager", "-U")
+        self.assertIn("iniconfig==1.1.1  # iniconfig<2", self.lines())
+        result = self.run_pydock("install", "ds", "alpha", "--no-deps", "-f", links, "--trusted-host", trusted, "--pre", "--", "--only-binary", "alpha")
+        self.assertIn("--no-deps holds for this once", result.err, result)
+        options = ["--pre", "--find-links " + links, "--trusted-host " + trusted, "--only-binary alpha"]
+        self.assertEqual(self.lines(), [*options, "alpha==2.0rc1", "iniconfig==1.1.1  # iniconfig<2"])
+        for installer in ("uv", "pip"):
+            self.ok("build", "--no-cache", "ds", environ={"PYDOCK_INSTALLER": installer})
+            self.assert_agree("ds")
+        self.write("--trusted-host %s\n--find-links %s\n--pre\nalpha\n" % (trusted, links))
+        self.ok("build", "ds")
+        self.assertEqual(self.python("import alpha; print(alpha.version)"), "2.0rc1", "uv reads no --pre of a file")
+        (self.work / "r.txt").write_text("alpha==0.1  # in any version\n", encoding="utf-8")
+        self.ok("uninstall", "ds", "-y", "-r", "r.txt", "--no-input")
+        self.assertEqual(self.lines(), ["--trusted-host " + trusted, "--find-links " + links, "--pre"])
+
+    def test_pip_is_a_package_once_it_is_asked_for(self) -> None:
+        self.ok("create", "ds", PYTHON, "six==1.16.0")
+        self.ok("install", "ds", "pip>=24,<24.1")
+        self.assertEqual(self.lines(), ["pip==24.0  # pip>=24,<24.1", "six==1.16.0"])
+        self.ok("build", "--no-cache", "ds")
+        self.assertEqual(self.python("import pip; print(pip.__version__)"), "24.0")
+        self.ok("install", "ds", "iniconfig==2.0.0")
+        self.assertIn("pip==24.0  # pip>=24,<24.1", self.lines())
+        self.assert_clean("ds")
 
     def test_options_may_stand_between_packages(self) -> None:
         make_wheel(self.base / "packages", "alpha", "1.0")
@@ -357,11 +393,31 @@ class IndexTest(PackageCase):
         self.assertIn("alpha==1.0  # alpha<2", self.lines(), "it stays within what was asked for")
         self.ok("update", "ds", "alpha>=1")
         self.assertIn("alpha==2.0  # alpha>=1", self.lines())
-        usual = self.python("from pip._internal.models.index import PyPI; print(PyPI.simple_url)")
-        self.ok("install", "ds", "six==1.16.0", "--index-url", usual, "--extra-index-url", index.url)
-        self.assertIn("six==1.16.0", self.lines())
-        self.assertEqual([line for line in self.lines() if line.startswith("--")], ["--index-url " + usual, "--extra-index-url " + index.url],
-                         "of two --index-url lines the lower one would win")
+
+    def test_a_package_from_another_index_is_found_again(self) -> None:
+        """Two indexes of which neither has all; the environment's own stays, and the other one serves what was asked from it."""
+        for version, folder, text in (("1.0", "other", "other"), ("1.5", "other", "other"), ("2.0", "packages", "own")):
+            make_wheel(self.base / folder, "alpha", version, requires=["beta"], files={"where.py": "x = %r\n" % text})
+        make_wheel(self.base / "packages", "beta")
+        make_wheel(self.base / "packages", "gamma")
+        own, other = self.index(), self.index("other")
+        self.environ["PIP_TRUSTED_HOST"] = own.host.split(":")[0]
+        for installer in ("uv", "pip"):
+            with self.subTest(installer=installer):
+                self.environ["PYDOCK_INSTALLER"] = installer
+                self.ok("create", installer, PYTHON, "gamma", "--index-url", own.url)
+                self.ok("install", installer, "alpha<1.2", "-i", other.url)
+                options = ["--index-url " + own.url, "--extra-index-url " + other.url]
+                rest = ["beta==1.0  # via alpha", "gamma==1.0"]
+                self.assertEqual(self.lines(installer), [*options, "alpha==1.0  # alpha<1.2  # --index-url " + other.url, *rest])
+                self.ok("build", "--no-cache", installer)
+                self.assertEqual(self.python("import where, beta; print(where.x)", installer), "other")
+                self.ok("update", installer, "alpha>=1")
+                self.assertEqual(self.lines(installer), [*options, "alpha==1.5  # alpha>=1  # --index-url " + other.url, *rest])
+                make_wheel(self.base / "other", "alpha", "1.6", requires=["beta"])
+                self.ok("update", installer)
+                self.assertIn("alpha==1.6  # alpha>=1  # --index-url " + other.url, self.lines(installer))
+                (self.base / "other" / "alpha-1.6-py3-none-any.whl").unlink()
 
     def test_a_url_is_kept_as_a_url(self) -> None:
         wheel = make_wheel(self.base / "packages", "alpha")

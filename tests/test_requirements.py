@@ -345,8 +345,10 @@ class TheFreeze(FreezeCase):
             self.check(line, {"x": ("1", url)}, line)
         self.check("x==0.9\n", {"x": ("1", url)}, url + "\n")
         self.check("git+https://h/y.git\n", {"y": ("2", git)}, git + "\n")
-        line = "-e git+https://h/y.git#egg=y\n-e .\n"
-        self.check(line, {"y": ("2", git)}, line)
+        self.check("# mine\n-e git+https://h/y.git#egg=y\n-e .\n", {"y": ("2", git)}, "# mine\n%s\n-e .\n" % git)
+        self.check("-e git+https://h/y.git\n", {"y": ("2", git)}, git + "\n")
+        self.check("", {"x": ("1", url)}, url + "#sha256=aa\n", url + "#sha256=aa")
+        self.check("x==2\n", {"x": ("1", url)}, url + "#sha256=aa\n", url + "#sha256=aa")
 
     def test_a_local_wheel_is_named_where_the_dockerfile_finds_it(self) -> None:
         wheel = "./wheels/My_pkg-1.0+local-py3-none-any.whl"
@@ -361,11 +363,17 @@ class TheFreeze(FreezeCase):
     def test_one_line_for_a_package_that_stands_there_twice(self) -> None:
         self.check("six\nSIX>1\n", {"six": "1.16"}, "six==1.16  # six>1\n")
 
-    def test_options_of_a_change_are_written_once_and_one_index_replaces_another(self) -> None:
+    def test_options_of_a_change_are_written_once(self) -> None:
         options = [("--index-url", "https://i/"), ("--extra-index-url", "https://e/")]
         self.check("six==1\n", {"six": "1"}, "--index-url https://i/\n--extra-index-url https://e/\nsix==1\n", options=options)
-        self.check("-i https://old/\nsix==1\n", {"six": "1"}, "--index-url https://i/\n--extra-index-url https://e/\nsix==1\n", options=options)
-        self.check("--extra-index-url \\\n  https://e/\nsix==1\n", {"six": "1"}, "--extra-index-url \\\n  https://e/\nsix==1\n", options=options[1:])
+        self.check("# top\n-i https://old/\nsix==1\n", {"six": "1"}, "# top\n-i https://old/\n--extra-index-url https://e/\nsix==1\n", options=[("--extra-index-url", "https://e/")])
+
+    def test_the_index_of_a_single_package_is_remembered(self) -> None:
+        text = "torch==2.5+cpu  # torch<3  # --index-url https://t/cpu\n"
+        self.check("", {"torch": "2.5+cpu"}, text, "torch<3  # --index-url https://t/cpu")
+        self.check("torch==2.5+cpu\n", {"torch": "2.5+cpu"}, text, "torch<3  # --index-url https://t/cpu")
+        self.check(text, {"torch": "2.6+cpu"}, text.replace("2.5", "2.6"), "torch")
+        self.check(text, {"torch": "2.5+cpu"}, text)
 
     def test_line_ends(self) -> None:
         self.check("# end", {}, "# end\n")
