@@ -151,7 +151,7 @@ class InstallTest(PackageCase):
         options = ["--pre", "--find-links " + links, "--trusted-host " + trusted, "--only-binary alpha"]
         self.assertEqual(self.lines(), [*options, "alpha==2.0rc1", "iniconfig==1.1.1  # iniconfig<2"])
         for installer in ("uv", "pip"):
-            self.ok("build", "--no-cache", "ds", environ={"PYDOCK_INSTALLER": installer})
+            self.ok("build", "ds", environ={"PYDOCK_INSTALLER": installer})
             self.assert_agree("ds")
         self.write("--trusted-host %s\n--find-links %s\n--pre\nalpha\n" % (trusted, links))
         self.ok("build", "ds")
@@ -164,7 +164,7 @@ class InstallTest(PackageCase):
         self.ok("create", "ds", PYTHON, "six==1.16.0")
         self.ok("install", "ds", "pip>=24,<24.1")
         self.assertEqual(self.lines(), ["pip==24.0  # pip>=24,<24.1", "six==1.16.0"])
-        self.ok("build", "--no-cache", "ds")
+        self.ok("build", "ds")
         self.assertEqual(self.python("import pip; print(pip.__version__)"), "24.0")
         self.ok("install", "ds", "iniconfig==2.0.0")
         self.assertIn("pip==24.0  # pip>=24,<24.1", self.lines())
@@ -410,7 +410,7 @@ class IndexTest(PackageCase):
                 options = ["--index-url " + own.url, "--extra-index-url " + other.url]
                 rest = ["beta==1.0  # via alpha", "gamma==1.0"]
                 self.assertEqual(self.lines(installer), [*options, "alpha==1.0  # alpha<1.2  # --index-url " + other.url, *rest])
-                self.ok("build", "--no-cache", installer)
+                self.ok("build", installer)
                 self.assertEqual(self.python("import where, beta; print(where.x)", installer), "other")
                 self.ok("update", installer, "alpha>=1")
                 self.assertEqual(self.lines(installer), [*options, "alpha==1.5  # alpha>=1  # --index-url " + other.url, *rest])
