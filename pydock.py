@@ -80,7 +80,6 @@ if sys.version_info < (3, 9):
 if sys.platform == "win32":
     sys.exit("pydock: error: pydock runs on Linux and macOS; on Windows run it inside WSL 2")
 
-import functools
 import os
 import re
 from collections import namedtuple
@@ -117,20 +116,16 @@ class EngineError(PydockError):
     """A call of the engine that failed: its exit status, and the end of what it said; `unseen` if
     the user was not shown it."""
 
-    def __init__(
-        self, message: str, hint: str = "", code: int = 1, output: str = "", unseen: bool = False
-    ) -> None:
-        super().__init__(message, hint)
+    def __init__(self, message: str, code: int = 1, output: str = "", unseen: bool = False) -> None:
+        super().__init__(message)
         self.code = code
         self.output = output
         self.unseen = unseen
 
     def show(self) -> None:
         if self.unseen:
-            lines = self.output.splitlines()[-30:]
-            console.put(
-                "\n".join(line if len(line) < 200 else line[:199] + "…" for line in lines) + "\n"
-            )
+            lines = [line[:200] for line in self.output.splitlines()[-30:]]
+            console.put("\n".join(lines) + "\n")
 
 
 class Terminated(BaseException):
@@ -189,17 +184,12 @@ class Console:
             self.write(before + one_line(text) + "\n")
 
     def warn(self, text: str, hint: str = "") -> None:
-        self.info(
-            text + (f" (hint: {hint})" if hint else ""), self.coloured("pydock: warning: ", "33")
-        )
+        before = self.coloured("pydock: warning: ", "33")
+        self.info(text + (f" (hint: {hint})" if hint else ""), before)
 
     def error(self, text: str, hint: str = "") -> None:
-        self.write(
-            self.coloured("pydock: error: ", "31")
-            + one_line(text)
-            + "\n"
-            + (f"hint: {one_line(hint)}\n" if hint else "")
-        )
+        lines = one_line(text) + "\n" + (f"hint: {one_line(hint)}\n" if hint else "")
+        self.write(self.coloured("pydock: error: ", "31") + lines)
 
     def emit(self, text: str, end: str = "\n") -> None:
         """For programs: as it is."""
@@ -250,6 +240,11 @@ def shell_join(argv: Sequence[str]) -> str:
     return " ".join(word if isinstance(word, Shell) else shlex.quote(word) for word in argv)
 
 
+def assignments(values: dict[str, str]) -> str:
+    """Shell text that sets these variables."""
+    return "".join(f"{name}={shell_join([value])}\n" for name, value in values.items())
+
+
 def heredoc(command: Sequence[str], text: str, target: str = "") -> str:
     """A shell command with its standard input; no line of the text can end it early."""
     end = "END-OF-INPUT"
@@ -269,21 +264,14 @@ def quote(text: str) -> str:
 
 
 def unquote(text: str) -> str:
-    try:
-        data = os.fsencode(text)
-    except UnicodeEncodeError:  # half a character, which no bytes stand for
-        data = text.encode(errors="replace")
+    data = text.encode(errors="replace")  # a stranger's label can hold half a character
     return os.fsdecode(
-        re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: bytes([int(found.group(1), 16)]), data)
+        re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: bytes.fromhex(found[1].decode()), data)
     )
 
 
 def is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return not re.search("[\ud800-\udfff]", text)
 
 
 def human_size(size: float) -> str:
@@ -297,20 +285,13 @@ def human_size(size: float) -> str:
 def age_of(created: str) -> float | None:
     """Seconds since a time as the engine's JSON writes it, 2026-01-31T23:59:59.…Z, or with an
     offset; None where it is no time."""
-    import calendar
-    import time
+    from datetime import datetime, timezone
 
-    found = re.fullmatch(
-        r"([0-9-]{10}T[0-9:]{8})(?:\.[0-9]+)?(?:Z|([+-])([0-9]{2}):([0-9]{2}))", created
-    )
-    if not found:
-        return None
     try:
-        clock = calendar.timegm(time.strptime(found.group(1), "%Y-%m-%dT%H:%M:%S"))
+        time = datetime.strptime(re.sub(r"\.\d+", "", created), "%Y-%m-%dT%H:%M:%S%z")
     except ValueError:
         return None
-    ahead = 60 * int(found.group(3)) + int(found.group(4)) if found.group(2) else 0
-    return time.time() - clock + 60 * (-ahead if found.group(2) == "-" else ahead)
+    return (datetime.now(timezone.utc) - time).total_seconds()
 
 
 def human_age(seconds: float | None) -> str:
@@ -334,17 +315,11 @@ def text_hash(text: str) -> str:
 
 
 def sha256(data: bytes) -> str:
-    """Hexadecimal digest."""
-    return str(sha256_module().sha256(data).hexdigest())
-
-
-@functools.lru_cache(maxsize=None)
-def sha256_module() -> Any:
-    """The module below hashlib, where it is: hashlib loads OpenSSL, a quarter of the time of
-    `run`."""
+    """Hexadecimal digest, by the module below hashlib where it is: hashlib loads OpenSSL, a quarter
+    of the time of `run`."""
     for name in ("_sha2", "_sha256", "hashlib"):
         try:
-            return __import__(name)
+            return str(__import__(name).sha256(data).hexdigest())
         except ImportError:
             continue
     raise AssertionError
@@ -361,9 +336,12 @@ DETACH_KEYS = ("--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_")  # the default ta
 ENGINE_VARIABLES = "DOCKER_HOST DOCKER_CONTEXT DOCKER_CONFIG DOCKER_TLS_VERIFY DOCKER_CERT_PATH CONTAINER_HOST CONTAINERS_CONF CONTAINERS_STORAGE_CONF".split()
 
 
-# Of compose's environment: an `include` of a repository would make it start the host's git. An .env
-# beside the file cannot undo this.
-COMPOSE_ENVIRON = ["COMPOSE_EXPERIMENTAL_GIT_REMOTE=0", "COMPOSE_EXPERIMENTAL_OCI_REMOTE=0"]
+# What a command of the client finds in its environment: nothing of others makes it start the host's
+# git. A compose file's .env cannot undo this.
+ENVIRON = {
+    "build": ["DOCKER_BUILDKIT=1", "BUILDX_GIT_INFO=false"],
+    "compose": ["COMPOSE_EXPERIMENTAL_GIT_REMOTE=0", "COMPOSE_EXPERIMENTAL_OCI_REMOTE=0"],
+}
 BUILDX = ("buildx", "version")
 SECURITY = ("info", "--format", "{{json .SecurityOptions}}")
 CLIENT = ("version", "--format", "{{.Client.Version}}")
@@ -398,24 +376,6 @@ def client_proxies() -> dict[str, str]:
     return {**found, **{key.upper(): value for key, value in found.items()}}
 
 
-def client_index(program: Sequence[str]) -> int:
-    """Where in a command line of sudo the program stands that it is to run: after its options and
-    variables."""
-    options, at = "CDghpRrtTUu", 1  # those with a value
-    while at < len(program) - 1 and re.match(r"-|\w+=", program[at]):
-        word = program[at]
-        at += 1
-        if word == "--":
-            break
-        short = re.match(f"-[^-{options}]*[{options}]$", word)
-        long = re.match(
-            "--(close-from|chdir|group|host|prompt|chroot|role|type|command-timeout|other-user|user)$",
-            word,
-        )
-        at += 1 if short or long else 0
-    return min(at, len(program) - 1)
-
-
 class Engine:
     """A Docker-compatible command line, such as ['docker'], ['podman'] or ['sudo', '-n', 'docker',
     '--context', 'x']."""
@@ -423,23 +383,29 @@ class Engine:
     def __init__(self, program: list[str]) -> None:
         self.program = program
         self.sudo = os.path.basename(program[0]) == "sudo"
-        # sudo and its options stand before the client.
-        self.before = client_index(program) if self.sudo else 0
-        known = [word for word in program if re.match("docker|podman", os.path.basename(word))]
-        self.client = program[self.before] if self.sudo else [*known, program[-1]][0]
-        self.podman = os.path.basename(self.client).startswith("podman")
+        names = [os.path.basename(word) for word in program]
+        known = [i for i, name in enumerate(names) if name.startswith(("docker", "podman"))]
+        self.index = [*known, len(program) - 1][0]  # sudo and its options stand before the client
+        self.client = program[self.index]
+        self.podman = names[self.index].startswith("podman")
         self.prefetched: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
 
-    def command(self, argv: Sequence[str], environ: Sequence[str] = ()) -> list[str]:
-        """`environ` holds 'K=V' that the engine must see; sudo passes on only what stands on its
-        own command line."""
-        sudo, client = self.program[: self.before], self.program[self.before :]
-        return [*sudo, *(environ if self.sudo else ()), *client, *argv]
+    def environ(self, argv: Sequence[str]) -> list[str]:
+        """The variables that a command must see, as 'K=V'."""
+        return [] if self.podman and argv[0] == "build" else ENVIRON.get(argv[0], [])
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """sudo passes on only the variables that stand on its own command line."""
+        sudo, client = self.program[: self.index], self.program[self.index :]
+        return [*sudo, *(self.environ(argv) if self.sudo else ()), *client, *argv]
+
+    def shown(self, argv: Sequence[str]) -> list[str]:
+        """A command as it is typed into a shell."""
+        return [*map(Shell, () if self.sudo else self.environ(argv)), *self.command(argv)]
 
     def start(
         self,
         argv: Sequence[str],
-        environ: Sequence[str] = (),
         feed: bool = False,
         out: str | IO[bytes] = "keep",
         err: str = "drop",
@@ -449,29 +415,20 @@ class Engine:
         around in the current folder, runs in /."""
         import subprocess
 
-        compose = list(argv[:1]) == ["compose"]
-        environ = [*environ, *COMPOSE_ENVIRON * compose]
-
-        to: dict[Any, Any] = {
-            "keep": subprocess.PIPE,
-            "drop": subprocess.DEVNULL,
-            "merge": subprocess.STDOUT,
-            "show": 2,
-        }
-        command = self.command(argv, environ)
+        pipe, drop = subprocess.PIPE, subprocess.DEVNULL
+        to: dict[Any, Any] = {"keep": pipe, "drop": drop, "merge": subprocess.STDOUT, "show": 2}
+        command = self.command(argv)
         if console.verbose:
-            console.put(
-                "+ " + shell_join(list(environ) + command if not self.sudo else command) + "\n"
-            )
-        pairs = [pair.partition("=")[::2] for pair in environ]
+            console.put("+ " + shell_join(self.shown(argv)) + "\n")
+        pairs = [pair.partition("=")[::2] for pair in self.environ(argv)]
         try:
             return subprocess.Popen(
                 command,
                 env={**os.environ, **dict(pairs)},
-                stdin=to["keep" if feed else "drop"],
+                stdin=pipe if feed else drop,
                 stdout=to.get(out, out),
                 stderr=to[err],
-                cwd="/" if compose else None,
+                cwd="/" if argv[0] == "compose" else None,
             )
         except (OSError, ValueError) as error:  # a NUL, in what others wrote
             raise cannot_start(command[0], error) from None
@@ -490,21 +447,31 @@ class Engine:
         self,
         process: subprocess.Popen[bytes],
         timeout: float | None = None,
-        data: bytes | None = None,
-    ) -> tuple[bytes, bytes]:
+        data: str | None = None,
+    ) -> tuple[bytes, str]:
+        """Feeds a process and waits for it: what is kept of its stdout, and of its stderr."""
         import subprocess
 
+        fed = None if data is None else data.encode(errors="surrogateescape")
         try:
-            return process.communicate(data, timeout)
+            out, err = process.communicate(fed, timeout)
         except subprocess.TimeoutExpired:
             self.end(process)
             raise EngineError(f"{self.client} gave no answer") from None
         except BaseException:
             self.end(process)
             raise
+        return out or b"", (err or b"").decode(errors="replace")
+
+    def check(self, process: subprocess.Popen[bytes], what: str, said: str = "") -> None:
+        """EngineError where it failed, with the cause if it can be told."""
+        if process.returncode:
+            self.raise_if_down()
+            message = f"{self.client} {what} failed: {last_line(said)}"
+            raise EngineError(message, process.returncode, said)
 
     def prefetch(self, *argv: str) -> None:
-        """Starts a reading command whose answer `query` or `ask` will want soon."""
+        """Starts a reading command whose answer will be wanted soon."""
         self.prefetched[argv] = self.start(argv, err="keep")
 
     def cancel(self) -> None:
@@ -514,119 +481,81 @@ class Engine:
         self.prefetched.clear()
 
     def output(self, *argv: str, timeout: float | None = None, data: str | None = None) -> str:
-        """What the engine answers to a reading command, with `data` on its stdin. EngineError where
-        it fails, with the cause if it can be told."""
+        """What the engine answers to a reading command, with `data` on its stdin."""
         process = self.prefetched.pop(argv, None) or self.start(
             argv, feed=data is not None, err="keep"
         )
-        out, err = self.finish(process, timeout, data.encode() if data is not None else None)
+        out, err = self.finish(process, timeout, data)
         turns = 5 if self.podman and argv[:2] == ("image", "ls") else 0
-        while process.returncode and turns and b"image not known" in err:
+        while process.returncode and turns and "image not known" in err:
             turns -= 1  # podman trips over an image that somebody removes while it lists them
             process = self.start(argv, err="keep")
             out, err = self.finish(process, timeout)
-        if process.returncode:
-            self.raise_if_down()
-            raise EngineError(
-                f"{self.client} {' '.join(argv[:2])} failed: {last_line(err)}",
-                code=process.returncode,
-                output=last_line(err),
-            )
+        self.check(process, " ".join(argv[:2]), err)
         return out.decode(errors="surrogateescape")
 
     def try_output(self, *argv: str) -> str | None:
-        """As `query`, but None where the engine says no."""
+        """As `output`, but None where the engine says no."""
         process = self.prefetched.pop(argv, None) or self.start(argv)
         out, _ = self.finish(process)
         return None if process.returncode else out.decode(errors="surrogateescape")
 
     def run(
-        self,
-        *argv: str,
-        data: str | None = None,
-        capture: str = "",
-        show: bool = False,
-        see: bool = True,
-        environ: Sequence[str] = (),
+        self, *argv: str, data: str | None = None, capture: str = "", show: bool | None = None
     ) -> str:
         """Runs a changing command. `data` goes to its stdin. `capture` names what its stdout is
-        kept as: the text is returned. `show` lets the user see what it says: while it runs, or
-        without `see` by the error's `show`. EngineError where it fails, with the end of what it
-        said."""
-        see = show and see and not console.quiet
+        kept as: the text is returned. `show` lets the user see what it says: while it runs, or if
+        False by the error's `show`. EngineError where it fails, with what it said."""
+        see = show and not console.quiet
         # Where nothing is kept, the terminal stays the client's own.
         to = "show" if see and not capture else "keep"
-        process = self.start(
-            argv, environ, data is not None, to, "merge" if show and not see and not capture else to
-        )
-        try:
-            out, tail = self.relay(process, data, see)
-        except BaseException:
-            self.end(process)
-            raise
-        if process.returncode:
+        process = self.start(argv, data is not None, to, "keep" if capture else "merge")
+        out, said = (self.relay if see and capture else self.finish)(process, data=data)
+        text = out.decode(errors="surrogateescape")
+        if show is None:
+            self.check(process, argv[0], said if capture else text)
+        elif process.returncode:
             self.raise_if_down()
-            said = tail if capture or to == "show" or not show else out.decode(errors="replace")
-            why = "" if show else ": " + last_line(tail.encode())
-            raise EngineError(
-                f"{self.client} {argv[0]} failed{why}",
-                code=process.returncode,
-                output=said,
-                unseen=show and not see,
-            )
-        return out.decode(errors="surrogateescape").strip()
+            said = said if capture else out.decode(errors="replace")
+            message = f"{self.client} {argv[0]} failed"
+            raise EngineError(message, process.returncode, said, unseen=not see)
+        return text.strip()
 
-    @staticmethod
-    def relay(process: subprocess.Popen[bytes], data: str | None, see: bool) -> tuple[bytes, str]:
-        """Feeds a process and waits for it: its stdout, and the end of its stderr, which the user
-        may see on its way."""
+    def relay(self, process: subprocess.Popen[bytes], data: str | None) -> tuple[bytes, str]:
+        """As `finish`, where the user sees stderr on its way; its end is returned."""
         import codecs
         import io
         import threading
 
-        tail = bytearray()
-        lines = io.IncrementalNewlineDecoder(
-            codecs.getincrementaldecoder("utf-8")("replace"), translate=True
-        )
+        said = bytearray()
+        utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        lines = io.IncrementalNewlineDecoder(utf8, translate=True)
+        stream, process.stderr = process.stderr, None
 
         def drain(stream: IO[bytes]) -> None:
             for chunk in iter(lambda: os.read(stream.fileno(), 65536), b""):
-                tail.extend(chunk)
-                del tail[:-65536]
-                if see:
-                    console.put(lines.decode(chunk))
-            if see:
-                console.put(lines.decode(b"", final=True))
+                said.extend(chunk)
+                del said[:-65536]
+                console.put(lines.decode(chunk))
+            console.put(lines.decode(b"", final=True))
 
-        thread = threading.Thread(target=drain, args=(process.stderr,), daemon=True)
-        if process.stderr:
-            thread.start()
-        if process.stdin:
-            try:
-                process.stdin.write((data or "").encode(errors="surrogateescape"))
-                process.stdin.close()
-            except BrokenPipeError:
-                pass
-        out = process.stdout.read() if process.stdout else b""
-        process.wait()
-        if process.stderr:
-            thread.join()
-        return out, tail.decode(errors="replace")
+        thread = threading.Thread(target=drain, args=(stream,), daemon=True)
+        thread.start()
+        out, _ = self.finish(process, data=data)
+        thread.join()
+        return out, said.decode(errors="replace")
 
     def fetch(self, argv: Sequence[str], data: str, path: str) -> None:
         """Makes an executable file of what a command prints that gets `data` on its stdin: whole,
-        or not at all. EngineError where it fails."""
+        or not at all."""
         import tempfile
 
         with tempfile.TemporaryDirectory(prefix=".new-", dir=os.path.dirname(path)) as folder:
             new = os.path.join(folder, "new")
             with open(new, "wb") as file:
                 process = self.start(argv, feed=True, out=file, err="keep")
-                _, err = self.finish(process, data=data.encode(errors="surrogateescape"))
-            if process.returncode:
-                self.raise_if_down()
-                said = err.decode(errors="replace")
-                raise EngineError(f"{self.client} run failed", code=process.returncode, output=said)
+                _, said = self.finish(process, data=data)
+            self.check(process, "run", said)
             os.chmod(new, 0o755)
             os.rename(new, path)
 
@@ -634,35 +563,25 @@ class Engine:
         """`docker load` of what `write` writes: of the file `path`, what is safe of it."""
         process = self.start(["load", "-q"], feed=True, out="drop", err="keep")
         try:
-            try:
-                assert process.stdin
-                write(process.stdin)
-            except BrokenPipeError:  # the engine will say why
-                pass
-            _, err = self.finish(process)
+            assert process.stdin
+            write(process.stdin)
+        except BrokenPipeError:  # the engine will say why
+            pass
         except BaseException:
             self.end(process)
             raise
-        if process.returncode:
-            raise EngineError(f"{self.client} load failed: {last_line(err)}")
+        _, said = self.finish(process)
+        self.check(process, "load", said)
 
     def try_run(self, *argv: str) -> bool:
         """A removal that may find nothing, or an engine that is gone: never waits long and never
         raises."""
         try:
-            process = self.prefetched.pop(argv, None) or self.start(argv, out="drop")
+            process = self.start(argv, out="drop")
             self.finish(process, timeout=60)
             return process.returncode == 0
         except PydockError:
             return False
-
-    def try_run_in_background(self, *argv: str) -> None:
-        """Starts a `try_run`, for which `wait` waits, while other calls go on."""
-        self.prefetch(*argv)
-
-    def wait(self) -> None:
-        for argv in [argv for argv in self.prefetched if argv[0] == "rm"]:
-            self.try_run(*argv)
 
     def exec(
         self,
@@ -801,20 +720,10 @@ class ScriptEngine(Engine):
         self.made: set[str] = set()  # images and containers of the script
 
     def run(
-        self,
-        *argv: str,
-        data: str | None = None,
-        capture: str = "",
-        show: bool = False,
-        see: bool = True,
-        environ: Sequence[str] = (),
+        self, *argv: str, data: str | None = None, capture: str = "", show: bool | None = None
     ) -> str:
         """With `capture`, a reference to the shell variable of this name."""
-        compose = argv[0] == "compose"
-        environ = [*environ, *COMPOSE_ENVIRON * compose]
-        words = self.command(argv, environ)
-        if not self.sudo:
-            words[:0] = map(Shell, environ)
+        compose, words = argv[0] == "compose", self.shown(argv)
         line = "cd /; " * compose + (shell_join(words) if data is None else heredoc(words, data))
         if capture:
             line = f"{capture}=$({line}\n)"
@@ -836,9 +745,6 @@ class ScriptEngine(Engine):
     def try_run(self, *argv: str) -> bool:
         self.run(*argv)
         return True
-
-    def try_run_in_background(self, *argv: str) -> None:
-        self.try_run(*argv)
 
     def exec(self, argv: Sequence[str], *_: object, **__: object) -> NoReturn:
         console.emit(shell_join(self.command(argv)))
@@ -869,15 +775,9 @@ class ScriptEngine(Engine):
 
 def parent_sh(known: dict[str, str]) -> str:
     """The text of a client's sh parent, with what it is to know."""
-    import shlex
-
     if known.get("exec_id"):
         known = {**known, "signal": SIGNAL_SH}
-    return (
-        "".join(f"{key}={shlex.quote(value)}\n" for key, value in known.items())
-        + FOREGROUND_SH
-        + PARENT_SH
-    )
+    return assignments(known) + FOREGROUND_SH + PARENT_SH
 
 
 def foreground() -> bool:
@@ -938,13 +838,10 @@ def buildx_remedy(program: Sequence[str]) -> str:
     return found[0] if found else "https://docs.docker.com/go/buildx/"
 
 
-def last_line(text: bytes) -> str:
+def last_line(text: str) -> str:
     """What a failed client said last, but for its advice to ask for help."""
-    lines = [
-        line
-        for line in text.decode(errors="replace").splitlines()
-        if line.strip() and not re.match("(Run|See) '|Usage:", line)
-    ]
+    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not re.match("(Run|See) '|Usage:", line)]
     return lines[-1].strip() if lines else "no message"
 
 
@@ -1296,23 +1193,21 @@ def copy_out(
     PydockError where that breaks off."""
     import tarfile
 
-    process = engine.start(argv)
+    process = engine.start(argv, err="keep")
     try:
         with tarfile.open(
             fileobj=process.stdout, mode="r|", bufsize=1 << 20, tarinfo=strict_members()
         ) as archive:
             for member in archive:
                 take(archive, member)
-        engine.finish(process)
+        _, said = engine.finish(process)
     except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
         engine.end(process)
         raise PydockError(f"{failed}: {error}") from None
     except BaseException:
         engine.end(process)
         raise
-    if process.returncode:
-        engine.raise_if_down()
-        raise EngineError(f"{engine.client} cp failed")
+    engine.check(process, "cp", said)
 
 
 def strict_members() -> Any:
@@ -3392,7 +3287,6 @@ def commit(
 
 
 def remove_temporary(engine: Engine, env: Env, temporary_id: str) -> None:
-    engine.wait()
     container = f"{env.repo}--tmp-{temporary_id}"
     engine.try_run("rm", "-f", container, container + "-tree")
     for end in ("", "-base", "-build"):
@@ -3620,12 +3514,7 @@ def run_build(session: Session, env: Env, build: Build) -> None:
         each = r"(?m)^(FROM\s(?!.* AS installer$).*)$"
         text = re.sub(each, f"\\1\\nARG PYDOCK_AGAIN={env.id}", text)
     options = list(build.options)
-    environ = [
-        "DOCKER_BUILDKIT=1",
-        "BUILDX_GIT_INFO=false",
-    ]  # no git of the host in a folder of others
     if engine.podman:
-        environ = []
         check_plain(session, env, dockerfile)
     if engine.podman and CACHE_MOUNTS in dockerfile:
         text = text.replace(CACHE_MOUNTS, "")
@@ -3642,7 +3531,7 @@ def run_build(session: Session, env: Env, build: Build) -> None:
             argv = build_argv(builder, env.staging, build, values, stdin is not None)
             console.info(f"building the image of {env.name}")
             see = console.verbose or sys.stderr.isatty()
-            engine.run(*argv, data=stdin, show=True, see=see, environ=environ)
+            engine.run(*argv, data=stdin, show=see)
     except EngineError as error:
         error.show()
         why = f"cannot build {env.name}: what failed is above" if error.code != 130 else str(error)
@@ -3711,7 +3600,7 @@ def uv_folder(session: Session, env: Env) -> str:
         engine.fetch(argv, engine.secret(settings_sh()) + FETCH_UV_SH, uv)
     except EngineError as error:
         console.warn(
-            f"uv {UV} cannot be fetched ({last_line(error.output.encode())}); pip installs, which takes longer",
+            f"uv {UV} cannot be fetched ({last_line(error.output)}); pip installs, which takes longer",
             "to leave it at that: pydock config --global installer pip",
         )
         return ""
@@ -3832,7 +3721,6 @@ def rebuild(
             engine.try_run("rmi", env.temporary_tag)
             return False
         tag_revision(engine, env, images)
-        engine.wait()
         return True
     except BaseException:
         remove_temporary(engine, env, env.id)
@@ -4513,7 +4401,6 @@ def create(
             if make:
                 remove_images(engine, env, old)
                 tag_revision(engine, env, {})
-            engine.wait()
     except BaseException:
         undo_create(engine, env, made, not make)
         raise
@@ -6628,8 +6515,7 @@ def shim_library_sh(
         f" */{shlex.quote(name)}) program={shlex.quote(word)} ;;" for name, word in links.items()
     )
     named = f'linked() {{ case ${{link%/*}}/$program in "$bin/$program") return 1 ;;{arms} *) return 1 ;; esac; }}\n'
-    assigned = "".join(f"{key}={shlex.quote(value)}\n" for key, value in known.items())
-    return f"#!/bin/sh\n# pydock: the programs of {quote(env.folder)}; made anew by it.\n{assigned}{named}{pydock_sh(session, env)}{place_sh(mounts)}alive() {{ {alive}; }}\n{FOREGROUND_SH}{SHIM_SH}{PARENT_SH}"
+    return f"#!/bin/sh\n# pydock: the programs of {quote(env.folder)}; made anew by it.\n{assignments(known)}{named}{pydock_sh(session, env)}{place_sh(mounts)}alive() {{ {alive}; }}\n{FOREGROUND_SH}{SHIM_SH}{PARENT_SH}"
 
 
 def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
@@ -6853,7 +6739,7 @@ def compose_file(session: Session, env: Env, container: Container) -> tuple[str,
                 f"{env.name} has a {COMPOSE}, and this {engine.client} has no compose",
                 "https://docs.docker.com/compose/install/ (Debian 13: docker-compose)",
             ) from None
-        raise PydockError(f"cannot use {path}: {error.output}") from None
+        raise PydockError(f"cannot use {path}: {last_line(error.output)}") from None
     if SERVICE not in known:
         raise PydockError(
             f"{path} has no service '{SERVICE}'", "the environment is the service of that name"
@@ -6889,7 +6775,7 @@ def compose_up(session: Session, env: Env, container: Container, *options: str) 
         check_ports(ports)
     see = console.verbose or sys.stderr.isatty()
     try:
-        session.engine.run(*compose_argv(env), "up", "-d", *options, data=text, show=True, see=see)
+        session.engine.run(*compose_argv(env), "up", "-d", *options, data=text, show=see)
     except BaseException as error:
         # What compose gave up, the engine may still make; only then can it be removed.
         time.sleep(1)
@@ -6929,16 +6815,8 @@ def compose_one_off(session: Session, env: Env, container: Container) -> None:
                 if not engine.output("ps", "-q", *others[:2]):
                     check_ports(ports)
                 argv.insert(0, "-P")
-            engine.run(
-                *compose_argv(env),
-                "run",
-                "-d",
-                *argv,
-                data=text,
-                capture="container",
-                show=True,
-                see=console.verbose,
-            )
+            argv = [*compose_argv(env), "run", "-d", *argv]
+            engine.run(*argv, data=text, capture="container", show=console.verbose)
     except EngineError as error:
         error.show()
         raise PydockError(
@@ -7349,7 +7227,6 @@ def restore(
             console.info(f"{env.name} was changed already")
         engine.try_run("rm", "-f", env.temporary)
         raise
-    engine.wait()
 
 
 def keep_edits(env: Env, latest: Image, texts: dict[str, str]) -> None:
@@ -7439,7 +7316,7 @@ def commit_again(engine: Engine, env: Env, image: Image, command: Sequence[str])
     """The temporary container of an image becomes the same with new labels, and goes."""
     labels = {**labels_for(env, image.hashes, command), **image.found()}
     commit(engine, env, env.temporary_tag, image.config, labels)
-    engine.try_run_in_background("rm", "-f", env.temporary)
+    engine.try_run("rm", "-f", env.temporary)
 
 
 @command("environments", "rename NAME NEW", "give one another name", arg("new", metavar="NEW"))
@@ -7823,11 +7700,10 @@ def save_image(engine: Engine, image: Image, out: IO[bytes]) -> None:
     except BaseException:
         engine.end(process)
         raise
-    _, err = engine.finish(process)
+    _, said = engine.finish(process)
     if seen:
         console.write("\r\033[K")
-    if process.returncode:
-        raise EngineError(f"{engine.client} save failed: {last_line(err)}")
+    engine.check(process, "save", said)
 
 
 def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
@@ -8087,12 +7963,8 @@ def remap_user(session: Session, env: Env, image: Image) -> dict[str, Any]:
             f"the packages belong to another user (uid {present}); handing them over to you copies them"
         )
     known = {"OLD": os.path.basename(home), "USERNAME": name, "USER_UID": uid, "USER_GID": gid}
-    script = "".join(f"{key}={shell_join([value])}\n" for key, value in known.items()) + USER_SH
-    engine.run(
-        *temporary_argv(env.temporary, image.id, config, client_proxies(), [], ["/bin/sh", "-s"]),
-        data=script,
-        capture="ignored",
-    )
+    argv = temporary_argv(env.temporary, image.id, config, client_proxies(), [], ["/bin/sh", "-s"])
+    engine.run(*argv, data=assignments(known) + USER_SH, capture="ignored")
     return {**config, "User": uid + ":" + gid, "WorkingDir": "/home/" + name}
 
 

@@ -291,7 +291,7 @@ class Engine(unittest.TestCase):
     """The engine's client, and the twin that writes a script for --dry-run."""
 
     ASK = "builder endpoint has_init raise_if_down remote_address root_is_caller prefetch"  # what only reads
-    PARTS = "command start finish end relay cancel wait"  # what the others are made of
+    PARTS = "environ command shown start finish check end relay cancel"  # what the others are made of
 
     def test_the_twin_does_whatever_changes_something_in_its_own_way(self) -> None:
         methods = {node.name: {each.name for each in node.body if isinstance(each, ast.FunctionDef)} for node in HOUSE.tree.body if isinstance(node, ast.ClassDef)}
