@@ -1374,6 +1374,17 @@ def find_scope(mode: str | None) -> Scope:
     return scope
 
 
+def strange_pydock() -> str:
+    """The `.pydock` of the current folder, or of the nearest above that has one, where that is
+    another user's."""
+    folder = current_folder()
+    while not os.path.lexists(os.path.join(folder, ".pydock")) and folder != "/":
+        folder = os.path.dirname(folder)
+    path = os.path.join(folder, ".pydock")
+    strange = os.path.lexists(path) and os.lstat(path).st_uid != os.getuid()
+    return path if strange else ""
+
+
 class Settings:
     """Where each setting comes from, last wins: default, global file, local file, PYDOCK_… of the
     process."""
@@ -2284,6 +2295,16 @@ class Env:
         with self.scope.open() as envs:
             envs.clear(entry)
 
+    def clear_project(self) -> None:
+        """Removes the project's `.pydock`, if nothing is left in it."""
+        project = os.path.dirname(os.path.dirname(self.scope.envs))
+        try:
+            with Folder(project, own=False) as above, above.below(".pydock") as folder:
+                os.rmdir("envs", dir_fd=folder.fd)
+                os.rmdir(".pydock", dir_fd=above.fd)
+        except OSError:
+            pass
+
     def make_folder(self, path: str) -> None:
         make_folder(path)
 
@@ -3028,6 +3049,12 @@ class Session:
         """The hint where there is no environment of a name."""
         if there:
             return f"there is a {there.mode} one: pydock --{there.mode} {shell_join(self.line)}"
+        strange = strange_pydock() if self.scope.mode == "global" else ""
+        if strange:
+            mine = f"sudo chown -R {os.getuid()} {shell_join([strange])}"
+            return (
+                f"{strange} is another user's, and left alone; if you trust what is in it: {mine}"
+            )
         names = self.scope.names()
         known = f"there are: {', '.join(names[:8])}; a new one: " if names else ""
         return nearest(env.name, names) or f"{known}pydock create {env.title}"
@@ -4317,6 +4344,8 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
         create(session, env, files, None, {})
     else:
         old = before_create(session, env, text)
+        if COMPOSE in files:
+            check_compose(session.engine, env)
         create(session, env, files, lambda: build_new(session, env, packages, args.line), old)
     image, version = base_of(text)
     python = "Python " + version if version else image
@@ -4725,6 +4754,8 @@ def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
     forget_note(env)
     if remove_images(engine, env, images_of(engine, env)):
         env.clear(away)
+        if env.scope.mode == "local" and not env.scripted:
+            env.clear_project()
     else:
         console.warn(
             f"some images of {env.name} could not be removed; the next command that changes something tries again"
@@ -6734,11 +6765,7 @@ def compose_file(session: Session, env: Env, container: Container) -> tuple[str,
         whole = json.loads(engine.output(*argv, "config", "--format", "json", data=text))
         known = engine.output(*names).split()
     except EngineError as error:
-        if engine.try_output("compose", "version") is None:
-            raise PydockError(
-                f"{env.name} has a {COMPOSE}, and this {engine.client} has no compose",
-                "https://docs.docker.com/compose/install/ (Debian 13: docker-compose)",
-            ) from None
+        check_compose(engine, env)
         raise PydockError(f"cannot use {path}: {last_line(error.output)}") from None
     if SERVICE not in known:
         raise PydockError(
@@ -6753,6 +6780,15 @@ def compose_file(session: Session, env: Env, container: Container) -> tuple[str,
     if not whole["services"][SERVICE].get("command"):
         service["command"] = WAIT
     return json.dumps({"services": {SERVICE: service}}), published_ports(whole)
+
+
+def check_compose(engine: Engine, env: Env) -> None:
+    """PydockError where there is no compose to start what a file names."""
+    if engine.try_output("compose", "version") is None:
+        raise PydockError(
+            f"{env.name} has a {COMPOSE}, and this {engine.client} has no compose",
+            "https://docs.docker.com/compose/install/ (Debian 13: docker-compose)",
+        )
 
 
 def published_ports(whole: dict[str, Any]) -> list[str]:
@@ -7484,7 +7520,7 @@ def base_faults(session: Session, env: Env) -> list[str]:
     base = find_image(session.engine, reference)
     if base and base.digest_of(reference):
         return [f"dockerfile: FROM {reference} without its digest"]
-    console.info(f"dockerfile: FROM {reference} has no digest, and none is known here: not locked")
+    console.info(f"no digest of {reference} is known here: the lock is one of the packages alone")
     return []
 
 
@@ -8167,14 +8203,24 @@ def diagnose(session: Session) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     return found, problems
 
 
+def check_engine(scope: Scope, value: str) -> None:
+    import shlex
+    import shutil
+
+    if scope.mode == "local":
+        hint = f"pydock config --global engine {shell_join([value])}"
+        raise PydockError("a project may not choose the engine", hint)
+    client = Engine(shlex.split(value)).client
+    if not re.match("docker|podman", os.path.basename(client)) or not shutil.which(client):
+        hint = "pydock config --global engine docker, or podman, or 'sudo docker'"
+        raise PydockError(f"{client} is no engine, or not installed", hint)
+
+
 def set_setting(session: Session, key: str, value: str) -> None:
     """Puts one line into the settings file; all other lines stay as they were written."""
     checked(key, value, "this command")
-    if key == "engine" and session.scope.mode == "local":
-        raise PydockError(
-            "a project may not choose the engine",
-            f"pydock config --global engine {shell_join([value])}",
-        )
+    if key == "engine":
+        check_engine(session.scope, value)
     path = session.scope.conf
     lines = conf_text(session.scope).splitlines()
     if "[pydock]" not in map(str.strip, lines):

@@ -692,6 +692,19 @@ class DeleteTest(EnvironmentCase):
         self.fails("delete", "ds", "-y", says=name)
         self.assertEqual(self.everything(), before)
 
+    def test_with_a_projects_last_environment_goes_its_empty_folder_and_nothing_else(self) -> None:
+        project = self.project()
+        self.ok("--local", "create", "a", "--no-build", cwd=project)
+        self.ok("create", "b", "--no-build", cwd=project)
+        self.ok("delete", "-y", "a", cwd=project)
+        self.assertTrue((project / ".pydock/envs/b").is_dir())
+        self.ok("delete", "-y", "b", cwd=project)
+        self.assertEqual(list(project.iterdir()), [])
+        self.ok("--local", "create", "a", "--no-build", cwd=project)
+        (project / ".pydock/pydock.conf").write_text("[pydock]\n")
+        self.ok("delete", "-y", "a", cwd=project)
+        self.assertEqual(os.listdir(project / ".pydock"), ["pydock.conf"])
+
     def test_an_environment_without_image_or_dockerfile_can_be_deleted(self) -> None:
         for name in ("a", "b"):
             self.ok("create", name, "--no-build")

@@ -1460,6 +1460,23 @@ class BadInput(Process):
         self.write(".pydock/envs/ds/dockerfile", "FROM python:3.11-slim\n")
         self.write(".pydock/envs/ds/requirements.txt", "")
 
+    def test_an_engine_that_is_none_is_not_set(self) -> None:
+        self.engine("exit 1\n")
+        for value in ("nonsense", "sudo nonsense", "ls", "podman-that-is-nowhere"):
+            with self.subTest(value=value):
+                done = self.pydock("--global", "config", "engine", value)
+                self.assertEqual(done.stderr.splitlines(), ["pydock: error: %s is no engine, or not installed" % value.split()[-1],
+                                                            "hint: pydock config --global engine docker, or podman, or 'sudo docker'"])
+                self.assertEqual(done.returncode, 1)
+        self.assertFalse((self.tmp / ".pydock").exists())
+        self.assertEqual(self.pydock("--global", "config", "engine", "docker --context x").returncode, 0)
+
+    def test_what_needs_compose_is_not_created_without_it(self) -> None:
+        self.engine("[ \"$1\" != compose ]")
+        done = self.pydock("create", "ds", "-p", "8000")
+        self.assertEqual((done.returncode, done.stderr.splitlines()[0]), (1, "pydock: error: ds has a docker-compose.yml, and this docker has no compose"))
+        self.assertFalse((self.tmp / ".pydock/envs/ds").exists())
+
     def test_update_asks_for_the_extras_that_are_written(self) -> None:
         self.environment()
         self.write(".pydock/envs/ds/requirements.txt", "FastAPI[all]==1 ; python_version > '3'  # web\nsix==1 \\\n    --hash=sha256:aa\n")
