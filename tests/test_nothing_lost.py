@@ -75,6 +75,11 @@ class EveryCall(Disturbed):
         self.ok("create", "e", "six", "iniconfig==2.0.0")
         self.change(["update", "e", "iniconfig"], ["six", "iniconfig"], turn=3)
 
+    def test_update_to_another_python(self) -> None:
+        self.bystanders()
+        self.ok("create", "e", "six==1.16.0")
+        self.change(["update", "e", "--python", "3.13"], ["six"], turn=1)
+
     def test_create(self) -> None:
         self.bystanders()
         nothing = self.state("e")
