@@ -854,32 +854,26 @@ MAX_TEXT = 16 << 20  # bytes of a file that a person writes
 
 def home_folder() -> str:
     """The host user's home, as a real path."""
-    home = os.environ.get("HOME") or ""
-    if not home:
-        import pwd
-
-        try:
-            home = pwd.getpwuid(os.getuid()).pw_dir
-        except KeyError:
-            pass
+    home = os.path.expanduser("~") if os.environ.get("HOME") != "" else ""
     if not os.path.isabs(home):
         raise PydockError("there is no home folder: HOME is not set", "export HOME=/some/folder")
     return os.path.realpath(home)
 
 
-def data_folder() -> str:
-    base = os.environ.get("XDG_DATA_HOME", "")
+def xdg_folder(variable: str, usual: str) -> str:
+    base = os.environ.get(variable, "")
     return os.path.join(
-        base if os.path.isabs(base) else os.path.join(home_folder(), ".local", "share"), "pydock"
+        base if os.path.isabs(base) else os.path.join(home_folder(), usual), "pydock"
     )
+
+
+def data_folder() -> str:
+    return xdg_folder("XDG_DATA_HOME", ".local/share")
 
 
 def cache_folder() -> str:
     """Where this file's byte code is (see START_PY), and downloads are."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return os.path.join(
-        base if os.path.isabs(base) else os.path.join(home_folder(), ".cache"), "pydock"
-    )
+    return xdg_folder("XDG_CACHE_HOME", ".cache")
 
 
 def current_folder() -> str:
@@ -966,6 +960,7 @@ class Folder:
         import stat
 
         path, folder = os.path.join(self.path, name), bool(flags & os.O_DIRECTORY)
+        is_kind, kind = (stat.S_ISDIR, "folder") if folder else (stat.S_ISREG, "regular file")
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | flags, dir_fd=self.fd)
         except FileNotFoundError:
@@ -977,15 +972,12 @@ class Folder:
                     f"{path} is a symbolic link, which pydock does not follow",
                     f"put the {'folder' if folder else 'file'} itself there",
                 ) from None
-            if folder and not stat.S_ISDIR(mode):
-                raise PydockError(f"{path} is no folder") from None
-            if not folder and not stat.S_ISREG(mode):
-                raise PydockError(f"{path} is no regular file") from None
-            raise PydockError(f"cannot read {path}: {error.strerror}") from None
+            why = f"cannot read {path}: {error.strerror}"
+            raise PydockError(why if is_kind(mode) else f"{path} is no {kind}") from None
         found = os.fstat(fd)
-        if not folder and not stat.S_ISREG(found.st_mode):
+        if not is_kind(found.st_mode):
             os.close(fd)
-            raise PydockError(f"{path} is no regular file")
+            raise PydockError(f"{path} is no {kind}")
         if own and self.own and found.st_uid != os.getuid():
             os.close(fd)
             raise PydockError(
@@ -1304,11 +1296,7 @@ class Scope:
             return []
 
     def has(self, name: str) -> bool:
-        try:
-            with self.open() as folder:
-                return bool(re.fullmatch(NAME, name)) and folder.is_folder(name)
-        except FileNotFoundError:
-            return False
+        return name in self.names()
 
 
 def global_scope() -> Scope:
@@ -2105,7 +2093,8 @@ def no_password(text: str, what: str) -> None:
 
 
 COMPOSE = "docker-compose.yml"
-LOADING = ".loading.new"  # as `remove_half_written` removes it
+# The images that are about to come in without a name; `remove_half_written` removes it.
+LOADING = ".loading.new"
 STANDARD = ("dockerfile", "requirements.txt", COMPOSE)
 
 
@@ -2255,11 +2244,6 @@ class Env:
             raise EngineError(f"{engine.client} cp failed")
         return texts, found
 
-    def remember(self, ids: Sequence[str]) -> None:
-        """Notes which images are about to come in without a name, for whoever tidies up."""
-        with self.open() as folder:
-            folder.write(LOADING, " ".join(ids))
-
     def stage(self) -> list[str]:
         """Makes a hidden folder for the files, beside what will be theirs. The folders above it
         that were made, too."""
@@ -2373,9 +2357,6 @@ class ScriptEnv(Env):
             folder = shell_join([self.path("wheels")])
             console.emit(f"{copy} | tar -x -C {folder} --wildcards '*.whl' 2>/dev/null || true")
         return {}, []
-
-    def remember(self, ids: Sequence[str]) -> None:
-        pass
 
     def stage(self) -> list[str]:
         self.make_folder(self.staging)
@@ -2512,7 +2493,7 @@ class Lock:
             if self.patience > 0:  # it may soon be free
                 time.sleep(0.05)
                 return self.release()
-            console.info(f"waiting for {self.holder()}, which is changing {self.title}")
+            console.info(f"waiting for another pydock, which is changing {self.title}")
             self.flock(fcntl.LOCK_EX)
         if os.path.isdir(self.folder) and os.path.samestat(os.stat(self.folder), there):
             return True
@@ -2542,24 +2523,6 @@ class Lock:
         os.close(self.fd)
         self.fd = -1
         return False
-
-    def holder(self) -> str:
-        """The command that holds the lock, by the kernel's list of locks; without one, in general
-        words."""
-        inode = f":{os.fstat(self.fd).st_ino} "
-        try:
-            with open("/proc/locks") as locks:
-                pid = next(line.split()[4] for line in locks if inode in line and "->" not in line)
-            with open(f"/proc/{pid}/cmdline", "rb") as command:
-                words = command.read().decode(errors="replace").rstrip("\0").split("\0")
-            start = next(
-                i
-                for i, word in enumerate(words)
-                if "pydock" in os.path.basename(word) and "\n" not in word
-            )
-            return f"'pydock {' '.join(words[start + 1 :])}' (process {pid})"
-        except (OSError, StopIteration):
-            return "another pydock"
 
     def __exit__(self, *_: object) -> None:
         if self.held():
@@ -2665,20 +2628,19 @@ def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -
     """`user` is [ID:]NAME or empty. A base image that names its registry gets no other one in
     front."""
     image = image.replace("{version}", version)
-    host = image.split("/")[0] if "/" in image else ""
-    text = DOCKERFILE.replace(
-        "@FROM@", image if re.search(r"[.:]|^localhost$", host) else "${REPOSITORY}" + image
-    )
-    text = text.replace("@APT@", "" if apt else "# ").replace(
-        "@PACKAGES@", " ".join(apt) or "git build-essential"
-    )
-    text = (
-        text.replace("@MOUNTS@", CACHE_MOUNTS + SECRET_MOUNT)
-        .replace("@FETCH@", FETCH_SH)
-        .replace("@FINISH@", FINISH_SH)
-        .replace("@UV@", UV)
-        .replace("@PATH@", BASE_PATH_SH)
-    )
+    named = re.match(r"[^/]*[.:][^/]*/|localhost/", image)
+    text = DOCKERFILE
+    for mark, value in {
+        "@FROM@": image if named else "${REPOSITORY}" + image,
+        "@APT@": "" if apt else "# ",
+        "@PACKAGES@": " ".join(apt) or "git build-essential",
+        "@MOUNTS@": CACHE_MOUNTS + SECRET_MOUNT,
+        "@FETCH@": FETCH_SH,
+        "@FINISH@": FINISH_SH,
+        "@UV@": UV,
+        "@PATH@": BASE_PATH_SH,
+    }.items():
+        text = text.replace(mark, value)
     uid, _, name = user.rpartition(":")
     for key, value in (("USERNAME", name), ("USER_UID", uid), ("USER_GID", uid)):
         if value:
@@ -2752,38 +2714,27 @@ def is_plain(dockerfile: str, image_pattern: str) -> bool:
     ]
     text = "\n".join(lines)
     for read in (text, re.sub(r"\\[ \t\r]*\n", "", text), re.sub(r"`[ \t\r]*\n", "", text)):
-        stages: list[str] = []
-        if (
-            re.search("[\ufeff\0]", read)
-            or re.search(r"(?mi)^\s*(ONBUILD\s|RUN\s+--)", read)
-            or not re.search(r"(?mi)^\s*FROM\s", read)
-        ):
+        if re.search(r"(?mi)[\ufeff\0]|^\s*(ONBUILD\s|RUN\s+--)", read):
             return False
-        for words in (
-            found.group(1).split() for found in re.finditer(r"(?mi)^\s*FROM\s+(.*)$", read)
-        ):
-            if (
-                not words
-                or words[0].lower() not in stages
-                and not re.fullmatch(image_pattern, words[0])
-            ):
+        stages: list[str] = []
+        lines = re.findall(r"(?mi)^\s*FROM\s+(.*)$", read)
+        for words in map(str.split, lines):
+            own = words and re.fullmatch(image_pattern, words[0])
+            if not (own or words and words[0].lower() in stages):
                 return False
             stages += [words[2].lower()] if len(words) == 3 and words[1].lower() == "as" else []
+        if not lines:
+            return False
     return True
 
 
 def pinned(dockerfile: str, digest: str) -> str:
     """The dockerfile with its base image at this digest."""
     found = base_from(dockerfile)
-    return (
-        dockerfile[: found.start(2)]
-        + found.group(2).partition("@")[0]
-        + "@"
-        + digest
-        + dockerfile[found.end(2) :]
-        if found
-        else dockerfile
-    )
+    if not found:
+        return dockerfile
+    image = found.group(2).partition("@")[0] + "@" + digest
+    return dockerfile[: found.start(2)] + image + dockerfile[found.end(2) :]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -7915,7 +7866,8 @@ def load_image(engine: Engine, env: Env, path: str, tag: str) -> None:
     with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:
         members = saved_members(archive)
         ids, texts = saved_image(archive, members)
-        env.remember([id_ for id_ in ids if not find_image(engine, id_)])
+        if not env.scripted:
+            env.write(LOADING, " ".join(id_ for id_ in ids if not find_image(engine, id_)))
 
         def write(stream: IO[bytes]) -> None:
             with tarfile.open(fileobj=stream, mode="w|") as forward:

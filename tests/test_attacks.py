@@ -1388,24 +1388,6 @@ class Terminals(Attack):
             with self.subTest(argv):
                 self.quiet(*argv, cwd=folder)
 
-    def test_the_title_of_a_process_that_holds_the_lock(self) -> None:
-        import fcntl
-
-        holder = "import fcntl, os, sys, time\nfd = os.open(sys.argv[1], os.O_RDONLY)\nfcntl.flock(fd, fcntl.LOCK_EX)\nprint('held', flush=True)\ntime.sleep(60)"
-        process = subprocess.Popen(["python3", "-c", holder, str(self.folder("e")), "pydock", STEERS], stdout=subprocess.PIPE, text=True)
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        assert process.stdout
-        process.stdout.readline()
-        waits = self.start("build", "e")
-        self.addCleanup(waits.communicate)
-        self.addCleanup(waits.kill)
-        assert waits.stderr
-        line = waits.stderr.readline()
-        self.assertIn("waiting for ", line)
-        self.assertEqual([char for char in HIDDEN if char in line], [])
-        del fcntl
-
     def test_what_a_build_and_an_installer_say(self) -> None:
         folder = self.project("says", dockerfile="FROM %s\nRUN printf '\\033[31m\\033]0;x\\007'; exit 1\n" % BASE)
         self.quiet("build", "dev", cwd=folder)

@@ -64,7 +64,7 @@ ONLY = {
     r"open|io\.open|os\.(open|fdopen)|tempfile\.\w+|[\w.]+\.(read_text|read_bytes|write_text|write_bytes)": {
         "Folder": "reads a project's files",
         "NewFile": "writes them",
-        "Lock": "says who holds it",
+        "Lock": "of a folder",
         "open_lock_file": "of a file system without flock",
         "Engine": "the first process's copy of itself",
         "Secret": "for a build, in memory",

@@ -704,7 +704,7 @@ with pydock.Lock(sys.argv[2], "ds", wait=sys.argv[1] == "wait") as lock:
                 self.assertEqual([self.start("envs/" + env, name, "no").communicate("\n", timeout=20)[0] for env in ("ds", "other")], ["not held\n", "held\n"])
                 second = self.start("envs/ds", name, "wait")
                 assert second.stderr
-                self.assertRegex(second.stderr.readline(), r"^waiting for 'pydock .*envs/ds' \(process %d\), which is changing ds$" % first.pid)
+                self.assertRegex(second.stderr.readline(), r"^waiting for another pydock, which is changing ds$")
                 first.kill()
                 self.assertEqual(self.line(second), "held")
                 second.communicate("\n", timeout=20)
