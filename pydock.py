@@ -894,6 +894,10 @@ def absolute_path(path: str, real: bool = False) -> str:
         raise PydockError(f"{path!r} is no path") from None
 
 
+def is_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
 def host_file(*candidates: str | None) -> str:
     for path in candidates:
         if path and os.path.isfile(path):
@@ -1505,7 +1509,7 @@ def lies_in(path: str, folder: str) -> bool:
         os.path.realpath(current_folder()),
         *([os.path.realpath(os.path.dirname(project.root))] if project else []),
     }
-    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
+    return any(is_in(path, folder) for folder in folders)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -3191,10 +3195,10 @@ def drop_old_revisions(session: Session, env: Env) -> None:
         remove_tag(session.engine, env, str(number))
 
 
-def create_argv(container: str, unset: Iterable[str], image: str) -> list[str]:
+def create_argv(container: str, image: str) -> list[str]:
     """`docker create` of a container that is only committed or read; without the variables that the
     client would set there (proxies)."""
-    blank = [word for name in unset for word in ("-e", name + "=")]
+    blank = [word for name in client_proxies() for word in ("-e", name + "=")]
     return ["create", "--name", container, "--pull", "never", *blank, image]
 
 
@@ -3202,14 +3206,13 @@ def temporary_argv(
     container: str,
     image: str,
     config: dict[str, Any],
-    unset: Iterable[str],
-    options: Sequence[str],
     command: Sequence[str],
+    options: Sequence[str] = (),
 ) -> list[str]:
     """`docker run` of a container whose result is committed: by root, and nothing by -e but to take
     away what the client would set. --entrypoint only where the image has one: a commit can put an
     entrypoint back, but not take one away."""
-    argv = ["run", "-i", *create_argv(container, unset, image)[1:-1], "-u", "0:0", *options]
+    argv = ["run", "-i", *create_argv(container, image)[1:-1], "-u", "0:0", *options]
     if config.get("Entrypoint"):
         return argv + ["--entrypoint", command[0], image, *command[1:]]
     return argv + [image, *command]
@@ -3448,7 +3451,7 @@ def read_copy(env: Env) -> str:
 
 def restore_requirements(engine: Engine, env: Env, image: Image) -> None:
     try:
-        engine.run(*create_argv(env.temporary, client_proxies(), f"{env.repo}:{image.tag}"))
+        engine.run(*create_argv(env.temporary, f"{env.repo}:{image.tag}"))
         texts, wheels = env.fetch(engine, wheels=True)
         keep_files(env, texts["requirements.txt"], wheels, False)
     finally:
@@ -3596,20 +3599,22 @@ def fetcher_image(session: Session, env: Env) -> str:
     """A base image of the user's own settings that is here, or can be pulled: best the
     environment's own base image."""
     own = Settings(global_scope())
-    pattern = own_images(own["repository"], own)
-    base = base_reference(env.read("dockerfile"), own)
-    if re.fullmatch(pattern, base) and session.engine.try_output("image", "inspect", base):
-        return base
-    base = own["repository"] + own["image"].replace("{version}", own["python"])
-    tags = sorted(tagged(session.engine))
-    here = [t for t in tags if re.fullmatch(pattern, t.replace("docker.io/library/", ""))]
-    if here and base not in here:
-        return here[-1]
+    here = images_here(session, own)
+    usual = own["repository"] + own["image"].replace("{version}", own["python"])
+    for image in (base_reference(env.read("dockerfile"), own), usual, *here[-1:]):
+        if image in here:
+            return image
     try:
-        base_image(session, base)
-        return base
+        base_image(session, usual)
+        return usual
     except PydockError:
         return ""
+
+
+def images_here(session: Session, own: Settings) -> list[str]:
+    """The base images that the user's own settings name, for any version, and the engine has."""
+    tags = sorted(tag.replace("docker.io/library/", "") for tag in tagged(session.engine))
+    return [tag for tag in tags if re.fullmatch(own_images(own["repository"], own), tag)]
 
 
 def base_image(session: Session, image: str, hint: str = "") -> bool:
@@ -3635,9 +3640,8 @@ def base_hint(session: Session, image: str) -> str:
     own = Settings(global_scope())
     pattern = own_images(own["repository"], own)
     before, _, after = (own["repository"] + own["image"]).partition("{version}")
-    tags = [tag.replace("docker.io/library/", "") for tag in tagged(session.engine)]
-    here = [tag for tag in tags if re.fullmatch(pattern, tag)]
-    versions = sorted({tag[len(before) : len(tag) - len(after)] for tag in here}, key=version_key)
+    here = [tag[len(before) : len(tag) - len(after)] for tag in images_here(session, own)]
+    versions = sorted(set(here), key=version_key)
     if not (re.fullmatch(pattern, image) and "".join(versions)):
         return f"docker pull {image} says why; or another version, or --image"
     usual = f"pydock config --global python {versions[-1]}"
@@ -3668,7 +3672,7 @@ def inventory(engine: Engine, env: Env, image: str, config: dict[str, Any]) -> d
     container."""
     how = "found" if env.scripted else "tell"
     command = [*PYTHON, INVENTORY_PY, inventory_job(env.requirements(), Wanted()), "", how]
-    argv = temporary_argv(env.temporary, image, config, client_proxies(), [], command)
+    argv = temporary_argv(env.temporary, image, config, command)
     found = engine.run(*argv, capture="found")
     return found_labels(found) if env.scripted else Inventory(found).labels()
 
@@ -3818,12 +3822,10 @@ Mount = namedtuple("Mount", "source target readonly")
 
 def mount_value(source: str, target: str, readonly: bool = False) -> str:
     """The value of --mount, which the engine reads as one line of CSV."""
-    fields = ["type=bind", "source=" + source, "target=" + target] + (
-        ["readonly"] if readonly else []
-    )
+    fields = ["type=bind", "source=" + source, "target=" + target] + ["readonly"] * readonly
+    quoted = ['"' + field.replace('"', '""') + '"' for field in fields]
     return ",".join(
-        '"' + field.replace('"', '""') + '"' if re.search(r'[,"\r\n]', field) else field
-        for field in fields
+        quote if re.search(r'[,"\r\n]', field) else field for field, quote in zip(fields, quoted)
     )
 
 
@@ -3838,10 +3840,8 @@ def publish_value(port: str) -> str:
         raise PydockError(
             f"'{port}' is not a port", "-p 8888, -p HOST:INSIDE, or -p ADDRESS:HOST:INSIDE"
         )
-    if any(
-        int(number) > 65535
-        for number in re.findall(r"\d+", re.sub(r"^(\[.*\]|[0-9.]+):", "", port))
-    ):
+    numbers = re.findall(r"\d+", re.sub(r"^(\[.*\]|[0-9.]+):", "", port))
+    if any(int(number) > 65535 for number in numbers):
         raise PydockError(f"{port} is not a port: they end at 65535")
     return port
 
@@ -3862,7 +3862,7 @@ def folder_mounts(
 ) -> tuple[list[tuple[str, str]], str]:
     """((source, target) …, working folder) for a folder of the host in a container whose user's
     home is `home`."""
-    if folder == host_home or folder.startswith(host_home.rstrip("/") + "/"):
+    if is_in(folder, host_home):
         target = os.path.normpath(os.path.join(home, os.path.relpath(folder, host_home)))
     else:
         target = os.path.join(home, os.path.basename(folder))
@@ -3870,6 +3870,12 @@ def folder_mounts(
     if target != folder and hides_nothing(folder):
         mounts.append((folder, folder))
     return mounts, os.path.normpath(os.path.join(target, os.path.relpath(current, folder)))
+
+
+def parts_of(path: str) -> list[str]:
+    """A relative path, and all that it leads through."""
+    names = path.split("/")
+    return ["/".join(names[:count]) for count in range(1, len(names) + 1)]
 
 
 def guarded_mounts(
@@ -3881,18 +3887,11 @@ def guarded_mounts(
     found: dict[str, Mount] = {}
     for source, target in mounts:
         found[target] = Mount(source, target, whole)
-        for path in guarded:
-            parts = (
-                os.path.relpath(path, source).split("/")
-                if path.startswith(source.rstrip("/") + "/") and not whole
-                else []
-            )
-            for count in range(1, len(parts) + 1):
-                part = os.path.join(source, *parts[:count])
-                inside = os.path.join(target, *parts[:count])
-                found[inside] = Mount(
-                    part, inside, any((part + "/").startswith(path + "/") for path in guarded)
-                )
+        for path in () if whole else [path for path in guarded if is_in(path, source)]:
+            for part in parts_of(os.path.relpath(path, source)):
+                above = [guard for guard in guarded if is_in(os.path.join(source, part), guard)]
+                inside = os.path.join(target, part)
+                found[inside] = Mount(os.path.join(source, part), inside, bool(above))
     return [found[target] for target in sorted(found, key=lambda target: target.count("/"))]
 
 
@@ -3901,54 +3900,34 @@ def guarded_folder(folder: str, current: str, home: str) -> tuple[list[Mount], s
     its own in there) nor what pydock keeps for itself: they can be read only. What is not there yet
     is made, or else that code could make it."""
     mounts, inside = folder_mounts(folder, current, home_folder(), home)
-    guarded, whole = (
-        [os.path.join(folder, ".pydock")],
-        "/.pydock/" in os.path.realpath(folder) + "/",
-    )
-    if os.path.islink(guarded[0]) or not os.path.isdir(guarded[0]):
-        guarded.clear()
+    own, whole = os.path.join(folder, ".pydock"), ".pydock" in os.path.realpath(folder).split("/")
+    guarded = [own] if os.path.isdir(own) and not os.path.islink(own) else []
     scope = global_scope()
-    for path in (
-        scope.root,
-        data_folder(),
-        cache_folder(),
-        scope.envs,
-        *([os.path.dirname(os.path.realpath(scope.conf))] if os.path.islink(scope.conf) else []),
-    ):
-        for way in {os.path.normpath(path), os.path.realpath(path)}:
-            whole = whole or (folder + "/").startswith(way + "/")
-            if not way.startswith(folder.rstrip("/") + "/"):
-                continue
-            if any(
-                os.path.islink(os.path.join(folder, part))
-                for part in parts_of(os.path.relpath(way, folder))
-            ):
-                console.warn(
-                    f"{folder} can be read only, inside: a program there could replace the symbolic link at {way}"
-                )
-                whole = True
-            elif not os.path.isdir(way):
-                make_folder(way)
-            guarded.append(way)
+    paths = [scope.root, data_folder(), cache_folder(), scope.envs]
+    if os.path.islink(scope.conf):
+        paths.append(os.path.dirname(os.path.realpath(scope.conf)))
+    for way in [way for path in paths for way in {os.path.normpath(path), os.path.realpath(path)}]:
+        whole = whole or is_in(folder, way)
+        if not is_in(way, folder):
+            continue
+        parts = parts_of(os.path.relpath(way, folder))
+        if any(os.path.islink(os.path.join(folder, part)) for part in parts):
+            console.warn(
+                f"{folder} can be read only, inside: a program there could replace the symbolic link at {way}"
+            )
+            whole = True
+        elif not os.path.isdir(way):
+            make_folder(way)
+        guarded.append(way)
     return guarded_mounts(mounts, guarded, whole), inside
 
 
-def parts_of(path: str) -> list[str]:
-    """A relative path, and all that it leads through."""
-    names = path.split("/")
-    return ["/".join(names[:count]) for count in range(1, len(names) + 1)]
+# What is to run in a container: its words, the user's own options for it, and its streams.
+Program = namedtuple("Program", "words options stdin tty")
 
 
-class Program:
-    """What is to run in a container: its words, the user's own options for it, and its streams."""
-
-    def __init__(
-        self, words: Sequence[str], options: Sequence[str], stdin: bool, tty: bool
-    ) -> None:
-        self.words, self.options, self.stdin, self.tty = words, options, stdin, tty
-
-    def stream_options(self) -> list[str]:
-        return ["-i"] * self.stdin + (["-t", *DETACH_KEYS] if self.tty else [])
+def stream_options(program: Program) -> list[str]:
+    return ["-i"] * program.stdin + (["-t", *DETACH_KEYS] if program.tty else [])
 
 
 class Container:
@@ -3984,7 +3963,7 @@ class Container:
     def run_argv(self, program: Program) -> list[str]:
         """`docker run` of a program in a container of its own."""
         init = self.init and not program.tty
-        argv = ["run", "--rm", *program.stream_options(), *["--init"] * init, *self.argv()]
+        argv = ["run", "--rm", *stream_options(program), *["--init"] * init, *self.argv()]
         return [*argv, self.image, *([] if init else INIT), *program.words]
 
     def start_argv(self, first: Sequence[str], end: bool) -> list[str]:
@@ -3997,7 +3976,7 @@ class Container:
     def exec_argv(self, program: Program, exec_id: str) -> list[str]:
         """`docker exec` of a program in it; the shell is there for the exec id, and for the exit
         status where there is no such program."""
-        argv = ["exec", *program.stream_options(), "-u", self.user, "-w", self.folder]
+        argv = ["exec", *stream_options(program), "-u", self.user, "-w", self.folder]
         note = ["/bin/sh", "-c", NOTE_EXEC_SH, f"{self.name}.{exec_id}"]
         return [*argv, *program.options, self.name, *note, *program.words]
 
@@ -4047,7 +4026,7 @@ def run_folder(session: Session, env: Env) -> tuple[str, str]:
     folder = current = current_folder()
     if env.scope.mode == "local":
         project = os.path.dirname(env.scope.root)
-        if current == project or current.startswith(project.rstrip("/") + "/"):
+        if is_in(current, project):
             folder = project
     if folder.strip("/").split("/")[0] in ("", "proc", "sys", "dev"):
         raise PydockError(
@@ -5221,7 +5200,7 @@ def commit_change(
         argv = ["/bin/sh", "-s", "--", *(["lock"] if nothing else [change.verb, *words])]
         options = install_options(CACHE, mounts)
         found = engine.run(
-            *temporary_argv(env.temporary, base, config, client_proxies(), options, argv),
+            *temporary_argv(env.temporary, base, config, argv, options),
             data=change.script(env, engine, config),
             capture="found",
             show=True,
@@ -5852,7 +5831,7 @@ class Background:
         found = [
             (len(source), target.startswith(home), source, target)
             for source, target in self.mounts
-            if folder == source or folder.startswith(source.rstrip("/") + "/")
+            if is_in(folder, source)
         ]
         if not found:
             return None
@@ -7249,7 +7228,7 @@ def restore(
     image is there before the first file is written, and the tag moves when both are."""
     engine, latest, before = session.engine, images["latest"], env.hashes()
     try:
-        engine.run(*create_argv(env.temporary, client_proxies(), f"{env.repo}:{image.tag}"))
+        engine.run(*create_argv(env.temporary, f"{env.repo}:{image.tag}"))
         engine.prefetch(*variables_argv(env.temporary))
         texts, wheels = env.fetch(engine, wheels=True, dockerfile=True)
         files = ("dockerfile", "requirements.txt")
@@ -7356,7 +7335,7 @@ def clone_image(
 ) -> None:
     """The image gets the new environment's labels, which adds no bytes; its wheels are copied."""
     env.copy_wheels(source)
-    engine.run(*create_argv(env.temporary, client_proxies(), image.id))
+    engine.run(*create_argv(env.temporary, image.id))
     commit_again(engine, env, image, command)
 
 
@@ -7444,7 +7423,7 @@ def relabel_all(engine: Engine, env: Env, images: dict[str, Image]) -> None:
         if image.id in made:
             engine.run("tag", made[image.id], reference)
             continue
-        engine.run(*create_argv(env.temporary, client_proxies(), image.id))
+        engine.run(*create_argv(env.temporary, image.id))
         commit(engine, env, reference, image.config, labels)
         engine.try_run("rm", "-f", env.temporary)
         made[image.id] = reference
@@ -7629,7 +7608,7 @@ def tree_of(engine: Engine, env: Env, image: str) -> dict[str, str]:
     container = env.temporary + "-tree"
     argv = ["cp", container + ":/opt/venv", "-"]
     user = (image_config(engine, image).get("User") or "0").split(":")[0]
-    engine.run(*create_argv(container, client_proxies(), image))
+    engine.run(*create_argv(container, image))
 
     def note(archive: Any, member: Any) -> None:
         path = member.name.partition("/")[2]
@@ -7976,7 +7955,7 @@ def import_image(
             f"to build on it: pydock create {env.title} --image {reference}",
         )
     try:
-        engine.run(*create_argv(env.temporary, client_proxies(), image.id))
+        engine.run(*create_argv(env.temporary, image.id))
         found, wheels = env.fetch(engine, wheels=True, dockerfile=True)
         engine.try_run("rm", "-f", env.temporary)
         for file in ("dockerfile", "requirements.txt") if found else ():
@@ -8005,14 +7984,14 @@ def remap_user(session: Session, env: Env, image: Image) -> dict[str, Any]:
     name = wanted.get("USERNAME", os.path.basename(home))
     present = (config.get("User") or "0").partition(":")[0]
     if (uid + ":" + gid, name) == (config.get("User"), os.path.basename(home)):
-        engine.run(*create_argv(env.temporary, client_proxies(), image.id))
+        engine.run(*create_argv(env.temporary, image.id))
         return config
     if uid != present:
         console.info(
             f"the packages belong to another user (uid {present}); handing them over to you copies them"
         )
     known = {"OLD": os.path.basename(home), "USERNAME": name, "USER_UID": uid, "USER_GID": gid}
-    argv = temporary_argv(env.temporary, image.id, config, client_proxies(), [], ["/bin/sh", "-s"])
+    argv = temporary_argv(env.temporary, image.id, config, ["/bin/sh", "-s"])
     engine.run(*argv, data=assignments(known) + USER_SH, capture="ignored")
     return {**config, "User": uid + ":" + gid, "WorkingDir": "/home/" + name}
 

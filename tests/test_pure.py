@@ -120,17 +120,18 @@ class WhatDockerGets(unittest.TestCase):
         self.assertEqual(got[5:], ["--no-cache", "--pull", "--build-arg", "USER_UID=7", "--build-arg", "HTTP_PROXY", "--label", "pydock.name=ds", "/h/ds"])
 
     def test_a_change_is_made_by_root_with_no_variable_and_no_pull(self) -> None:
-        got = pydock.temporary_argv("c", "img", {"User": "1000:1000"}, [], ["-w", "/x"], ["sh", "-s"])
+        got = pydock.temporary_argv("c", "img", {"User": "1000:1000"}, ["sh", "-s"], ["-w", "/x"])
         self.assertEqual(got, ["run", "-i", "--name", "c", "--pull", "never", "-u", "0:0", "-w", "/x", "img", "sh", "-s"])
         self.assertFalse({"-e", "--env", "--rm"} & set(got))
 
     def test_what_the_client_would_set_is_taken_away(self) -> None:
-        self.assertIn("-e HTTP_PROXY= -e no_proxy= ", " ".join(pydock.temporary_argv("c", "img", {}, ["HTTP_PROXY", "no_proxy"], [], ["sh"])))
-        self.assertEqual(pydock.create_argv("c", ["no_proxy"], "img"), ["create", "--name", "c", "--pull", "never", "-e", "no_proxy=", "img"])
+        with mock.patch.object(pydock, "client_proxies", lambda: {"HTTP_PROXY": "x", "no_proxy": "y"}):
+            self.assertIn("-e HTTP_PROXY= -e no_proxy= ", " ".join(pydock.temporary_argv("c", "img", {}, ["sh"])))
+            self.assertEqual(pydock.create_argv("c", "img"), ["create", "--name", "c", "--pull", "never", "-e", "HTTP_PROXY=", "-e", "no_proxy=", "img"])
 
     def test_an_entrypoint_is_set_aside_only_where_there_is_one(self) -> None:
-        self.assertEqual(pydock.temporary_argv("c", "img", {"Entrypoint": ["/tini", "--"]}, [], [], ["sh", "-s", "x"])[-5:], ["--entrypoint", "sh", "img", "-s", "x"])
-        self.assertNotIn("--entrypoint", pydock.temporary_argv("c", "img", {"Entrypoint": None}, [], [], ["sh"]))
+        self.assertEqual(pydock.temporary_argv("c", "img", {"Entrypoint": ["/tini", "--"]}, ["sh", "-s", "x"])[-5:], ["--entrypoint", "sh", "img", "-s", "x"])
+        self.assertNotIn("--entrypoint", pydock.temporary_argv("c", "img", {"Entrypoint": None}, ["sh"]))
 
     def test_what_an_installer_is_given_is_read_only(self) -> None:
         got = pydock.install_options("cache", [("/h/a b.whl", "/dev/shm/src/0/a b.whl")])
