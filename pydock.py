@@ -583,34 +583,20 @@ class Engine:
         except PydockError:
             return False
 
-    def exec(
-        self,
-        argv: Sequence[str],
-        container: str,
-        exec_id: str = "",
-        user: str = "",
-        tty: bool = False,
-        remove: bool = False,
-    ) -> NoReturn:
+    def exec(self, argv: Sequence[str], told: dict[str, str], tty: bool) -> NoReturn:
         """Replaces this process by the client; by its small sh parent where the client alone would
-        leave something running: `exec` (of what has an exec id, and is that user's; `remove` says
-        that its container ends with it), or a pipe or a terminal on stdout that is closed."""
+        leave something running: `exec`, or a pipe or a terminal on stdout that is closed; or where
+        somebody reads what was wrong. `told` is what PARENT_SH is to know."""
         import signal
         import stat
 
         command = self.command(argv)
         if console.verbose:
             console.put("+ " + shell_join(command) + "\n")
-        if exec_id or stat.S_ISFIFO(os.fstat(1).st_mode) or os.isatty(1):
+        exec_id = told["exec_id"]
+        if exec_id or stat.S_ISFIFO(os.fstat(1).st_mode) or os.isatty(1) or os.isatty(2):
             terminal = "yes" if tty or not exec_id and foreground() else ""
-            known = {
-                "container": container,
-                "engine": shell_join(self.program),
-                "exec_id": exec_id,
-                "user": user,
-                "terminal": terminal,
-                "remove": "yes" if remove else "",
-            }
+            known = {**told, "engine": shell_join(self.program), "terminal": terminal}
             command = ["/bin/sh", "-c", parent_sh(known), "pydock", *command]
         # Python ignores it, and the client would inherit that
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -4746,24 +4732,36 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
         try:
             compose_one_off(session, env, container)
             container.user = container.user or config.get("User") or "0:0"
-            exec_program(session, env, container, Program(command, [], stdin, tty), remove=True)
+            exec_program(session, env, container, Program(command, [], stdin, tty), remove="yes")
         except BaseException:
             session.engine.try_run("rm", "-f", container.name)
             raise
-    session.engine.exec(container.run_argv(program), container.name)
+    told = told_parent(session.engine, env, container, program)
+    session.engine.exec(container.run_argv(program), {**told, "exec_id": "", "remove": ""}, tty)
 
 
 def exec_program(
-    session: Session, env: Env, container: Container, program: Program, remove: bool = False
+    session: Session, env: Env, container: Container, program: Program, remove: str = ""
 ) -> NoReturn:
-    session.engine.exec(
-        container.exec_argv(program, env.id),
-        container.name,
-        env.id,
-        container.user,
-        program.tty,
-        remove=remove,
-    )
+    told = told_parent(session.engine, env, container, program)
+    argv = container.exec_argv(program, env.id)
+    session.engine.exec(argv, {**told, "exec_id": env.id, "remove": remove}, program.tty)
+
+
+def told_parent(engine: Engine, env: Env, container: Container, program: Program) -> dict[str, str]:
+    """What PARENT_SH is told of a program: where it runs, and what is said where there is none."""
+    word = program.words[0]
+    look, absent = "", ""
+    if "/" not in word:
+        code = 'command -v -- "$0" >/dev/null || echo absent'
+        look = shell_join(engine.command([*look_argv(env.latest), "/bin/sh", "-c", code, word]))
+        line = shell_join([word])
+        hint = f"pydock install {env.title} {line}; a program of the system: pydock install {env.title} --apt {line}"
+        if word.endswith(".py") and os.path.isfile(word):
+            hint = f"pydock run {env.title} python {shell_join(program.words)}"
+        absent = f"pydock: error: {one_line(word)} is not in {env.name}\nhint: {one_line(hint)}"
+    told = {"container": container.name, "user": container.user}
+    return {**told, "look": look, "absent": absent}
 
 
 def describe(
@@ -6520,6 +6518,7 @@ def shim_library_sh(
                 alive += f" && [ {shell_join([source])} -ef {shell_join([there])} ]"
     program = [shutil.which(engine.program[0]) or engine.program[0], *engine.program[1:]]
     known = {
+        "absent": "",
         "name": env.name,
         "bin": os.path.join(shims_folder(env), "bin"),
         "container": env.background,
@@ -9158,8 +9157,8 @@ FOREGROUND_SH = r"""foreground() { [ -e /proc/$$/stat ] || return 0; read -r lin
 # The parent of a client that cannot be left alone. A client of `run` that a closed pipe or terminal
 # kills says no word to its container; one of `exec` (`exec_id` is set) passes no signal on, and is
 # kept from those of the terminal's process group. The client is "$@"; set before are `container`,
-# `engine`, `exec_id`, `user` (whose program it is), `signal` (the text that signals it), `terminal`
-# (what its signals would reach) and `remove` (the container ends with the client).
+# `engine`, `exec_id`, `user`, `signal` (the text that signals it), `terminal` (what its signals would
+# reach), `remove` (the container ends with it), `absent` (said if `look` finds no such program).
 PARENT_SH = r"""inside() { eval "$engine exec -w / -u \"\$user\" $container /bin/sh -c \"\$signal\" pydock-signal $1 $container $exec_id" </dev/null >/dev/null 2>&1; }
 tell() {
     told=$1
@@ -9173,11 +9172,10 @@ tell() {
     done
 }
 { command exec 3<&0; } 2>/dev/null || exec 3</dev/null
-detach=
+detach= client= told=
 if [ -n "$exec_id" ] && [ -z "$terminal" ] && [ -x /usr/bin/setsid ]; then
     case $engine in sudo* | */sudo*) ;; *) detach=/usr/bin/setsid ;; esac  # sudo asks on a terminal
 fi
-client= told=
 for number in HUP INT QUIT TERM USR1 USR2; do trap "tell $number" $number; done
 if [ -z "$exec_id" ] && [ -n "$terminal" ]; then trap told=yes INT QUIT; fi
 $detach "$@" <&3 3<&- &
@@ -9188,6 +9186,7 @@ while told=; wait $client; new=$?; do
     if [ $new != 127 ] || [ -z "$status" ]; then status=$new; fi
     [ -n "$told" ] || break
 done
+if [ $status -eq 127 ] && [ -n "$absent" ] && [ "$(eval "$look" </dev/null 2>/dev/null)" = absent ]; then printf '%s\n' "$absent" >&2; fi
 if [ -n "$exec_id" ]; then
     [ $status -le 128 ] || inside END
     [ -z "$remove" ] || eval "$engine rm -f $container" >/dev/null 2>&1

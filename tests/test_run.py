@@ -119,6 +119,17 @@ class Streams(contract.Streams):
 
 
 class Status(contract.Status):
+    def test_a_missing_program_gets_the_line_that_brings_it(self) -> None:
+        result = self.run_pydock("run", "e", "no-such-program", "-q")
+        self.assertEqual(result.status, 127)
+        self.assertEqual(result.err.splitlines()[-2:], ["pydock: error: no-such-program is not in e",
+                         "hint: pydock install e no-such-program; a program of the system: pydock install e --apt no-such-program"])
+        (self.work / "script.py").write_text("")
+        self.assertTrue(self.run_pydock("run", "e", "script.py", "a b").err.endswith("\nhint: pydock run e python script.py 'a b'\n"))
+        self.assertNotIn("is not in", self.run_pydock("run", "e", "sh", "-c", "exit 127").err)
+        self.assertNotIn("is not in", self.run_pydock("run", "e", "./no-such-program").err)
+        self.assertEqual(self.containers(), [])
+
     def test_run_becomes_the_engines_client(self) -> None:
         with open(str(self.work / "out"), "w") as out:
             process = self.start("run", "e", *SLEEP, stdout=out)

@@ -476,10 +476,11 @@ class Inside(Started):
         (self.work / "vars").write_text("A=1\n", encoding="utf-8")
         self.assertTrue(self.is_warm("--env-file", "vars"))
 
-    def test_a_missing_program_says_which(self) -> None:
+    def test_a_missing_program_says_which_and_what_brings_it(self) -> None:
         result = self.run_pydock("run", "e", "no such program")
-        self.assertEqual((result.status, result.out, len(result.err.splitlines())), (127, "", 1), result)
-        self.assertIn("no such program", result.err)
+        self.assertEqual((result.status, result.out, len(result.err.splitlines())), (127, "", 3), result)
+        self.assertIn("\npydock: error: no such program is not in e\nhint: pydock install e 'no such program'; ", result.err)
+        self.assertNotIn("is not in", self.run_pydock("run", "e", "sh", "-c", "exit 127").err)
 
     def test_what_a_program_is_told_is_the_same_as_in_a_fresh_container(self) -> None:
         """But for what the sh before it says."""
