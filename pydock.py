@@ -2733,9 +2733,9 @@ def pinned(dockerfile: str, digest: str) -> str:
 
 HOST_ONLY = (
     r"PIP_(CONFIG_FILE|CACHE_DIR|NO_CACHE_DIR|TARGET|USER|PREFIX|ROOT|PYTHON|LOG|SRC|REQUIREMENT|CONSTRAINT|"
-    r"REQUIRE_VIRTUALENV|BREAK_SYSTEM_PACKAGES|CERT|CLIENT_CERT|REPORT|EDITABLE)|"
+    r"REQUIRE_VIRTUALENV|BREAK_SYSTEM_PACKAGES|CERT|CLIENT_CERT|REPORT|EDITABLE|BUILD_CONSTRAINT)|"
     r"UV_(CACHE_DIR|NO_CACHE|PYTHON.*|PROJECT.*|TOOL.*|LINK_MODE|SYSTEM_PYTHON|CONFIG_FILE|TARGET|PREFIX|"
-    r"BREAK_SYSTEM_PACKAGES|ENV_FILE|WORKING_.*|OFFLINE)"
+    r"BREAK_SYSTEM_PACKAGES|ENV_FILE|WORKING_.*|OFFLINE|CONSTRAINT|OVERRIDE|BUILD_CONSTRAINT|EXCLUDE)"
 )
 
 
@@ -2813,6 +2813,15 @@ def host_netrc() -> str:
     return host_file(os.environ.get("NETRC"), os.path.join(home_folder(), ".netrc"))
 
 
+def limits_of(*variables: str) -> str:
+    """The text of the files that these variables of the host name; an address as it is."""
+    environ = {**pip_conf(), **os.environ}
+    paths = dict.fromkeys(path for name in variables for path in environ.get(name, "").split())
+    return "".join(
+        f"-c {path}\n" if "://" in path else host_file(path).rstrip() + "\n" for path in paths
+    )
+
+
 def settings_sh() -> str:
     """The host's settings as shell text: exports, and files on the container's /dev/shm, which no
     image ever holds."""
@@ -2829,6 +2838,18 @@ def settings_sh() -> str:
         (ca, "ca.pem", "SSL_CERT_FILE PIP_CERT REQUESTS_CA_BUNDLE GIT_SSL_CAINFO"),
         (host_netrc(), "netrc", "NETRC"),
         (uv_toml, "uv.toml", "UV_CONFIG_FILE"),
+        (
+            limits_of("PIP_CONSTRAINT", "UV_CONSTRAINT"),
+            "constraint.txt",
+            "PIP_CONSTRAINT UV_CONSTRAINT",
+        ),
+        (
+            limits_of("PIP_BUILD_CONSTRAINT", "UV_BUILD_CONSTRAINT"),
+            "build.txt",
+            "PIP_BUILD_CONSTRAINT UV_BUILD_CONSTRAINT",
+        ),
+        (limits_of("UV_OVERRIDE"), "override.txt", "UV_OVERRIDE"),
+        (limits_of("UV_EXCLUDE"), "exclude.txt", "UV_EXCLUDE"),
     ):
         if text:
             lines += ["umask 077", heredoc(["cat"], text, "/dev/shm/" + file), "umask 022"]
@@ -2961,6 +2982,7 @@ class Session:
         self.settings = Settings(scope)
         self.engine = self.settings.engine(dry_run)
         self.kind = ScriptEnv if dry_run else Env
+        self.network = ""  # of what downloads packages
 
     def new_env(self, name: str, scope: Scope | None = None) -> Env:
         """An environment that need not be there."""
@@ -3491,6 +3513,7 @@ def run_build(session: Session, env: Env, build: Build) -> None:
         args.update(dict.fromkeys({"INSTALLER"} & set(args), "pip"))
     values = [f"{key}={value}" for key, value in args.items()]
     values += [name for name in PROXIES if os.environ.get(name)]
+    options += network_options(session, settings_sh() + env.read("requirements.txt"))
     stdin = text if text != dockerfile else None
     try:
         with Secret(engine) as secret:
@@ -3505,6 +3528,21 @@ def run_build(session: Session, env: Env, build: Build) -> None:
         error.show()
         why = f"cannot build {env.name}: what failed is above" if error.code != 130 else str(error)
         raise PydockError(why, build_hint(env)) from None
+
+
+LOCALHOST = r"https?://(?:[^/@\s]*@)?((?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?)(?=[/\s'\"]|$)"
+
+
+def network_options(session: Session, text: str) -> list[str]:
+    """What docker is told of the network. Says so where the text names an index or a proxy that no
+    container reaches."""
+    found = re.search(LOCALHOST, text)
+    if found and session.network != "host":
+        console.warn(
+            f"an index or proxy is at {found.group(1)}, this host's own, which no container reaches",
+            "add --network host",
+        )
+    return ["--network", session.network] if session.network else []
 
 
 def check_plain(session: Session, env: Env, dockerfile: str) -> None:
@@ -3562,7 +3600,7 @@ def uv_folder(session: Session, env: Env) -> str:
         return ""
     console.info(f"fetching the installer (uv {UV}), once")
     options = "--rm -i --pull never --security-opt no-new-privileges"
-    argv = ["run", *options.split(), image, "/bin/sh", "-s"]
+    argv = ["run", *options.split(), *network_options(session, ""), image, "/bin/sh", "-s"]
     uv = os.path.join(folder, "bin", "uv")
     env.make_folder(os.path.dirname(uv))
     try:
@@ -4079,6 +4117,7 @@ ARG_NAME = arg("name", metavar="NAME")
 ARG_NAMES = arg("names", metavar="NAME", nargs="+")
 OPT_JSON = flag("--json", help="for programs")
 OPT_YES = flag("-y", "--yes", help="do not ask")
+OPT_NETWORK = arg("--network", default="", metavar="NET", help="as docker's, for downloads")
 OPT_FORCE = flag("--force", help="end the programs in it")
 KEPT_OPTIONS = [
     many(
@@ -4183,6 +4222,7 @@ PACKAGE_OPTIONS = [
         "-i", "--index-url", metavar="URL", help="index of these packages; kept in requirements.txt"
     ),
     many("--extra-index-url", metavar="URL", help="one more index; kept in requirements.txt"),
+    OPT_NETWORK,
 ]
 
 
@@ -4234,6 +4274,7 @@ def original_line(args: argparse.Namespace, env: Env) -> str:
     *PACKAGE_OPTIONS,
 )
 def cmd_create(session: Session, args: argparse.Namespace) -> int:
+    session.network = args.network
     if re.fullmatch(VERSION, args.name):
         raise PydockError(
             f"{args.name} is a version; the name comes first", f"pydock create NAME {args.name}"
@@ -4567,8 +4608,10 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
     "make the image anew from its files",
     flag("--no-cache", help="as docker's"),
     flag("--pull", help="as docker's: look for a newer base image"),
+    OPT_NETWORK,
 )
 def cmd_build(session: Session, args: argparse.Namespace) -> int:
+    session.network = args.network
     env = session.env(args.name)
     env.hashes()
     collect_garbage(session)
@@ -4901,6 +4944,7 @@ SERVED = "/dev/shm/served"
     *PACKAGE_OPTIONS,
 )
 def cmd_install(session: Session, args: argparse.Namespace) -> int:
+    session.network = args.network
     env = session.env(args.name)
     if args.editable:
         raise PydockError(
@@ -4950,6 +4994,7 @@ def cmd_uninstall(session: Session, args: argparse.Namespace) -> int:
     *PACKAGE_OPTIONS,
 )
 def cmd_update(session: Session, args: argparse.Namespace) -> int:
+    session.network = args.network
     env = session.env(args.name)
     env.hashes()
     change = package_change(["install", "--upgrade"], args.packages, args)
@@ -5197,9 +5242,11 @@ def commit_change(
         nothing = change.python and words == change.words and not change.is_any()
         argv = ["/bin/sh", "-s", "--", *(["lock"] if nothing else [change.verb, *words])]
         options = install_options(CACHE, mounts)
+        script = change.script(env, engine, config)
+        options += network_options(session, script)
         found = engine.run(
             *temporary_argv(env.temporary, base, config, argv, options),
-            data=change.script(env, engine, config),
+            data=script,
             capture="found",
             show=True,
         )
@@ -8873,7 +8920,7 @@ update) verb=install; if [ -z "$uv" ]; then set -- --upgrade-strategy eager "$@"
 esac
 if [ $verb = install ]; then served
     for file in options lines; do if [ -e /dev/shm/$file ]; then set -- -r /dev/shm/$file "$@"; fi; done
-    if [ -e /dev/shm/limits ]; then set -- -c /dev/shm/limits "$@"; fi
+    if [ -e /dev/shm/limits ]; then set -- -c /dev/shm/limits ${UV_CONSTRAINT:+-c "$UV_CONSTRAINT"} "$@"; fi
 fi
 for source in /dev/shm/src/*/*; do  # what is no wheel is made one, from a copy: a build writes into its folder
     if [ ! -e "$source" ]; then continue; fi

@@ -744,6 +744,7 @@ class SecretTest(PackageCase):
         index = self.index(tls=tls)
         self.fails("install", "ds", "alpha", "--index-url", index.url)
         ca = str(self.base / "ca.pem")
+        (self.base / "ca.pem").write_bytes(b"# autorit\xe9\n" + (self.base / "ca.pem").read_bytes())
         self.environ["PIP_CONFIG_FILE"] = os.devnull  # a `cert` of this host's pip.conf would count first
         for variable in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
             environ = {key: value for key, value in self.environ.items() if key not in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")}
@@ -754,6 +755,31 @@ class SecretTest(PackageCase):
         self.build("ds", {"SSL_CERT_FILE": ca}, "import alpha; print(alpha.version)")
         body = (self.base / "ca.pem").read_bytes().splitlines()[3]
         self.assertEqual(holds(self.tags(), body), [])
+
+
+class HostTest(PackageCase):
+    """An index, and limits, of this host."""
+
+    def test_limits_of_the_host_and_its_own_network(self) -> None:
+        for version in ("1.0", "2.0"):
+            make_wheel(self.base / "packages", "alpha", version)
+        (self.work / "c.txt").write_text("alpha<2\n", encoding="utf-8")
+        self.ok("create", "ds", PYTHON)
+        index = Index("127.0.0.1", self.base / "packages")
+        self.addCleanup(index.close)
+        environ = {"PIP_INDEX_URL": index.url, "UV_CONSTRAINT": str(self.work / "c.txt")}
+        before = self.state()
+        self.environ["UV_HTTP_RETRIES"] = "0"
+        result = self.fails("install", "ds", "alpha", environ=environ)
+        self.assertIn("is at %s, this host's own" % index.host, result.err)
+        self.assertIn("--network host", result.err)
+        self.assertEqual(self.state(), before)
+        result = self.run_pydock("install", "ds", "alpha", "--network", "host", environ=environ)
+        self.assertEqual(self.requirements("ds"), "alpha==1.0\n", result)
+        self.assertNotIn("this host's own", result.err)
+        self.write("alpha==1.0\n# again\n")
+        self.ok("build", "ds", "--network", "host", environ=environ)
+        self.fails("update", "ds", "alpha==2.0", "--network", "host", environ=environ)
 
 
 class SharedInstallTest(SharedCase, PackageCase):

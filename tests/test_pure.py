@@ -575,6 +575,26 @@ class SettingsOfTheHost(Folder):
         self.environ({"UV_CONFIG_FILE": str(self.write("other.toml", "offline = true\n"))})
         self.assertIn("offline = true", pydock.settings_sh())
 
+    def test_constraints_are_handed_over_by_content(self) -> None:
+        self.write(".config/pip/pip.conf", "[global]\nconstraint = %s https://h/c.txt\n" % self.write("c.txt", "six<2"))
+        self.environ({"UV_CONSTRAINT": str(self.write("d.txt", "alpha<3\n")), "UV_OVERRIDE": str(self.write("o.txt", "beta==1\n")),
+                      "PIP_BUILD_CONSTRAINT": str(self.tmp / "none")})
+        got = self.exported()
+        self.assertEqual(Path(got["PIP_CONSTRAINT"]).read_text(encoding="utf-8").split("\n")[:3], ["six<2", "-c https://h/c.txt", "alpha<3"])
+        self.assertEqual((got["UV_CONSTRAINT"], Path(got["UV_OVERRIDE"]).read_text(encoding="utf-8").strip()), (got["PIP_CONSTRAINT"], "beta==1"))
+        self.assertEqual(Path(got["UV_BUILD_CONSTRAINT"]).read_text(encoding="utf-8").strip(), "")
+
+    def test_a_certificate_in_any_encoding(self) -> None:
+        (self.tmp / "ca.pem").write_bytes(b"# Autorit\xe9\n")
+        self.environ({"PIP_CERT": str(self.tmp / "ca.pem")})
+        self.assertEqual(pydock.host_file(str(self.tmp / "ca.pem")).encode(errors="surrogateescape"), b"# Autorit\xe9\n")
+
+    def test_an_address_of_this_host_is_told(self) -> None:
+        for text, address in (("PIP_INDEX_URL=http://localhost:3141/simple", "localhost:3141"), ("'http://u:p@127.0.0.1'", "127.0.0.1"), ("-i http://[::1]:80/\n", "[::1]:80"),
+                              ("NO_PROXY=localhost,127.0.0.1", ""), ("https://localhost.example.org/", ""), ("https://example.org/localhost", "")):
+            found = re.search(pydock.LOCALHOST, text)
+            self.assertEqual(found.group(1) if found else "", address, text)
+
     def test_a_broken_pip_conf_is_not_ours_to_report(self) -> None:
         self.write(".config/pip/pip.conf", "no section\n")
         self.assertNotIn("PIP_INDEX_URL", pydock.host_settings())
