@@ -389,6 +389,7 @@ class Engine:
         self.client = program[self.index]
         self.podman = names[self.index].startswith("podman")
         self.prefetched: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
+        self.made: set[str] = set()  # images and containers of the script of --dry-run
 
     def environ(self, argv: Sequence[str]) -> list[str]:
         """The variables that a command must see, as 'K=V'."""
@@ -703,13 +704,14 @@ class ScriptEngine(Engine):
     def __init__(self, program: list[str], user: str) -> None:
         super().__init__(program)
         self.user = user
-        self.made: set[str] = set()  # images and containers of the script
 
     def run(
         self, *argv: str, data: str | None = None, capture: str = "", show: bool | None = None
     ) -> str:
         """With `capture`, a reference to the shell variable of this name."""
         compose, words = argv[0] == "compose", self.shown(argv)
+        if data is None and argv[:2] == ("run", "-i"):  # or it reads what is left of the script
+            words.append(Shell("</dev/null"))
         line = "cd /; " * compose + (shell_join(words) if data is None else heredoc(words, data))
         if capture:
             line = f"{capture}=$({line}\n)"
@@ -2198,7 +2200,8 @@ class Env:
     def lock(self, wait: bool = True) -> Lock:
         return Lock(self.staging, self.name, wait)
 
-    def add_wheel(self, name: str, content: IO[bytes]) -> None:
+    def add_wheel(self, name: str, content: IO[bytes], origin: Sequence[str] = ()) -> None:
+        """`origin` is a command that prints it, for a script."""
         import shutil
 
         self.wheels(make=True)
@@ -2327,8 +2330,10 @@ class ScriptEnv(Env):
     def lock(self, wait: bool = True) -> Lock:
         return NoLock(self.staging, self.name, wait)
 
-    def add_wheel(self, name: str, content: IO[bytes]) -> None:
-        pass
+    def add_wheel(self, name: str, content: IO[bytes], origin: Sequence[str] = ()) -> None:
+        wheels = self.path("wheels")
+        self.make_folder(wheels)
+        console.emit(f"{shell_join(origin)} > {shell_join([os.path.join(wheels, name)])}")
 
     def copy_wheels(self, source: Env) -> None:
         if source.has("wheels"):
@@ -2965,7 +2970,9 @@ class Image:
     def found(self) -> dict[str, str]:
         """The labels that tell what is in it, for an image that is made from it; nothing of them
         that pydock would not write."""
-        labels = {key: self.labels.get(key, "") for key in ("pydock.python", "pydock.packages")}
+        labels = {
+            k: self.labels[k] for k in ("pydock.python", "pydock.packages") if k in self.labels
+        }
         return {k: v for k, v in labels.items() if re.fullmatch(r"[\w.%=,!+~-]*", v)}
 
     def packages(self) -> dict[str, str]:
@@ -3415,7 +3422,11 @@ def tag_revision(
     check_owner(engine, env, {"latest": present} if present else {})
     new = not image or not is_number(image.tag)
     if new:
-        number = max([0, *(int(tag) for tag in images if is_number(tag))]) + 1
+        tags = [
+            *images,
+            *(tag[len(env.repo) + 1 :] for tag in engine.made if tag.startswith(env.repo + ":")),
+        ]
+        number = max([0, *(int(tag) for tag in tags if is_number(tag))]) + 1
         engine.run("tag", source, f"{env.repo}:{number}")
     engine.run("tag", source, env.latest)
     if new:
@@ -3777,6 +3788,10 @@ def consistent_image(session: Session, env: Env) -> tuple[Image, dict[str, str]]
     config = ready_image(session, env)
     made = find_image(session.engine, env.latest)
     files = {file: env.read(file) for file in files}
+    if env.scripted and made and not made.of(env):  # which the script has built by then
+        made.labels.update(
+            {f"pydock.{k.split('.')[0]}": text_hash(text) for k, text in files.items()}
+        )
     return made or Image("", {"Id": env.latest, "Config": config}), files
 
 
@@ -3919,7 +3934,9 @@ def guarded_mounts(
     return [found[target] for target in sorted(found, key=lambda target: target.count("/"))]
 
 
-def guarded_folder(folder: str, current: str, home: str) -> tuple[list[Mount], str]:
+def guarded_folder(
+    folder: str, current: str, home: str, make: Callable[[str], object]
+) -> tuple[list[Mount], str]:
     """As `folder_mounts`, where code inside can neither change an environment (but the packages of
     its own in there) nor what pydock keeps for itself: they can be read only. What is not there yet
     is made, or else that code could make it."""
@@ -3941,7 +3958,7 @@ def guarded_folder(folder: str, current: str, home: str) -> tuple[list[Mount], s
             )
             whole = True
         elif not os.path.isdir(way):
-            make_folder(way)
+            make(way)
         guarded.append(way)
     return guarded_mounts(mounts, guarded, whole), inside
 
@@ -4824,7 +4841,9 @@ def describe(
     container.groups = further_groups(container.user)
     container.keep_id = keep_id(engine, container.user)
     container.init = engine.has_init()
-    container.mounts, container.folder = guarded_folder(*place, config.get("WorkingDir") or "/")
+    container.mounts, container.folder = guarded_folder(
+        *place, config.get("WorkingDir") or "/", env.make_folder
+    )
     return container
 
 
@@ -5057,6 +5076,8 @@ def change_packages(
         if change.is_empty():
             return {}
         before, latest_hashes = latest.packages() if latest else {}, env.hashes()
+        if env.scripted and not fresh:  # what the script has built by then
+            before = {line.name: line.specifier for line in env.requirements() if line.name}
         change.check(env, before)
         if change.verb == "lock":
             change.dockerfile = pin_base(session, env, latest)
@@ -7273,11 +7294,13 @@ def restore(
     """Makes an older revision the present one, as a new one: image and files, nothing rebuilt. The
     image is there before the first file is written, and the tag moves when both are."""
     engine, latest, before = session.engine, images["latest"], env.hashes()
+    files = ("dockerfile", "requirements.txt")
     try:
+        if env.scripted:  # whose next step writes over them
+            keep_edits(env, latest, dict.fromkeys(files, ""))
         engine.run(*create_argv(env.temporary, f"{env.repo}:{image.tag}"))
         engine.prefetch(*variables_argv(env.temporary))
         texts, wheels = env.fetch(engine, wheels=True, dockerfile=True)
-        files = ("dockerfile", "requirements.txt")
         if texts and tuple(text_hash(texts.get(file, "")) for file in files) != image.hashes:
             raise PydockError(
                 f"revision {image.tag} of {env.name} does not hold the files that it was made of",
@@ -7865,7 +7888,9 @@ def read_bundle(env: Env, path: str) -> tuple[dict[str, str], bool]:
             if file in STANDARD:
                 texts[file] = stream.read().decode(errors="surrogateescape")
             else:
-                env.add_wheel(os.path.basename(file), stream)
+                env.add_wheel(
+                    os.path.basename(file), stream, ["tar", "-xOf", path, "--", member.name]
+                )
         if not more:
             check_end(archive)
     if not {"dockerfile", "requirements.txt"} <= set(texts):

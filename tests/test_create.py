@@ -605,6 +605,38 @@ class DryRunTest(EnvironmentCase):
         self.assertEqual(self.tags("ds"), {})
         self.assertEqual(self.containers(), [])
 
+    def test_what_is_not_built_yet(self) -> None:
+        def edit(text: str) -> None:
+            (self.folder("ds") / "requirements.txt").write_text(text, encoding="utf-8")
+
+        def check(name: str, lines: List[str], revisions: List[str]) -> None:
+            self.assertEqual(self.listed()[name]["state"], "ready")
+            self.assertEqual([line.split("==")[0] for line in self.requirements(name).splitlines()], lines)
+            self.assertEqual(sorted(tag.split(":")[1] for tag in self.tags(name)), [*revisions, "latest"])
+
+        self.ok("create", "ds", PYTHON, "--no-build")
+        edit("six\n")
+        self.paste("uninstall", "ds", "six")
+        check("ds", [], ["1", "2"])
+        edit("six\n")
+        self.paste("install", "ds", "iniconfig")
+        check("ds", ["iniconfig", "six"], ["1", "2", "3", "4"])
+        edit("six  # mine\n")
+        self.paste("rollback", "ds", "2")
+        check("ds", [], ["1", "2", "3", "4", "5"])
+        self.assertEqual((self.folder("ds") / "requirements.txt.orig").read_text(), "six  # mine\n")
+        self.ok("create", "other", PYTHON, "--no-build")
+        self.paste("clone", "other", "copy")
+        check("copy", [], ["1"])
+
+    def test_run_from_home_makes_no_folder(self) -> None:
+        project = self.home / "project"
+        project.mkdir()
+        self.ok("--local", "create", "ds", PYTHON, cwd=project)
+        before = sorted(map(str, self.home.rglob("*")))
+        self.assertIn("mkdir -p %s/.pydock\n" % self.home, self.ok("-n", "run", "ds", "true", cwd=self.home, environ={"PYDOCK_LOCAL": str(project)}))
+        self.assertEqual(sorted(map(str, self.home.rglob("*"))), before)
+
     def test_verbose_echoes_the_docker_commands_and_quiet_says_nothing(self) -> None:
         result = self.run_pydock("create", "ds", PYTHON, "--verbose")
         echoed = [line for line in result.err.splitlines() if line.startswith("+ ")]

@@ -657,6 +657,22 @@ class TakeTest(SharedCase, Handing):
                 self.assertIn("commit", self.ok("-n", "create", "n", "--from", source))
         self.assertEqual(self.everything(), before)
 
+    def test_the_dry_run_of_a_file_with_wheels_is_a_script_that_does_it(self) -> None:
+        wheel = make_wheel(self.work, "pydocktiny")
+        self.ok("create", "wheels", str(wheel))
+        self.addCleanup(self.ok, "delete", "-y", "wheels")
+        for more in ([], ["--image"]):
+            with self.subTest(more):
+                path = self.base / "wheels.tar"
+                path.unlink(missing_ok=True)
+                self.ok("export", "wheels", str(path), *more)
+                script = self.ok("-n", "create", "n", "--from", str(path))
+                done = subprocess.run(["sh", "-e"], input=script, env=self.environ, cwd=str(self.work), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                self.assertEqual(done.returncode, 0, script + done.stdout)
+                self.assertEqual((self.folder("n") / "wheels" / wheel.name).read_bytes(), wheel.read_bytes())
+                self.ok("run", "n", "python", "-c", "import pydocktiny")
+                self.ok("delete", "-y", "n")
+
 
 class HostileTest(SharedCase, Handing):
     """Bundles and images that lie. The good one that they are made from has a few kilobytes."""

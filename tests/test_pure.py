@@ -465,7 +465,7 @@ class WhatOthersCannotChange(Folder):
             (self.tmp / folder).mkdir(parents=True)
         os.symlink("../real/envs", str(self.tmp / ".pydock/envs"))
         os.symlink("../dots/pydock.conf", str(self.tmp / ".pydock/pydock.conf"))
-        mounts, _ = pydock.guarded_folder(str(self.tmp), str(self.tmp), "/home/u")
+        mounts, _ = pydock.guarded_folder(str(self.tmp), str(self.tmp), "/home/u", pydock.make_folder)
         closed = {mount.source for mount in mounts if mount.readonly}
         self.assertLessEqual({str(self.tmp / path) for path in (".pydock", "real/envs", "dots")}, closed)
 
