@@ -2000,7 +2000,8 @@ class Freeze:
     def rendered(
         self, pin: str, extras: Sequence[str], marker: str, hashes: Sequence[str], comment: str
     ) -> str:
-        text = with_extras(pin, extras) + (f"; {marker}" if marker else "")
+        semicolon = " ;" if re.match(r"\./|\S+ @ ", pin) else ";"
+        text = with_extras(pin, extras) + (f"{semicolon} {marker}" if marker else "")
         lines = [text, *(f"--hash={hash_}" for hash_ in hashes)]
         return f" \\{self.end}    ".join(lines) + (f"  {comment}" if comment else "") + self.end
 
@@ -5552,17 +5553,36 @@ def local_path(line: Requirement) -> str:
 def add_local(change: Change, line: Requirement, path: str) -> None:
     """A wheel or a folder of this host."""
     if not os.path.exists(path):
-        raise PydockError(
-            f"there is no {path}",
-            "a package is a name, a requirement, a URL, or a wheel or folder of this host",
-        )
-    extras = with_extras("./", line.extras)[2:]
+        hint = "a package is a name, a requirement, a URL, or a wheel or folder of this host"
+        if line.name and line.url.startswith("file:"):
+            hint = (
+                "a list of conda's that names no folders: conda run -n ENV pip list --format=freeze"
+            )
+        raise PydockError(f"there is no {path}", hint)
+    project = [name for name in ("pyproject.toml", "setup.py") if os.path.exists(f"{path}/{name}")]
+    if os.path.isdir(path) and not project:
+        raise PydockError(f"{path} is no project: it has no pyproject.toml and no setup.py")
+    check_hashes(line, path)
+    change.wanted.lock |= bool(line.hashes)
+    extras = with_extras("./", line.extras)[2:] + (f" ; {line.marker}" if line.marker else "")
     number = f"{len(change.mounts)}{',' if extras else ''}{extras}"
-    change.mounts.append((path, f"/dev/shm/src/{number}/{os.path.basename(path)}"))
+    visible = os.path.basename(path).lstrip(".") or "project"
+    change.mounts.append((path, f"/dev/shm/src/{number}/{visible}"))
     asked = Requirement()
     asked.extras, asked.name = line.extras, line.name or name_of_url(path)
+    asked.marker = line.marker
     if asked.name:
         change.wanted.packages[asked.name] = asked
+
+
+def check_hashes(line: Requirement, path: str) -> None:
+    """PydockError where a file of this host is none that its line allows."""
+    if not line.hashes:
+        return
+    with Folder(os.path.dirname(path), own=False) as folder:
+        with folder.open(os.path.basename(path)) as file:
+            if "sha256:" + stream_hash(file) not in line.hashes:
+                raise PydockError(f"{path} is not what its --hash=sha256:… says")
 
 
 def check_link(path: str) -> str:
@@ -5589,6 +5609,16 @@ class Included:
             raise PydockError(
                 f"line {self.number} of {self.file} names {path}, which is neither in its folder nor in the current one",
                 "if you mean that, name it on the command line",
+            )
+
+    def check_variables(self, line: Requirement) -> None:
+        """PydockError where there is a ${VARIABLE}: a stranger's line could send this host's to a
+        server of theirs, and requirements.txt must not hold its value."""
+        found = re.search(r"\$\{[A-Z0-9_]+\}", line.body)
+        if found:
+            raise PydockError(
+                f"line {self.number} of {self.file} has {found.group()}, and no file gets a variable of this host",
+                "write its value there; a login belongs in ~/.netrc: machine HOST login USER password SECRET",
             )
 
     def read(self, file: str) -> bytes:
@@ -5623,9 +5653,9 @@ def add_file(change: Change, path: str, limits: bool = False) -> None:
         if path.endswith(".toml"):
             add_toml(change, path, text)
             return
-        # ${VARIABLES} stay as they are: a stranger's line could send this host's to a server of theirs.
         for line in read_requirements(text, file):
             here = Included(path, file, line.number)
+            here.check_variables(line)
             if line.kind == "include" and "://" not in line.url:
                 included = os.path.normpath(os.path.join(os.path.dirname(file), line.url))
                 of_limits = limits or line.options[0][0] == "--constraint"
@@ -5698,9 +5728,13 @@ def add_line(change: Change, line: Requirement, here: Included) -> None:
             f"left out '{line.body}' of {here.file}: the current folder is in every run anyway"
         )
     elif line.kind == "requirement" and is_local(line):
-        path = os.path.join(os.path.dirname(here.file), os.path.expanduser(local_path(line)))
+        named = os.path.expanduser(local_path(line))
+        path = os.path.join(os.path.dirname(here.file), named)
+        if not os.path.exists(path):  # as pip has it: from the current folder
+            path = named
         path = absolute_path(path, real=True)
-        here.check(path)
+        if os.path.exists(path):
+            here.check(path)
         add_local(change, line, path)
     elif line.kind:
         change.lines.append(line.url if line.kind == "editable" else line.body)
@@ -8957,7 +8991,7 @@ for source in /dev/shm/src/*/*; do  # what is no wheel is made one, from a copy:
        else installer $uv build --wheel -o /tmp/pydock/wheels "/tmp/pydock/${source##*/}"; fi ;;
     esac
     number=${source%/*}; extras=${number#*,}; if [ "$extras" = "$number" ]; then extras=; fi
-    for wheel in /tmp/pydock/wheels/*.whl; do cp "$wheel" .; set -- "$@" "/opt/pydock/wheels/${wheel##*/}$extras"; again="$again ./${wheel##*/}"; done
+    for wheel in /tmp/pydock/wheels/*.whl; do cp "$wheel" .; set -- "$@" "/opt/pydock/wheels/${wheel##*/}$extras"; case $extras in *";"*) ;; *) again="$again ./${wheel##*/}" ;; esac; done
     rm -rf /tmp/pydock
 done
 if [ $verb != lock ]; then installer $pip "$verb" "$@"; fi

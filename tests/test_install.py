@@ -272,8 +272,38 @@ class FileTest(PackageCase):
         (self.work / "thief.txt").write_text("alpha @ https://host.invalid/${PYDOCK_TEST_SECRET}/alpha.whl\n", encoding="utf-8")
         result = self.run_pydock("install", "ds", "-r", "thief.txt", environ={"PYDOCK_TEST_SECRET": "s3cr3t"})
         self.assertNotIn("s3cr3t", result.out + result.err, "a variable of this host reaches no file of others")
+        self.assertIn("thief.txt has ${PYDOCK_TEST_SECRET}, and no file gets a variable of this host", result.err)
         (self.work / "bad.txt").write_text("six\n\n--index-url\n", encoding="utf-8")
         self.fails("install", "ds", "-r", "bad.txt", says="line 3 of %s" % (self.work / "bad.txt"))
+
+    def test_what_a_line_names_of_this_host_is_taken_along_or_named(self) -> None:
+        wheel = make_wheel(self.work / "dist", "alpha", extras=["more"], requires=["beta; extra == 'more'"])
+        beta = make_wheel(self.work / "dist", "beta")
+        setuptools_project(self.work / "tiny")
+        (self.work / "sub").mkdir()
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        self.ok("create", "ds", PYTHON)
+        before = self.state()
+
+        def read(text: str, file: str = "r.txt") -> List[str]:
+            (self.work / file).write_text(text, encoding="utf-8")
+            return ["install", "ds", "-r", file]
+
+        for text, says, hint in (
+            ("alpha @ file:///croot/alpha_1/work\n", "there is no /croot/alpha_1/work", "conda run -n ENV pip list --format=freeze"), ("file:.\n", "%s is no project" % self.work, ""),
+            ("./none.whl\n", "there is no %s/none.whl" % self.work, ""), ("dist/%s --hash=sha256:%s\n" % (wheel.name, "0" * 64), "%s is not what its --hash" % wheel, ""),
+        ):
+            self.fails(*read(text), says=says, hint=hint)
+        self.assertEqual(self.state(), before)
+        self.ok(*read("dist/%s ; python_version < '3'\ndist/%s ; python_version > '3'\n./tiny\n" % (wheel.name, beta.name), "sub/r.txt"))
+        self.assertEqual(self.lines(), ["./wheels/%s ; python_version > '3'" % beta.name, "./wheels/tiny_project-1.0-py3-none-any.whl"])
+        self.ok("build", "ds")
+        self.ok("install", "ds", "six==1.16.0")
+        self.assertEqual(self.lines()[0], "./wheels/%s ; python_version > '3'" % beta.name)
+        self.ok("uninstall", "ds", "tiny-project", "six", "beta")
+        self.ok(*read("dist/%s[more] --hash=sha256:%s\ndist/%s\n" % (wheel.name, digest, beta.name)))
+        self.assertIn("--require-hashes\n./wheels/%s[more] \\\n    --hash=sha256:%s\n" % (wheel.name, digest), self.requirements("ds"))
+        self.ok("lock", "--check", "ds")
 
     def test_a_file_with_hashes_makes_a_locked_environment(self) -> None:
         hash_ = "sha256:8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254"
@@ -351,6 +381,11 @@ class LocalTest(PackageCase):
         self.assertEqual(self.requirements("ds"), "")
         self.assert_clean("ds")
 
+    def test_a_hidden_folder(self) -> None:
+        setuptools_project(self.work / ".tiny")
+        self.ok("create", "ds", PYTHON, "./.tiny")
+        self.assertEqual(self.ok("run", "ds", "tiny"), "42\n")
+
     def test_the_current_folder_by_its_dot_and_folders_with_odd_names(self) -> None:
         project = setuptools_project(self.work / "a b, \"c\" $(touch x) 'd'")
         self.ok("create", "ds", PYTHON)
@@ -427,6 +462,21 @@ class IndexTest(PackageCase):
         self.assertEqual(self.requirements("ds"), "alpha @ %s\n" % url)
         self.ok("install", "ds", "six==1.16.0")
         self.assertEqual(self.requirements("ds"), "alpha @ %s\nsix==1.16.0\n" % url)
+
+    def test_a_file_by_its_address(self) -> None:
+        (self.base / "packages").mkdir()
+        make_wheel(self.base / "packages", "alpha")
+        for name, text in (("limits.whl", "six==1.15.0\n"), ("more.whl", "six\n")):  # the index serves wheels only
+            (self.base / "packages" / name).write_text(text, encoding="utf-8")
+        index = self.index()
+        files = "http://%s/files/" % index.host
+        (self.work / "r.txt").write_text('-c "%slimits.whl"\n-r %smore.whl\n' % (files, files), encoding="utf-8")
+        self.ok("create", "ds", PYTHON, "-r", "r.txt")
+        self.assertEqual(self.lines(), ["six==1.15.0"])
+        self.ok("install", "ds", "-U", "six", "-c", files + "limits.whl")
+        self.assertEqual(self.lines(), ["six==1.15.0"])
+        self.ok("install", "ds", "-U", "-r", files + "more.whl")
+        self.assertNotEqual(self.lines(), ["six==1.15.0"])
 
     def test_a_password_is_refused_wherever_it_would_be_written_down(self) -> None:
         self.ok("create", "ds", PYTHON)

@@ -83,6 +83,13 @@ class Reading(unittest.TestCase):
         self.assertEqual("".join(line.text for line in read(text)), text)
         self.assertEqual([line.number for line in read(text) if line.kind], [3, 5, 9])
 
+    def test_what_is_a_login(self) -> None:
+        for text in ("git+https://git@github.com/a/b.git", "git+ssh://git@github.com/a/b.git", "six  # https://h/a@b", "https://h/@x"):
+            pydock.no_password(text, text)
+        for text in ("https://token@h/x", "git+https://token@h/x.git", "git+https://git:token@h/x.git", "ssh://a:b@h/"):
+            with self.assertRaises(pydock.PydockError):
+                pydock.no_password(text, text)
+
     def test_variables_are_replaced_only_where_they_are_given(self) -> None:
         line = "alpha==${VERSION} --hash=${NONE} # ${VERSION}"
         self.assertEqual(one(line).specifier, "==${VERSION}")
