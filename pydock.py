@@ -5971,38 +5971,25 @@ def inspect_containers(engine: Engine, names: Sequence[str]) -> list[dict[str, A
     )
 
 
+def signal_argv(container: str, signal: str) -> list[str]:
+    """`docker exec` of what ends or tells the programs in a background container."""
+    words = ["/bin/sh", "-c", SIGNAL_SH, "pydock-signal", signal, container]
+    return ["exec", "-w", "/", container, *words]
+
+
 def processes(engine: Engine, container: str) -> list[str]:
     """The command lines of the programs in a background container: what `exec` started, and what
     such a program left behind. PydockError where that cannot be seen: nothing is ended unseen.
     (What a compose file's own command starts is none.)"""
-    columns = ["pid", "ppid", "args"] if engine.podman else ["-eo", "pid,ppid,args"]
-    rows = re.findall(
-        r"(?m)^\s*(\d+)\s+(\d+)\s+(.*)$", engine.try_output("top", container, *columns) or ""
-    )
-    found = {pid: (parent, words.strip()) for pid, parent, words in rows}
-    first = next((data["State"]["Pid"] for data in inspect_containers(engine, [container])), 0)
-    first = "1" if engine.podman else str(first)
-    if first not in found:
+    try:
+        told = engine.output(*signal_argv(container, "TELL"))
+    except EngineError:
         raise PydockError(
             f"cannot see what runs in the container {container}",
             "--force ends it, whatever runs there",
-        )
-    idle = "/bin/sh -c " + IDLE_SH.split("\n")[0]
-    waits = [
-        pid
-        for pid, (parent, words) in found.items()
-        if first in (pid, parent)
-        and (re.fullmatch("(/bin/)?sleep infinity", words) or words.startswith(idle))
-    ]
-    outside = [
-        pid
-        for pid, (parent, words) in found.items()
-        if parent not in found and pid != first and " pydock-signal " not in words
-    ]
-    orphans = [
-        pid for pid, (parent, _) in found.items() if parent == first and pid not in waits and waits
-    ]
-    return [found[pid][1][:60] for pid in outside + orphans]
+        ) from None
+    found = [line.strip()[:60] for line in told.splitlines() if " pydock-signal " not in line]
+    return [line for line in found if line]
 
 
 def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
@@ -6012,20 +5999,7 @@ def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
 
     background = find_background(engine, env)
     if background and background.running:
-        engine.try_run(
-            "exec",
-            "-w",
-            "/",
-            "-u",
-            background.user,
-            env.background,
-            "/bin/sh",
-            "-c",
-            SIGNAL_SH,
-            "pydock-signal",
-            "END",
-            env.background,
-        )
+        engine.try_run(*signal_argv(env.background, "END"))
     tries = 0
     while (  # one that removes itself when it ends refuses it for a moment
         background
@@ -6047,6 +6021,10 @@ def start_label(folder: str, options: Sequence[str]) -> dict[str, str]:
     import json
 
     return {"pydock.start": quote(json.dumps([folder, list(options), file_id(folder)]))}
+
+
+def idle_argv(times: str, container: str, seconds: int) -> list[str]:
+    return ["/bin/sh", "-c", IDLE_SH, "pydock-idle", times, container, str(seconds)]
 
 
 class StartRequest:
@@ -6075,16 +6053,14 @@ def start_background(
     container.options = wanted.options
     container.labels = start_label(wanted.place[0], wanted.options)
     env.make_folder(shims_folder(env))
-    first = ["/bin/sh", "-c", IDLE_SH, "pydock-idle", session.settings["idle"], env.background]
+    first = WAIT if wanted.kept else idle_argv(session.settings["idle"], env.background, 60)
     try:
         # Readable by nobody else: the values of -e are in it.
         env.write_file(note_path(env, "started"), unquote(container.labels["pydock.start"]), 0o600)
         if has_compose(env):
             compose_up(session, env, container)
         else:
-            session.engine.run(
-                *container.start_argv(WAIT if wanted.kept else first, end=not wanted.kept)
-            )
+            session.engine.run(*container.start_argv(first, end=not wanted.kept))
     except BaseException:
         try:
             remove_background(session.engine, env)
@@ -6371,7 +6347,6 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
     check_trust(env)
     place = run_folder(session, env)
     config = ready_image(session, env)
-    made = not os.path.isdir(os.path.join(shims_folder(env), "bin"))
     with env.lock():
         make_folder(os.path.join(shims_folder(env), "bin"))
         background = find_background(session.engine, env)
@@ -6379,11 +6354,7 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
         kept = args.persistent or not background and is_kept(env)
         if not current or args.persistent:
             reconcile(session, env, config, background, StartRequest(place, [], kept))
-        if (
-            background
-            and current
-            and (made or not shims_are_current(session, env, config, background))
-        ):
+        if current:
             write_shims(session, env, config)
     if background and background.inside(place[1], config) is None:
         console.info(
@@ -6409,14 +6380,6 @@ def deactivate(session: Session, env: Env) -> int:
             remove_background(engine, env)
             write_file(note_path(env, "started"), noted, 0o600)
     return 0
-
-
-def shims_are_current(
-    session: Session, env: Env, config: dict[str, Any], background: Background
-) -> bool:
-    return host_file(os.path.join(shims_folder(env), "enter")) == shim_library_sh(
-        session, env, config, background
-    )
 
 
 def parent_shell() -> str:
@@ -6476,7 +6439,7 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
         unlink_shims([os.path.join(folder, name) for name in args.words])
         return 0
     if not args.words:
-        for path in sorted(path for scope in all_shims_folders() for path in linked(scope)):
+        for path in sorted(all_links()):
             console.show(path)
         return 0
     env = session.env(args.words[0])
@@ -6486,7 +6449,7 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
     config = ready_image(session, env)
     paths = {os.path.join(folder, os.path.basename(word)): word for word in args.words[1:]}
     for path in paths:
-        if os.path.lexists(path) and not is_link(path):
+        if os.path.lexists(path) and path not in all_links():
             raise PydockError(
                 f"{path} is there already, and no link of pydock's", "--to another folder"
             )
@@ -6505,16 +6468,15 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
     return 0
 
 
-def all_shims_folders() -> list[str]:
-    return (
-        [os.path.join(data_folder(), name) for name in os.listdir(data_folder())]
-        if os.path.isdir(data_folder())
-        else []
-    )
+def all_links() -> set[str]:
+    """The paths of all links that pydock made."""
+    folder = data_folder()
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return {path for name in names for path in linked(os.path.join(folder, name))}
 
 
 def unlink_shims(paths: Sequence[str]) -> None:
-    links = {path for scope in all_shims_folders() for path in linked(scope)}
+    links = all_links()
     for path in paths:
         if path not in links:
             raise PydockError(
@@ -6638,7 +6600,7 @@ def shim_library_sh(
         f" */{shlex.quote(name)}) program={shlex.quote(word)} ;;" for name, word in links.items()
     )
     named = f'linked() {{ case ${{link%/*}}/$program in "$bin/$program") return 1 ;;{arms} *) return 1 ;; esac; }}\n'
-    return f"#!/bin/sh\n# pydock: the programs of {quote(env.folder)}; made anew by it.\n{assignments(known)}{named}{pydock_sh(session, env)}{place_sh(mounts)}alive() {{ {alive}; }}\n{FOREGROUND_SH}{SHIM_SH}{PARENT_SH}"
+    return f"#!/bin/sh\n# pydock: the programs of {quote(env.folder)} in {config['Id']}; made anew by it.\n{assignments(known)}{named}{pydock_sh(session, env)}{place_sh(mounts)}alive() {{ {alive}; }}\n{FOREGROUND_SH}{SHIM_SH}{PARENT_SH}"
 
 
 def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
@@ -6653,6 +6615,9 @@ def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
     if not os.path.isdir(os.path.join(folder, "bin")):
         return
     text = shim_library_sh(session, env, config, background)
+    bin_folder = os.path.join(folder, "bin")
+    if os.listdir(bin_folder) and host_file(os.path.join(folder, "enter")) == text:
+        return
     write_file(os.path.join(folder, "enter"), text, 0o755)
     leave = f"{pydock_sh(session, env)}pydock activate --end {env.name}\n"
     write_file(os.path.join(folder, "leave"), leave, 0o644)
@@ -6683,7 +6648,6 @@ def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
             f"{env.name} brings programs of this host's names ({', '.join(names)}); they are not put before the host's own",
             f"pydock link {env.title} {' '.join(names)}",
         )
-    bin_folder = os.path.join(folder, "bin")
     for name in wanted:
         make_link(os.path.join("..", "enter"), os.path.join(bin_folder, name))
     for name in set(os.listdir(bin_folder)) - wanted:
@@ -6710,11 +6674,6 @@ def linked(folder: str) -> dict[str, str]:
         for path, word in found.items()
         if os.path.islink(path) and os.readlink(path) == enter
     }
-
-
-def is_link(path: str) -> bool:
-    """Whether a path is a link that pydock made."""
-    return any(path in linked(folder) for folder in all_shims_folders())
 
 
 # --------------------------------------------------------------------------------------------------
@@ -6826,17 +6785,8 @@ def compose_argv(env: Env) -> list[str]:
     """`docker compose` with the environment's file, and on stdin what pydock says of its own
     service. Nothing else starts compose with a file, and nothing that was not allowed."""
     check_trust(env)
-    return [
-        "compose",
-        "-p",
-        compose_project(env),
-        "--project-directory",
-        env.folder,
-        "-f",
-        env.path(COMPOSE),
-        "-f",
-        "-",
-    ]
+    where = ["-p", compose_project(env), "--project-directory", env.folder]
+    return ["compose", *where, "-f", env.path(COMPOSE), "-f", "-"]
 
 
 def compose_file(session: Session, env: Env, container: Container) -> tuple[str, list[str]]:
@@ -6903,12 +6853,17 @@ def compose_up(session: Session, env: Env, container: Container, *options: str) 
         check_ports(ports)
     see = console.verbose or sys.stderr.isatty()
     try:
-        session.engine.run(*compose_argv(env), "up", "-d", *options, data=text, show=see)
-    except BaseException as error:
+        run_compose(session.engine, env, ["up", "-d", *options], text, show=see)
+    except BaseException:
         # What compose gave up, the engine may still make; only then can it be removed.
         time.sleep(1)
-        if not isinstance(error, EngineError):
-            raise
+        raise
+
+
+def run_compose(engine: Engine, env: Env, argv: Sequence[str], text: str, **more: Any) -> None:
+    try:
+        engine.run(*compose_argv(env), *argv, data=text, **more)
+    except EngineError as error:
         error.show()
         raise PydockError(
             f"cannot start {env.name}: what failed is above",
@@ -6933,24 +6888,16 @@ def compose_one_off(session: Session, env: Env, container: Container) -> None:
         for label in ("project=" + compose_project(env), "service=" + SERVICE)
         for word in ("--filter", "label=com.docker.compose." + label)
     ]
-    wait = ["/bin/sh", "-c", WAIT_SH, f"{name}.{env.id}"]
-    argv = ["--rm", "--name", name, *options, SERVICE, *wait]
-    try:
-        # One at a time makes the network and starts the other services; the first has the ports.
-        with env.lock():
-            if "-p" not in options and not engine.output("ps", "-q", *others):
-                # Otherwise the ports are those of the running services.
-                if not engine.output("ps", "-q", *others[:2]):
-                    check_ports(ports)
-                argv.insert(0, "-P")
-            argv = [*compose_argv(env), "run", "-d", *argv]
-            engine.run(*argv, data=text, capture="container", show=console.verbose)
-    except EngineError as error:
-        error.show()
-        raise PydockError(
-            f"cannot run anything in {env.name}: what failed is above",
-            f"its services are in {env.path(COMPOSE)}",
-        ) from None
+    argv = ["--rm", "--name", name, *options, SERVICE, *idle_argv("20", name, 1)]
+    # One at a time makes the network and starts the other services; the first has the ports.
+    with env.lock():
+        if "-p" not in options and not engine.output("ps", "-q", *others):
+            # Otherwise the ports are those of the running services.
+            if not engine.output("ps", "-q", *others[:2]):
+                check_ports(ports)
+            argv.insert(0, "-P")
+        run = ["run", "-d", *argv]
+        run_compose(engine, env, run, text, capture="container", show=console.verbose)
 
 
 def end_services(engine: Engine, env: Env, how: str) -> None:
@@ -8844,15 +8791,12 @@ def show_error(error: BaseException) -> int:
         console.error(str(error), error.hint)
         return error.status
     if isinstance(error, OSError):  # such as a full disk, or a folder without permission
-        console.error(system_error(error))
+        paths = [str(path) for path in (error.filename, error.filename2) if path is not None]
+        reason = error.strerror or str(error)
+        console.error(": ".join([*[" to ".join(paths)] * bool(paths), reason]))
         return 1
     console.error(*bug(error))
     return 1
-
-
-def system_error(error: OSError) -> str:
-    names = " to ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
-    return (names + ": " if names else "") + (error.strerror or str(error))
 
 
 def bug(error: BaseException) -> tuple[str, str]:
@@ -9135,11 +9079,7 @@ if child == 0:
     if os.isatty(0):
         os.tcsetpgrp(0, os.getpgrp())
     signal.signal(signal.SIGTTOU, signal.SIG_DFL)
-    try:
-        os.execvp(sys.argv[1], sys.argv[1:])
-    except OSError as error:
-        print("pydock:", sys.argv[1] + ":", error.strerror, file=sys.stderr)
-        os._exit(126 if isinstance(error, PermissionError) else 127)
+    os.execv("/bin/sh", ["pydock", "-c", 'exec "$@"', "pydock", *sys.argv[1:]])  # says what it cannot start
 for number in (1, 2, 3, 10, 12, 15):
     signal.signal(number, lambda n, frame: os.kill(child, n))
 while True:
@@ -9168,26 +9108,23 @@ INIT = [*PYTHON, INIT_PY]
 # Runs a program whose arguments are URL-quoted: the engine's client passes on nothing but UTF-8.
 BYTES_PY = r"""
 import os, sys, urllib.parse
-argv = [urllib.parse.unquote_to_bytes(word) for word in sys.argv[1:]]
-try:
-    os.execvp(argv[0], argv)
-except OSError as error:
-    print("pydock:", os.fsdecode(argv[0]) + ":", error.strerror, file=sys.stderr)
-    sys.exit(126 if isinstance(error, PermissionError) else 127)
+words = map(urllib.parse.unquote_to_bytes, sys.argv[1:])
+os.execv("/bin/sh", ["pydock", "-c", 'exec "$@"', "pydock", *words])  # says what it cannot start
 """
 
 
 # Sends a signal inside a background container, run there by the environment's own user, with
 # nothing but builtins of the base system's shell: to the process group of the program with this
 # exec id, or without one to every program; END is TERM, and KILL for what is there 10 s later.
-# Fails where it finds none. Where a compose file gives the container a command of its own, only
+# Fails where it finds none. TELL sends nothing: it prints the command lines of what `exec` started
+# and of what that left behind. Where a compose file gives the container a command of its own, only
 # what `exec` started counts. Each program that `exec` starts leaves an empty file with its exec id
 # and process id, since its environment may change; with the container's name, since memory may be
 # shared.
 SIGNAL_SH = r"""signal=$1 name=$2 exec_id=$3
 stat() { parent= state=; read -r line </proc/$1/stat && set -- ${line##*) } && state=$1 parent=$2 && [ $state != Z ]; } 2>/dev/null
 find() {
-    found= waits= others= loop=
+    found= waits= others= left= loop=
     if [ -n "$exec_id" ]; then
         for file in /dev/shm/pydock.$name.$exec_id.*; do
             if stat ${file##*.} && [ $parent = 0 ]; then found="$found -${file##*.}"; fi
@@ -9198,15 +9135,22 @@ find() {
     for proc in /proc/[0-9]*; do
         pid=${proc#/proc/}
         if [ $pid = 1 ] || [ $pid = $$ ] || ! stat $pid || [ $parent = "$loop" ]; then continue; fi
-        case $parent-$line in
+        words=; { read -r words </proc/$pid/cmdline; } 2>/dev/null  # without the NUL between them
+        case $parent-$pid-$words in
         0-*) found="$found $pid" ;;
-        1-"$loop "* | 1-*'(sleep) '*) waits=yes ;;
+        1-"$loop"-* | 1-*-/bin/sleepinfinity | 1-*-sleepinfinity) waits=yes ;;
+        1-*) left="$left $pid" others="$others $pid" ;;
         *) others="$others $pid" ;;
         esac
     done
-    [ -z "$waits" ] || found=$found$others
+    told=$found
+    if [ -n "$waits" ]; then told=$told$left found=$found$others; fi
 }
 find
+if [ $signal = TELL ]; then
+    for pid in $told; do /usr/bin/tr '\0\n' '  ' </proc/$pid/cmdline && echo; done 2>/dev/null
+    exit 0
+fi
 [ -n "$found" ] || exit 1
 if [ $signal != END ]; then kill -s $signal -- $found; exit; fi
 kill -s TERM -- $found
@@ -9227,29 +9171,18 @@ exec "$@"
 """
 
 
-# The first program of an activated environment's container: `pydock-idle MINUTES CONTAINER`. Ends,
-# and the container with it, when for so many minutes (not those of a sleeping machine) there was no
-# process but 1, the engine's, and no mark of a program.
+# The first program of a container that ends itself: `pydock-idle TIMES CONTAINER SECONDS`. Ends, and
+# the container with it, when it looked so many times, SECONDS apart (not those of a sleeping
+# machine), and there was no process but 1, the engine's, and no mark of a program.
 IDLE_SH = r"""true 2>/dev/null >/dev/shm/pydock.$2.waits.$$
-minutes=0
-while [ $minutes -lt $1 ]; do
-    /bin/sleep 60
-    minutes=$((minutes + 1))
+times=0
+while [ $times -lt $1 ]; do
+    /bin/sleep $3
+    times=$((times + 1))
     for mark in /dev/shm/pydock.$2.*; do
-        case $mark in *.waits.$$ | *'*') ;; *) minutes=0; [ -d /proc/${mark##*.} ] || /bin/rm -f "$mark" ;; esac
+        case $mark in *.waits.$$ | *'*') ;; *) times=0; [ -d /proc/${mark##*.} ] || /bin/rm -f "$mark" ;; esac
     done
-    for process in /proc/[0-9]*; do case $process in /proc/1 | "/proc/$$") ;; *) minutes=0 ;; esac; done
-done
-"""
-
-
-# The first program of a container that is there for one program: ends with that, whatever became of
-# pydock.
-WAIT_SH = r"""for second in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    for file in /dev/shm/pydock.$0.*; do
-        if [ -e "$file" ]; then while [ -d /proc/${file##*.} ]; do /bin/sleep 1; done; exit; fi
-    done
-    /bin/sleep 1
+    for process in /proc/[0-9]*; do case $process in /proc/1 | "/proc/$$") ;; *) times=0 ;; esac; done
 done
 """
 

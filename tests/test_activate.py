@@ -148,7 +148,7 @@ class ActivateCase(Case):
     def minutes(self, name: str = "e") -> str:
         """After how many the container ends itself; '' for never."""
         words = json.loads(engine("container", "inspect", "--format", "{{json .Config.Cmd}}", self.warm(name)))
-        return str(words[-2]) if words[-3:-2] == ["pydock-idle"] else ""
+        return str(words[-3]) if words[-4:-3] == ["pydock-idle"] else ""
 
     def line(self, name: str = "e", *options: str) -> str:
         """What a person types to activate."""
@@ -731,9 +731,8 @@ class Idle(ActivateCase):
 
     def begin(self, minutes: int, *options: str) -> str:
         name = "%s-idle--background" % self.prefix
-        text = pydock.IDLE_SH.replace("/bin/sleep 60", "/bin/sleep 1")
         engine("run", "-d", "--rm", *(["--init"] if pydock.Engine(ENGINE).has_init() else []), *options, "--name", name, "%s-e:latest" % self.prefix,
-               *([] if pydock.Engine(ENGINE).has_init() else pydock.INIT), "/bin/sh", "-c", text, "pydock-idle", str(minutes), name)
+               *([] if pydock.Engine(ENGINE).has_init() else pydock.INIT), *pydock.idle_argv(str(minutes), name, 1))
         return name
 
     def note_exec(self, name: str, *words: str) -> subprocess.Popen[bytes]:
