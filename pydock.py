@@ -634,33 +634,26 @@ class Engine:
         if self.podman or self.sudo:
             return
         address = os.environ.get("DOCKER_HOST") or self.endpoint()
-        if not address.startswith("unix://"):
-            if self.try_output("version", "--format", "{{.Server.Version}}") is None:
-                raise PydockError(
-                    f"the engine at {address or 'its address'} does not answer",
-                    "docker version",
-                    status=127,
-                )
-            return
-        import socket
+        path = address.partition("unix://")[2]
+        said = f"the engine at {address or 'its address'} does not answer"
+        hint = "docker version"
+        if path:
+            import socket
 
-        path = address[len("unix://") :]
-        try:
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(10)
-                connection.connect(path)
-        except PermissionError:
-            raise PydockError(
-                f"no permission on the docker socket {path}",
-                "sudo usermod -aG docker $USER, then log in again; or: pydock config --global engine 'sudo docker'",
-                status=127,
-            ) from None
-        except OSError:
-            raise PydockError(
-                f"the docker daemon is not running (nothing answers at {path})",
-                "sudo systemctl start docker",
-                status=127,
-            ) from None
+            try:
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.settimeout(10)
+                    connection.connect(path)
+                return
+            except PermissionError:
+                said = f"no permission on the docker socket {path}"
+                hint = "sudo usermod -aG docker $USER, then log in again; or: pydock config --global engine 'sudo docker'"
+            except OSError:
+                said = f"the docker daemon is not running (nothing answers at {path})"
+                hint = "sudo systemctl start docker"
+        elif self.try_output("version", "--format", "{{.Server.Version}}") is not None:
+            return
+        raise PydockError(said, hint, status=127)
 
     def has_init(self) -> bool:
         """Whether --init works, by the program that it needs, where this engine's files are this
@@ -1295,6 +1288,13 @@ def global_scope() -> Scope:
     return Scope("global", os.path.join(home_folder(), ".pydock"), "")
 
 
+def folders_up(folder: str) -> Iterator[str]:
+    """A folder, and those above it."""
+    while folder:
+        yield folder
+        folder = os.path.dirname(folder) if folder != "/" else ""
+
+
 def local_scope() -> Scope | None:
     """The `.pydock` of the current folder, or of the nearest above, that is a folder of the
     caller's. Above the current folder it does not count in / and where everybody may write, such as
@@ -1303,29 +1303,22 @@ def local_scope() -> Scope | None:
 
     try:
         # PYDOCK_LOCAL: a program of a local environment, wherever it is called.
-        folder = start = os.environ.get("PYDOCK_LOCAL") or os.getcwd()
+        start = os.environ.get("PYDOCK_LOCAL") or os.getcwd()
         home = home_folder()
     except (OSError, PydockError):
         return None
-    while True:
+    for folder in folders_up(start):
         root = os.path.join(folder, ".pydock")
         try:
             found = os.lstat(root)
-            good = folder != home and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-            good = good and (
-                folder == start or folder != "/" and not os.stat(folder).st_mode & stat.S_IWOTH
-            )
+            shared = folder == "/" or os.stat(folder).st_mode & stat.S_IWOTH
         except OSError:
-            good = False
-        if good:
-            return Scope(
-                "local",
-                root,
-                f"{'the current folder' if folder == start else folder} has a .pydock",
-            )
-        if folder == os.path.dirname(folder):
-            return None
-        folder = os.path.dirname(folder)
+            continue
+        own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+        if own and folder != home and (folder == start or not shared):
+            where = "the current folder" if folder == start else folder
+            return Scope("local", root, f"{where} has a .pydock")
+    return None
 
 
 def find_scope(mode: str | None) -> Scope:
@@ -1357,12 +1350,11 @@ def find_scope(mode: str | None) -> Scope:
 def strange_pydock() -> str:
     """The `.pydock` of the current folder, or of the nearest above that has one, where that is
     another user's."""
-    folder = current_folder()
-    while not os.path.lexists(os.path.join(folder, ".pydock")) and folder != "/":
-        folder = os.path.dirname(folder)
-    path = os.path.join(folder, ".pydock")
-    strange = os.path.lexists(path) and os.lstat(path).st_uid != os.getuid()
-    return path if strange else ""
+    for folder in folders_up(current_folder()):
+        path = os.path.join(folder, ".pydock")
+        if os.path.lexists(path):
+            return path if os.lstat(path).st_uid != os.getuid() else ""
+    return ""
 
 
 class Settings:
@@ -2584,7 +2576,7 @@ def read_note(env: Env) -> dict[str, dict[str, str]] | None:
 def is_own(env: Env, note: dict[str, dict[str, str]] | None) -> bool:
     """Whether an environment is the user's own, so that nothing of it needs to be allowed: a global
     one that nobody has handed over."""
-    handed_over = has_compose(env) and env.read(COMPOSE).startswith(HANDED_OVER)
+    handed_over = env.has(COMPOSE) and env.read(COMPOSE).startswith(HANDED_OVER)
     return note is None and env.scope.mode == "global" and not handed_over
 
 
@@ -2594,10 +2586,6 @@ def is_allowed(env: Env, file: str) -> bool:
     if env.made_here or note is None:
         return env.made_here or is_own(env, note)
     return file in note and note[file]["sha256"] == text_hash(env.read(file))
-
-
-def has_compose(env: Env) -> bool:
-    return env.has(COMPOSE)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -2776,7 +2764,8 @@ def pip_conf() -> dict[str, str]:
         os.path.join(os.environ.get("XDG_CONFIG_HOME") or home + "/.config", "pip/pip.conf"),
     ]
     found: dict[str, str] = {}
-    for path in [] if named == os.devnull else files + ([named] if named else []):
+    files += [named] if named else []
+    for path in [] if named == os.devnull else files:
         parser = configparser.ConfigParser(interpolation=None)
         try:
             parser.read(path, encoding="utf-8")
@@ -3407,8 +3396,11 @@ def has_its_files(engine: Engine, env: Env, image: Image, latest: Image | None) 
     copy."""
     dockerfile, requirements = env.hashes()
     if latest and image.hashes[0] == dockerfile and image.hashes[1] != requirements:
-        copy = read_copy(env)
-        if requirements in (latest.hashes[1], text_hash(copy) if copy else ""):
+        with env.open() as folder:
+            copies = [n for n in folder.names() if re.fullmatch(r"requirements\.txt\.orig\d*", n)]
+            copies.sort(key=lambda name: folder.stat(name).st_mtime)
+        kept = [text_hash(env.read(copy)) for copy in copies[-1:]]
+        if requirements in (latest.hashes[1], *kept):
             restore_requirements(engine, env, image)
     return image.hashes == env.hashes()
 
@@ -3461,14 +3453,6 @@ def report(env: Env, done: str, next_line: str = "") -> None:
         console.info(done + (f"; next: {next_line}" if next_line else ""))
 
 
-def read_copy(env: Env) -> str:
-    """The newest copy of an edited requirements.txt that a rollback has kept."""
-    with env.open() as folder:
-        copies = [n for n in folder.names() if re.fullmatch(r"requirements\.txt\.orig\d*", n)]
-        copies.sort(key=lambda name: folder.stat(name).st_mtime)
-    return env.read(copies[-1]) if copies else ""
-
-
 def restore_requirements(engine: Engine, env: Env, image: Image) -> None:
     try:
         engine.run(*create_argv(env.temporary, f"{env.repo}:{image.tag}"))
@@ -3514,8 +3498,8 @@ def run_build(session: Session, env: Env, build: Build) -> None:
         args["INSTALLER"] = "pip"  # nothing to install
     text = dockerfile
     if build.again:  # an ARG that no step has seen yet
-        each = r"(?m)^(FROM\s(?!.* AS installer$).*)$"
-        text = re.sub(each, f"\\1\\nARG PYDOCK_AGAIN={env.id}", text)
+        stages = r"(?m)^(FROM\s(?!.* AS installer$).*)$"
+        text = re.sub(stages, f"\\1\\nARG PYDOCK_AGAIN={env.id}", text)
     options = list(build.options)
     if engine.podman:
         check_plain(session, env, dockerfile)
@@ -3526,16 +3510,15 @@ def run_build(session: Session, env: Env, build: Build) -> None:
     values = [f"{key}={value}" for key, value in args.items()]
     values += [name for name in PROXIES if os.environ.get(name)]
     options += network_options(session, settings_sh() + env.read("requirements.txt"))
-    stdin = text if text != dockerfile else None
     try:
         with Secret(engine) as secret:
             if secret.path:
                 options += ["--secret", "id=pydock,src=" + secret.path]
-            build = build._replace(options=options)
-            argv = build_argv(builder, env.staging, build, values, stdin is not None)
+            build, stdin = build._replace(options=options), text != dockerfile
+            argv = build_argv(builder, env.staging, build, values, stdin)
             console.info(f"building the image of {env.name}")
             see = console.verbose or sys.stderr.isatty()
-            engine.run(*argv, data=stdin, show=see)
+            engine.run(*argv, data=text if stdin else None, show=see)
     except EngineError as error:
         error.show()
         why = f"cannot build {env.name}: what failed is above" if error.code != 130 else str(error)
@@ -3667,17 +3650,13 @@ def base_image(session: Session, image: str, hint: str = "") -> bool:
         raise PydockError(said, hint or base_hint(session, image)) from None
 
 
-def version_key(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", version)]
-
-
 def base_hint(session: Session, image: str) -> str:
     """What to take instead of a base image that cannot be had."""
     own = Settings(global_scope())
     pattern = own_images(own["repository"], own)
     before, _, after = (own["repository"] + own["image"]).partition("{version}")
     here = [tag[len(before) : len(tag) - len(after)] for tag in images_here(session, own)]
-    versions = sorted(set(here), key=version_key)
+    versions = sorted(set(here), key=lambda text: [int(n) for n in re.findall(r"\d+", text)])
     if not (re.fullmatch(pattern, image) and "".join(versions)):
         return f"docker pull {image} says why; or another version, or --image"
     usual = f"pydock config --global python {versions[-1]}"
@@ -4029,33 +4008,29 @@ class Container:
             return text.replace("$", "$$")
 
         volumes = [
-            {"type": "bind", "source": plain(source), "target": plain(target)}
-            | ({"read_only": True} if readonly else {})
+            {
+                "type": "bind",
+                "source": plain(source),
+                "target": plain(target),
+                "read_only": readonly,
+            }
             for source, target, readonly in self.mounts
         ]
-        service: dict[str, Any] = {
+        service = {
             "image": self.image,
+            "container_name": self.name,
             "pull_policy": "never",
             "hostname": self.hostname,
             "init": True,
+            "user": self.user,
+            "group_add": [str(group) for group in self.groups],
+            "userns_mode": "keep-id" if self.keep_id else "",
             "working_dir": plain(self.folder),
             "labels": self.labels,
             "volumes": volumes,
             "security_opt": [f"no-new-privileges:{str(not self.root).lower()}"],
         }
-        more = {
-            "container_name": self.name,
-            "user": self.user,
-            "group_add": [str(group) for group in self.groups],
-            "userns_mode": "keep-id" if self.keep_id else "",
-        }
-        return {**service, **{key: value for key, value in more.items() if value}}
-
-
-def keep_id(engine: Engine, user: str) -> bool:
-    """Whether a rootless podman is to map the caller onto the same uid; root it maps onto the
-    caller by itself."""
-    return engine.podman and os.getuid() != 0 and not user.startswith("0:")
+        return {key: value for key, value in service.items() if value}
 
 
 def further_groups(user: str) -> list[int]:
@@ -4789,7 +4764,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
         exec_program(session, env, container, program)
     container = describe(session, env, config, f"{env.repo}--run-{env.id}", place, args.root)
     container.options = options
-    if has_compose(env):
+    if env.has(COMPOSE):
         try:
             compose_one_off(session, env, container)
             container.user = container.user or config.get("User") or "0:0"
@@ -4840,7 +4815,8 @@ def describe(
     container = Container(name, env.latest, env.name, user)
     container.root = root
     container.groups = further_groups(container.user)
-    container.keep_id = keep_id(engine, container.user)
+    # A rootless podman is to map the caller onto the same uid; root it maps onto the caller.
+    container.keep_id = engine.podman and os.getuid() != 0 and not container.user.startswith("0:")
     container.init = engine.has_init()
     container.mounts, container.folder = guarded_folder(
         *place, config.get("WorkingDir") or "/", env.make_folder
@@ -5789,11 +5765,11 @@ def cmd_stop(session: Session, args: argparse.Namespace) -> int:
                 check_idle(session.engine, env, background, args.force, "stop")
             else:
                 session.engine.raise_if_down()
-            if background or has_compose(env) or is_started(env):
+            if background or env.has(COMPOSE) or is_started(env):
                 remove_background(session.engine, env)
         report(
             env,
-            f"{env.name} {'is stopped' if background or has_compose(env) else 'was not started'}",
+            f"{env.name} {'is stopped' if background or env.has(COMPOSE) else 'was not started'}",
         )
     return 0
 
@@ -5810,7 +5786,7 @@ def cmd_reset(session: Session, args: argparse.Namespace) -> int:
         if background:
             check_idle(session.engine, env, background, args.force, "reset")
             options = options or background.options
-        if has_compose(env):  # an error before anything ends
+        if env.has(COMPOSE):  # an error before anything ends
             compose_file(session, env, describe(session, env, config, env.background, place))
         check_ports(
             options, [port.split("->")[0] for port in background.ports] if background else []
@@ -5835,7 +5811,7 @@ def check_idle(engine: Engine, env: Env, background: Background, force: bool, co
 def start_options(session: Session, env: Env, args: argparse.Namespace) -> list[str]:
     """The user's options for a container that can be started anew."""
     options = run_options(session.engine, args, keep=True)
-    if options and has_compose(env):
+    if options and env.has(COMPOSE):
         raise PydockError(
             f"{env.name} has a {env.path(COMPOSE)}, where such options go",
             f"then: pydock reset {env.title}",
@@ -5907,7 +5883,7 @@ class Background:
     def is_old(self, env: Env, config: dict[str, Any]) -> bool:
         """Whether another one has to take its place."""
         image = config["Id"].split(":")[-1]
-        return self.image != image or self.moved or bool(self.project) != has_compose(env)
+        return self.image != image or self.moved or bool(self.project) != env.has(COMPOSE)
 
     def container(self, user: str, current: str, config: dict[str, Any]) -> Container | None:
         """It, for a program that starts in this folder of the host; None where that is not in it,
@@ -6010,7 +5986,7 @@ def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
         if tries > 20 or not background.removes_itself:
             raise PydockError(f"{engine.client} cannot remove the container {env.background}")
         time.sleep(0.2)
-    if has_compose(env) or background and background.project or services == "rm":
+    if env.has(COMPOSE) or background and background.project or services == "rm":
         end_services(engine, env, services)
     for path in (note_path(env, "started"), note_path(env, "kept"), note_path(env, "way")):
         if os.path.exists(path):
@@ -6057,7 +6033,7 @@ def start_background(
     try:
         # Readable by nobody else: the values of -e are in it.
         env.write_file(note_path(env, "started"), unquote(container.labels["pydock.start"]), 0o600)
-        if has_compose(env):
+        if env.has(COMPOSE):
             compose_up(session, env, container)
         else:
             session.engine.run(*container.start_argv(first, end=not wanted.kept))
@@ -6109,11 +6085,11 @@ def reconcile(
     folder = background.folder or wanted.place[0]
     busy = (
         processes(session.engine, env.background)
-        if background.running and (has_compose(env) or not present)
+        if background.running and (env.has(COMPOSE) or not present)
         else []
     )
     kept = is_kept(env) or wanted.kept
-    if has_compose(env) and background.project:
+    if env.has(COMPOSE) and background.project:
         container = describe(session, env, config, env.background, (folder, folder))
         container.labels = start_label(folder, background.options)
         compose_up(session, env, container, *["--no-recreate"] * bool(busy))
@@ -6921,7 +6897,7 @@ def end_services(engine: Engine, env: Env, how: str) -> None:
         engine.try_run("rm", "-f", *[id_ for id_, _ in services])
     networks = (
         engine.output("network", "ls", "-q", *label[:2]).split()
-        if how == "rm" and (services or has_compose(env))
+        if how == "rm" and (services or env.has(COMPOSE))
         else []
     )
     if networks:
@@ -7105,7 +7081,7 @@ def check_trust(env: Env) -> None:
     """PydockError where compose would read what the user has not allowed: of a local environment,
     or of one that was handed over."""
     note = read_note(env)
-    if not has_compose(env) or is_own(env, note):
+    if not env.has(COMPOSE) or is_own(env, note):
         return
     files = watched_files(env)
     for path in sorted(
@@ -7363,7 +7339,7 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     source.wheels()  # an error where that is a link
     session.engine.prefetch(*tags_argv(env.repo))
     image, files = consistent_image(session, source)
-    if has_compose(source):
+    if source.has(COMPOSE):
         files[COMPOSE] = source.read(COMPOSE)
     note, allowed = read_note(source), None
     if not is_own(source, note):
@@ -7717,7 +7693,7 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
     left = [name for name in names if name not in (*STANDARD, "wheels")]
     if left:
         console.info(f"left out, as it is no standard file: {', '.join(left)}")
-    if has_compose(env):
+    if env.has(COMPOSE):
         console.info(f"{COMPOSE} goes along, with the values of variables that are in it")
     with NewFile(path) as out, env.lock() as lock:
         held = find_image(session.engine, image) if image else None
