@@ -113,19 +113,12 @@ class PydockError(Exception):
 
 
 class EngineError(PydockError):
-    """A call of the engine that failed: its exit status, and the end of what it said; `unseen` if
-    the user was not shown it."""
+    """A call of the engine that failed: its exit status, and the end of what it said."""
 
-    def __init__(self, message: str, code: int = 1, output: str = "", unseen: bool = False) -> None:
+    def __init__(self, message: str, code: int = 1, output: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.output = output
-        self.unseen = unseen
-
-    def show(self) -> None:
-        if self.unseen:
-            lines = [line[:200] for line in self.output.splitlines()[-30:]]
-            console.put("\n".join(lines) + "\n")
 
 
 class Terminated(BaseException):
@@ -464,12 +457,18 @@ class Engine:
             raise
         return out or b"", (err or b"").decode(errors="replace")
 
-    def check(self, process: subprocess.Popen[bytes], what: str, said: str = "") -> None:
-        """EngineError where it failed, with the cause if it can be told."""
-        if process.returncode:
-            self.raise_if_down()
-            message = f"{self.client} {what} failed: {last_line(said)}"
-            raise EngineError(message, process.returncode, said)
+    def check(
+        self, process: subprocess.Popen[bytes], what: str, said: str = "", show: bool = False
+    ) -> None:
+        """EngineError where it failed, with the cause if it can be told; `show`: the user is to see
+        the end of what it said."""
+        if not process.returncode:
+            return
+        self.raise_if_down()
+        if show:
+            console.put("\n".join(line[:200] for line in said.splitlines()[-30:]) + "\n")
+        message = f"{self.client} {what} failed: {last_line(said)}"
+        raise EngineError(message, process.returncode, said)
 
     def prefetch(self, *argv: str) -> None:
         """Starts a reading command whose answer will be wanted soon."""
@@ -506,20 +505,14 @@ class Engine:
     ) -> str:
         """Runs a changing command. `data` goes to its stdin. `capture` names what its stdout is
         kept as: the text is returned. `show` lets the user see what it says: while it runs, or if
-        False by the error's `show`. EngineError where it fails, with what it said."""
+        False where it fails. EngineError then, with what it said."""
         see = show and not console.quiet
         # Where nothing is kept, the terminal stays the client's own.
         to = "show" if see and not capture else "keep"
         process = self.start(argv, data is not None, to, "keep" if capture else "merge")
         out, said = (self.relay if see and capture else self.finish)(process, data=data)
         text = out.decode(errors="surrogateescape")
-        if show is None:
-            self.check(process, argv[0], said if capture else text)
-        elif process.returncode:
-            self.raise_if_down()
-            said = said if capture else out.decode(errors="replace")
-            message = f"{self.client} {argv[0]} failed"
-            raise EngineError(message, process.returncode, said, unseen=not see)
+        self.check(process, argv[0], said if capture else text, show is not None and not see)
         return text.strip()
 
     def relay(self, process: subprocess.Popen[bytes], data: str | None) -> tuple[bytes, str]:
@@ -1007,21 +1000,20 @@ class Folder:
 
         new = f".{name}.new"
         try:
-            try:
-                with self.create(new, 0o666 if mode is None else mode) as file:
-                    file.write(text.encode(errors="surrogateescape"))
-                    file.flush()
-                    if mode is None or durable:
-                        os.fsync(file.fileno())
-                    if mode is None and self.has(name) and stat.S_ISREG(self.stat(name).st_mode):
-                        mode = self.stat(name).st_mode & 0o7777
-                    if mode is not None:
-                        os.fchmod(file.fileno(), mode)
-                self.rename(new, name)
-            except BaseException:
-                self.remove(new)
+            with self.create(new, 0o666 if mode is None else mode) as file:
+                file.write(text.encode(errors="surrogateescape"))
+                file.flush()
+                if mode is None or durable:
+                    os.fsync(file.fileno())
+                if mode is None and self.has(name) and stat.S_ISREG(self.stat(name).st_mode):
+                    mode = self.stat(name).st_mode & 0o7777
+                if mode is not None:
+                    os.fchmod(file.fileno(), mode)
+            self.rename(new, name)
+        except BaseException as error:
+            self.clear(new)
+            if not isinstance(error, OSError):
                 raise
-        except OSError as error:
             path = os.path.join(self.path, name)
             raise PydockError(f"cannot write {path}: {error.strerror}") from None
 
@@ -3255,10 +3247,6 @@ def commit_argv(
     return ["commit", *options, container, tag]
 
 
-def variables_argv(container: str) -> tuple[str, ...]:
-    return "container", "inspect", "--format", "{{json .Config.Env}}", container
-
-
 def commit(
     engine: Engine, env: Env, tag: str, config: dict[str, Any], labels: dict[str, str]
 ) -> None:
@@ -3267,7 +3255,8 @@ def commit(
     passwords)."""
     import json
 
-    found = json.loads(engine.output(*variables_argv(env.temporary))) or []
+    variables = ("container", "inspect", "--format", "{{json .Config.Env}}", env.temporary)
+    found = json.loads(engine.output(*variables)) or []
     usual = {item.split("=")[0] for item in config.get("Env") or []}
     usual |= {"PATH", "HOME", "HOSTNAME", "TERM", "container"}
     blank = sorted({item.split("=")[0] for item in found} - usual)
@@ -3277,8 +3266,8 @@ def commit(
 def remove_temporary(engine: Engine, env: Env, temporary_id: str) -> None:
     container = f"{env.repo}--tmp-{temporary_id}"
     engine.try_run("rm", "-f", container, container + "-tree")
-    for end in ("", "-base", "-build"):
-        engine.try_run("rmi", f"{env.repo}:tmp-{temporary_id}{end}")
+    tags = [f"{env.repo}:tmp-{temporary_id}{end}" for end in ("", "-base", "-build")]
+    engine.try_run("rmi", *tags)
 
 
 def finish_rename(engine: Engine, env: Env, images: dict[str, Image]) -> dict[str, Image]:
@@ -3520,7 +3509,6 @@ def run_build(session: Session, env: Env, build: Build) -> None:
             see = console.verbose or sys.stderr.isatty()
             engine.run(*argv, data=text if stdin else None, show=see)
     except EngineError as error:
-        error.show()
         why = f"cannot build {env.name}: what failed is above" if error.code != 130 else str(error)
         raise PydockError(why, build_hint(env)) from None
 
@@ -3644,8 +3632,7 @@ def base_image(session: Session, image: str, hint: str = "") -> bool:
     try:
         session.engine.run("pull", image, show=True)
         return True
-    except EngineError as error:
-        error.show()
+    except EngineError:
         said = f"there is no image {image} here, and it cannot be pulled"
         raise PydockError(said, hint or base_hint(session, image)) from None
 
@@ -5249,7 +5236,6 @@ def commit_change(
             show=True,
         )
     except EngineError as error:
-        error.show()
         raise change_error(env, change, error, command) from None
     if env.scripted:
         if change.dockerfile:
@@ -6839,8 +6825,7 @@ def compose_up(session: Session, env: Env, container: Container, *options: str) 
 def run_compose(engine: Engine, env: Env, argv: Sequence[str], text: str, **more: Any) -> None:
     try:
         engine.run(*compose_argv(env), *argv, data=text, **more)
-    except EngineError as error:
-        error.show()
+    except EngineError:
         raise PydockError(
             f"cannot start {env.name}: what failed is above",
             f"its services are in {env.path(COMPOSE)}",
@@ -7256,7 +7241,6 @@ def restore(
         if env.scripted:  # whose next step writes over them
             keep_edits(env, latest, dict.fromkeys(files, ""))
         engine.run(*create_argv(env.temporary, f"{env.repo}:{image.tag}"))
-        engine.prefetch(*variables_argv(env.temporary))
         texts, wheels = env.fetch(engine, wheels=True, dockerfile=True)
         if texts and tuple(text_hash(texts.get(file, "")) for file in files) != image.hashes:
             raise PydockError(
