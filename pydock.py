@@ -3738,23 +3738,12 @@ def ready_image(session: Session, env: Env) -> dict[str, Any]:
 
 
 def consistent_image(session: Session, env: Env) -> tuple[Image, dict[str, str]]:
-    """Image and files that belong together, of an environment that somebody may be changing:
-    between its files and its tag there is a moment. An edit that was not built stays what it is."""
-    import time
-
-    for _ in range(20):
-        files = {file: env.read(file) for file in ("dockerfile", "requirements.txt")}
-        hashes = text_hash(files["dockerfile"]), text_hash(files["requirements.txt"])
-        image = find_image(session.engine, env.latest)
-        if image and image.of(env) and image.hashes == hashes:
-            return image, files
-        with env.lock(wait=False) as lock:
-            if lock.held():
-                break
-        time.sleep(0.1)
+    """Image and files that belong together, of an environment that somebody may be changing. An
+    edit that was not built stays what it is."""
     config = ready_image(session, env)
-    made = find_image(session.engine, env.latest)
-    files = {file: env.read(file) for file in files}
+    with env.lock():
+        made = find_image(session.engine, env.latest)
+        files = {file: env.read(file) for file in ("dockerfile", "requirements.txt")}
     if env.scripted and made and not made.of(env):  # which the script has built by then
         made.labels.update(
             {f"pydock.{k.split('.')[0]}": text_hash(text) for k, text in files.items()}
@@ -6069,11 +6058,8 @@ def reconcile(
     present = not background.is_old(env, config)
     # Where the label says nothing, nobody knows the folder.
     folder = background.folder or wanted.place[0]
-    busy = (
-        processes(session.engine, env.background)
-        if background.running and (env.has(COMPOSE) or not present)
-        else []
-    )
+    looked = background.running and (env.has(COMPOSE) or not present)
+    busy = processes(session.engine, env.background) if looked else []
     kept = is_kept(env) or wanted.kept
     if env.has(COMPOSE) and background.project:
         container = describe(session, env, config, env.background, (folder, folder))
