@@ -1222,16 +1222,16 @@ def strict_members() -> Any:
 NAME = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
 VERSION = r"\d+(?:\.\d+){0,2}(?:-rc|(?:a|b|rc)\d+)?"
 USERNAME = r"[a-z_][a-z0-9_.-]{0,31}"
-SETTINGS = {  # key: (default, what it is)
-    "image": ("python:{version}-slim", "base image of new environments"),
-    "repository": ("", "prefix of base images, such as a mirror's address"),
-    "user": ("", "user name inside; empty: the login name"),
-    "installer": ("uv", "uv or pip"),
-    "python": ("3.12", "version where none is given"),
-    "history": ("10", "older revisions kept"),
-    "idle": ("30", "minutes without a program that end an activated environment's container"),
-    "prefix": ("pydock", "first part of image names"),
-    "engine": ("docker", "docker, podman or 'sudo docker'; never from a local file"),
+SETTINGS = {  # key: (default, what it can be, what it is)
+    "image": ("python:{version}-slim", r"\S+", "base image of new environments"),
+    "repository": ("", r"\S*", "prefix of base images, such as a mirror's address"),
+    "user": ("", f"(?:{USERNAME})?", "user name inside; empty: the login name"),
+    "installer": ("uv", "uv|pip", "uv or pip"),
+    "python": ("3.12", VERSION, "version where none is given"),
+    "history": ("10", r"[1-9]\d{0,2}", "older revisions kept"),
+    "idle": ("30", r"[1-9]\d{0,4}", "minutes without a program that end an activated container"),
+    "prefix": ("pydock", NAME, "first part of image names"),
+    "engine": ("docker", ".+", "docker, podman or 'sudo docker'; never from a local file"),
 }
 
 
@@ -1355,7 +1355,7 @@ class Settings:
 
     def __init__(self, scope: Scope) -> None:
         self.values: dict[str, tuple[str, str]] = {
-            key: (value, "default") for key, (value, _) in SETTINGS.items()
+            key: (value, "default") for key, (value, _, _) in SETTINGS.items()
         }
         for source in [global_scope()] + [scope] * (scope.mode == "local"):
             for key, value in read_conf(source).items():
@@ -1440,24 +1440,16 @@ def checked(key: str, value: str, source: str) -> str:
             f"unknown setting {key!r} in {source}",
             nearest(key, SETTINGS) or "settings: " + ", ".join(SETTINGS),
         )
+    default, pattern, what = SETTINGS[key]
     try:
-        bad = {
-            "image": not value or bool(re.search(r"\s", value)),
-            "repository": bool(re.search(r"\s", value)),
-            "user": bool(value) and not re.fullmatch(USERNAME, value),
-            "installer": value not in ("uv", "pip"),
-            "python": not re.fullmatch(VERSION, value),
-            "history": not re.fullmatch(r"[1-9]\d{0,2}", value),
-            "idle": not re.fullmatch(r"[1-9]\d{0,4}", value),
-            "prefix": not re.fullmatch(NAME, value),
-            "engine": not shlex.split(value),
-        }[key] or not value.isprintable()
+        words = shlex.split(value) if key == "engine" else [value]
+        good = words and re.fullmatch(pattern, value) and value.isprintable()
     except ValueError:
-        bad = True
-    if bad:
+        good = False
+    if not good:
         raise PydockError(
             f"bad value {value!r} for the setting '{key}' in {source}",
-            f"{key}: {SETTINGS[key][1]}; default '{SETTINGS[key][0]}'",
+            f"{key}: {what}; default '{default}'",
         )
     return value.rstrip("/") + "/" if key == "repository" and value else value
 

@@ -246,7 +246,7 @@ def settings(it: Input) -> None:
     values = ODD + ["uv", "pip", "3.11", "10", "0", "docker", "podman", "sudo docker", "sudo -n docker", "'docker", "a b c", "localhost:5000", "pydock"]
     pieces = ["%s%s%s" % (some(r, [*pydock.SETTINGS, "nosuch", "Engine"]), some(r, (" = ", "=", ": ", " ", "")), some(r, values)) for _ in range(20)]
     pieces += ["[pydock]", "[DEFAULT]", "[", "[]", "[x]", "[pydock", "  continued", "; x", "= x", "a = %(a)s", "a = ${a}", "image", "[DEFAULT]\nengine = x"]
-    text = "[pydock]\n" + "".join("%s = %s\n" % (key, some(r, [default] * 6 + values)) for key, (default, _) in pydock.SETTINGS.items() if r.random() < 0.3)
+    text = "[pydock]\n" + "".join("%s = %s\n" % (key, some(r, [default] * 6 + values)) for key, (default, *_) in pydock.SETTINGS.items() if r.random() < 0.3)
     conf = bent(r, text, pieces)
     place = r.choice((it.home / ".pydock", it.root))
     place.mkdir(exist_ok=True)
