@@ -3730,12 +3730,23 @@ def ready_image(session: Session, env: Env) -> dict[str, Any]:
 
 
 def consistent_image(session: Session, env: Env) -> tuple[Image, dict[str, str]]:
-    """Image and files that belong together, of an environment that somebody may be changing. An
-    edit that was not built stays what it is."""
-    config = ready_image(session, env)
-    with env.lock():
-        made = find_image(session.engine, env.latest)
+    """Image and files that belong together, of an environment that somebody may be changing:
+    between its files and its tag there is a moment. An edit that was not built stays what it is."""
+    import time
+
+    for _ in range(20):
         files = {file: env.read(file) for file in ("dockerfile", "requirements.txt")}
+        hashes = text_hash(files["dockerfile"]), text_hash(files["requirements.txt"])
+        image = find_image(session.engine, env.latest)
+        if image and image.of(env) and image.hashes == hashes:
+            return image, files
+        with env.lock(wait=False) as lock:
+            if lock.held():
+                break
+        time.sleep(0.1)
+    config = ready_image(session, env)
+    made = find_image(session.engine, env.latest)
+    files = {file: env.read(file) for file in files}
     if env.scripted and made and not made.of(env):  # which the script has built by then
         made.labels.update(
             {f"pydock.{k.split('.')[0]}": text_hash(text) for k, text in files.items()}
