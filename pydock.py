@@ -80,8 +80,14 @@ if sys.version_info < (3, 9):
 if sys.platform == "win32":
     sys.exit("pydock: error: pydock runs on Linux and macOS; on Windows run it inside WSL 2")
 
+import errno
+import io
+import json
 import os
 import re
+import shlex
+import stat
+import time
 from collections import namedtuple
 
 TYPE_CHECKING = False
@@ -228,8 +234,6 @@ console = Console()
 
 
 def shell_join(argv: Sequence[str]) -> str:
-    import shlex
-
     return " ".join(word if isinstance(word, Shell) else shlex.quote(word) for word in argv)
 
 
@@ -353,8 +357,6 @@ def client_config() -> str:
 def client_proxies() -> dict[str, str]:
     """The proxies in the docker client's settings, which it sets in each container that it makes;
     by variable."""
-    import json
-
     text = client_config()
     try:
         proxies = json.loads(text)["proxies"] if '"proxies"' in text else {}
@@ -518,7 +520,6 @@ class Engine:
     def relay(self, process: subprocess.Popen[bytes], data: str | None) -> tuple[bytes, str]:
         """As `finish`, where the user sees stderr on its way; its end is returned."""
         import codecs
-        import io
         import threading
 
         said = bytearray()
@@ -582,7 +583,6 @@ class Engine:
         leave something running: `exec`, or a pipe or a terminal on stdout that is closed; or where
         somebody reads what was wrong. `told` is what PARENT_SH is to know."""
         import signal
-        import stat
 
         command = self.command(argv)
         if console.verbose:
@@ -730,8 +730,6 @@ class ScriptEngine(Engine):
         return super().output(*argv, timeout=timeout, data=data)
 
     def try_output(self, *argv: str) -> str | None:
-        import json
-
         found = super().try_output(*argv)
         if found is None and argv[:2] == ("image", "inspect") and argv[-1] in self.made:
             config = {
@@ -929,14 +927,10 @@ class Folder:
         return True
 
     def is_folder(self, name: str) -> bool:
-        import stat
-
         return self.has(name) and stat.S_ISDIR(self.stat(name).st_mode)
 
     def descriptor(self, name: str, flags: int = 0, own: bool = True) -> int:
         """Of a regular file, or with O_DIRECTORY of a folder, to be read."""
-        import stat
-
         path, folder = os.path.join(self.path, name), bool(flags & os.O_DIRECTORY)
         is_kind, kind = (stat.S_ISDIR, "folder") if folder else (stat.S_ISREG, "regular file")
         try:
@@ -996,8 +990,6 @@ class Folder:
     def write(self, name: str, text: str, mode: int | None = None, durable: bool = False) -> None:
         """Replaces a file at once: a crash leaves the old one or the new one. One with a `mode` can
         be made again, and need not be durable."""
-        import stat
-
         new = f".{name}.new"
         try:
             with self.create(new, 0o666 if mode is None else mode) as file:
@@ -1291,8 +1283,6 @@ def local_scope() -> Scope | None:
     """The `.pydock` of the current folder, or of the nearest above, that is a folder of the
     caller's. Above the current folder it does not count in / and where everybody may write, such as
     /tmp."""
-    import stat
-
     try:
         # PYDOCK_LOCAL: a program of a local environment, wherever it is called.
         start = os.environ.get("PYDOCK_LOCAL") or os.getcwd()
@@ -1375,8 +1365,6 @@ class Settings:
         return value or login_name() if key == "user" else value
 
     def engine(self, dry_run: bool = False) -> Engine:
-        import shlex
-
         program = shlex.split(self["engine"])
         return ScriptEngine(program, self["user"]) if dry_run else Engine(program)
 
@@ -1433,8 +1421,6 @@ def conf_text(scope: Scope) -> str:
 
 def checked(key: str, value: str, source: str) -> str:
     """The value of a setting, or one clear error."""
-    import shlex
-
     if key not in SETTINGS:
         raise PydockError(
             f"unknown setting {key!r} in {source}",
@@ -1668,8 +1654,6 @@ def read_line(line: Requirement) -> None:
 def read_options(text: str) -> list[tuple[str, str]]:
     """Options by their long names, with their values. ValueError where one is unknown or lacks
     its value."""
-    import shlex
-
     words, found = shlex.split(text), []
     while words:
         if option_name(words[0]) not in OPTIONS:
@@ -1774,8 +1758,6 @@ class Inventory:
     they are: PydockError where it is anything but what it should be."""
 
     def __init__(self, output: str) -> None:
-        import json
-
         line = output.rpartition("\n")[2]
         try:
             if not line.startswith("pydock-inventory: "):
@@ -2006,16 +1988,12 @@ def without_revision(url: str) -> str:
 
 
 def option_text(name: str, value: str) -> str:
-    import shlex
-
     plain = re.fullmatch(r"[^\s'\"\\]*", value)
     return f"{name} {value if plain else shlex.quote(value)}".strip()
 
 
 def inventory_job(lines: Sequence[Requirement], wanted: Wanted) -> str:
     """What INVENTORY_PY is told about requirements.txt, and what a change asks of it."""
-    import json
-
     asked = [line for line in lines if line.name and line.kind in ("requirement", "editable")]
     asked += wanted.packages.values()
     unasked = {line.name for line in asked if line.via} - {
@@ -2451,7 +2429,6 @@ class Lock:
 
     def take(self) -> bool:
         import fcntl
-        import time
 
         try:
             self.fd = os.open(self.folder, os.O_RDONLY)
@@ -2473,9 +2450,7 @@ class Lock:
 
     def flock(self, how: int) -> bool:
         """Whether it has the lock now: of the folder, or of the file in its place."""
-        import errno
         import fcntl
-        import stat
 
         try:
             fcntl.flock(self.fd, how)
@@ -2540,8 +2515,6 @@ def trust_file(env: Env) -> str:
 def read_note(env: Env) -> dict[str, dict[str, str]] | None:
     """What the user has allowed of an environment's files: digest, and text where it is short, by
     path. None where nothing was noted."""
-    import json
-
     folder, name = os.path.split(trust_file(env))
     try:
         with Folder(folder) as notes:
@@ -2804,8 +2777,6 @@ def limits_of(*variables: str) -> str:
 def settings_sh() -> str:
     """The host's settings as shell text: exports, and files on the container's /dev/shm, which no
     image ever holds."""
-    import shlex
-
     lines = [f"export {key}={shlex.quote(value)}" for key, value in sorted(host_settings().items())]
     environ = {**pip_conf(), **os.environ}
     ca = host_file(
@@ -3033,7 +3004,6 @@ def images_of(engine: Engine, env: Env) -> dict[str, Image]:
 def inspect(engine: Engine, references: dict[str, str]) -> dict[str, Image]:
     """The images that these ids or tags name, by the same keys; one call. One that is not there is
     left out, but not for lack of an answer."""
-    import json
 
     def plain(name: str) -> str:
         return re.sub("^(localhost/|sha256:)", "", name)
@@ -3059,8 +3029,6 @@ def inspect_argv(references: Iterable[str]) -> tuple[str, ...]:
 
 
 def find_image(engine: Engine, reference: str) -> Image | None:
-    import json
-
     text = engine.try_output("image", "inspect", reference)
     return Image(reference, json.loads(text)[0]) if text else None
 
@@ -3117,8 +3085,6 @@ def remove_images(engine: Engine, env: Env, images: dict[str, Image]) -> bool:
 
 
 def labels_for(env: Env, hashes: tuple[str, str], command: Sequence[str]) -> dict[str, str]:
-    import time
-
     return {
         "pydock": "1",
         "pydock.name": env.name,
@@ -3222,8 +3188,6 @@ def commit_argv(
 ) -> list[str]:
     """`docker commit` with the environment's own CMD, USER and so on put back, which it would take
     from the container."""
-    import json
-
     user, folder = config.get("User") or "0", config.get("WorkingDir") or "/"
     if re.search(r"[\x00-\x1f\x7f]", user + folder):
         raise PydockError(
@@ -3245,8 +3209,6 @@ def commit(
     """Makes an image of the temporary container, without the variables that the engine's client
     added to it of its own accord (the proxies of its configuration file, which may have
     passwords)."""
-    import json
-
     variables = ("container", "inspect", "--format", "{{json .Config.Env}}", env.temporary)
     found = json.loads(engine.output(*variables)) or []
     usual = {item.split("=")[0] for item in config.get("Env") or []}
@@ -4461,8 +4423,6 @@ def checked_user(user: str) -> str:
     OPT_JSON,
 )
 def cmd_list(session: Session, args: argparse.Namespace) -> int:
-    import json
-
     rows = listing(session, args)
     if args.json:
         console.emit(json.dumps(rows, indent=2))
@@ -4876,7 +4836,6 @@ def check_ports(options: Sequence[str], own: Sequence[str] = ()) -> None:
             or os.environ.get("DOCKER_HOST", "unix:").startswith(("tcp:", "ssh:"))
         ):
             continue
-        import errno
         import socket
 
         address = found.group(1).strip("[]")
@@ -5167,8 +5126,6 @@ class Change:
 
     def script(self, env: Env, engine: Engine, config: dict[str, Any]) -> str:
         """What the container's shell reads from stdin."""
-        import shlex
-
         lines = env.requirements()
         uid, _, gid = (config.get("User") or "0:0").partition(":")
         job = shell_join([INVENTORY_PY, inventory_job(lines, self.wanted)])
@@ -5305,7 +5262,6 @@ def frozen(
 
 def archive_of(dockerfile: str, requirements: str) -> str:
     """The environment's files as `docker cp` takes them, whatever a package has made of them."""
-    import io
     import tarfile
 
     out = io.BytesIO()
@@ -5804,8 +5760,6 @@ def start_options(session: Session, env: Env, args: argparse.Namespace) -> list[
 def read_started(text: str) -> tuple[str, list[str], str]:
     """What `start_label` wrote: folder, options, and what tells the folder from another one; empty
     where it is none of ours."""
-    import json
-
     try:
         folder, options, id_ = json.loads(text)
         good = isinstance(options, list) and all(
@@ -5900,8 +5854,6 @@ class Background:
 
 
 def find_background(engine: Engine, env: Env) -> Background | None:
-    import json
-
     text = engine.try_output("container", "inspect", env.background)
     background = Background(json.loads(text)[0]) if text else None
     if background and background.environment != env.folder:
@@ -5916,8 +5868,6 @@ def find_background(engine: Engine, env: Env) -> Background | None:
 
 def inspect_containers(engine: Engine, names: Sequence[str]) -> list[dict[str, Any]]:
     """What `container inspect` tells of these; one that has ended meanwhile is left out."""
-    import json
-
     return (
         list(json.loads(engine.finish(engine.start(["container", "inspect", *names]))[0] or b"[]"))
         if names
@@ -5949,8 +5899,6 @@ def processes(engine: Engine, container: str) -> list[str]:
 def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
     """Ends the programs in the background container, SIGTERM first, and then it. The services that
     started with it are stopped, and keep what they hold; `services` is `rm` where they go too."""
-    import time
-
     background = find_background(engine, env)
     if background and background.running:
         engine.try_run(*signal_argv(env.background, "END"))
@@ -5972,8 +5920,6 @@ def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
 
 
 def start_label(folder: str, options: Sequence[str]) -> dict[str, str]:
-    import json
-
     return {"pydock.start": quote(json.dumps([folder, list(options), file_id(folder)]))}
 
 
@@ -6167,8 +6113,6 @@ def engine_id(engine: Engine) -> list[str]:
 
 def note_way(session: Session, env: Env, config: dict[str, Any], background: Background) -> None:
     """Notes what the engine says of a background container, so that `run` need not ask."""
-    import json
-
     started = start_time(background.pid)
     keys = ("Name", "State", "Image", "Mounts")
     data = {
@@ -6192,8 +6136,6 @@ def note_way(session: Session, env: Env, config: dict[str, Any], background: Bac
 def known_container(session: Session, env: Env, current: str) -> Container | None:
     """As `background_container`, by what was noted when it was started, without a word to the
     engine; None where anything of that may be different by now."""
-    import json
-
     text = "" if env.scripted else host_file(note_path(env, "way"))
     if not text:
         return None
@@ -6381,8 +6323,6 @@ def render_activate(env: Env, shell: str, persistent: bool) -> str:
     flag("--remove", help="remove the links of these PROGRAMs"),
 )
 def cmd_link(session: Session, args: argparse.Namespace) -> int:
-    import json
-
     folder = absolute_path(
         os.path.expanduser(args.to or os.path.join(home_folder(), ".local", "bin"))
     )
@@ -6488,8 +6428,6 @@ def pydock_sh(session: Session, env: Env) -> str:
 def place_sh(mounts: Sequence[tuple[str, str]]) -> str:
     """A shell function that sets `inside` to the current folder's place in the container, or to
     nothing."""
-    import shlex
-
     arms = dict(mounts)
     for source, target in mounts:
         arms.update(
@@ -6510,7 +6448,6 @@ def shim_library_sh(
     session: Session, env: Env, config: dict[str, Any], background: Background | None
 ) -> str:
     """The file `enter`: what all programs of an environment on the host do."""
-    import shlex
     import shutil
 
     engine = session.engine
@@ -6615,8 +6552,6 @@ def remove_shims(env: Env) -> None:
 def linked(folder: str) -> dict[str, str]:
     """The program by the path of its link, of the links of an environment that are still there and
     its own; `folder` is its `shims_folder`."""
-    import json
-
     text = host_file(os.path.join(folder, "links"))
     found: dict[str, str] = json.loads(text) if text else {}
     enter = os.path.join(folder, "enter")
@@ -6638,7 +6573,6 @@ def render_compose(
     ports: Sequence[str], volumes: Sequence[str], variables: Sequence[str], gpus: str
 ) -> str:
     """What `create` writes for options that are to hold always; JSON's strings are YAML's."""
-    import json
 
     def lines(title: str, values: Sequence[str]) -> str:
         texts = [json.dumps(value.replace("$", "$$"), ensure_ascii=False) for value in values]
@@ -6675,8 +6609,6 @@ def render_compose(
 
 def has_command(text: str) -> bool:
     """Whether a docker-compose.yml gives the environment's service a command, by its text alone."""
-    import json
-
     try:
         return bool(json.loads(text)["services"][SERVICE].get("command"))
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -6743,8 +6675,6 @@ def compose_argv(env: Env) -> list[str]:
 def compose_file(session: Session, env: Env, container: Container) -> tuple[str, list[str]]:
     """What compose gets on stdin, beside the environment's own file, which is checked with it; and
     the ports to be opened on this host, as options."""
-    import json
-
     engine, path = session.engine, env.path(COMPOSE)
     service = container.service()
     argv = compose_argv(env)
@@ -6796,8 +6726,6 @@ def published_ports(whole: dict[str, Any]) -> list[str]:
 
 
 def compose_up(session: Session, env: Env, container: Container, *options: str) -> None:
-    import time
-
     text, ports = compose_file(session, env, container)
     project = "label=com.docker.compose.project=" + compose_project(env)
     if not session.engine.output("ps", "-q", "--filter", project):
@@ -6970,8 +6898,6 @@ def write_note(env: Env, files: dict[str, bytes]) -> None:
 
 
 def save_note(env: Env, entries: dict[str, dict[str, str]]) -> None:
-    import json
-
     if env.scripted:
         return
     folder, name = os.path.split(trust_file(env))
@@ -7077,8 +7003,6 @@ def check_trust(env: Env) -> None:
 
 @command("time", "history NAME", "show its revisions", OPT_JSON)
 def cmd_history(session: Session, args: argparse.Namespace) -> int:
-    import json
-
     env = session.env(args.name)
     base = base_reference(env.read("dockerfile"), session.settings)
     session.engine.prefetch("image", "inspect", base)
@@ -7147,8 +7071,6 @@ def present_revisions(session: Session, env: Env) -> dict[str, Image]:
     arg("label", metavar="LABEL", nargs="?", help="a docker tag; none: the time"),
 )
 def cmd_snapshot(session: Session, args: argparse.Namespace) -> int:
-    import time
-
     env = session.env(args.name)
     label = time.strftime("%Y-%m-%d-%H%M%S") if args.label is None else args.label
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", label) or not is_label(label):
@@ -7713,8 +7635,6 @@ def strip_owner(member: Any) -> Any:
 def save_image(engine: Engine, image: Image, out: IO[bytes]) -> None:
     """`docker save` to the end of a file, by id, so that no tag goes along. How far it is, on a
     terminal."""
-    import time
-
     out.flush()
     seen = sys.stderr.isatty() and not console.quiet
     process = engine.start(["save", image.id], out=out, err="keep")
@@ -7840,7 +7760,6 @@ SAVED_KEYS = (
 def load_image(engine: Engine, env: Env, path: str, tag: str) -> None:
     """Hands the image in a bundle to the engine, which then has it by this name only. The engine
     gets an archive of its own: it might read another name, or other bytes, out of the stranger's."""
-    import io
     import tarfile
 
     with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:
@@ -7905,7 +7824,6 @@ def saved_json(texts: dict[str, bytes], name: str) -> Any:
     """What a JSON file in a bundle says; None where it is not there. ValueError where it has other
     keys than `docker save` writes, or one twice: the engine takes a key in other letters, too, and
     the last of two."""
-    import json
 
     def strict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -8131,8 +8049,6 @@ def unique_sizes(images: dict[str, Image], going: Sequence[str]) -> dict[str, in
     OPT_JSON,
 )
 def cmd_config(session: Session, args: argparse.Namespace) -> int:
-    import json
-
     if args.value is not None:
         set_setting(session, args.key, args.value)
         return 0
@@ -8197,7 +8113,6 @@ def diagnose(session: Session) -> tuple[dict[str, Any], list[tuple[str, str]]]:
 
 
 def check_engine(scope: Scope, value: str) -> None:
-    import shlex
     import shutil
 
     if scope.mode == "local":
