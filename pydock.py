@@ -300,11 +300,15 @@ def human_age(seconds: float | None) -> str:
     return f"{int(max(seconds, 0))} s"
 
 
-def nearest(word: str, words: Any) -> str:
+def closest(word: str, words: Iterable[str]) -> str:
     import difflib
 
-    found = difflib.get_close_matches(word.lower(), list(words), 1)
-    return f"did you mean '{found[0]}'?" if found else ""
+    return "".join(difflib.get_close_matches(word.lower(), list(words), 1))
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    found = closest(word, words)
+    return f"did you mean '{found}'?" if found else ""
 
 
 def text_hash(text: str) -> str:
@@ -2952,7 +2956,7 @@ class Session:
             env.open().__exit__()  # or an error that says what is wrong with it
         except FileNotFoundError:
             raise PydockError(
-                f"no {scope.mode} environment '{name}'", self.other_name(env, there)
+                f"no {scope.mode} environment '{name}'", self.other_name(env, beside, there)
             ) from None
         chosen = scope.mode == "global" or scope.why == "--local"
         if there and not chosen and read_note(env) is None:
@@ -2962,7 +2966,7 @@ class Session:
             )
         return env
 
-    def other_name(self, env: Env, there: Scope | None) -> str:
+    def other_name(self, env: Env, beside: Scope | None, there: Scope | None) -> str:
         """The hint where there is no environment of a name."""
         if there:
             return f"there is a {there.mode} one: pydock --{there.mode} {shell_join(self.line)}"
@@ -2973,6 +2977,10 @@ class Session:
                 f"{strange} is another user's, and left alone; if you trust what is in it: {mine}"
             )
         names = self.scope.names()
+        close = closest(env.name, beside.names()) if beside else ""
+        if beside and close and not closest(env.name, names):
+            line = shell_join([close if word == env.name else word for word in self.line])
+            return f"pydock --{beside.mode} {line}"
         known = f"there are: {', '.join(names[:8])}; a new one: " if names else ""
         return nearest(env.name, names) or f"{known}pydock create {env.title}"
 
@@ -3392,6 +3400,8 @@ def collect_garbage(session: Session) -> None:
 
 
 def report(env: Env, done: str, next_line: str = "") -> None:
+    if os.environ.get("PYDOCK_ENV") == env.name:  # its programs are typed without pydock, there
+        next_line = re.sub(r"^pydock (shell|run) [^;,]*([;,] )?", "", next_line)
     if not env.scripted:
         console.info(done + (f"; next: {next_line}" if next_line else ""))
 
@@ -8326,7 +8336,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if position is None:
         return parse_no_command(argv)
     name = command_name(argv, position)
-    before, after, implied = with_name(name, argv[:position], argv[position + 1 :])
+    before, after = argv[:position], argv[position + 1 :]
+    after, implied, scope = with_name(name, before, after)
     own, rest = split_line(name, before, after)
     if COMMANDS[name].usage.split("[")[0].strip() and set(own) <= EVERYWHERE:
         raise NeedsArguments(name)
@@ -8342,43 +8353,61 @@ def parse(argv: list[str]) -> argparse.Namespace:
         raise PydockError(f"unexpected argument: {rest[0]}", f"pydock {name} --help", 2)
     if name == "run":
         args.command = rest
-    args.installer_args, args.implied = rest, implied
+    args.implied, args.scope = implied, scope
     args.line = [name] + [word for word in own if word not in EVERYWHERE]
     args.line += (["--"] if rest and name != "run" else []) + rest
+    args.installer_args = rest
     return args
 
 
 def with_name(
     command: str, before: list[str], after: list[str]
-) -> tuple[list[str], list[str], str]:
-    """The words before and after a command, with NAME where that was left out and can only be one;
-    and this name, or ''. A word that is nearly the name of an environment is a PydockError: a typo
-    installs nothing."""
-    words = [*before, *after]
-    bare = set(words) <= EVERYWHERE and command not in ALONE
-    if command not in NAME_IMPLIED or bare or {"-h", "--help"} & set(words):
-        return before, after, ""
-    position = first_word(command, after)
+) -> tuple[list[str], str, Scope | None]:
+    """The words after a command, with NAME where that was left out and can only be one; this name,
+    or ''; and its scope, if that is not the usual one. A word that is nearly the name of an
+    environment is a PydockError: a typo installs nothing."""
+    position = first_word(command, after) if command in NAME_IMPLIED else 0
     word = "".join(after[position : position + 1])
+    words = [*before, *(after[:position] if command in ("run", "shell") else after)]
+    bare = {*before, *after} <= EVERYWHERE and command not in ALONE
+    if command not in NAME_IMPLIED or bare or {"-h", "--help"} & set(words):
+        return after, "", None
     scopes = scopes_of(words)
-    if word and (command in TAKES_NAME_ONLY or any(scope.has(word) for scope in scopes)):
-        return before, after, ""
+    with_it = [scope for scope in scopes if scope.has(word)]
+    if with_it or word and command in TAKES_NAME_ONLY:
+        return after, "", with_it[0] if with_it and with_it[0].why == ACTIVATED else None
     found, name = implied_name(scopes)
     if not found and command == "run" and after == [word] and not word.startswith("-"):
         hint = f"pydock run NAME {shell_join([word])}; pydock list shows the names"
         raise PydockError("no environment was named", hint, 2)
     if not found:
-        return before, after, ""
+        return after, "", None
     check_typo(command, scopes, name, after[position:])
-    mode_option = [] if found is scopes[0] else ["--" + found.mode]
-    return before + mode_option, [*after[:position], name, *after[position:]], name
+    return [*after[:position], name, *after[position:]], name, found
 
 
 def scopes_of(words: Sequence[str]) -> list[Scope]:
     """The scopes that a command line can mean, the usual one first."""
     mode = mode_of(words)
-    scopes = [scope for scope in (local_scope(), global_scope()) if scope]
+    scopes = [scope for scope in (local_scope(), global_scope(), activated_scope()) if scope]
     return [scope for scope in scopes if mode in (None, scope.mode)]
+
+
+ACTIVATED = "activated in this shell"
+
+
+def activated_scope() -> Scope | None:
+    """The project whose environment the caller's shell has activated, wherever that is now."""
+    name = os.environ.get("PYDOCK_ENV", "")
+    for path in os.environ.get("PATH", "").split(os.pathsep) if name else ():
+        folder, end = os.path.split(path)
+        if os.path.dirname(folder) == data_folder() and end == "bin":
+            text = host_file(os.path.join(folder, "enter"))
+            found = re.match(r"#!/bin/sh\n# pydock: the programs of (\S+)/envs/(\S+);", text)
+            root = unquote(found.group(1)) if found and found.group(2) == name else ""
+            if os.path.basename(root) == ".pydock" and root != global_scope().root:
+                return Scope("local", root, ACTIVATED)
+    return None
 
 
 def check_typo(command: str, scopes: Sequence[Scope], name: str, words: Sequence[str]) -> None:
@@ -8414,8 +8443,8 @@ def implied_name(scopes: Sequence[Scope]) -> tuple[Scope | None, str]:
     if active:
         with_it = [scope for scope in scopes if scope.has(active)]
         if not with_it:
-            hint = "name one; or, where it was activated elsewhere: deactivate"
-            raise PydockError(f"the activated environment {active} is not one of this folder", hint)
+            hint = "name one; or unset PYDOCK_ENV; or, where it was activated: deactivate"
+            raise PydockError(f"PYDOCK_ENV names {active}, which is no environment here", hint)
         on_path = os.environ.get("PATH", "").split(os.pathsep)
         for scope in with_it:
             env = Env(scope, active, Settings(scope)["prefix"])
@@ -8486,6 +8515,8 @@ def split_line(name: str, before: list[str], after: list[str]) -> tuple[list[str
     end = own.index("--") if "--" in own else len(own)
     own, rest = own[:end], own[end + 1 :]
     if name in ("install", "update", "create", "uninstall"):
+        while rest and not rest[0].startswith("-"):  # a package
+            own.append(rest.pop(0))
         own, taken = split_pip_options(own, {"-q", *known_options(name)})
         rest = taken + rest
     return own, rest
@@ -8634,7 +8665,7 @@ def run_command(argv: list[str]) -> int:
     console.quiet, console.verbose = args.quiet, args.verbose
     if args.implied:
         console.info(f"in {args.implied}:")
-    session = Session(find_scope(args.mode), args.line, args.dry_run)
+    session = Session(args.scope or find_scope(args.mode), args.line, args.dry_run)
     try:
         status: int = args.func(session, args)
     finally:

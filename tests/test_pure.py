@@ -1377,7 +1377,8 @@ class NameLeftOut(Process):
         for typed, line in ((["run", "pytest", "-q"], ["run", "dev", "pytest", "-q", "…", "pytest", "-q"]),
                             (["run", "-p", "8000", "-e", "dev", "--", "dev"], ["run", "--publish=8000", "--env=dev", "dev", "dev", "…", "dev"]),
                             (["install", "pandas"], ["install", "dev", "pandas"]), (["install", "--index-url", "dev", "x"], ["install", "--index-url", "dev", "dev", "x"]),
-                            (["install", "-r", "dev"], ["install", "-r", "dev", "dev"]), (["install", "--", "dev"], ["install", "dev", "--", "dev"]),
+                            (["install", "-r", "dev"], ["install", "-r", "dev", "dev"]), (["install", "--", "dev"], ["install", "dev", "dev"]),
+                            (["install", "--", "dve", "--pre"], ["install", "dev", "dve", "--", "--pre"]), (["uninstall", "--", "dve"], ["uninstall", "dev", "dve"]),
                             (["update", "x<3"], ["update", "dev", "x<3"]), (["uninstall", "x"], ["uninstall", "dev", "x"]), (["shell"], ["shell", "dev"]),
                             (["build", "--no-cache"], ["build", "--no-cache", "dev"]), (["start"], ["start", "dev"]), (["stop"], ["stop", "dev"]),
                             (["history", "--json"], ["history", "--json", "dev"]), (["lock", "--check"], ["lock", "--check", "dev"])):
@@ -1400,7 +1401,43 @@ class NameLeftOut(Process):
         self.environ({"PYDOCK_ENV": "datasci"})
         self.assertEqual(self.line("install", "six"), ("datasci", ["install", "datasci", "six"]))
         self.environ({"PYDOCK_ENV": "nope"})
-        self.assertEqual(self.wrong("install", "six")[0], "the activated environment nope is not one of this folder")
+        self.assertEqual(self.wrong("install", "six")[0], "PYDOCK_ENV names nope, which is no environment here")
+
+    def test_what_a_project_has_activated_is_meant_everywhere(self) -> None:
+        shims = self.tmp / ".local/share/pydock/pydock-a-one__12345678"
+        self.write(str(shims / "enter"), "#!/bin/sh\n# pydock: the programs of %s/q/.pydock/envs/a-one; made anew by it.\n" % self.tmp)
+        self.environ({"PYDOCK_ENV": "a-one", "PATH": "%s/bin:%s" % (shims, os.environ["PATH"])})
+        for folder in ("q", ".", "p"):
+            with self.subTest(folder=folder), self.inside(self.tmp / folder):
+                for line in (["install", "six"], ["install", "a-one", "six"], ["shell", "a-one"], ["history"]):
+                    args = pydock.parse(line)
+                    scope = args.scope or pydock.find_scope(args.mode)
+                    self.assertEqual((args.name, scope.envs), ("a-one", str(self.tmp / "q/.pydock/envs")))
+        for line in (["--global", "install", "six"], ["install", "dev", "six"]):
+            with self.inside(self.tmp / "p"):
+                if line[0] == "--global":
+                    self.assertIn("PYDOCK_ENV names a-one", self.wrong(*line)[0])
+                else:
+                    self.assertIsNone(pydock.parse(line).scope)
+
+    def test_what_a_program_is_told_is_not_for_pydock(self) -> None:
+        self.assertEqual(self.line("run", "pytest", "-h"), ("dev", ["run", "dev", "pytest", "-h", "…", "pytest", "-h"]))
+        self.assertEqual(self.line("run", "x.py", "--global")[0], "dev")
+
+    def test_what_is_typed_next_fits_an_activated_shell(self) -> None:
+        env = pydock.Env(pydock.global_scope(), "datasci", "pydock")
+        for active, said in (("", "done; next: pydock shell datasci; back again: x|done; next: pydock run datasci …, pydock stop datasci|done; next: pydock shell datasci"),
+                             ("datasci", "done; next: back again: x|done; next: pydock stop datasci|done")):
+            self.environ({"PYDOCK_ENV": active})
+            with mock.patch("sys.stderr", io.StringIO()) as stderr:
+                for line in ("pydock shell datasci; back again: x", "pydock run datasci …, pydock stop datasci", "pydock shell datasci"):
+                    pydock.report(env, "done", line)
+            self.assertEqual(stderr.getvalue().strip().replace("\n", "|"), said)
+
+    def test_a_name_that_is_nearly_one_of_the_other_mode(self) -> None:
+        self.engine("exit 1\n")
+        done = self.pydock("build", "datasc", cwd=str(self.tmp / "p"))
+        self.assertEqual(done.stderr.splitlines()[-1], "hint: pydock --global build datasci")
 
     def test_a_slip_of_the_finger_is_an_error_with_both_lines(self) -> None:
         for word in ("dve", "devv", "dex", "ddev"):
