@@ -8767,12 +8767,12 @@ RUN python3 -m venv /opt/venv && chown -R $USER_UID:$USER_GID /opt/venv && \
     mkdir -p /opt/pydock && ln -s . /opt/pydock/wheels
 
 # Packages. Downloads stay in a cache that is no part of the image; the settings of the host (indexes, credentials)
-# come as a secret; byte code is compiled once, here.
+# come as a secret; byte code is compiled once, here. A repository is installed as it is, also after -e.
 COPY requirements.txt wheels* /opt/pydock/
 RUN @MOUNTS@\
     set -e; @PATH@; cd /opt/pydock; if ! grep -q '^ *[^ #]' requirements.txt; then exit 0; fi; \
     if [ -f /run/secrets/pydock ]; then . /run/secrets/pydock; fi; \
-    @FETCH@    $pip install -r requirements.txt; \
+    @FETCH@    sed 's/^-e  *\([a-z]*+\)/\1/' requirements.txt >lines; $pip install -r lines; rm lines; \
     @FINISH@
 COPY dockerfile /opt/pydock/
 USER $USER_UID:$USER_GID

@@ -81,7 +81,7 @@ LANES = {
         test_start
         test_compose.File
         test_nothing_lost.RandomMoments test_nothing_lost.ManyInstalls
-        test_install.PipTest test_install.IndexTest test_install.HostTest test_install.SharedInstallTest
+        test_install.PipTest test_install.IndexTest test_install.HostTest test_install.RepositoryTest test_install.SharedInstallTest
         test_lock.Digest test_lock.Verify
         test_install.LocalTest test_install.SecretTest
         test_export.ExportTest test_export.TakeTest

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.server
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import shutil
 import ssl
 import subprocess
 import tarfile
+import threading
 import unittest
 from pathlib import Path
 from typing import Any, Dict, Iterable, List
@@ -805,6 +807,58 @@ class SecretTest(PackageCase):
         self.build("ds", {"SSL_CERT_FILE": ca}, "import alpha; print(alpha.version)")
         body = (self.base / "ca.pem").read_bytes().splitlines()[3]
         self.assertEqual(holds(self.tags(), body), [])
+
+
+class RepositoryTest(PackageCase):
+    """What comes from a repository, or by its address: one line, pinned, and left alone by update."""
+
+    def repository(self) -> str:
+        """The address of a git repository with the package mylib, for an installer."""
+        git, address = shutil.which("git"), host_address()
+        if not git or not address:
+            self.skipTest("no git here, or no address that containers reach")
+        source, served = self.base / "source", self.base / "git"
+        source.mkdir()
+        (source / "setup.py").write_text("from setuptools import setup\nsetup(name='mylib', version='1.0', py_modules=['mylib'])\n", encoding="utf-8")
+        (source / "mylib.py").write_text("version = 1\n", encoding="utf-8")
+        for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"], ["clone", "-q", "--bare", ".", str(served / "mylib.git")],
+                      ["-C", str(served / "mylib.git"), "update-server-info"]):
+            subprocess.run([git, "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=str(source), check=True, stdin=subprocess.DEVNULL)
+        commit = subprocess.run([git, "rev-parse", "HEAD"], cwd=str(source), check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+        self.pin = "@" + commit
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def __init__(self, *args: Any) -> None:
+                super().__init__(*args, directory=str(served))
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        server = http.server.ThreadingHTTPServer((address, 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        return "git+http://%s:%d/mylib.git" % (address, server.server_port)
+
+    def test_each_way_to_name_it_becomes_one_line_that_stays(self) -> None:
+        url = self.repository()
+        pinned = "mylib @ %s%s\n" % (url, self.pin)
+        wheel = make_wheel(self.base / "packages", "alpha")
+        address = "http://%s/files/%s" % (self.index().host, wheel.name)
+        hashed = "beta @ %s#sha256=" % address.replace("alpha", "beta") + hashlib.sha256(make_wheel(self.base / "packages", "beta").read_bytes()).hexdigest()
+        (self.work / "r.txt").write_text("-e %s#egg=mylib\n%s\n" % (url, hashed), encoding="utf-8")
+        self.ok("create", "ds", PYTHON, "--apt", "git", "-r", "r.txt", "six==1.16.0")
+        self.assertEqual(self.requirements("ds"), hashed + "\n" + pinned + "six==1.16.0\n")
+        self.ok("update", "ds")
+        self.assertEqual(self.lines()[:2], [hashed, pinned.strip()])
+        for line in ("-e %s#egg=mylib" % url, url, "mylib@" + url):
+            with self.subTest(line=line):
+                self.write(line + "\n%s\n" % address)
+                self.ok("install", "ds", "six==1.16.0")
+                self.assertEqual(self.lines(), [pinned.strip(), address, "six==1.16.0"])
+        self.ok("uninstall", "ds", "mylib", "alpha")
+        self.assertEqual(self.lines(), ["six==1.16.0"])
+        self.assert_clean("ds")
 
 
 class HostTest(PackageCase):
