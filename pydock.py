@@ -799,10 +799,9 @@ def buildx_remedy(program: Sequence[str]) -> str:
             pass
     # Docker's own packages have another name for it; Debian 12 has none, but its docker.io is a
     # client with BuildKit.
-    of_docker = os.path.exists("/usr/share/doc/docker-ce-cli")
-    debian = (
-        "docker-buildx-plugin" if of_docker else "docker-buildx || sudo apt-get install docker.io"
-    )
+    debian = "docker-buildx || sudo apt-get install docker.io"
+    if os.path.exists("/usr/share/doc/docker-ce-cli"):
+        debian = "docker-buildx-plugin"
     remedies = {
         "apt-get": "sudo apt-get install " + debian,
         "dnf": "sudo dnf install docker-buildx-plugin || sudo dnf install docker-buildx",
@@ -811,7 +810,7 @@ def buildx_remedy(program: Sequence[str]) -> str:
         "brew": "brew install docker-buildx",
     }
     found = [line for manager, line in remedies.items() if shutil.which(manager)]
-    return found[0] if found else "https://docs.docker.com/go/buildx/"
+    return [*found, "https://docs.docker.com/go/buildx/"][0]
 
 
 def last_line(text: str) -> str:
@@ -1084,6 +1083,8 @@ class NewFile:
 
     def __exit__(self, kind: object, error: object, *_: object) -> None:
         try:
+            if isinstance(error, OSError):
+                raise error
             if not kind:
                 self.file.flush()
                 self.give_name()
@@ -1093,8 +1094,6 @@ class NewFile:
             if self.new:
                 os.unlink(self.new)
             self.file.close()
-        if isinstance(error, OSError):
-            raise PydockError(f"cannot write {self.path}: {error.strerror}") from None
 
     def give_name(self) -> None:
         if not self.new:
@@ -1185,16 +1184,9 @@ def strict_members() -> Any:
         @classmethod
         def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Member:
             member = super().frombuf(buf, encoding, errors)
-            ahead = (
-                tarfile.XHDTYPE,
-                tarfile.XGLTYPE,
-                tarfile.SOLARIS_XHDTYPE,
-                tarfile.GNUTYPE_LONGNAME,
-                tarfile.GNUTYPE_LONGLINK,
-            )
-            if member.type in ahead and member.size > 1 << 16:
+            if member.type in b"xgXLK" and member.size > 1 << 16:  # what stands before a member
                 raise tarfile.ReadError(f"a header of {human_size(member.size)} is too much")
-            if member.type in (tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE):
+            if member.type in b"gX":
                 raise tarfile.ReadError("a header for all members is nothing that belongs there")
             if member.type == tarfile.GNUTYPE_SPARSE:
                 raise tarfile.ReadError(f"{member.name!r} has holes")
@@ -1393,15 +1385,11 @@ def read_conf(scope: Scope) -> dict[str, str]:
     try:
         parser.read_string(text)
     except configparser.Error as error:  # whose words repeat what is in the file
-        lines = [number for number, _ in getattr(error, "errors", [])] or [
-            getattr(error, "lineno", None) or 0
-        ]
-        again = isinstance(
-            error, (configparser.DuplicateOptionError, configparser.DuplicateSectionError)
-        )
-        raise PydockError(
-            f"cannot read {scope.conf}: line {lines[0]} {'says something again' if again else 'is neither [pydock] nor KEY = VALUE below it'}"
-        ) from None
+        line = getattr(error, "lineno", None) or [*getattr(error, "errors", ()), (0,)][0][0]
+        why = "is neither [pydock] nor KEY = VALUE below it"
+        if type(error).__name__.startswith("Duplicate"):
+            why = "says something again"
+        raise PydockError(f"cannot read {scope.conf}: line {line} {why}") from None
     if not parser.has_section("pydock"):
         raise PydockError(f"{scope.conf} has no section [pydock]")
     return dict(parser.items("pydock"))
@@ -1458,12 +1446,8 @@ def check_name(name: str) -> str:
 def lies_in(path: str, folder: str) -> bool:
     """Whether a real path is in this folder, the current one or the project's."""
     project = local_scope()
-    folders = {
-        os.path.realpath(folder),
-        os.path.realpath(current_folder()),
-        *([os.path.realpath(os.path.dirname(project.root))] if project else []),
-    }
-    return any(is_in(path, folder) for folder in folders)
+    folders = [folder, current_folder(), *([os.path.dirname(project.root)] if project else [])]
+    return any(is_in(path, os.path.realpath(folder)) for folder in folders)
 
 
 # --------------------------------------------------------------------------------------------------
