@@ -7028,8 +7028,8 @@ def revision_rows(images: dict[str, Image], base: Image | None) -> list[dict[str
     rows: list[dict[str, Any]] = []
     before: dict[str, str] = {}
     numbers = revision_numbers(images)[::-1]
-    for at, number in enumerate(numbers):
-        image, below = images[str(number)], [images[str(n)] for n in numbers[:at]]
+    for index, number in enumerate(numbers):
+        image, below = images[str(number)], [images[str(n)] for n in numbers[:index]]
         now = image.packages()
         both = [name for name in now if name in before and before[name] != now[name]]
         row = {
@@ -8131,8 +8131,8 @@ def set_setting(session: Session, key: str, value: str) -> None:
     heads = [i for i in range(start, len(lines)) if lines[i].startswith("[")]
     end = [*heads, len(lines)][0]
     here = [i for i in range(start, end) if re.match(rf"{key}\s*[=:]", lines[i])]
-    at = here[0] if here else end
-    lines[at : at + len(here[:1])] = [f"{key} = {value}"]
+    index = here[0] if here else end
+    lines[index : index + len(here[:1])] = [f"{key} = {value}"]
     make_folder(os.path.dirname(path))
     folder, name = session.scope.open_conf()
     with folder:
@@ -8157,17 +8157,17 @@ def complete(words: Sequence[str]) -> list[str]:
     import argparse
 
     *before, last = words or [""]
-    at = next((i for i, word in enumerate(before) if not word.startswith("-")), None)
-    if at is None:
+    first = next((i for i, word in enumerate(before) if not word.startswith("-")), None)
+    if first is None:
         found = [*COMMANDS, *(sorted(EVERYWHERE) if last.startswith("-") else [])]
         return [word for word in found if word.startswith(last)]
-    name = ALIASES.get(before[at], before[at])
+    name = ALIASES.get(before[first], before[first])
     if name not in COMMANDS:
         return []
     actions = [a for a in make_parser(name)._actions if a.help != argparse.SUPPRESS]
     known = {option: action for action in actions for option in action.option_strings}
     takes = {option for option, action in known.items() if action.nargs != 0}
-    pairs = zip(before[at:], before[at + 1 :])
+    pairs = zip(before[first:], before[first + 1 :])
     values = [word for left, word in pairs if not word.startswith("-") and left not in takes]
     if name == "run" and values:
         return []
