@@ -40,7 +40,7 @@ LANES = {
         test_install.InstallTest
         test_create.CreateTest
         test_history.Rollback test_history.History
-        test_activate.Programs test_activate.InBash
+        test_activate.Programs test_activate.Activated test_activate.InBash
         test_create.BuildTest
         test_lock.Digest test_lock.Verify
         test_bad_input

@@ -565,8 +565,8 @@ class RunCase(SharedCase):
         self.assertNotIn(b"Traceback", err)
         return out
 
-    def words_of(self, *argv: str) -> List[bytes]:
-        return self.bytes_of(*argv).split(b"\0")[:-1]
+    def words_of(self, *argv: str, **options: Any) -> List[bytes]:
+        return self.bytes_of(*argv, **options).split(b"\0")[:-1]
 
     def terminal(self, *argv: str, **options: Any) -> Terminal:  # type: ignore[override]
         return Terminal(self, [*self.program, *argv], options.pop("cwd", self.work), self.environ, **options)

@@ -18,8 +18,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
+import contract
 from support import (
-    COUNT, ENGINE, IDLE, INNER_HOME, PRINT, REDIS, SLEEP, Case, RunCase, SharedCase, as_user, docker_groups, engine, mine, needs_compose,
+    ENGINE, IDLE, INNER_HOME, PRINT, REDIS, SLEEP, Case, RunCase, SharedCase, as_user, docker_groups, engine, mine, needs_compose,
     needs_redis, one_engine_for_all, pydock, remove,
 )
 
@@ -1039,61 +1040,14 @@ class BadEnds(ComposeCase):
         self.assert_stopped()
 
 
-class Programs(ComposeCase):
+class Programs(ComposeCase, contract.Program):
     """What holds for the program of a `run` in a fresh container, holds in one of compose's; which then is gone."""
+
+    outputs = (subprocess.PIPE,)
 
     def setUp(self) -> None:
         super().setUp()
         self.write(e={"environment": ["A=1"]})
-
-    def signalled(self, number: int, *program: str, **options: Any) -> int:
-        process = self.start("run", "e", *(program or SLEEP), preexec_fn=as_usual, **options)
-        self.ready()
-        (self.work / "ready").unlink()
-        process.send_signal(number)
-        return self.finish(process)
-
-    def test_exit_status_and_streams_are_the_programs(self) -> None:
-        self.assertEqual(self.run_pydock("run", "e", "sh", "-c", "exit 7").status, 7)
-        self.assertEqual(self.run_pydock("run", "e", "no-such-program").status, 127)
-        self.assertEqual(self.run_pydock("run", "e", "sh", "-c", "kill -9 $$").status, 137)
-        result = self.run_pydock("run", "e", "sh", "-c", "echo out; echo err >&2; cat", input="in\n")
-        self.assertEqual((result.out, result.err), ("out\nin\n", "err\n"))
-        self.no_runs()
-
-    def test_arguments_and_a_megabyte_arrive_unchanged(self) -> None:
-        words = ["a b", "", "'", '"', "$HOME", "${A}", "$$", "a\nb", "é", os.fsdecode(b"\xff"), "--flag", "--", "-p", "-d", "--rm"]
-        self.assertEqual(self.words_of("run", "e", *PRINT, *words), [os.fsencode(word) for word in words])
-        data = os.urandom(1 << 20)
-        self.assertEqual(self.bytes_of("run", "e", "cat", input=data), data)
-
-    def test_signals_reach_the_program_once(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            self.assertEqual(self.signalled(number, "python", "-c", COUNT, str(int(number))), 5, number)
-            self.assertEqual((self.work / "count").read_text(encoding="utf-8"), "1")
-        self.no_runs()
-
-    def test_a_program_that_a_signal_ends_has_its_status(self) -> None:
-        self.assertEqual(self.signalled(signal.SIGTERM), 143)
-        self.assertEqual(self.signalled(signal.SIGINT), 130)
-        self.no_runs()
-
-    def test_a_closed_pipe_ends_program_and_container(self) -> None:
-        process = self.start("run", "e", "yes", stderr=subprocess.DEVNULL)
-        assert process.stdout
-        self.assertEqual(process.stdout.readline(), "y\n")
-        process.stdout.close()
-        process.wait(30)
-        self.no_runs()
-
-    def test_a_terminal_is_a_terminal_and_ctrl_c_is_the_programs(self) -> None:
-        terminal = self.terminal("run", "e", "sh", "-c", "trap 'echo caught; touch caught' INT; stty size; echo go; while [ ! -e caught ]; do sleep 1; done; exit 9")
-        terminal.expect("go")
-        self.assertIn("24 80", terminal.shown)
-        terminal.type("\x03")
-        terminal.expect("caught")
-        self.assertEqual(terminal.wait(), 9)
-        self.no_runs()
 
     def test_a_shell_in_a_terminal_that_is_hung_up_leaves_no_container(self) -> None:
         terminal = self.terminal("shell", "e")

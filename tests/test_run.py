@@ -142,25 +142,14 @@ class Status(contract.Status):
             process.terminate()
             self.finish(process)
 
-class Signals(contract.Signals):
-    def test_a_signal_to_pydock_ends_program_and_container(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            for stdout in (subprocess.PIPE, subprocess.DEVNULL):
-                with self.subTest(signal=number, stdout=stdout):
-                    process = self.start("run", "e", *SLEEP, stdout=stdout)
-                    self.ready()
-                    (self.work / "ready").unlink()
-                    process.send_signal(number)
-                    self.assertIn(self.finish(process), (128 + number, -number))
-                    self.wait_for(lambda: not self.containers())
-
+class Signals(contract.Signals, contract.EarlySignals):
     def test_ctrl_c_ends_a_program_that_does_not_handle_it(self) -> None:
         terminal = self.terminal("run", "e", *SLEEP)
         self.ready()
         terminal.type("\x03")
         self.assertEqual(terminal.wait(), -signal.SIGINT)  # 130, to a shell
 
-class FallbackSignals(Signals):
+class FallbackSignals(Signals, contract.Arguments, contract.Status):
     """The same where the engine has no --init."""
 
     def setUp(self) -> None:
@@ -173,12 +162,8 @@ class FallbackSignals(Signals):
     def test_there_is_no_init_option(self) -> None:
         self.assertNotIn("--init", shlex.split(self.ok("-n", "run", "e", "true")))
 
-    test_the_exit_status_is_the_programs_own = contract.Status.test_the_exit_status_is_the_programs_own
-    test_a_dead_programs_children_are_reaped = contract.Status.test_a_dead_programs_children_are_reaped
-    test_arguments_arrive_byte_for_byte = contract.Arguments.test_arguments_arrive_byte_for_byte
-    words_of = RunCase.words_of
 
-class OnATerminal(contract.OnATerminal):
+class OnATerminal(contract.OnATerminal, contract.Shell):
     def test_pip_install_in_a_shell_ends_with_it(self) -> None:
         program = "pip install -q --disable-pip-version-check six >&2 && python -c 'import six; print(six.__name__)'"
         self.assertEqual(self.ok("shell", "e", input=program + "\n"), "six\n")

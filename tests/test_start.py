@@ -13,27 +13,15 @@ import threading
 import time
 import unittest
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, Sequence, Tuple
 
 import contract
+from contract import Started, WarmCase, as_usual
 from support import (
-    COUNT, INNER_HOME, ROOT, SLEEP, Case, Result, RunCase, Terminal, as_user, docker_groups, engine, make_wheel, one_engine_for_all,
+    COUNT, INNER_HOME, ROOT, SLEEP, Case, Result, Terminal, as_user, docker_groups, engine, make_wheel, one_engine_for_all,
     pydock,
 )
 
-
-# What runs in a container beside its first processes and this: a line for each; a way that pydock does not know of.
-LOOK = r"""
-import os
-for pid in filter(str.isdigit, os.listdir("/proc")):
-    try:
-        words = open("/proc/%s/cmdline" % pid, errors="replace").read().replace("\0", " ").replace("\n", " ").strip()
-        parent = open("/proc/%s/stat" % pid, errors="replace").read().rpartition(")")[2].split()[1]
-    except OSError:
-        continue
-    if words and int(pid) not in (1, os.getpid()) and (words, parent) != ("/bin/sleep infinity", "1"):
-        print(words)
-"""
 
 # Says by files when it is there and which signals came; ends at the second one.
 TWICE = """
@@ -55,110 +43,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def as_usual() -> None:
-    """For preexec_fn: whoever started the tests in the background may have made them ignore these."""
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
-
-
-class WarmCase(RunCase):
-    """One environment, `e`, of which each test may start a container; none is left, and no client on this host."""
-
-    @property
-    def warm(self) -> str:
-        return "%s-e--background" % self.prefix
-
-    def inside(self) -> List[str]:
-        """The programs in the warm container."""
-        return engine("exec", "-w", "/", "-u", "0:0", self.warm, "python3", "-ISc", LOOK, check=False).splitlines()
-
-    def clients(self) -> List[str]:
-        """The programs of this host that have to do with containers of this test's."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if self.prefix + "-" in words and not words.startswith(("conmon", "/usr/bin/conmon")):
-                found.append(words[:200])
-        return found
-
-    def containers(self) -> List[str]:
-        """What must be gone when a test ends: all containers but the warm one, and what runs in that."""
-        found = super().containers()
-        return [name for name in found if name != self.warm] + (self.inside() if self.warm in found else [])
-
-    def assert_idle(self) -> None:
-        """Nothing runs in the warm container, nor a client on this host."""
-        self.wait_for(lambda: not self.containers() and not self.clients(), 20)
-
-    def tearDown(self) -> None:
-        try:
-            super().tearDown()
-            self.wait_for(lambda: not self.clients(), 20)
-        finally:
-            self.tidy()
-
-    def tidy(self) -> None:
-        for name in Case.containers(self):
-            engine("rm", "-f", name, check=False)
-
-    def clean(self) -> None:
-        WarmCase.tidy(self)
-        super().clean()
-
-    def mark(self) -> None:
-        """Leaves a file in the warm container's own state, by which a program can tell that it is there."""
-        engine("exec", "-u", "0:0", self.warm, "touch", "/warm")
-
-    def is_warm(self, *options: str, name: str = "e", **more: Any) -> bool:
-        """Whether `run` goes into the container that was marked."""
-        result = self.run_pydock("run", *options, name, "sh", "-c", "test -e /warm", **more)
-        self.assertIn(result.status, (0, 1), result)
-        return result.status == 0
-
-    def state(self) -> str:
-        """The id of the warm container, and whether it runs; '' where there is none."""
-        return engine("container", "inspect", "--format", "{{.Id}} {{.State.Running}}", self.warm, check=False)
-
-    def busy(self, *program: str) -> subprocess.Popen[str]:
-        """A program in the warm container, that is there."""
-        process = self.start("run", "e", *(program or SLEEP), preexec_fn=as_usual)
-        self.addCleanup(self.finish, process)
-        self.addCleanup(process.kill)
-        self.ready()
-        (self.work / "ready").unlink()
-        return process
-
-    def signalled(self, number: int, *program: str, stdout: Any = subprocess.PIPE, **options: Any) -> int:
-        """The status of `run` with a program that says `ready`, after that signal to pydock."""
-        process = self.start("run", *options.pop("options", ()), "e", *(program or SLEEP), stdout=stdout, preexec_fn=as_usual, **options)
-        self.ready()
-        (self.work / "ready").unlink()
-        process.send_signal(number)
-        return self.finish(process)
-
-
-class Started(WarmCase):
-    """All tests of the class share a container, which has each one's folder."""
-
-    @classmethod
-    def prepare(cls, case: Case) -> None:
-        super().prepare(case)
-        cls.begin(case)
-
-    @classmethod
-    def begin(cls, case: Case) -> None:
-        case.ok("start", "e", cwd=case.base)
-        engine("exec", "-u", "0:0", "%s-e--background" % case.prefix, "touch", "/warm")
-
-    def tidy(self) -> None:
-        if self.containers() or not self.state().endswith("true"):
-            super().tidy()
-            self.begin(self)
 
 
 class StartedAlone(WarmCase):
@@ -440,24 +324,8 @@ class StartStopReset(WarmCase):
 # ------------------------------------------------------------------------------------------------------------
 
 
-class Inside(Started):
+class Inside(Started, contract.Arguments, contract.Options, contract.Streams, contract.Status):
     """What test_run asks of a fresh container."""
-
-    test_arguments_arrive_byte_for_byte = contract.Arguments.test_arguments_arrive_byte_for_byte
-    test_one_double_dash_is_pydocks_and_a_second_the_programs = contract.Arguments.test_one_double_dash_is_pydocks_and_a_second_the_programs
-    test_a_locale_without_utf8_keeps_bytes_too = contract.Arguments.test_a_locale_without_utf8_keeps_bytes_too
-    test_python_programs_get_them_as_sys_argv = contract.Arguments.test_python_programs_get_them_as_sys_argv
-    test_variables = contract.Options.test_variables
-    test_root_inside = contract.Options.test_root_inside
-    test_the_hostname_is_the_environments_name = contract.Options.test_the_hostname_is_the_environments_name
-    test_dry_run_prints_a_command_that_can_be_pasted = contract.Options.test_dry_run_prints_a_command_that_can_be_pasted
-    test_a_megabyte_goes_both_ways_unchanged = contract.Streams.test_a_megabyte_goes_both_ways_unchanged
-    test_stderr_is_apart_from_stdout = contract.Streams.test_stderr_is_apart_from_stdout
-    test_a_closed_pipe_ends_program_and_container = contract.Streams.test_a_closed_pipe_ends_program_and_container
-    test_run_to_head_in_a_shell_pipeline = contract.Streams.test_run_to_head_in_a_shell_pipeline
-    test_the_end_of_stdin_is_the_end_inside = contract.Streams.test_the_end_of_stdin_is_the_end_inside
-    test_the_exit_status_is_the_programs_own = contract.Status.test_the_exit_status_is_the_programs_own
-    test_a_dead_programs_children_are_reaped = contract.Status.test_a_dead_programs_children_are_reaped
 
     def tearDown(self) -> None:
         try:
@@ -649,20 +517,13 @@ class Folders(WarmCase):
 # ------------------------------------------------------------------------------------------------------------
 
 
-class Signals(Started):
+class Signals(Started, contract.Signals, contract.EarlySignals):
     """`docker exec` passes no signal on; pydock does."""
 
     first_calls = (1,)
     by_sigterm = (143, -15, 137)  # the first call is `exec` already, and a client that does not answer is killed
 
-    test_a_program_that_handles_a_signal_gets_it_once_and_goes_on = contract.Signals.test_a_program_that_handles_a_signal_gets_it_once_and_goes_on
-    test_a_signal_at_the_very_start_leaves_nothing = contract.Signals.test_a_signal_at_the_very_start_leaves_nothing
-    test_ctrl_c_on_a_terminal_is_a_keyboard_interrupt = contract.Signals.test_ctrl_c_on_a_terminal_is_a_keyboard_interrupt
-    test_ctrl_c_comes_once = contract.Signals.test_ctrl_c_comes_once
-    test_sigterm_ends_a_program_on_a_terminal = contract.Signals.test_sigterm_ends_a_program_on_a_terminal
-    test_closing_the_terminal_ends_program_and_container = contract.Signals.test_closing_the_terminal_ends_program_and_container
-
-    def test_each_signal_to_pydock_ends_the_program_inside(self) -> None:
+    def test_each_signal_to_it_ends_the_program_inside(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             for stdout in (subprocess.PIPE, subprocess.DEVNULL):
                 with self.subTest(signal=number, stdout=stdout):
@@ -804,14 +665,7 @@ class Signals(Started):
         self.assert_idle()
 
 
-class OnATerminal(Started):
-    test_a_terminal_only_when_stdin_and_stdout_are_one = contract.OnATerminal.test_a_terminal_only_when_stdin_and_stdout_are_one
-    test_the_window_size_passes_and_its_changes = contract.OnATerminal.test_the_window_size_passes_and_its_changes
-    test_a_background_job_of_a_shell_has_no_terminal_and_runs = contract.OnATerminal.test_a_background_job_of_a_shell_has_no_terminal_and_runs
-    test_shell_opens_bash_and_tells_how_to_keep_packages = contract.OnATerminal.test_shell_opens_bash_and_tells_how_to_keep_packages
-    test_shell_takes_options_and_no_program = contract.OnATerminal.test_shell_takes_options_and_no_program
-    test_a_shell_on_a_terminal_has_job_control = contract.OnATerminal.test_a_shell_on_a_terminal_has_job_control
-
+class OnATerminal(Started, contract.OnATerminal, contract.Shell):
     def bash(self) -> Terminal:
         terminal = Terminal(self, ["bash", "--norc", "--noprofile", "-i"], self.work, {**self.environ, "HISTFILE": "/dev/null"})
         terminal.type("PS1=; bind 'set enable-bracketed-paste off'; stty -echo; pydock() { %s \"$@\"; }; export -f pydock\n" % " ".join(map(shlex.quote, self.program)))
@@ -1040,8 +894,6 @@ class Mended(StartedAlone):
         self.fails("stop", "e", says="sleep 1000")
         process.terminate()
         self.assertEqual(self.finish(process), 143)
-
-    test_shell_opens_sh_where_there_is_no_bash = contract.OnATerminal.test_shell_opens_sh_where_there_is_no_bash
 
     def test_stop_keeps_out_what_pydock_did_not_start(self) -> None:
         """Another container of the same image is none of its business."""
