@@ -921,12 +921,15 @@ class Packages(ActivateCase):
         (project / "formproject.py").write_text("", encoding="utf-8")
         live = self.live()
         live.do(self.line("p"))
-        for command, brings in (("pip install -r requirements.txt", "formone"), ("pip install -U --quiet %s" % wheels[1].name, "formtwo"),
+        for command, brings in (("pip install --no-cache-dir --user -r requirements.txt", "formone"),
+                                ("pip -v install -U --quiet --no-deps %s" % wheels[1].name, "formtwo"),
                                 ("cd project; pip install .", "formproject")):
             with self.subTest(command=command):
                 shown = live.do(command + " || echo FAILED; true")
                 self.assertNotIn("FAILED", shown)
                 self.assertIn(brings, self.written())
+        live.do("cd ..; echo formtwo >names.txt; pip uninstall -y -r names.txt; cd project")
+        self.assertNotIn("formtwo", self.written())
         shown = live.do("pip install -e . && echo WORKED; true")
         self.assertTrue("WORKED" in shown or len(re.findall("^pydock: error: ", shown, re.M)) == 1, shown)
         live.do("deactivate")

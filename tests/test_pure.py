@@ -1179,6 +1179,16 @@ class CommandLines(unittest.TestCase):
         args = pydock.parse(["install", "ds", "six", "--", "--no-deps", "-v"])
         self.assertEqual((args.packages, args.installer_args), (["six"], ["--no-deps", "-v"]))
 
+    def test_options_of_pip_are_for_the_installer_wherever_they_stand(self) -> None:
+        args = pydock.parse(["install", "--user", "ds", "-f", "https://h/", "six", "-vv", "-c", "c.txt", "--no-binary=six", "-U", "--", "--no-deps"])
+        self.assertEqual((args.name, args.packages, args.constraint, args.upgrade), ("ds", ["six"], ["c.txt"], True))
+        self.assertEqual(args.installer_args, ["--user", "-f", "https://h/", "-vv", "--no-binary=six", "--no-deps"])
+        self.assertEqual(pydock.first_word("install", ["-f", "https://h/", "--user", "-c", "c.txt", "six"]), 5)
+        self.assertEqual(pydock.parse(["create", "-v", "/a:/b", "ds", "--no-input"]).volume, ["/a:/b"])
+        for words, fate in ((["--target", "x"], "one place"), (["-I"], "one place"), (["--proxy=x"], "HTTPS_PROXY"), (["--find-links"], "lacks its value"), (["--user=x"], "takes no value")):
+            with self.assertRaisesRegex(pydock.PydockError, fate):
+                pydock.add_installer_words(pydock.Change("install"), words)
+
     def test_aliases_and_lists_of_names(self) -> None:
         self.assertIs(pydock.parse(["ls"]).func, pydock.cmd_list)
         self.assertIs(pydock.parse(["envs"]).func, pydock.cmd_list)
