@@ -3025,11 +3025,11 @@ def find_image(engine: Engine, reference: str) -> Image | None:
     return Image(reference, json.loads(text)[0]) if text else None
 
 
-def image_config(engine: Engine, reference: str) -> dict[str, Any]:
-    """Config of an image that was there a moment ago."""
+def existing_image(engine: Engine, reference: str) -> Image:
+    """An image that was there a moment ago."""
     image = find_image(engine, reference)
     if image:
-        return image.config
+        return image
     raise PydockError(f"the image {reference} has vanished")
 
 
@@ -3610,7 +3610,7 @@ def build_image(session: Session, env: Env, command: Sequence[str], build: Build
     built = env.temporary_tag + "-build"
     owner = {"pydock.folder": labels["pydock.folder"]}
     run_build(session, env, build._replace(tag=built, labels=owner))
-    config = image_config(engine, built)
+    config = existing_image(engine, built).config
     packages = inventory(engine, env, built, config)
     commit(engine, env, build.tag, config, {**labels, **packages})
     engine.try_run("rm", "-f", env.temporary)
@@ -3650,10 +3650,10 @@ def rebuild(
     try:
         build_image(session, env, command, Build(env.temporary_tag, {}, options))
         made = find_image(engine, env.temporary_tag)
-        same = fresh and latest and made and made.layers == latest.layers
-        if same and made and latest and made.config.get("User") == latest.config.get("User"):
-            engine.try_run("rmi", env.temporary_tag)
-            return False
+        if fresh and latest and made and made.layers == latest.layers:
+            if made.config.get("User") == latest.config.get("User"):
+                engine.try_run("rmi", env.temporary_tag)
+                return False
         tag_revision(engine, env, images)
         return True
     except BaseException:
@@ -3674,8 +3674,8 @@ def ready_image(session: Session, env: Env) -> dict[str, Any]:
             images = recover(session.engine, env)
             if "latest" not in images or not images["latest"].of(env):
                 rebuild(session, env, images, ["build", env.name])
-        image = find_image(session.engine, env.latest)
-        return {"Id": image.id if image else "", **image_config(session.engine, env.latest)}
+        made = existing_image(session.engine, env.latest)
+        return {"Id": made.id, **made.config}
     if tuple(made_of) != hashes:
         with env.lock(wait=False) as lock:  # a change that died may only lack its tag
             image = recover(session.engine, env).get("latest") if lock.held() else None
@@ -5155,7 +5155,7 @@ def commit_change(
     """Container, installer, freeze, commit to the temporary tag, then the files: until the tag
     moves, nothing is lost."""
     engine, lines = session.engine, env.requirements()
-    config = image_config(engine, base)
+    config = existing_image(engine, base).config
     change.wanted.lock |= change.verb == "lock" or is_locked(lines)
     if change.verb in ("install", "update"):
         change.settle_index(env, lines)
@@ -7522,7 +7522,7 @@ def tree_of(engine: Engine, env: Env, image: str) -> dict[str, str]:
     found: dict[str, str] = {}
     container = env.temporary + "-tree"
     argv = ["cp", container + ":/opt/venv", "-"]
-    user = (image_config(engine, image).get("User") or "0").split(":")[0]
+    user = (existing_image(engine, image).config.get("User") or "0").split(":")[0]
     engine.run(*create_argv(container, image))
 
     def note(archive: Any, member: Any) -> None:
