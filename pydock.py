@@ -3650,10 +3650,10 @@ def rebuild(
     try:
         build_image(session, env, command, Build(env.temporary_tag, {}, options))
         made = find_image(engine, env.temporary_tag)
-        if fresh and latest and made and made.layers == latest.layers:
-            if made.config.get("User") == latest.config.get("User"):
-                engine.try_run("rmi", env.temporary_tag)
-                return False
+        contents = [(image.layers, image.config.get("User")) for image in (latest, made) if image]
+        if fresh and made and contents[0] == contents[1]:
+            engine.try_run("rmi", env.temporary_tag)
+            return False
         tag_revision(engine, env, images)
         return True
     except BaseException:
