@@ -7105,33 +7105,21 @@ def cmd_rollback(session: Session, args: argparse.Namespace) -> int:
     with env.lock():
         check_frozen(env)
         images = present_revisions(session, env)
-        others = [
-            str(n) for n in revision_numbers(images) if images[str(n)].id != images["latest"].id
-        ]
-        revision = args.revision
-        if revision is None and not others:
-            raise PydockError(
-                f"{env.name} has no revision before this one", f"pydock history {env.title}"
-            )
-        revision = others[0] if revision is None else revision
+        latest, numbers = images["latest"], map(str, revision_numbers(images))
+        before = [number for number in numbers if images[number].id != latest.id]
+        revision = [*before, "before this one"][0] if args.revision is None else args.revision
         known = revision in images and (is_number(revision) or is_label(revision))
         if not known or "pydock.requirements" not in images[revision].labels:
             raise PydockError(
                 f"{env.name} has no revision {revision}", f"pydock history {env.title}"
             )
-        image = images[revision]
-        if image.layers == images["latest"].layers and image.hashes == env.hashes():
-            done = f"{env.name} is as it was in revision {revision}"
-            report(env, done, f"pydock history {env.title}")
-            return 0
-        restore(session, env, images, image, args.line)
-        drop_old_revisions(session, env)
+        image, next_line = images[revision], f"pydock history {env.title}"
+        if image.layers != latest.layers or image.hashes != env.hashes():
+            restore(session, env, images, image, args.line)
+            drop_old_revisions(session, env)
+            next_line = f"pydock shell {env.title}; back again: pydock rollback {env.title}"
     reconcile_after_change(session, env)
-    report(
-        env,
-        f"{env.name} is as it was in revision {revision}",
-        f"pydock shell {env.title}; back again: pydock rollback {env.title}",
-    )
+    report(env, f"{env.name} is as it was in revision {revision}", next_line)
     return 0
 
 
@@ -7238,20 +7226,14 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     check_owner(session.engine, env, old)
 
     def make() -> None:
-        clone_image(session.engine, source, env, image, args.line)
+        """The image gets the new environment's labels, which adds no bytes."""
+        env.copy_wheels(source)
+        session.engine.run(*create_argv(env.temporary, image.id))
+        commit_again(session.engine, env, image, args.line)
 
     create(session, env, files, make, old, allowed)
     report(env, f"cloned {source.name} to {env.name}{env.where}", f"pydock shell {env.title}")
     return 0
-
-
-def clone_image(
-    engine: Engine, source: Env, env: Env, image: Image, command: Sequence[str]
-) -> None:
-    """The image gets the new environment's labels, which adds no bytes; its wheels are copied."""
-    env.copy_wheels(source)
-    engine.run(*create_argv(env.temporary, image.id))
-    commit_again(engine, env, image, command)
 
 
 def commit_again(engine: Engine, env: Env, image: Image, command: Sequence[str]) -> None:
@@ -7591,13 +7573,18 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
                 f"the image of {env.name} is not made of its files", f"pydock build {env.title}"
             )
         archive = tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT)
-        for file in standard_files(env):
+        files = [file for file in STANDARD if env.has(file)]
+        files += ["wheels/" + name for name in env.wheels() if re.fullmatch(WHEEL, name)]
+        for file in files:
             *below, name = file.split("/")
             if not below:
                 env.read(name)  # no larger than it may be
             with env.open(*below) as folder, folder.open(name) as content:
                 member = archive.gettarinfo(arcname=f"{env.name}/{file}", fileobj=content)
-                archive.addfile(strip_owner(member), content)
+                # Whose uid it was is no business of those who get it.
+                member.uid, member.gid, member.uname, member.gname = 0, 0, "", ""
+                member.mode = member.mode & 0o555 | 0o644
+                archive.addfile(member, content)
         lock.release()
         if held:  # goes on in the same tar, whose end the engine writes
             save_image(session.engine, held, out)
@@ -7609,21 +7596,6 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
         f"pydock create NAME --from {shell_join([os.path.basename(path)])}",
     )
     return 0
-
-
-def standard_files(env: Env) -> list[str]:
-    """What makes an environment, by paths in its folder."""
-    return [file for file in STANDARD if env.has(file)] + [
-        "wheels/" + wheel for wheel in env.wheels() if re.fullmatch(WHEEL, wheel)
-    ]
-
-
-def strip_owner(member: Any) -> Any:
-    """A tar member of nobody: whose uid it was is no business of those who get it."""
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mode = member.mode & 0o555 | 0o644
-    return member
 
 
 def save_image(engine: Engine, image: Image, out: IO[bytes]) -> None:
@@ -7672,12 +7644,14 @@ def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
         args.source,
         f"docker pull {args.source} says why; docker login, for a registry that wants it",
     )
+
+    def make() -> None:
+        if bundle:
+            take_bundle(session, env, bundle, args.line)
+        else:
+            import_image(session, env, args.source, {}, args.line)
+
     try:
-        make = (
-            (lambda: take_bundle(session, env, bundle, args.line))
-            if bundle
-            else lambda: import_image(session, env, args.source, {}, args.line)
-        )
         create(session, env, {}, make, old, ())
     finally:
         if pulled:
@@ -7745,12 +7719,6 @@ def read_bundle(env: Env, path: str) -> tuple[dict[str, str], bool]:
     return texts, more
 
 
-# the keys of the JSON that names an image in what `docker save` writes; none of them names a tag
-SAVED_KEYS = (
-    r"Config|RepoTags|Layers|LayerSources|schemaVersion|mediaType|manifests|size|digest|sha256:\w+"
-)
-
-
 def load_image(engine: Engine, env: Env, path: str, tag: str) -> None:
     """Hands the image in a bundle to the engine, which then has it by this name only. The engine
     gets an archive of its own: it might read another name, or other bytes, out of the stranger's."""
@@ -7765,7 +7733,8 @@ def load_image(engine: Engine, env: Env, path: str, tag: str) -> None:
         def write(stream: IO[bytes]) -> None:
             with tarfile.open(fileobj=stream, mode="w|") as forward:
                 for name, member in members.items():
-                    if os.path.basename(name) in STANDARD or name.endswith(".whl"):
+                    others = name == "repositories" or name.endswith(".whl")
+                    if others or os.path.basename(name) in STANDARD:
                         continue
                     bare = tarfile.TarInfo(name)
                     bare.size, bare.type = member.size, member.type
@@ -7796,38 +7765,32 @@ def saved_members(archive: Any) -> dict[str, Any]:
 
 def saved_image(archive: Any, members: dict[str, Any]) -> tuple[list[str], dict[str, bytes]]:
     """What the engine may call the one image in a bundle: the digest of its configuration, or of
-    its manifest; and the texts that say which image it is. ValueError where there is another number
-    of images, or where they have names: a tag might be somebody else's here."""
-    names = ("manifest.json", "index.json", "repositories")
-    texts = {name: archive.extractfile(members[name]).read() for name in names if name in members}
+    its manifest; and the lists that say which image it is, written anew: the engine takes a key in
+    other letters, too. ValueError where there is another number of images, or where they have
+    names: a tag might be somebody else's here."""
+
+    def read(name: str) -> Any:
+        return json.loads(archive.extractfile(members[name]).read()) if name in members else None
+
     try:
-        [image] = saved_json(texts, "manifest.json")
-        index = saved_json(texts, "index.json") or {"manifests": [{}]}
-        [listed] = index["manifests"]
-        tags = image.get("RepoTags") or saved_json(texts, "repositories")
-        config: Any = archive.extractfile(members[image["Config"]])
-        ids = ["sha256:" + sha256(config.read(MAX_TEXT)), str(listed.get("digest"))]
+        [image] = read("manifest.json")
+        index = read("index.json")
+        [listed] = index["manifests"] if index else [{}]
+        tags = image.get("RepoTags") or read("repositories") or listed.get("annotations")
+        config = archive.extractfile(members[image["Config"]]).read(MAX_TEXT)
+        lists: dict[str, Any] = {
+            "manifest.json": [{"Config": image["Config"], "Layers": image["Layers"]}]
+        }
+        if index:
+            descriptor = {key: listed[key] for key in ("mediaType", "digest", "size")}
+            lists["index.json"] = {"schemaVersion": 2, "manifests": [descriptor]}
     except (TypeError, KeyError, AttributeError):
         raise ValueError("it does not hold one image that `docker save` wrote") from None
     if tags:
         raise ValueError("the image in it has a name; one by `docker save ID` has none")
+    ids = ["sha256:" + sha256(config), str(listed.get("digest"))]
+    texts = {name: json.dumps(data).encode() for name, data in lists.items()}
     return [id_ for id_ in ids if re.fullmatch("sha256:[0-9a-f]{64}", id_)], texts
-
-
-def saved_json(texts: dict[str, bytes], name: str) -> Any:
-    """What a JSON file in a bundle says; None where it is not there. ValueError where it has other
-    keys than `docker save` writes, or one twice: the engine takes a key in other letters, too, and
-    the last of two."""
-
-    def strict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs) or not all(re.fullmatch(SAVED_KEYS, key) for key in found):
-            raise ValueError(f"{name} is not what docker writes")
-        return found
-
-    if name not in texts:
-        return None
-    return json.loads(texts[name], object_pairs_hook=strict)
 
 
 def check_member(member: Any, count: int) -> str:
@@ -8018,19 +7981,16 @@ def remove_orphaned(engine: Engine, tag: str, image: Image) -> None:
     engine.try_run("rmi", tag)
 
 
-def unique_size(image: Image, others: Sequence[Image]) -> int:
-    """Upper bound of the bytes that only this image uses: only what is another whole image is known
-    to be shared."""
-    return 0 if any(other.is_descendant_of(image) for other in others) else image.added_size(others)
-
-
 def unique_sizes(images: dict[str, Image], going: Sequence[str]) -> dict[str, int]:
-    """Bytes that go with each of these tags, the smallest images first, by tag."""
+    """Upper bounds of the bytes that go with each of these tags, the smallest images first, by tag:
+    only what is another whole image is known to be shared."""
     own: dict[str, int] = {}
-    staying = [image for tag, image in images.items() if tag not in going]
+    others = [image for tag, image in images.items() if tag not in going]
     for tag in sorted(going, key=lambda tag: images[tag].size):
-        own[tag] = unique_size(images[tag], staying)
-        staying.append(images[tag])
+        image = images[tag]
+        whole = any(other.is_descendant_of(image) for other in others)
+        own[tag] = 0 if whole else image.added_size(others)
+        others.append(image)
     return own
 
 
@@ -8248,8 +8208,9 @@ TAKE_VALUE.update((name, name) for name in [*TAKE_VALUE.values(), "--env-file"])
 TAKE_VALUE.update((name, name) for name in ("--gpus", "--network", "--platform"))
 
 
-def new_parser(prog: str, **options: Any) -> argparse.ArgumentParser:
-    """argparse, with errors as everywhere else: one line, a hint, status 2."""
+def make_parser(name: str) -> argparse.ArgumentParser:
+    """The parser of one command: to build all of them would cost each start more than the command's
+    own work. With errors as everywhere else: one line, a hint, status 2."""
     import argparse
 
     class Parser(argparse.ArgumentParser):
@@ -8260,37 +8221,29 @@ def new_parser(prog: str, **options: Any) -> argparse.ArgumentParser:
     def formatter(prog: str) -> argparse.HelpFormatter:
         return argparse.HelpFormatter(prog, width=None if {"-h", "--help"} & set(sys.argv) else 80)
 
-    return Parser(prog=prog, allow_abbrev=False, formatter_class=formatter, **options)
-
-
-def make_parser(name: str) -> argparse.ArgumentParser:
-    """The parser of one command: to build all of them would cost each start more than the command's
-    own work."""
     command = COMMANDS[name]
-    p = new_parser(
-        "pydock " + name,
+    p = Parser(
+        prog="pydock " + name,
         usage=f"pydock {name} [OPTIONS] {command.usage}".rstrip(),
         description=command.summary.capitalize() + ".",
+        allow_abbrev=False,
+        formatter_class=formatter,
     )
     p.set_defaults(func=command.operation, command=[], dry_run=False)
     for names, options in command.arguments:
         p.add_argument(*names, **options)
-    add_global_options(p, name in DRY_RUN)
-    return p
-
-
-def add_global_options(p: argparse.ArgumentParser, dry_run: bool = True) -> None:
     g = p.add_argument_group("everywhere")
     for mode, folder in (("local", "this folder"), ("global", "the home folder")):
         text = f"the environments of {folder}"
         g.add_argument("--" + mode, dest="mode", action="store_const", const=mode, help=text)
-    flags = [flag("-n", "--dry-run", help="only print the docker commands, as a script")]
+    dry_run = [flag("-n", "--dry-run", help="only print the docker commands, as a script")]
     for names, options in (
-        *flags[: int(dry_run)],
+        *dry_run * (name in DRY_RUN),
         flag("--verbose", help="show each docker command"),
         flag("-q", "--quiet", help="say nothing but errors"),
     ):
         g.add_argument(*names, **options)
+    return p
 
 
 def split_command(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -8318,13 +8271,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
         argv = argv[1:] + ["--help"]
     position = next((i for i, word in enumerate(argv) if not word.startswith("-")), None)
     if position is None:
-        return parse_no_command(argv)
+        parse_no_command(argv)
     name = command_name(argv, position)
     before, after = argv[:position], argv[position + 1 :]
     after, implied, scope = with_name(name, before, after)
     own, rest = split_line(name, before, after)
     if COMMANDS[name].usage.split("[")[0].strip() and set(own) <= EVERYWHERE:
-        raise NeedsArguments(name)
+        raise SystemExit(show_needs(name, argv))
     p = make_parser(name)
     check_options(p, name, own)
     if name == "run" and not rest and not {"-h", "--help"} & set(own):
@@ -8501,14 +8454,10 @@ def split_line(name: str, before: list[str], after: list[str]) -> tuple[list[str
     if name in ("install", "update", "create", "uninstall"):
         while rest and not rest[0].startswith("-"):  # a package
             own.append(rest.pop(0))
-        own, taken = split_pip_options(own, {"-q", *known_options(name)})
+        known = {word for words, _ in COMMANDS[name].arguments for word in words}
+        own, taken = split_pip_options(own, {"-q", *known, *EVERYWHERE})
         rest = taken + rest
     return own, rest
-
-
-def known_options(command: str) -> set[str]:
-    """The options that a command has itself."""
-    return {name for names, _ in COMMANDS[command].arguments for name in names} | EVERYWHERE
 
 
 def check_options(p: argparse.ArgumentParser, name: str, words: Sequence[str]) -> None:
@@ -8521,20 +8470,12 @@ def check_options(p: argparse.ArgumentParser, name: str, words: Sequence[str]) -
             raise PydockError(f"unknown option {word}", f"{p.prog} --help", 2)
 
 
-class NeedsArguments(Exception):
-    """A command without its arguments: its help and the names that exist are shown instead."""
-
-
-def parse_no_command(argv: list[str]) -> argparse.Namespace:
-    p = new_parser("pydock", add_help=False)
-    p.add_argument("-h", "--help", action="store_true")
-    p.add_argument("-V", "--version", action="store_true")
-    add_global_options(p)
-    args = p.parse_args(argv)
-    if args.version:
-        console.emit("pydock " + __version__)
-    else:
-        console.emit(overview())
+def parse_no_command(argv: list[str]) -> NoReturn:
+    for word in argv:
+        if word not in {*EVERYWHERE, "-h", "--help", "-V", "--version"}:
+            raise PydockError(f"unknown option {word}", "pydock --help", 2)
+    version = {"-V", "--version"} & set(argv)
+    console.emit("pydock " + __version__ if version else overview())
     raise SystemExit(0)
 
 
@@ -8619,7 +8560,7 @@ def flushed(status: int) -> int:
 def main(argv: list[str] | None = None) -> int:
     try:
         return flushed(run_command(sys.argv[1:] if argv is None else argv))
-    except SystemExit as error:  # of --help and --version
+    except SystemExit as error:  # of --help, --version, and a command without its arguments
         return flushed(int(error.code or 0))
     except Terminated as error:
         return flushed(128 + int(error.args[0]))
@@ -8642,10 +8583,7 @@ def run_command(argv: list[str]) -> int:
         except Exception:  # nobody wants to read of it while typing
             pass
         return 0
-    try:
-        args = parse(argv)
-    except NeedsArguments as error:
-        return show_needs(str(error), argv)
+    args = parse(argv)
     console.quiet, console.verbose = args.quiet, args.verbose
     if args.implied:
         console.info(f"in {args.implied}:")
