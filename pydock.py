@@ -6601,37 +6601,20 @@ def render_compose(
     )
 
 
-def has_command(text: str) -> bool:
-    """Whether a docker-compose.yml gives the environment's service a command, by its text alone."""
-    try:
-        return bool(json.loads(text)["services"][SERVICE].get("command"))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        found = re.search(
-            rf"(?m)^( +)(['\"]?){SERVICE}\2:[^\n]*\n((?:\1 [^\n]*\n|[ \t]*(?:#[^\n]*)?\n)*)",
-            text + "\n",
-        )
-    return bool(found and re.search(r"(?m)^ +command:", found.group(3)))
-
-
 def compose_of(session: Session, env: Env, args: argparse.Namespace) -> dict[str, str]:
     """The docker-compose.yml that -p, -v, -e and --gpus ask for, by its name. Folders of a project
     are named from it, so that they mean the same in every clone."""
     if not (args.publish or args.volume or args.env or args.gpus):
         return {}
     volumes = []
-    for option, value in [("-e", value) for value in args.env] + [
-        ("-v", value) for value in args.volume
-    ]:
-        good = (
-            r"[^=\s]+(?s:=.*)?"
-            if option == "-e"
-            else r"([A-Za-z0-9][\w.-]*|[^:]*[/~.][^:]*):[^:]+(:[\w,]+)?"
-        )
-        if not re.fullmatch(good, value, re.ASCII) or not is_utf8(value):
-            raise PydockError(
-                f"{option} {value!r} cannot be kept in {COMPOSE}",
-                "-e KEY=VALUE" if option == "-e" else "-v FOLDER:/inside, or -v VOLUME:/inside",
-            )
+    volume = r"([A-Za-z0-9][\w.-]*|[^:]*[/~.][^:]*):[^:]+(:[\w,]+)?"
+    for values, good, hint in (
+        (args.env, r"[^=\s]+(?s:=.*)?", "-e KEY=VALUE"),
+        (args.volume, volume, "-v FOLDER:/inside, or -v VOLUME:/inside"),
+    ):
+        for value in values:
+            if not re.fullmatch(good, value, re.ASCII) or not is_utf8(value):
+                raise PydockError(f"{hint[:2]} {value!r} cannot be kept in {COMPOSE}", hint)
     for volume in args.volume:
         source, colon, rest = host_volume(volume).partition(":")
         project = os.path.dirname(os.path.realpath(env.scope.root)) + "/"
@@ -6672,9 +6655,6 @@ def compose_file(session: Session, env: Env, container: Container) -> tuple[str,
     engine, path = session.engine, env.path(COMPOSE)
     service = container.service()
     argv = compose_argv(env)
-    if env.scripted:  # nor is compose asked what it thinks of the file
-        service.update({} if has_command(env.read(COMPOSE)) else {"command": WAIT})
-        return json.dumps({"services": {SERVICE: service}}), []
     text = json.dumps({"services": {SERVICE: service}})
     names = (*argv[:-2], "config", "--services")
     engine.prefetch(*names)
@@ -6897,13 +6877,9 @@ def save_note(env: Env, entries: dict[str, dict[str, str]]) -> None:
     folder, name = os.path.split(trust_file(env))
     make_folder(folder)
     os.chmod(folder, 0o700)
+    text = json.dumps({"folder": env.folder, "files": entries}, indent=1)
     with Folder(folder) as notes:
-        notes.write(
-            name,
-            json.dumps({"folder": env.folder, "files": entries}, indent=1),
-            0o600,
-            durable=True,
-        )
+        notes.write(name, text, 0o600, durable=True)
 
 
 def keep_dockerfile(env: Env, text: str, pydocks_own: bool) -> None:
@@ -6916,13 +6892,8 @@ def keep_dockerfile(env: Env, text: str, pydocks_own: bool) -> None:
 
 
 def forget_note(env: Env) -> None:
-    if not os.path.lexists(trust_file(env)):
-        return
-    env.remove_file(trust_file(env))
-    try:
-        os.rmdir(os.path.dirname(trust_file(env)))
-    except OSError:  # it has others, or this is a dry run
-        pass
+    if os.path.lexists(trust_file(env)):
+        env.remove_file(trust_file(env))
 
 
 def plain_text(data: bytes) -> str | None:
@@ -8044,11 +8015,7 @@ def diagnose(session: Session) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         found["engine"] = f"{session.settings['engine']} {version}"
         compose = engine.try_output("compose", "version", "--short")
         found["compose"] = compose.strip() if compose else "none"
-        found["builder"] = {
-            "buildx": "BuildKit (buildx)",
-            "buildkit": "BuildKit (of docker's client)",
-            "podman": "podman",
-        }[engine.builder()]
+        found["builder"] = engine.builder()
     except PydockError as error:
         problems.append((str(error), error.hint))
         found.setdefault("engine", f"{session.settings['engine']}: {error}")
