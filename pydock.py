@@ -7638,9 +7638,11 @@ def take_bundle(session: Session, env: Env, path: str, command: Sequence[str]) -
 
     engine, image = session.engine, env.temporary_tag + "-base"
     try:
-        texts, more = read_bundle(env, path)
-        if more:
-            load_image(engine, env, path, image)
+        with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:
+            members = saved_members(archive)
+            texts = read_bundle(env, archive, members)
+            if members:
+                load_image(engine, env, archive, members, image)
     except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
         raise PydockError(
             f"cannot read {path}: {getattr(error, 'strerror', None) or error}",
@@ -7648,7 +7650,7 @@ def take_bundle(session: Session, env: Env, path: str, command: Sequence[str]) -
         ) from None
     for file, text in texts.items():
         env.write(file, text)
-    if more:
+    if members:
         import_image(session, env, image, texts, command)
         engine.try_run("rmi", image)
     else:
@@ -7656,69 +7658,57 @@ def take_bundle(session: Session, env: Env, path: str, command: Sequence[str]) -
         build_image(session, env, command, Build(env.temporary_tag, {}))
 
 
-def read_bundle(env: Env, path: str) -> tuple[dict[str, str], bool]:
-    """Reads the first part of a file of `export`, of which nobody knows what it holds: the texts of
-    the standard files, by name, and whether there is more: an image. Wheels go to the environment's
+def read_bundle(env: Env, archive: Any, members: dict[str, Any]) -> dict[str, str]:
+    """The texts of the standard files, by name, with which a file of `export` begins, of which
+    nobody knows what it holds; they go out of its members, and wheels to the environment's
     folder."""
-    import tarfile
-
     texts: dict[str, str] = {}
-    name = ""
-    more = False
-    with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:
-        for count, member in enumerate(archive):
-            top, _, file = check_member(member, count).partition("/")
-            stream = archive.extractfile(member) if member.isfile() else None
-            known = file in STANDARD or re.fullmatch("wheels/" + WHEEL, file)
-            more = not (known and stream) or top != (name or top)
-            if more or not stream:
-                break
-            name = top
-            if file in STANDARD:
-                texts[file] = stream.read().decode(errors="surrogateescape")
-            else:
-                env.add_wheel(
-                    os.path.basename(file), stream, ["tar", "-xOf", path, "--", member.name]
-                )
-        if not more:
-            check_end(archive)
+    top = next(iter(members), "").partition("/")[0] + "/"
+    for name, member in list(members.items()):
+        file = name[len(top) :] if name.startswith(top) else ""
+        wheel = re.fullmatch("wheels/" + WHEEL, file)
+        if not member.isfile() or not (wheel or file in STANDARD):
+            break
+        stream = archive.extractfile(members.pop(name))
+        if wheel:
+            origin = ["tar", "-xOf", archive.name, "--", name]
+            env.add_wheel(os.path.basename(file), stream, origin)
+        else:
+            texts[file] = stream.read().decode(errors="surrogateescape")
     if not {"dockerfile", "requirements.txt"} <= set(texts):
         raise ValueError("it does not begin with a dockerfile and requirements.txt")
     if COMPOSE in texts:
         texts[COMPOSE] = HANDED_OVER + texts[COMPOSE].lstrip("\ufeff")
         console.info(f"it brings a {COMPOSE}; to read and allow it: pydock trust {env.title}")
-    return texts, more
+    return texts
 
 
-def load_image(engine: Engine, env: Env, path: str, tag: str) -> None:
+def load_image(engine: Engine, env: Env, archive: Any, members: dict[str, Any], tag: str) -> None:
     """Hands the image in a bundle to the engine, which then has it by this name only. The engine
     gets an archive of its own: it might read another name, or other bytes, out of the stranger's."""
     import tarfile
 
-    with tarfile.open(path, "r:", tarinfo=strict_members()) as archive:
-        members = saved_members(archive)
-        ids, texts = saved_image(archive, members)
-        if not env.scripted:
-            env.write(LOADING, " ".join(id_ for id_ in ids if not find_image(engine, id_)))
+    ids, texts = saved_image(archive, members)
+    if not env.scripted:
+        env.write(LOADING, " ".join(id_ for id_ in ids if not find_image(engine, id_)))
 
-        def write(stream: IO[bytes]) -> None:
-            with tarfile.open(fileobj=stream, mode="w|") as forward:
-                for name, member in members.items():
-                    others = name == "repositories" or name.endswith(".whl")
-                    if others or os.path.basename(name) in STANDARD:
-                        continue
-                    bare = tarfile.TarInfo(name)
-                    bare.size, bare.type = member.size, member.type
-                    bare.linkname, bare.mode = member.linkname, member.mode & 0o777
-                    content = archive.extractfile(member) if member.isfile() else None
-                    if name in texts:
-                        content, bare.size = io.BytesIO(texts[name]), len(texts[name])
-                    forward.addfile(bare, content)
+    def write(stream: IO[bytes]) -> None:
+        with tarfile.open(fileobj=stream, mode="w|") as forward:
+            for name, member in members.items():
+                if os.path.basename(name) in (*STANDARD, "repositories") or name.endswith(".whl"):
+                    continue
+                bare = tarfile.TarInfo(name)
+                bare.size, bare.type = member.size, member.type
+                bare.linkname, bare.mode = member.linkname, member.mode & 0o777
+                content = archive.extractfile(member) if member.isfile() else None
+                if name in texts:
+                    content, bare.size = io.BytesIO(texts[name]), len(texts[name])
+                forward.addfile(bare, content)
 
-        try:
-            engine.load(path, write)
-        finally:  # also where it came in after an interruption
-            named = any(engine.try_run("tag", id_, tag) for id_ in ids)
+    try:
+        engine.load(archive.name, write)
+    finally:  # also where it came in after an interruption
+        named = any(engine.try_run("tag", id_, tag) for id_ in ids)
     if not named:
         raise ValueError("the image in it is none that this engine understands")
 

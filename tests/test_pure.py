@@ -397,7 +397,8 @@ class WhatOthersCannotChange(Folder):
         engine, env = mock.Mock(), mock.Mock()
         engine.try_output = lambda *argv: None
         engine.load = lambda path, write: write(got)
-        pydock.load_image(engine, env, str(self.tmp / "x.tar"), "t:1")
+        with tarfile.open(str(self.tmp / "x.tar"), "r:", tarinfo=pydock.strict_members()) as archive:
+            pydock.load_image(engine, env, archive, pydock.saved_members(archive), "t:1")
         got.seek(0)
         with tarfile.open(fileobj=got) as archive:
             seen = {member.name: member.pax_headers for member in archive}
