@@ -6568,37 +6568,22 @@ def render_compose(
 ) -> str:
     """What `create` writes for options that are to hold always; JSON's strings are YAML's."""
 
-    def lines(title: str, values: Sequence[str]) -> str:
-        texts = [json.dumps(value.replace("$", "$$"), ensure_ascii=False) for value in values]
-        texts = [
-            re.sub(
-                "[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]",
-                lambda found: f"\\u{ord(found.group()):04x}",
-                text,
-            )
-            for text in texts
-        ]
-        return (
-            "".join([f"    {title}:\n"] + [f"      - {text}\n" for text in texts]) if values else ""
-        )
+    def quoted(value: str) -> str:
+        text = json.dumps(value.replace("$", "$$"), ensure_ascii=False)
+        special = "[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]"
+        return re.sub(special, lambda found: f"\\u{ord(found.group()):04x}", text)
 
-    named = sorted({volume.split(":")[0] for volume in volumes if "/" not in volume.split(":")[0]})
-    text = (
-        COMPOSE_FILE
-        + lines("ports", ports)
-        + lines("volumes", volumes)
-        + lines("environment", variables)
-    )
+    text = COMPOSE_FILE
+    for title, values in (("ports", ports), ("volumes", volumes), ("environment", variables)):
+        text += f"    {title}:\n" * bool(values)
+        text += "".join(f"      - {quoted(value)}\n" for value in values)
     if gpus:
-        which = (
-            "count: " + gpus
-            if not gpus.startswith("device=")
-            else "device_ids: " + json.dumps(gpus[len("device=") :].split(","))
-        )
+        which = f"count: {gpus}"
+        if gpus.startswith("device="):
+            which = "device_ids: " + json.dumps(gpus[len("device=") :].split(","))
         text += f"    deploy:\n      resources:\n        reservations:\n          devices:\n            - {{driver: nvidia, {which}, capabilities: [gpu]}}\n"
-    return text + (
-        "volumes:\n" + "".join(f"  {json.dumps(volume)}:\n" for volume in named) if named else ""
-    )
+    named = sorted({volume.split(":")[0] for volume in volumes if "/" not in volume.split(":")[0]})
+    return text + "volumes:\n" * bool(named) + "".join(f"  {json.dumps(v)}:\n" for v in named)
 
 
 def compose_of(session: Session, env: Env, args: argparse.Namespace) -> dict[str, str]:
