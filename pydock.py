@@ -4235,7 +4235,7 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
             check_compose(session.engine, env)
         create(session, env, files, lambda: build_new(session, env, packages, args.line), old)
     image, version = base_of(text)
-    python = "Python " + version if version else image
+    python = "Python " + version if version else image.replace("${REPOSITORY}", "")
     next_word = "build" if args.no_build else "shell"
     report(env, f"created {env.name} ({python}){env.where}", f"pydock {next_word} {env.title}")
     return 0
@@ -8282,7 +8282,7 @@ def activated_scope() -> Scope | None:
         folder, end = os.path.split(path)
         if os.path.dirname(folder) == data_folder() and end == "bin":
             text = host_file(os.path.join(folder, "enter"))
-            found = re.match(r"#!/bin/sh\n# pydock: the programs of (\S+)/envs/(\S+);", text)
+            found = re.match(r"#!/bin/sh\n# pydock: the programs of (\S+)/envs/([^\s;]+)", text)
             root = unquote(found.group(1)) if found and found.group(2) == name else ""
             if os.path.basename(root) == ".pydock" and root != global_scope().root:
                 return Scope("local", root, ACTIVATED)
@@ -9015,8 +9015,8 @@ module() { shift 2; pip "$@"; }
 case $program:${1-}:${2-} in
 pip:* | pip3:* | pip3.*:*) pip "$@" ;;
 python:-m:pip | python3:-m:pip | python3.*:-m:pip) module "$@" ;;
-python*:-IS:-c) case ${3-} in "# pydock: "*) exec "$python" "$@" ;; esac ;;  # the head of pydock.py means this host's
-python*:*/pydock.py:* | python*:pydock.py:*) if [ "$1" -ef "$itself" ]; then exec "$python" "$@"; fi ;;
+python*:-IS:-c) case ${3-} in "# pydock: "*) PATH=$bin:$PATH; exec "$python" "$@" ;; esac ;;  # the head of pydock.py means this host's
+python*:*/pydock.py:* | python*:pydock.py:*) if [ "$1" -ef "$itself" ]; then PATH=$bin:$PATH; exec "$python" "$@"; fi ;;
 esac
 if [ -n "$verb" ]; then  # what is installed is to stay
     case $program in python*) shift 2 ;; esac

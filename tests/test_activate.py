@@ -974,11 +974,11 @@ class Local(ActivateCase):
         code = "import os, socket; print(socket.gethostname(), os.getcwd()); open(\"made\", \"w\").close()"
         outside = Path(tempfile.mkdtemp(dir=str(self.base)))
         for start in (self.project, self.project / "sub"):
-            script = "%s; python -c '%s'; cd sub%s; python -c '%s'; cd %s; python -c '%s'; pydock list --json >rows; deactivate"
+            script = "%s; python -c '%s'; cd sub%s; python -c '%s'; cd %s; python -c '%s'; pydock -q history --json | grep -c 'revision.: 1'; deactivate"
             more = "/sub" if start == self.project else ""
             out = self.says(script % (self.line("dev"), code, more, code, shlex.quote(str(outside)), code), cwd=start)
             top = INNER_HOME + "/" + self.project.name
-            self.assertEqual(out.splitlines(), ["dev " + top + ("" if more else "/sub"), "dev %s/sub/sub" % top, "dev %s/%s" % (INNER_HOME, outside.name)])
+            self.assertEqual(out.splitlines(), ["dev " + top + ("" if more else "/sub"), "dev %s/sub/sub" % top, "dev %s/%s" % (INNER_HOME, outside.name), "1"])
             for folder in (start, self.project / "sub" / "sub", outside):
                 (folder / "made").unlink()
             self.assertEqual(self.containers(), [])

@@ -1427,7 +1427,7 @@ class NameLeftOut(Process):
 
     def test_what_a_project_has_activated_is_meant_everywhere(self) -> None:
         shims = self.tmp / ".local/share/pydock/pydock-a-one__12345678"
-        self.write(str(shims / "enter"), "#!/bin/sh\n# pydock: the programs of %s/q/.pydock/envs/a-one; made anew by it.\n" % self.tmp)
+        self.write(str(shims / "enter"), "#!/bin/sh\n# pydock: the programs of %s/q/.pydock/envs/a-one in sha256:1; made anew by it.\n" % self.tmp)
         self.environ({"PYDOCK_ENV": "a-one", "PATH": "%s/bin:%s" % (shims, os.environ["PATH"])})
         for folder in ("q", ".", "p"):
             with self.subTest(folder=folder), self.inside(self.tmp / folder):
