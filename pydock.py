@@ -1778,9 +1778,10 @@ class Inventory:
     def package(self, name: str, version: str, pin: str, by: list[str]) -> Package:
         self.checked(r"[A-Za-z0-9!+._-]+", version)
         line = Requirement()
-        read_requirement(line, self.checked(r"[A-Za-z0-9\-._~:/?#@!&'()*+,=% ]+", pin))
+        read_requirement(line, self.checked(r"[A-Za-z0-9\-._~:/?#@!&'()*+,=% \[\]]+", pin))
         good = line.wheel or line.url and not line.url.startswith((".", "/", "~", "file:"))
-        if not (good or line.pin == f"{name}=={version}") or line.extras or line.marker:
+        more = line.marker or line.extras and not line.wheel
+        if not (good or line.pin == f"{name}=={version}") or more:
             raise ValueError(pin)
         line.name = name
         return Package(version, line, [self.checked("[a-z0-9-]+", other) for other in by])
@@ -1881,7 +1882,7 @@ class Freeze:
             return self.other_line(line)
         package, asked = self.found.packages[name], self.wanted.packages.get(name)
         givers = [*lines, *([asked] if asked else [])]
-        extras = sorted({extra for giver in givers for extra in giver.extras})
+        extras = sorted({extra for giver in [*givers, package.pin] for extra in giver.extras})
         range_, via = self.range_of(name, lines, asked), self.via_of(name, lines, asked)
         index = next((giver.index for giver in reversed(givers) if giver.index), "")
         same = len(lines) == 1 and says_same(line, package.pin) and line.kind != "editable"
@@ -4899,11 +4900,13 @@ def cmd_install(session: Session, args: argparse.Namespace) -> int:
 )
 def cmd_uninstall(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
-    change, files = Change("uninstall"), Change("uninstall")
-    add_installer_words(files, args.installer_args)
-    for path in args.requirement:
-        add_file(files, path)
-    for word in [*args.packages, *files.wanted.packages]:
+    change = Change("uninstall")
+    add_installer_words(change, args.installer_args)
+    if change.words or change.wanted.options:
+        raise PydockError("uninstall takes names of packages, and -r FILE", status=2)
+    files = [absolute_path(path) for path in args.requirement]
+    lines = [line for path in files for line in read_requirements(file_text(path), path)]
+    for word in [*args.packages, *(line.name for line in lines if line.name)]:
         if not re.fullmatch(IDENTIFIER, word):
             raise PydockError(f"{word!r} is not the name of a package")
         change.words.append(word)
@@ -5548,12 +5551,7 @@ def add_file(change: Change, path: str, limits: bool = False) -> None:
         if (file, limits) in seen:
             continue
         seen.add((file, limits))
-        try:
-            text = decode_requirements(included_by.read(file) if included_by else read_named(file))
-        except (OSError, ValueError) as error:
-            raise PydockError(
-                f"cannot read {file}: {getattr(error, 'strerror', None) or 'it is not in the encoding that it begins with'}"
-            ) from None
+        text = file_text(file, included_by)
         if path.endswith(".toml"):
             add_toml(change, path, text)
             return
@@ -5568,6 +5566,14 @@ def add_file(change: Change, path: str, limits: bool = False) -> None:
                 add_limit(change, line)
             else:
                 add_line(change, line, here)
+
+
+def file_text(file: str, included_by: Included | None = None) -> str:
+    try:
+        return decode_requirements(included_by.read(file) if included_by else read_named(file))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is not in the encoding that it begins with"
+        raise PydockError(f"cannot read {file}: {why}") from None
 
 
 def read_named(file: str) -> bytes:
@@ -8695,7 +8701,7 @@ for source in /dev/shm/src/*/*; do  # what is no wheel is made one, from a copy:
     esac
     number=${source%/*}; extras=${number#*,}; if [ "$extras" = "$number" ]; then extras=; fi
     for wheel in /tmp/pydock/wheels/*.whl; do cp "$wheel" .; set -- "$@" "/opt/pydock/wheels/${wheel##*/}$extras"; case $extras in *";"*) ;; *) again="$again ./${wheel##*/}" ;; esac; done
-    rm -rf /tmp/pydock
+    echo "${wheel##*/}$extras" >>/dev/shm/taken; rm -rf /tmp/pydock
 done
 if [ $verb != lock ]; then installer $pip "$verb" "$@"; fi
 if [ -n "$again" ] && [ -z "$uv" ]; then installer $pip install -q --force-reinstall --no-deps $again; fi  # of the same version, perhaps
@@ -8786,7 +8792,12 @@ for dist in metadata.distributions(path=folders):
     name = canonical(dist.metadata["Name"] or "")
     if re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", name):
         packages.setdefault(name, dist)
-needed, extras = {}, {name: set(found) for name, found in job["extras"].items()}
+needed, extras, taken = {}, {name: set(found) for name, found in job["extras"].items()}, {}
+if os.path.exists("/dev/shm/taken"):
+    taken = dict(re.findall(r"(?m)^(.*\.whl)(\[.*?\])", open("/dev/shm/taken").read()))
+    taken = {name: taken.get(os.path.basename(pin(name, dist)), "") for name, dist in packages.items()}
+    for name, more in taken.items():
+        extras.setdefault(name, set()).update(map(canonical, re.findall(r"[\w.-]+", more)))
 todo = [name for name in packages if name not in job["unasked"]]
 while todo:
     name = todo.pop()
@@ -8820,7 +8831,7 @@ if job["lock"] and uv and todo:
 for line, marker in job["others"] if job["lock"] and uv else ():
     if marker in elsewhere:  # of a Python that is older than this one, uv wants to hear nothing
         hashes += "\n" + (compiled([line + "; " + marker]).stdout or compiled([line]).stdout).decode()
-found = {name: [packages[name].version, pins[name], sorted(needed.get(name, set()) - {name})] for name in names}
+found = {name: [packages[name].version, pins[name] + taken.get(name, ""), sorted(needed.get(name, set()) - {name})] for name in names}
 print("\npydock-inventory: " + json.dumps({"python": "%d.%d.%d" % sys.version_info[:3], "packages": found, "elsewhere": elsewhere, "hashes": hashes}), flush=True)
 os._exit(0)  # what a package has left for the end would come after the last line
 """

@@ -159,7 +159,9 @@ class InstallTest(PackageCase):
         self.ok("build", "ds")
         self.assertEqual(self.python("import alpha; print(alpha.version)"), "2.0rc1", "uv reads no --pre of a file")
         (self.work / "r.txt").write_text("alpha==0.1  # in any version\n", encoding="utf-8")
-        self.ok("uninstall", "ds", "-y", "-r", "r.txt", "--no-input")
+        self.fails("uninstall", "ds", "alpha", "--", "--target", "x", status=2, says="one place")
+        self.fails("uninstall", "ds", "alpha", "--pre", status=2, says="takes names of packages")
+        self.assertNotIn("from now on", self.run_pydock("uninstall", "ds", "-y", "-r", "r.txt", "--no-input").err)
         self.assertEqual(self.lines(), ["--trusted-host " + trusted, "--find-links " + links, "--pre"])
 
     def test_pip_is_a_package_once_it_is_asked_for(self) -> None:
@@ -297,12 +299,13 @@ class FileTest(PackageCase):
         ):
             self.fails(*read(text), says=says, hint=hint)
         self.assertEqual(self.state(), before)
-        self.ok(*read("dist/%s ; python_version < '3'\ndist/%s ; python_version > '3'\n./tiny\n" % (wheel.name, beta.name), "sub/r.txt"))
-        self.assertEqual(self.lines(), ["./wheels/%s ; python_version > '3'" % beta.name, "./wheels/tiny_project-1.0-py3-none-any.whl"])
+        self.ok(*read("dist/%s ; python_version < '3'\ndist/%s ; python_version > '3'\n./tiny[more]\n" % (wheel.name, beta.name), "sub/r.txt"))
+        self.assertEqual(self.lines(), ["./wheels/%s ; python_version > '3'" % beta.name, "iniconfig==2.0.0  # via tiny-project",
+                                        "./wheels/tiny_project-1.0-py3-none-any.whl[more]"])
         self.ok("build", "ds")
         self.ok("install", "ds", "six==1.16.0")
         self.assertEqual(self.lines()[0], "./wheels/%s ; python_version > '3'" % beta.name)
-        self.ok("uninstall", "ds", "tiny-project", "six", "beta")
+        self.ok("uninstall", "ds", "tiny-project", "iniconfig", "six", "beta")
         self.ok(*read("dist/%s[more] --hash=sha256:%s\ndist/%s\n" % (wheel.name, digest, beta.name)))
         self.assertIn("--require-hashes\n./wheels/%s[more] \\\n    --hash=sha256:%s\n" % (wheel.name, digest), self.requirements("ds"))
         self.ok("lock", "--check", "ds")
