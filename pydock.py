@@ -2075,6 +2075,11 @@ class Env:
     def path(self, file: str) -> str:
         return os.path.join(self.staging, file)
 
+    def said(self, file: str) -> str:
+        """A file as a message names it: an error takes the folder of a new environment away."""
+        new = self.staging != self.folder
+        return f"the {file} of {self.name}" if new else self.path(file)
+
     def exists(self) -> bool:
         """Whether there is anything of its name."""
         try:
@@ -2122,14 +2127,14 @@ class Env:
             if ".." in found.group(1).split("/"):
                 number = requirements.count("\n", 0, found.start()) + 1
                 raise PydockError(
-                    f"line {number} of {self.path('requirements.txt')} leads out of wheels/: {found.group(1)!r}",
+                    f"line {number} of {self.said('requirements.txt')} leads out of wheels/: {found.group(1)!r}",
                     "pydock install NAME /PATH/TO/THE.whl copies a wheel",
                 )
         return text_hash(dockerfile), text_hash(requirements)
 
     def requirements(self) -> list[Requirement]:
         """The lines of requirements.txt. PydockError names one that cannot be understood."""
-        path = self.path("requirements.txt")
+        path = self.said("requirements.txt")
         try:
             data = self.read("requirements.txt").encode(errors="surrogateescape")
             return read_requirements(decode_requirements(data), path)
@@ -2349,7 +2354,7 @@ def remove_empty_wheels(env: Env) -> None:
 def keep_files(env: Env, text: str, wheels: Sequence[str], held: bool = True) -> None:
     """Puts a change's files into the environment's folder: new wheels, requirements.txt, and only
     then away with the wheels that it no longer names, if an image holds them."""
-    named = {line.wheel for line in read_requirements(text, env.path("requirements.txt"))}
+    named = {line.wheel for line in read_requirements(text, env.said("requirements.txt"))}
     present = env.read("requirements.txt")  # perhaps with a line that nobody understands
     unused = set(re.findall(rf"(?m)^\s*\./wheels/({WHEEL})", present)) - named
     if wheels:
@@ -3485,9 +3490,10 @@ def check_plain(session: Session, env: Env, dockerfile: str) -> None:
         text = text.replace("${REPOSITORY}", session.settings["repository"])
     pattern = f"(?:{re.escape(own['repository'])})?{own_images('', own)}(?:@sha256:[0-9a-f]{{64}})?"
     if not is_allowed(env, "dockerfile") and not is_plain(text, pattern):
+        unpack = f"unpack it into {env.scope.envs}, " if env.staging != env.folder else ""
         raise PydockError(
-            f"{env.path('dockerfile')} has flags or a base image that podman may give this host to",
-            f"read it, then: pydock trust {env.title}",
+            f"{env.said('dockerfile')} has flags or a base image that podman may give this host to",
+            f"{unpack}read it, then: pydock trust {env.title}",
         )
 
 

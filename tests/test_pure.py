@@ -1365,6 +1365,19 @@ class AFailedChange(Process):
     def test_the_headers_come_along_where_pythons_base_has_them_apart(self) -> None:
         self.assertIn("--apt build-essential --apt python3-dev ds x", self.error(self.GCC, "x", base="debian:12")[1])
 
+    def test_a_folder_that_goes_away_with_the_error_is_not_named(self) -> None:
+        env = pydock.Env(pydock.global_scope(), "ds", "pydock")
+        self.write(".pydock/envs/ds/dockerfile", "FROM x\n")
+        self.write(".pydock/envs/ds/requirements.txt", "six\n??\n")
+        with self.assertRaisesRegex(pydock.PydockError, "line 2 of /.*/envs/ds/requirements.txt:"):
+            env.requirements()
+        env.staging = self.write(".pydock/envs/.ds.new-12345678/requirements.txt", "./wheels/../x.whl\n??\n").parent.as_posix()
+        with self.assertRaisesRegex(pydock.PydockError, "^line 2 of the requirements.txt of ds:"):
+            env.requirements()
+        self.write(".pydock/envs/.ds.new-12345678/dockerfile", "FROM x\n")
+        with self.assertRaisesRegex(pydock.PydockError, "^line 1 of the requirements.txt of ds leads out of wheels"):
+            env.hashes()
+
     def test_what_is_there_is_not_asked_for_again(self) -> None:
         self.assertEqual(self.error(self.GCC, "x", apt=("build-essential",)), ("cannot install x in ds: what failed is above", ""))
 
