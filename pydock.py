@@ -365,11 +365,8 @@ def client_proxies() -> dict[str, str]:
     try:
         proxies = json.loads(text)["proxies"] if '"proxies"' in text else {}
         chosen = proxies.get(os.environ.get("DOCKER_HOST", ""), proxies.get("default", {}))
-        found = {
-            key[: -len("Proxy")] + "_proxy": str(value)
-            for key, value in chosen.items()
-            if key.endswith("Proxy")
-        }
+        names = [key for key in chosen if key.endswith("Proxy")]
+        found = {key[: -len("Proxy")] + "_proxy": str(chosen[key]) for key in names}
     except (ValueError, KeyError, AttributeError, TypeError):  # the client will say so
         return {}
     return {**found, **{key.upper(): value for key, value in found.items()}}
@@ -1252,11 +1249,8 @@ class Scope:
     def names(self) -> list[str]:
         try:
             with self.open() as folder:
-                return sorted(
-                    name
-                    for name in folder.names()
-                    if re.fullmatch(NAME, name) and folder.is_folder(name)
-                )
+                names = [name for name in folder.names() if re.fullmatch(NAME, name)]
+                return [name for name in names if folder.is_folder(name)]
         except FileNotFoundError:
             return []
 
@@ -2331,15 +2325,14 @@ def remove_half_written(env: Env) -> None:
     """Files that a writer which was killed has left; only under the environment's lock."""
     if env.scripted:
         return
-    with env.open() as folder:
-        for name in folder.names():
-            if name.startswith(".") and name.endswith(".new") and not folder.is_folder(name):
-                folder.remove(name)
-        if folder.has("wheels"):
-            with folder.below("wheels") as wheels:
-                for name in wheels.names():
-                    if re.fullmatch(r"\..*\.whl", name) and not wheels.is_folder(name):
-                        wheels.remove(name)
+    for below, pattern in (([], r"\..*\.new"), (["wheels"], r"\..*\.whl")):
+        try:
+            with env.open(*below) as folder:
+                for name in folder.names():
+                    if re.fullmatch(pattern, name, re.S) and not folder.is_folder(name):
+                        folder.remove(name)
+        except FileNotFoundError:
+            pass
     remove_empty_wheels(env)
 
 
