@@ -2232,13 +2232,14 @@ class Env:
     def write_file(self, path: str, text: str, mode: int) -> None:
         write_file(path, text, mode)
 
-    def remove_file(self, path: str) -> None:
-        os.unlink(path)
-
-    def remove_folder(self, path: str) -> None:
+    def remove(self, path: str) -> None:
+        """A file, or a folder with what is in it, of pydock's own."""
         import shutil
 
-        shutil.rmtree(path, ignore_errors=True)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            os.unlink(path)
 
 
 class ScriptEnv(Env):
@@ -2304,7 +2305,7 @@ class ScriptEnv(Env):
         return self.name
 
     def clear(self, entry: str) -> None:
-        self.remove_folder(os.path.join(self.scope.envs, entry))
+        self.remove(os.path.join(self.scope.envs, entry))
         self.planned.clear()
 
     def make_folder(self, path: str) -> None:
@@ -2314,10 +2315,7 @@ class ScriptEnv(Env):
         console.emit(heredoc(["cat"], text, path))
         console.emit(shell_join(["chmod", f"{mode:o}", path]))
 
-    def remove_file(self, path: str) -> None:
-        console.emit(shell_join(["rm", path]))
-
-    def remove_folder(self, path: str) -> None:
+    def remove(self, path: str) -> None:
         console.emit(shell_join(["rm", "-rf", path]))
 
 
@@ -5915,7 +5913,7 @@ def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
         end_services(engine, env, services)
     for path in (note_path(env, "started"), note_path(env, "kept"), note_path(env, "way")):
         if os.path.exists(path):
-            env.remove_file(path)
+            env.remove(path)
 
 
 def start_label(folder: str, options: Sequence[str]) -> dict[str, str]:
@@ -6544,8 +6542,8 @@ def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
 def remove_shims(env: Env) -> None:
     """With a deleted environment go its programs on the host, and its links."""
     for path in linked(shims_folder(env)):
-        env.remove_file(path)
-    env.remove_folder(shims_folder(env))
+        env.remove(path)
+    env.remove(shims_folder(env))
 
 
 def linked(folder: str) -> dict[str, str]:
@@ -6883,7 +6881,7 @@ def keep_dockerfile(env: Env, text: str, pydocks_own: bool) -> None:
 
 def forget_note(env: Env) -> None:
     if os.path.lexists(trust_file(env)):
-        env.remove_file(trust_file(env))
+        env.remove(trust_file(env))
 
 
 def plain_text(data: bytes) -> str | None:
