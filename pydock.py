@@ -127,11 +127,6 @@ class EngineError(PydockError):
         self.output = output
 
 
-class Terminated(BaseException):
-    """SIGTERM or SIGHUP, raised so that what was begun is undone; like KeyboardInterrupt, no
-    Exception."""
-
-
 class Shell(str):
     """Text for the script of --dry-run that is shell syntax already, and must not be quoted."""
 
@@ -8462,10 +8457,6 @@ def show_needs(name: str, argv: Sequence[str]) -> int:
 # Main
 
 
-def terminated(number: int, frame: object) -> None:
-    raise Terminated(number)
-
-
 def prepare() -> None:
     """Standard streams that exist, whoever closed them, and signals that let what was begun be
     undone."""
@@ -8485,7 +8476,7 @@ def prepare() -> None:
             stream.reconfigure(errors="surrogateescape" if exact else "backslashreplace")
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, terminated)
+            signal.signal(number, lambda number, frame: sys.exit(128 + number))
 
 
 def flushed(status: int) -> int:
@@ -8503,16 +8494,30 @@ def flushed(status: int) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Runs a command line, and says what ended it; the exit status."""
     try:
-        return flushed(run_command(sys.argv[1:] if argv is None else argv))
-    except SystemExit as error:  # of --help, --version, and a command without its arguments
-        return flushed(int(error.code or 0))
-    except Terminated as error:
-        return flushed(128 + int(error.args[0]))
+        status = flushed(run_command(sys.argv[1:] if argv is None else argv))
+    except SystemExit as error:  # a signal, --help, --version, a command without its arguments
+        status = int(error.code or 0)
     except BrokenPipeError:
-        return flushed(0)
-    except (Exception, KeyboardInterrupt) as error:
-        return flushed(show_error(error))
+        status = 0
+    except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            console.put("\n")
+        console.error("interrupted")
+        status = 130
+    except PydockError as error:
+        console.error(str(error), error.hint)
+        status = error.status
+    except OSError as error:  # such as a full disk, or a folder without permission
+        paths = [str(path) for path in (error.filename, error.filename2) if path is not None]
+        reason = error.strerror or str(error)
+        console.error(": ".join([*[" to ".join(paths)] * bool(paths), reason]))
+        status = 1
+    except Exception as error:
+        console.error(*bug(error))
+        status = 1
+    return flushed(status)
 
 
 def run_command(argv: list[str]) -> int:
@@ -8540,25 +8545,6 @@ def run_command(argv: list[str]) -> int:
     if args.dry_run:
         console.info("dry run: nothing was changed")
     return status
-
-
-def show_error(error: BaseException) -> int:
-    """Says what ended a command; the exit status."""
-    if isinstance(error, KeyboardInterrupt):
-        if sys.stderr.isatty():
-            console.put("\n")
-        console.error("interrupted")
-        return 130
-    if isinstance(error, PydockError):
-        console.error(str(error), error.hint)
-        return error.status
-    if isinstance(error, OSError):  # such as a full disk, or a folder without permission
-        paths = [str(path) for path in (error.filename, error.filename2) if path is not None]
-        reason = error.strerror or str(error)
-        console.error(": ".join([*[" to ".join(paths)] * bool(paths), reason]))
-        return 1
-    console.error(*bug(error))
-    return 1
 
 
 def bug(error: BaseException) -> tuple[str, str]:
