@@ -578,7 +578,6 @@ class Engine:
         """Replaces this process by the client; by its small sh parent where the client alone would
         leave something running: `exec`, or a pipe or a terminal on stdout that is closed; or where
         somebody reads what was wrong. `told` is what PARENT_SH is to know."""
-        import signal
 
         command = self.command(argv)
         if console.verbose:
@@ -588,6 +587,12 @@ class Engine:
             terminal = "yes" if tty or not exec_id and foreground() else ""
             known = {**told, "engine": shell_join(self.program), "terminal": terminal}
             command = ["/bin/sh", "-c", parent_sh(known), "pydock", *command]
+        self.become(command)
+
+    @staticmethod
+    def become(command: list[str]) -> NoReturn:
+        import signal
+
         # Python ignores it, and the client would inherit that
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         try:
@@ -4268,12 +4273,8 @@ def before_create(session: Session, env: Env, dockerfile: str) -> dict[str, Imag
     gone."""
     base = base_reference(dockerfile, session.settings)
     if not session.engine.podman:
-        for question in (
-            BUILDX,
-            CLIENT,
-            ("image", "inspect", base),
-            *[SECURITY] * bool(os.getuid()),
-        ):
+        questions = [BUILDX, CLIENT, ("image", "inspect", base), *[SECURITY] * bool(os.getuid())]
+        for question in questions:
             session.engine.prefetch(*question)
     collect_garbage(session)
     images = images_of(session.engine, env)
@@ -4658,14 +4659,8 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     """A program in the background container, if there is one that has the current folder, else in a
     fresh one."""
     env = session.env(args.name)
-    fresh = (
-        args.fresh
-        or args.root
-        or bool(
-            args.publish or args.volume or args.gpus or args.network or args.platform or args.option
-        )
-    )
-    fresh = fresh or not is_started(env)
+    apart = [args.fresh, args.root, args.publish, args.volume, args.gpus, args.network]
+    fresh = any([*apart, args.platform, args.option]) or not is_started(env)
     if fresh and not args.root:
         check_trust(env)  # before it is built; what started before goes on
     options = run_options(session.engine, args)
@@ -4681,9 +4676,8 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
             f"{env.name}: what `pip install` brings ends with its container; to keep it: pydock install {env.title} PKG"
         )
     program = Program(command, options, stdin, tty)
-    container = None if fresh else known_container(session, env, place[1])
-    if container:
-        exec_program(session, env, container, program)
+    if not fresh and not options:
+        enter(session, env, place[1], command)
     config = ready_image(session, env)
     container = None if fresh else background_container(session, env, config, place[1])
     if container:
@@ -4698,21 +4692,27 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
         except BaseException:
             session.engine.try_run("rm", "-f", container.name)
             raise
-    told = told_parent(session.engine, env, container, program)
-    session.engine.exec(container.run_argv(program), {**told, "exec_id": "", "remove": ""}, tty)
+    told = {"container": container.name, "user": container.user, "exec_id": "", "remove": ""}
+    told.update(told_absent(session.engine, env, program.words))
+    session.engine.exec(container.run_argv(program), told, tty)
 
 
 def exec_program(
     session: Session, env: Env, container: Container, program: Program, remove: str = ""
 ) -> NoReturn:
-    told = told_parent(session.engine, env, container, program)
-    argv = container.exec_argv(program, env.id)
-    session.engine.exec(argv, {**told, "exec_id": env.id, "remove": remove}, program.tty)
+    told = {
+        "container": container.name,
+        "user": container.user,
+        "exec_id": env.id,
+        "remove": remove,
+    }
+    told.update(told_absent(session.engine, env, program.words))
+    session.engine.exec(container.exec_argv(program, env.id), told, program.tty)
 
 
-def told_parent(engine: Engine, env: Env, container: Container, program: Program) -> dict[str, str]:
-    """What PARENT_SH is told of a program: where it runs, and what is said where there is none."""
-    word = program.words[0]
+def told_absent(engine: Engine, env: Env, words: Sequence[str]) -> dict[str, str]:
+    """What PARENT_SH is told for the case that there is no such program."""
+    word = words[0]
     look, absent = "", ""
     if "/" not in word:
         code = 'command -v -- "$0" >/dev/null || echo absent'
@@ -4720,10 +4720,9 @@ def told_parent(engine: Engine, env: Env, container: Container, program: Program
         line = shell_join([word])
         hint = f"pydock install {env.title} {line}; a program of the system: pydock install {env.title} --apt {line}"
         if word.endswith(".py") and os.path.isfile(word):
-            hint = f"pydock run {env.title} python {shell_join(program.words)}"
+            hint = f"pydock run {env.title} python {shell_join(words)}"
         absent = f"pydock: error: {one_line(word)} is not in {env.name}\nhint: {one_line(hint)}"
-    told = {"container": container.name, "user": container.user}
-    return {**told, "look": look, "absent": absent}
+    return {"look": look, "absent": absent}
 
 
 def describe(
@@ -4810,33 +4809,26 @@ def host_volume(volume: str) -> str:
 def check_ports(options: Sequence[str], own: Sequence[str] = ()) -> None:
     """An error where somebody on this host listens already on a port to be published: the engine's
     own comes late and long. `own`: ADDRESS:PORT of a container that is about to go."""
-    for option, value in zip(options, options[1:]):
-        found = (
-            re.fullmatch(r"(\[[0-9a-f:]+\]|[0-9.]+):(\d+):.*?(/\w+)?", value)
-            if option == "-p"
-            else None
-        )
-        if (
-            not found
-            or ":".join(found.groups()[:2]) in own
-            or found.group(3) not in (None, "/tcp")
-            or os.environ.get("DOCKER_HOST", "unix:").startswith(("tcp:", "ssh:"))
-        ):
+    remote = os.environ.get("DOCKER_HOST", "").startswith(("tcp:", "ssh:"))
+    for pair in zip(options, options[1:]):
+        port = r"-p ((\[[0-9a-f:]+\]|[0-9.]+):(\d+)):(\d+)(/tcp)?"
+        found = re.fullmatch(port, " ".join(pair))
+        if remote or not found or found.group(1) in own:
             continue
         import socket
 
-        address = found.group(1).strip("[]")
+        address = found.group(2).strip("[]")
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((address, int(found.group(2))))
+                probe.bind((address, int(found.group(3))))
             except OverflowError:
-                raise PydockError(f"{found.group(2)} is not a port") from None
+                raise PydockError(f"{found.group(3)} is not a port") from None
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
                     raise PydockError(
-                        f"port {found.group(2)} is taken on this host",
-                        f"another one: -p OTHER:{value.split(':')[-1]}",
+                        f"port {found.group(3)} is taken on this host",
+                        f"another one: -p OTHER:{found.group(4)}",
                     ) from None
 
 
@@ -5766,7 +5758,6 @@ class Background:
     """The background container of a started environment, as `container inspect` tells it."""
 
     def __init__(self, data: dict[str, Any]) -> None:
-        self.data = data
         self.name: str = data["Name"].lstrip("/")
         self.running: bool = data["State"]["Running"]
         self.removes_itself = bool((data.get("HostConfig") or {}).get("AutoRemove"))
@@ -5806,8 +5797,7 @@ class Background:
 
     def is_old(self, env: Env, config: dict[str, Any]) -> bool:
         """Whether another one has to take its place."""
-        image = config["Id"].split(":")[-1]
-        return self.image != image or self.moved or bool(self.project) != env.has(COMPOSE)
+        return not self.is_present(config) or bool(self.project) != env.has(COMPOSE)
 
     def container(self, user: str, current: str, config: dict[str, Any]) -> Container | None:
         """It, for a program that starts in this folder of the host; None where that is not in it,
@@ -5823,7 +5813,10 @@ class Background:
     def current(self, config: dict[str, Any]) -> bool:
         """Whether programs can be started in it as it is: it runs, with the present image, and with
         the folder that is there now."""
-        return self.running and not self.moved and self.image == config["Id"].split(":")[-1]
+        return self.running and self.is_present(config)
+
+    def is_present(self, config: dict[str, Any]) -> bool:
+        return not self.moved and self.image == config["Id"].split(":")[-1]
 
     def inside(self, folder: str, config: dict[str, Any]) -> str | None:
         """Where a folder of the host is in here; None where it is not."""
@@ -5860,11 +5853,10 @@ def find_background(engine: Engine, env: Env) -> Background | None:
 
 def inspect_containers(engine: Engine, names: Sequence[str]) -> list[dict[str, Any]]:
     """What `container inspect` tells of these; one that has ended meanwhile is left out."""
-    return (
-        list(json.loads(engine.finish(engine.start(["container", "inspect", *names]))[0] or b"[]"))
-        if names
-        else []
-    )
+    if not names:
+        return []
+    process = engine.start(["container", "inspect", *names])
+    return list(json.loads(engine.finish(process)[0] or b"[]"))
 
 
 def signal_argv(container: str, signal: str) -> list[str]:
@@ -5906,7 +5898,7 @@ def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
         time.sleep(0.2)
     if env.has(COMPOSE) or background and background.project or services == "rm":
         end_services(engine, env, services)
-    for path in (note_path(env, "started"), note_path(env, "kept"), note_path(env, "way")):
+    for path in (note_path(env, "started"), note_path(env, "kept")):
         if os.path.exists(path):
             env.remove(path)
 
@@ -6033,17 +6025,13 @@ def note_again(env: Env, background: Background) -> None:
 
 
 def warn_busy(env: Env, background: Background, busy: Sequence[str], present: bool) -> None:
+    what = "the last change"
     if present:  # only compose asks, then
-        console.warn(
-            f"in {env.name} runs: {', '.join(busy)}; an edit of its {COMPOSE} does not hold yet",
-            f"pydock reset --force {env.title}",
-        )
-        return
-    what = "the revision before the last change"
-    if background.moved:
-        what = "a folder that was moved or deleted, or became a project"
+        what = f"an edit of its {COMPOSE}"
+    elif background.moved:
+        what = "its folder as it is now"
     console.warn(
-        f"the started container of {env.name} keeps {what}, for in it runs: {', '.join(busy)}",
+        f"the started container of {env.name} does not have {what}, for in it runs: {', '.join(busy)}",
         f"when it has ended, or to end it: pydock reset --force {env.title}",
     )
 
@@ -6096,55 +6084,36 @@ def background_container(
     return container
 
 
-def engine_id(engine: Engine) -> list[str]:
-    """Tells the engine that a client would ask from another one."""
-    found = re.search(r'"currentContext"\s*:\s*"[^"]*"', client_config())
-    values = [os.environ.get(name, "") for name in ENGINE_VARIABLES]
-    return [*engine.program, found.group() if found else "", *values]
+def way(session: Session, env: Env, pid: int) -> str:
+    """What `enter` holds for `run`, which takes it while this process is the container's first: it
+    is another word where anything of that may be different by now, such as the engine that a client
+    would ask. Nothing is asked of the engine."""
+    folder, _, id_ = read_started(host_file(note_path(env, "started")))
+    facts = [
+        session.engine.program,
+        re.findall(r'"currentContext"\s*:\s*"[^"]*"', client_config()),
+        [os.environ.get(name, "") for name in ENGINE_VARIABLES],
+        start_time(pid),
+        env.hashes(),
+        [os.getuid(), *os.getgroups()],
+        (id_ == file_id(folder), os.path.isdir(os.path.join(folder, ".pydock"))),
+    ]
+    return f"{pid} {text_hash(repr(facts))}"
 
 
-def note_way(session: Session, env: Env, config: dict[str, Any], background: Background) -> None:
-    """Notes what the engine says of a background container, so that `run` need not ask."""
-    started = start_time(background.pid)
-    keys = ("Name", "State", "Image", "Mounts")
-    data = {
-        **{key: background.data[key] for key in keys if key in background.data},
-        "HostConfig": {"GroupAdd": background.groups},
-        "Config": {
-            "User": background.user,
-            "Labels": {
-                key: value
-                for key, value in background.data["Config"]["Labels"].items()
-                if key in ("pydock.folder", "pydock.start")
-            },
-        },
-    }
-    known = {key: config.get(key) for key in ("Id", "User", "WorkingDir")}
-    note = [engine_id(session.engine), started, list(env.hashes()), known, data]
-    text = json.dumps(note) if started and background.current(config) else ""
-    write_file(note_path(env, "way"), text, 0o600)
-
-
-def known_container(session: Session, env: Env, current: str) -> Container | None:
-    """As `background_container`, by what was noted when it was started, without a word to the
-    engine; None where anything of that may be different by now."""
-    text = "" if env.scripted else host_file(note_path(env, "way"))
-    if not text:
-        return None
-    try:
-        engine, started, hashes, config, data = json.loads(text)
-        background = Background(data)
-    except (ValueError, KeyError, TypeError):
-        return None
-    if (
-        engine != engine_id(session.engine)
-        or started != start_time(background.pid)
-        or hashes != list(env.hashes())
-        or not background.current(config)
-        or background.environment != env.folder
-    ):
-        return None
-    return background.container(run_as(session.engine, env, config), current, config)
+def enter(session: Session, env: Env, current: str, words: list[str]) -> None:
+    """Becomes a program in the background container by the way that activated programs take;
+    returns where that may not be, or `enter` itself has said so."""
+    asked = os.environ.pop("PYDOCK_TOLD", "") or env.scripted or console.verbose
+    path = note_path(env, "enter")
+    found = re.search(r"(?m)^way='((\d+) \w+)'$", host_file(path))
+    if asked or not found or not all(word.isascii() for word in [current, *words]):
+        return
+    if found.group(1) == way(session, env, int(found.group(2))):
+        told = {"engine": shell_join(session.engine.program)}
+        told.update(told_absent(session.engine, env, words))
+        os.environ["PYDOCK_TOLD"] = assignments(told)
+        session.engine.become(["/bin/sh", path, *words])
 
 
 def note_path(env: Env, name: str) -> str:
@@ -6281,13 +6250,10 @@ def render_activate(env: Env, shell: str, persistent: bool) -> str:
     folder = shims_folder(env)
     fish = shell == "fish"
 
-    def quoted(*names: str) -> str:
-        path = os.path.join(folder, *names)
-        return (
-            "'" + path.replace("\\", "\\\\").replace("'", "\\'") + "'"
-            if fish
-            else shell_join([path])
-        )
+    def quoted(name: str) -> str:
+        path = os.path.join(folder, name)
+        in_fish = "'" + re.sub(r"(['\\])", r"\\\1", path) + "'"
+        return in_fish if fish else shell_join([path])
 
     values = {
         "BIN": quoted("bin"),
@@ -6444,7 +6410,7 @@ def shim_library_sh(
 
     engine = session.engine
     mounts: list[tuple[str, str]] = []
-    alive = "false"
+    alive, known_way = "false", ""
     if background and background.current(config):
         home = config.get("WorkingDir") or "/"
         # Mounts in the home come last: the last one of a source wins.
@@ -6454,6 +6420,7 @@ def shim_library_sh(
             + " >/dev/null 2>&1"
         )
         if start_time(background.pid):
+            known_way = way(session, env, background.pid)
             alive = f'{{ read -r line </proc/{background.pid}/stat; }} 2>/dev/null && set -- ${{line##*) }} && [ "${{20}}" = {start_time(background.pid)} ]'
         for source, target in mounts:
             there = f"/proc/{background.pid}/root{target}"
@@ -6462,12 +6429,13 @@ def shim_library_sh(
                 alive += f" && [ {shell_join([source])} -ef {shell_join([there])} ]"
     program = [shutil.which(engine.program[0]) or engine.program[0], *engine.program[1:]]
     known = {
+        "way": known_way,
         "absent": "",
         "name": env.name,
         "bin": os.path.join(shims_folder(env), "bin"),
         "container": env.background,
         "engine": shell_join(program),
-        "user": run_as(session.engine, env, config) or config.get("User") or "0:0",
+        "user": background.user if background else "",
         "keys": " ".join(DETACH_KEYS),
         "python": sys.executable,
         "itself": os.path.realpath(sys.argv[0]),
@@ -6490,15 +6458,15 @@ def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
     if env.scripted:
         return
     background = find_background(session.engine, env)
-    if background:
-        note_way(session, env, config, background)
-    if not os.path.isdir(os.path.join(folder, "bin")):
-        return
     text = shim_library_sh(session, env, config, background)
     bin_folder = os.path.join(folder, "bin")
-    if os.listdir(bin_folder) and host_file(os.path.join(folder, "enter")) == text:
+    activated = os.path.isdir(bin_folder)
+    if activated and os.listdir(bin_folder) and host_file(note_path(env, "enter")) == text:
         return
-    write_file(os.path.join(folder, "enter"), text, 0o755)
+    if background or activated:
+        write_file(note_path(env, "enter"), text, 0o755)
+    if not activated:
+        return
     leave = f"{pydock_sh(session, env)}pydock activate --end {env.name}\n"
     write_file(os.path.join(folder, "leave"), leave, 0o644)
     if not background or not background.running:
@@ -8998,7 +8966,8 @@ exit $status
 SHIM_SH = r"""rest=:$PATH:
 case $rest in *:"$bin":*) rest=${rest%%:"$bin":*}:${rest#*:"$bin":}; rest=${rest#:}; PATH=${rest%:} ;; esac
 link=$0
-while program=${link##*/}; do
+case $link in "${bin%/bin}/enter") program=$1 link=; shift; eval "$PYDOCK_TOLD" ;; esac  # by `pydock run`
+while [ -n "$link" ] && program=${link##*/}; do
     if linked || [ -L "$bin/$program" ] || [ ! -L "$link" ]; then break; fi
     next=$(readlink "$link")
     case $next in "${bin%/bin}/enter") break ;; /*) link=$next ;; *) link=${link%/*}/$next ;; esac
@@ -9006,7 +8975,7 @@ done
 verb=
 pip() { for word do case $word in -*) ;; install | uninstall) verb=$word; return ;; *) return ;; esac; done; }
 module() { shift 2; pip "$@"; }
-case $program:${1-}:${2-} in
+case ${link:+$program}:${1-}:${2-} in
 pip:* | pip3:* | pip3.*:*) pip "$@" ;;
 python:-m:pip | python3:-m:pip | python3.*:-m:pip) module "$@" ;;
 python*:-IS:-c) case ${3-} in "# pydock: "*) PATH=$bin:$PATH; exec "$python" "$@" ;; esac ;;  # the head of pydock.py means this host's
@@ -9023,7 +8992,7 @@ remove= LC_ALL=C
 cd -P . 2>/dev/null
 place
 case $inside$PWD$* in *[!"$plain"\ -~]*) inside= ;; esac
-if [ -z "$inside" ] || ! alive; then pydock run "$name" "$program" "$@"; fi
+if [ -z "$inside" ] || ! alive; then export PYDOCK_TOLD=yes; pydock run "$name" "$program" "$@"; fi
 if ! read -r exec_id </proc/sys/kernel/random/uuid; then exec_id=$PPID-$$; fi 2>/dev/null
 stdin=-i terminal=
 if [ -t 0 ] && ! foreground; then stdin=
