@@ -722,7 +722,11 @@ class ScriptEngine(Engine):
         return True
 
     def exec(self, argv: Sequence[str], *_: object, **__: object) -> NoReturn:
-        console.emit(shell_join(self.command(argv)))
+        self.become(self.command(argv))
+
+    @staticmethod
+    def become(command: list[str]) -> NoReturn:
+        console.emit(shell_join(command))
         sys.exit(0)
 
     def output(self, *argv: str, timeout: float | None = None, data: str | None = None) -> str:
@@ -5911,21 +5915,16 @@ def idle_argv(times: str, container: str, seconds: int) -> list[str]:
     return ["/bin/sh", "-c", IDLE_SH, "pydock-idle", times, container, str(seconds)]
 
 
-class StartRequest:
+class StartRequest(namedtuple("StartRequest", "place options kept make", defaults=(True,))):
     """What a command wants of the background container: the folder of the host, and the one in it
     where the caller is; the user's options; whether it goes on though nothing runs; whether one is
     to be made where there is none."""
 
-    def __init__(
-        self, place: tuple[str, str], options: Sequence[str], kept: bool, make: bool = True
-    ) -> None:
-        self.place, self.options, self.kept, self.make = place, list(options), kept, make
-
     def replaces(self, background: Background, config: dict[str, Any]) -> bool:
         """Whether a dead container is no use, for it was asked for otherwise."""
         elsewhere = background.inside(self.place[1], config) is None
-        other = bool(self.options) and self.options != background.options
-        return self.kept and not background.running and (elsewhere or other)
+        other = self.options not in ([], background.options)
+        return bool(self.kept and not background.running and (elsewhere or other))
 
 
 def start_background(
@@ -5986,7 +5985,7 @@ def reconcile(
         if wanted.make:
             check_ports(wanted.options)
             start_background(session, env, config, wanted)
-        return wanted.make
+        return bool(wanted.make)
     note_again(env, background)
     present = not background.is_old(env, config)
     # Where the label says nothing, nobody knows the folder.
@@ -6452,36 +6451,34 @@ def shim_library_sh(
 
 
 def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
-    """The programs of an environment that is, or was, activated or linked: those of its packages,
-    as they are now. It says so where it leaves out one of HOST_PROGRAMS."""
-    folder = shims_folder(env)
+    """What is on the host of an environment that is, or was, activated, linked or started. `enter`
+    comes last: where it is as it should be, so is the rest."""
     if env.scripted:
         return
     background = find_background(session.engine, env)
-    text = shim_library_sh(session, env, config, background)
-    bin_folder = os.path.join(folder, "bin")
-    activated = os.path.isdir(bin_folder)
-    if activated and os.listdir(bin_folder) and host_file(note_path(env, "enter")) == text:
+    text, programs = shim_library_sh(session, env, config, background), note_path(env, "bin")
+    activated = os.path.isdir(programs)
+    if activated and os.listdir(programs) and host_file(note_path(env, "enter")) == text:
         return
-    if background or activated:
+    if activated:
+        leave = f"{pydock_sh(session, env)}pydock activate --end {env.name}\n"
+        write_file(note_path(env, "leave"), leave, 0o644)
+        if background and background.running:
+            in_it = ["exec", "-u", background.user, env.background]
+            write_programs(
+                session.engine, env, in_it if background.current(config) else look_argv(env.latest)
+            )
+    if activated or background:
         write_file(note_path(env, "enter"), text, 0o755)
-    if not activated:
-        return
-    leave = f"{pydock_sh(session, env)}pydock activate --end {env.name}\n"
-    write_file(os.path.join(folder, "leave"), leave, 0o644)
-    if not background or not background.running:
-        return
-    where = (
-        ["exec", "-u", background.user, env.background]
-        if background.current(config)
-        else look_argv(env.latest)
+
+
+def write_programs(engine: Engine, env: Env, where: Sequence[str]) -> None:
+    """A link for each program of the packages, as they are now. It says so where it leaves out one
+    of HOST_PROGRAMS."""
+    code = (
+        'cd /opt/venv/bin && for f in *; do if [ -f "$f" ] && [ -x "$f" ]; then echo "$f"; fi; done'
     )
-    out = session.engine.output(
-        *where,
-        "/bin/sh",
-        "-c",
-        'cd /opt/venv/bin && for f in *; do if [ -f "$f" ] && [ -x "$f" ]; then echo "$f"; fi; done',
-    )
+    out = engine.output(*where, "/bin/sh", "-c", code)
     found = {
         name for name in out.splitlines() if re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*", name)
     }
@@ -6497,9 +6494,9 @@ def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
             f"pydock link {env.title} {' '.join(names)}",
         )
     for name in wanted:
-        make_link(os.path.join("..", "enter"), os.path.join(bin_folder, name))
-    for name in set(os.listdir(bin_folder)) - wanted:
-        os.unlink(os.path.join(bin_folder, name))
+        make_link(os.path.join("..", "enter"), os.path.join(note_path(env, "bin"), name))
+    for name in set(os.listdir(note_path(env, "bin"))) - wanted:
+        os.unlink(os.path.join(note_path(env, "bin"), name))
 
 
 def remove_shims(env: Env) -> None:

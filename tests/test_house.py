@@ -86,7 +86,7 @@ ONLY = {
         "undo_create": "a project's files",
         "make_link": "programs on the host",
         "unlink_shims": "programs on the host",
-        "write_shims": "pydock's own",
+        "write_programs": "pydock's own",
         "save_note": "pydock's own",
         "forget_note": "pydock's own",
         "remove_caches": "pydock's own",
