@@ -968,36 +968,16 @@ class BadEnds(Disturbed, Handing):
 
     def new(self, argv: Sequence[str], turn: int, *untouched: str) -> None:
         """A command that makes `n`: there is all of it in the end, or nothing."""
-        nothing, layers = self.state("n"), self.layers(self.prefix + "--small:1")
+        layers = self.layers(self.prefix + "--small:1")
         before = [self.state(name)[:-1] for name in untouched]
-        ends = set()
 
-        def restore() -> None:
-            left = [name for name in self.containers() if name.startswith(self.prefix + "-n--")]
-            tags = list(self.tags("n"))
-            if left:
-                engine("rm", "-f", *left)
-            if tags:
-                engine("rmi", "-f", *tags)
-            shutil.rmtree(str(self.folder("n")), ignore_errors=True)
+        def look_at_it(result: Result) -> None:
+            self.next_command_of("n")
+            self.assert_small("n", layers)
+            self.assertEqual(self.hidden(), [])
 
-        def look(way: str, call: str, result: Result) -> None:
-            if way in ("fail", "hang") and call.split()[0] not in ("rm", "rmi") and not self.folder("n").exists():
-                self.assertEqual(self.state("n"), nothing, result)
-            if result.status == 0:
-                self.assertTrue(self.folder("n").is_dir(), result)
-            if self.folder("n").exists():
-                self.next_command_of("n")
-                self.assert_small("n", layers)
-                self.assertEqual(self.hidden(), [])
-            else:
-                self.next_command()
-                self.assertEqual(self.state("n"), nothing, result)
-            self.assertEqual([self.state(name)[:-1] for name in untouched], before, result)
-            ends.add(self.folder("n").exists())
-
-        self.every_call(argv, restore, look, turn)
-        self.assertIn(False, ends)  # that the whole is made, too, is for the last calls; which of them are disturbed how is chance
+        self.all_or_nothing("n", argv, look_at_it, turn)
+        self.assertEqual([self.state(name)[:-1] for name in untouched], before)
 
     def original(self) -> None:
         self.bystanders()

@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from support import (
     ENGINE, PYTHON, ROOT, Case, Disturbed, Index, Result, SharedCase, alive, as_user, by_hand, docker_groups, engine, host_address, is_podman,
-    make_wheel, pydock, signals_as_usual,
+    make_wheel, pydock, signals_as_usual, undoes,
 )
 
 BASE = "python:%s-slim" % PYTHON
@@ -648,7 +648,7 @@ class BadEnds(Disturbed, TrustCase):
         restore = self.restorer("e")
 
         def look(way: str, call: str, result: Result) -> None:
-            if way in ("fail", "hang") and call.split()[0] not in ("rm", "rmi"):
+            if undoes(way, call):
                 self.assertEqual(self.state(), before, result)
             self.assertEqual(self.tags("e")[self.image()], before[2][self.image()], result)
             self.next_command_of("e")
