@@ -2237,12 +2237,12 @@ class Env:
         write_file(path, text, mode)
 
     def remove(self, path: str) -> None:
-        """A file, or a folder with what is in it, of pydock's own."""
+        """A file, or a folder with what is in it, of pydock's own, if it is there."""
         import shutil
 
         if os.path.isdir(path) and not os.path.islink(path):
             shutil.rmtree(path, ignore_errors=True)
-        else:
+        elif os.path.lexists(path):
             os.unlink(path)
 
 
