@@ -6681,8 +6681,10 @@ def compose_one_off(session: Session, env: Env, container: Container) -> None:
             "only -p, -v and -e can stand here",
         )
     container.name = ""  # compose gives none but the one that `run` is told
-    text, ports = compose_file(session, env, container)
-    container.name = name
+    try:
+        text, ports = compose_file(session, env, container)
+    finally:
+        container.name = name
     others = [
         word
         for label in ("project=" + compose_project(env), "service=" + SERVICE)
@@ -6840,8 +6842,13 @@ def keep_dockerfile(env: Env, text: str, pydocks_own: bool) -> None:
 
 
 def forget_note(env: Env) -> None:
-    if os.path.lexists(trust_file(env)):
-        env.remove(trust_file(env))
+    if not os.path.lexists(trust_file(env)):
+        return
+    env.remove(trust_file(env))
+    try:
+        os.rmdir(os.path.dirname(trust_file(env)))
+    except OSError:  # it has others, or this is a dry run
+        pass
 
 
 def plain_text(data: bytes) -> str | None:
@@ -8104,7 +8111,14 @@ TAKES_NAME_ONLY = set("shell build start stop history lock verify".split())
 NAME_IMPLIED = {"run", "install", "uninstall", "update", *TAKES_NAME_ONLY}
 ALONE = TAKES_NAME_ONLY - {"lock", "verify"}
 DRY_RUN = "run shell create build install uninstall update start stop delete clone rollback".split()
-EVERYWHERE = {"-n", "--dry-run", "--verbose", "-q", "--quiet", "--local", "--global"}
+OPTS_EVERYWHERE = (
+    arg("--local", dest="mode", action="store_const", const="local", help="work in this folder"),
+    arg("--global", dest="mode", action="store_const", const="global", help="work in your home"),
+    flag("-n", "--dry-run", help="only print the docker commands, as a script"),
+    flag("--verbose", help="show each docker command"),
+    flag("-q", "--quiet", help="say nothing but errors"),
+)
+EVERYWHERE = {name for names, _ in OPTS_EVERYWHERE for name in names}
 
 
 # Options of docker's that take a value, by what they are called in full.
@@ -8122,32 +8136,23 @@ def make_parser(name: str) -> argparse.ArgumentParser:
         def error(self, message: str) -> NoReturn:
             raise PydockError(message, f"{self.prog} --help", 2)
 
-    # Each argument makes one, which asks for the terminal's width.
-    def formatter(prog: str) -> argparse.HelpFormatter:
-        return argparse.HelpFormatter(prog, width=None if {"-h", "--help"} & set(sys.argv) else 80)
-
+    # Each argument makes a formatter, which asks for the terminal's width.
+    width = None if {"-h", "--help"} & set(sys.argv) else 80
     command = COMMANDS[name]
     p = Parser(
         prog="pydock " + name,
         usage=f"pydock {name} [OPTIONS] {command.usage}".rstrip(),
         description=command.summary.capitalize() + ".",
         allow_abbrev=False,
-        formatter_class=formatter,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, width=width),
     )
     p.set_defaults(func=command.operation, command=[], dry_run=False)
     for names, options in command.arguments:
         p.add_argument(*names, **options)
-    g = p.add_argument_group("everywhere")
-    for mode, folder in (("local", "this folder"), ("global", "the home folder")):
-        text = f"the environments of {folder}"
-        g.add_argument("--" + mode, dest="mode", action="store_const", const=mode, help=text)
-    dry_run = [flag("-n", "--dry-run", help="only print the docker commands, as a script")]
-    for names, options in (
-        *dry_run * (name in DRY_RUN),
-        flag("--verbose", help="show each docker command"),
-        flag("-q", "--quiet", help="say nothing but errors"),
-    ):
-        g.add_argument(*names, **options)
+    group = p.add_argument_group("everywhere")
+    for names, options in OPTS_EVERYWHERE:
+        if "-n" not in names or name in DRY_RUN:
+            group.add_argument(*names, **options)
     return p
 
 
