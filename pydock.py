@@ -8546,6 +8546,7 @@ BASE_PATH_SH = "PATH=${PATH#/opt/venv/bin:}"
 FETCH_SH = r"""export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PIP_ROOT_USER_ACTION=ignore; \
     export UV_INDEX_STRATEGY=${UV_INDEX_STRATEGY:-unsafe-best-match} PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1; \
     for line in $(sed -n 's/^--trusted-host[ =]*//p; /^--pre *$/p' requirements.txt /dev/shm/options 2>/dev/null); do case $line in --pre) export UV_PRERELEASE=allow ;; *) export UV_INSECURE_HOST="$UV_INSECURE_HOST $line" ;; esac; done; \
+    for line in $(sed -n -E 's/^(-i|--index-url)[ =]*//p' requirements.txt /dev/shm/options 2>/dev/null); do case ${UV_DEFAULT_INDEX-} in *@"${line#*://}") ;; *) unset UV_DEFAULT_INDEX UV_INDEX_URL ;; esac; done; \
     ca=/etc/ssl/certs/ca-certificates.crt; if [ -f $ca ]; then export SSL_CERT_FILE=${SSL_CERT_FILE:-$ca}; fi; \
     pip="/opt/venv/bin/python3 -m pip"; if /uv/bin/uv --version >/dev/null 2>&1; then pip="/uv/bin/uv pip"; fi; \
 """

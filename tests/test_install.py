@@ -446,7 +446,7 @@ class IndexTest(PackageCase):
             with self.subTest(installer=installer):
                 self.environ["PYDOCK_INSTALLER"] = installer
                 self.ok("create", installer, PYTHON, "gamma", "--index-url", own.url)
-                self.ok("install", installer, "alpha<1.2", "-i", other.url)
+                self.ok("install", installer, "alpha<1.2", "-i", other.url, environ={"PIP_INDEX_URL": other.url})  # the file counts more than the host
                 options = ["--index-url " + own.url, "--extra-index-url " + other.url]
                 rest = ["beta==1.0  # via alpha", "gamma==1.0"]
                 self.assertEqual(self.lines(installer), [*options, "alpha==1.0  # alpha<1.2  # --index-url " + other.url, *rest])
