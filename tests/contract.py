@@ -20,6 +20,13 @@ WORDS = ["a b", "", "'", '"', "\\", "\\n", "\\c", "$HOME", "${A}", "$$", "$(id)"
 EXEC = "import os, sys; os.execvp('env', ['env', *sys.argv[1:]])"
 
 
+# Whether the child of a dead program is still there after a while, since nobody buried it.
+ORPHAN = ("import os, time\n"
+          "r, w = os.pipe()\n"
+          "if os.fork() == 0:\n    pid = os.fork()\n    if pid == 0: os._exit(0)\n    os.write(w, b'%d' % pid); os._exit(0)\n"
+          "os.wait()\nend = time.time() + 20\norphan = '/proc/' + os.read(r, 20).decode()\n"
+          "while os.path.exists(orphan) and time.time() < end: time.sleep(0.05)\n"
+          "print(os.path.exists(orphan))")
 # What runs in a container beside its first processes and this: a line for each; a way that pydock does not know of.
 LOOK = r"""
 import os
@@ -238,13 +245,7 @@ class Status(Called):
                     self.assertEqual(process.returncode, status, err)
 
     def test_a_dead_programs_children_are_reaped(self) -> None:
-        code = ("import os, time\n"
-                "r, w = os.pipe()\n"
-                "if os.fork() == 0:\n    pid = os.fork()\n    if pid == 0: os._exit(0)\n    os.write(w, b'%d' % pid); os._exit(0)\n"
-                "os.wait()\nend = time.time() + 20\norphan = '/proc/' + os.read(r, 20).decode()\n"
-                "while os.path.exists(orphan) and time.time() < end: time.sleep(0.05)\n"
-                "print(os.path.exists(orphan))")
-        self.assertEqual(self.ok(*self.way, "python", "-c", code), "False\n")
+        self.assertEqual(self.ok(*self.way, "python", "-c", ORPHAN), "False\n")
 
 
 class Signals(Called):
