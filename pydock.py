@@ -3263,10 +3263,11 @@ def remove_stale_temporaries(engine: Engine, env: Env, images: dict[str, Image])
         remove_tag(engine, env, images.pop(tag).tag)
 
 
-def containers_named(engine: Engine, filter: str) -> list[tuple[str, str]]:
-    """(name, state in one word) of the containers that a filter of `docker ps` lets through."""
-    words = ("ps", "-a", "--format", "{{.Names}} {{.State}}", "--filter", filter)
-    rows = [row.split() for row in engine.output(*words).splitlines()]
+def containers_named(engine: Engine, *filters: str) -> list[tuple[str, str]]:
+    """(name, state in one word) of the containers that filters of `docker ps` let through."""
+    options = [word for filter in filters for word in ("--filter", filter)]
+    out = engine.output("ps", "-a", "--format", "{{.Names}} {{.State}}", *options)
+    rows = [row.split() for row in out.splitlines()]
     return [(row[0], row[1].lower()) for row in rows if len(row) > 1]
 
 
@@ -6705,30 +6706,24 @@ def compose_one_off(session: Session, env: Env, container: Container) -> None:
 def end_services(engine: Engine, env: Env, how: str) -> None:
     """As `compose stop` or `compose down`, but by what is there: the file may be gone, or have an
     error by now."""
-    label = ["--filter", "label=com.docker.compose.project=" + compose_project(env)]
-    if how == "stop":  # a program in a container of its own goes on
-        label += ["--filter", "label=com.docker.compose.oneoff=False"]
-    listed = [
-        line.split()
-        for line in engine.output(
-            "ps", "-a", "--format", "{{.ID}} {{.State}} {{.Names}}", *label
-        ).splitlines()
-    ]
+    project = "label=com.docker.compose.project=" + compose_project(env)
+    # A program in a container of its own goes on, where services only stop.
+    which = [project, *["label=com.docker.compose.oneoff=False"] * (how == "stop")]
     # The background container is gone, except in a dry run.
-    services = [(id_, state) for id_, state, name in listed if name != env.background]
-    running = [id_ for id_, state in services if state == "running"]
+    services = {
+        name: state for name, state in containers_named(engine, *which) if name != env.background
+    }
+    running = [name for name, state in services.items() if state == "running"]
     if running:
         engine.try_run("stop", *running)
     if how == "rm" and services:
-        engine.try_run("rm", "-f", *[id_ for id_, _ in services])
-    networks = (
-        engine.output("network", "ls", "-q", *label[:2]).split()
-        if how == "rm" and (services or env.has(COMPOSE))
-        else []
-    )
-    if networks:
-        engine.try_run("network", "rm", *networks)
-    if running and not env.scripted and engine.output("ps", "-q", *label):
+        engine.try_run("rm", "-f", *services)
+    if how == "rm" and (services or env.has(COMPOSE)):
+        networks = engine.output("network", "ls", "-q", "--filter", project).split()
+        if networks:
+            engine.try_run("network", "rm", *networks)
+    left = dict(containers_named(engine, *which)) if running and not env.scripted else {}
+    if "running" in left.values():
         raise PydockError(
             f"{engine.client} cannot stop the containers of {env.name}", "docker ps shows them"
         )
@@ -7486,8 +7481,7 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
         raise PydockError(f"{path} is there already", "another name, or remove it")
     image = ready_image(session, env)["Id"] if args.image else ""
     with env.open() as folder:
-        names = [name for name in folder.names() if not name.startswith(".")]
-    left = [name for name in names if name not in (*STANDARD, "wheels")]
+        left = [n for n in folder.names() if n[0] != "." and n not in (*STANDARD, "wheels")]
     if left:
         console.info(f"left out, as it is no standard file: {', '.join(left)}")
     if env.has(COMPOSE):
