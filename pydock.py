@@ -3557,9 +3557,10 @@ def fetcher_image(session: Session, env: Env) -> str:
     """A base image of the user's own settings that is here, or can be pulled: best the
     environment's own base image."""
     own = Settings(global_scope())
+    base = base_reference(env.read("dockerfile"), own) if env.has("dockerfile") else ""
     here = images_here(session, own)
     usual = own["repository"] + own["image"].replace("{version}", own["python"])
-    for image in (base_reference(env.read("dockerfile"), own), usual, *here[-1:]):
+    for image in (base, usual, *here[-1:]):
         if image in here:
             return image
     try:
@@ -3591,14 +3592,23 @@ def base_image(session: Session, image: str, hint: str = "") -> bool:
 def base_hint(session: Session, image: str) -> str:
     """What to take instead of a base image that cannot be had."""
     own = Settings(global_scope())
-    pattern = own_images(own["repository"], own)
-    before, _, after = (own["repository"] + own["image"]).partition("{version}")
-    here = [tag[len(before) : len(tag) - len(after)] for tag in images_here(session, own)]
-    versions = sorted(set(here), key=lambda text: [int(n) for n in re.findall(r"\d+", text)])
-    if not (re.fullmatch(pattern, image) and "".join(versions)):
+    versions = versions_here(session, own)
+    if not (re.fullmatch(own_images(own["repository"], own), image) and versions):
         return f"docker pull {image} says why; or another version, or --image"
     usual = f"pydock config --global python {versions[-1]}"
     return f"another version; here is Python {', '.join(versions)}: {usual}"
+
+
+def version_key(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
+
+
+def versions_here(session: Session, own: Settings) -> list[str]:
+    """The versions of Python whose base images, of the user's own settings, are here: oldest
+    first."""
+    before, _, after = (own["repository"] + own["image"]).partition("{version}")
+    versions = {tag[len(before) : len(tag) - len(after)] for tag in images_here(session, own)}
+    return sorted(filter(None, versions), key=version_key)
 
 
 def build_image(session: Session, env: Env, command: Sequence[str], build: Build) -> None:
@@ -4140,8 +4150,10 @@ PACKAGE_OPTIONS = [
         "-r",
         "--requirement",
         metavar="FILE",
-        help="requirements.txt, pyproject.toml or pylock.toml",
+        help="requirements.txt, pyproject.toml, uv.lock or pylock.toml",
     ),
+    many("--extra", metavar="X", help="an extra of the pyproject.toml, too"),
+    many("--group", metavar="G", help="a dependency group of it, too"),
     flag("--pre", help="allow pre-releases; kept in requirements.txt"),
     many(
         "-c",
@@ -4215,9 +4227,9 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
         return create_from(session, env, args)
     words = list(args.packages)
     given = words.pop(0) if words and re.fullmatch(VERSION, words[0]) else ""
-    change = package_change(["install"], words, args)
+    change = package_change(session, env, ["install"], words, args)
     check_new(env)
-    text = new_dockerfile(session, env, args, given)
+    text = new_dockerfile(session, env, args, given, change)
     check_packages(env, words)
     files = {"dockerfile": text, "requirements.txt": "", **compose_of(session, env, args)}
     packages = change if change.is_any() else None
@@ -4244,14 +4256,18 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
     return 0
 
 
-def new_dockerfile(session: Session, env: Env, args: argparse.Namespace, given: str) -> str:
+def new_dockerfile(
+    session: Session, env: Env, args: argparse.Namespace, given: str, change: Change
+) -> str:
+    image = checked("image", args.image or session.settings["image"], "--image")
     version = given or python_version_file() or session.settings["python"]
+    if "{version}" in image:
+        version = fitting_python(session, change, version, bool(given))
     if not re.match(r"3(\.|$)", version):
         raise PydockError(
             f"there is no Python {version} for environments",
             f"pydock create {env.title} {session.settings['python']}",
         )
-    image = checked("image", args.image or session.settings["image"], "--image")
     packages = [checked_apt(package) for package in args.apt]
     return render_dockerfile(image, version, packages, checked_user(args.user))
 
@@ -4841,7 +4857,6 @@ def check_ports(options: Sequence[str], own: Sequence[str] = ()) -> None:
 # Packages: install, uninstall, update
 
 
-FILES = "/dev/shm/files"
 OPTIONS_FILE, LINES_FILE, LIMITS_FILE = "/dev/shm/options", "/dev/shm/lines", "/dev/shm/limits"
 SERVED = "/dev/shm/served"
 
@@ -4869,12 +4884,13 @@ def cmd_install(session: Session, args: argparse.Namespace) -> int:
             "-e needs a folder that lasts, and an image has none",
             f"the current folder is in every run: pydock run -e PYTHONPATH=. {env.title} …; or: pydock install {env.title} ./FOLDER after each change",
         )
-    change = package_change(["install"] + ["--upgrade"] * args.upgrade, args.packages, args)
+    verb = ["install"] + ["--upgrade"] * args.upgrade
+    change = package_change(session, env, verb, args.packages, args)
     change.apt = [checked_apt(package) for package in args.apt]
-    if not change.is_any() and not change.apt:
+    if not (change.is_any() or change.apt or args.requirement):
         raise PydockError("nothing to install was named", f"pydock install {env.title} PKG", 2)
     nothing = f"nothing to do: {env.name} has that already"
-    if not change.is_any():
+    if change.is_empty():
         nothing = f"{env.name} has {', '.join(change.apt)}"
     return finish_change(session, env, change, args.line, nothing)
 
@@ -4917,7 +4933,7 @@ def cmd_update(session: Session, args: argparse.Namespace) -> int:
     session.network = args.network
     env = session.env(args.name)
     env.hashes()
-    change = package_change(["install", "--upgrade"], args.packages, args)
+    change = package_change(session, env, ["install", "--upgrade"], args.packages, args)
     if args.python:
         change.verb, change.python = "update", args.python
     elif not args.packages and not args.requirement:
@@ -4979,7 +4995,7 @@ def change_packages(
         before, latest_hashes = latest.packages() if latest else {}, env.hashes()
         if env.scripted and not fresh:  # what the script has built by then
             before = {line.name: line.specifier for line in env.requirements() if line.name}
-        change.check(env, before)
+        change.check(env, before, latest)
         if change.verb == "lock":
             change.dockerfile = pin_base(session, env, latest)
         try:
@@ -5029,6 +5045,11 @@ class Change:
         self.limits: list[str] = []  # and of the constraints that these name
         self.mounts: list[tuple[str, str]] = []
         self.files: dict[str, str] = {}  # text by path in the container
+        self.project = ""  # a pyproject.toml or uv.lock among these files
+        self.builds: list[
+            str
+        ] = []  # folders of projects of which only a build tells what they need
+        self.pythons: list[tuple[str, str]] = []  # which these files ask for: (file, specifier)
         self.apt: list[str] = []
         self.wanted = Wanted()
         self.dockerfile = ""  # where it becomes another one
@@ -5041,7 +5062,14 @@ class Change:
         """Whether only system packages are asked for."""
         return bool(self.apt) and not self.is_any()
 
-    def check(self, env: Env, packages: dict[str, str]) -> None:
+    def check(self, env: Env, packages: dict[str, str], latest: Image | None) -> None:
+        python = self.python or (latest.labels.get("pydock.python", "") if latest else "")
+        for file, specifier in self.pythons if python else ():
+            if not fits(python, specifier):
+                raise PydockError(
+                    f"{file} needs Python {specifier}, and {env.name} has {python}",
+                    "another environment: pydock create NAME -r pyproject.toml takes one that fits",
+                )
         missing = [name for name in self.wanted.removed if name not in packages]
         if missing:
             raise PydockError(
@@ -5115,6 +5143,8 @@ class Change:
         lines = env.requirements()
         uid, _, gid = (config.get("User") or "0:0").partition(":")
         job = shell_join([INVENTORY_PY, inventory_job(lines, self.wanted)])
+        git = "GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'"
+        copy = f"copy={shlex.quote(COPY_PY)}\nexport {git}\n" * bool(self.mounts)
         files = {**self.files, OPTIONS_FILE: installer_options(lines, self.wanted)}
         files[LINES_FILE] = "".join(line + "\n" for line in self.lines)
         files[LIMITS_FILE] = "".join(line + "\n" for line in self.limits)
@@ -5127,7 +5157,7 @@ class Change:
         how = shlex.quote("freeze" if env.scripted else "tell")
         return (
             f"{BASE_PATH_SH}\n{engine.secret(settings_sh())}"
-            f"USER_UID={uid} USER_GID={gid or uid}\n{''.join(texts)}"
+            f"USER_UID={uid} USER_GID={gid or uid}\n{copy}{''.join(texts)}"
             f'inventory() {{ python3 -BISc {job} "$uv" "$1"; }}\n{self.served_sh([*served])}{CHANGE_SH}inventory {how}\n'
         )
 
@@ -5157,6 +5187,11 @@ def commit_change(
         )
     try:
         uv = uv_folder(session, env)
+        if change.builds and not uv:
+            raise PydockError(
+                f"what {change.builds[0]} needs is told by its build, which needs uv",
+                "pydock config --global installer uv",
+            )
         mounts = [*change.mounts, *[(uv, "/uv")] * bool(uv)]
         words = change.arguments(lines)
         nothing = change.python and words == change.words and not change.is_any()
@@ -5191,6 +5226,7 @@ def commit_change(
     if dockerfile != env.read("dockerfile"):
         keep_dockerfile(env, dockerfile, True)
     keep_files(env, text, wheels)
+    warn_ignored(env, wheels)
     return find_image(engine, env.temporary_tag)
 
 
@@ -5357,13 +5393,16 @@ def install_options(cache: str, mounts: Sequence[tuple[str, str]]) -> list[str]:
     return argv
 
 
-def package_change(verb: Sequence[str], words: Sequence[str], args: argparse.Namespace) -> Change:
+def package_change(
+    session: Session, env: Env, verb: Sequence[str], words: Sequence[str], args: argparse.Namespace
+) -> Change:
     """The change that PKG…, -r FILE and the index options of a command line ask for."""
     change = Change(verb[0], verb[1:])
     for word in words:
         no_password(word, f"'{word}'")
         if re.search(r"[\x00-\x1f\x7f]", word) or not word.strip():
             raise PydockError(f"{word!r} is not a requirement")
+        check_no_file(env, args.line, word)
         add_word(change, word)
     for option, value in (
         ("--index-url", args.index_url),
@@ -5374,19 +5413,23 @@ def package_change(verb: Sequence[str], words: Sequence[str], args: argparse.Nam
             change.wanted.options.append((option, value))
     if args.pre:
         keep_option(change, ("--pre", ""))
-    add_installer_words(change, args.installer_args)
-    for path in args.requirement:
-        add_file(change, path)
-    for path in args.constraint:
-        add_file(change, path, True)
+    files = [("--requirement", file) for file in args.requirement]
+    files += [("--constraint", file) for file in args.constraint]
+    for option, file in files + add_installer_words(change, args.installer_args):
+        if option == "--constraint":
+            add_file(change, file, True)
+        else:
+            add_named(session, env, change, args, file)
+    if (args.extra or args.group) and not change.project:
+        raise PydockError("--extra and --group belong to a project", "-r pyproject.toml", 2)
     change.named = [*words, *args.requirement]
     return change
 
 
-def add_installer_words(change: Change, given: Sequence[str]) -> None:
-    """Options of pip's, and of whatever installs, which come after --. PydockError names one that
-    cannot be."""
-    words, once = list(given), []
+def add_installer_words(change: Change, given: Sequence[str]) -> list[tuple[str, str]]:
+    """Options of pip's, and of whatever installs, which come after --; those that name files are
+    the answer. PydockError names one that cannot be."""
+    words, once, files = list(given), [], []
     while words:
         no_password(words[0], f"'{words[0]}'")
         name = option_name(words[0])
@@ -5402,7 +5445,7 @@ def add_installer_words(change: Change, given: Sequence[str]) -> None:
             no_password(option[1], name)
             keep_option(change, option)
         elif fate == "file":
-            add_file(change, option[1], option[0] == "--constraint")
+            files.append(option)
         elif fate == "passed":
             change.words.append(name)
         elif fate == "once":
@@ -5412,12 +5455,11 @@ def add_installer_words(change: Change, given: Sequence[str]) -> None:
     change.words += once
     if once:
         console.info(f"{shell_join(once)} holds for this once: requirements.txt cannot say it")
+    return files
 
 
 def add_word(change: Change, word: str) -> None:
     """A package of the command line."""
-    if os.path.isfile(word) and word.endswith((".txt", ".toml", ".lock")):
-        raise PydockError(f"'{word}' is a file here, not a package", f"-r {word}")
     if word.startswith("-"):
         raise PydockError(f"'{word}' is not a package", "options of the installer come after --")
     line = Requirement(word)
@@ -5541,9 +5583,6 @@ def add_file(change: Change, path: str, limits: bool = False) -> None:
             continue
         seen.add((file, limits))
         text = file_text(file, included_by)
-        if path.endswith(".toml"):
-            add_toml(change, path, text)
-            return
         for line in read_requirements(text, file):
             here = Included(path, file, line.number)
             here.check_variables(line)
@@ -5572,18 +5611,6 @@ def read_named(file: str) -> bytes:
     if len(data) > MAX_TEXT:
         raise PydockError(f"{file} is larger than 16 MiB")
     return data
-
-
-def add_toml(change: Change, path: str, text: str) -> None:
-    """A pyproject.toml or pylock.toml, which the installer reads."""
-    no_password(text, f"a line of {path}")
-    if os.path.basename(path) == "pyproject.toml":  # may name a readme, or a backend
-        change.mounts.append((os.path.dirname(path), FILES + os.path.dirname(path)))
-    else:
-        change.files[FILES + path] = text
-    for url in sorted(set(re.findall(r'(?m)^index = "(https?://[^"]+)"', text))):
-        change.wanted.options.append(("--extra-index-url", url))
-    change.words += ["-r", FILES + path]
 
 
 def add_limit(change: Change, line: Requirement) -> None:
@@ -5640,6 +5667,390 @@ def add_line(change: Change, line: Requirement, here: Included) -> None:
         change.wanted.lock |= bool(line.hashes)
         if line.name:
             change.wanted.packages[line.name] = line
+
+
+# --------------------------------------------------------------------------------------------------
+# Projects: pyproject.toml, uv.lock, and the files of other tools
+
+
+# Files that pydock does not read: what each is, and what makes something of it that pydock reads.
+OTHER_FILES = (
+    (r"poetry\.lock", "Poetry's lock file", "poetry export -o requirements.txt"),
+    (r"pdm\.lock", "PDM's lock file", "pdm export -o requirements.txt"),
+    (r"Pipfile", "Pipenv's list of packages", "pipenv requirements >requirements.txt"),
+    (r"Pipfile\.lock", "Pipenv's lock file", "pipenv requirements --hash >requirements.txt"),
+    (
+        r"environment.*\.ya?ml",
+        "conda's description of an environment",
+        "conda run -n ENV pip list --format=freeze >requirements.txt",
+    ),
+    (r"setup\.(py|cfg)", "setuptools' description of a project", ""),
+)
+
+
+def check_other_file(env: Env, path: str) -> None:
+    """PydockError where the name of a file says that it is another tool's."""
+    for pattern, what, command in OTHER_FILES:
+        if re.fullmatch(pattern, os.path.basename(path)):
+            folder = os.path.join(os.path.dirname(path) or ".", "")
+            hint = f"the project itself: pydock install {env.title} {shell_join([folder])}"
+            if command:
+                hint = f"{command}; then: pydock install {env.title} -r requirements.txt"
+            raise PydockError(f"{path} is {what}, which pydock does not read", hint)
+
+
+def check_no_file(env: Env, line: Sequence[str], word: str) -> None:
+    """PydockError where a word that should be a package is the name of a file of them."""
+    if re.match(r"[./~]|\w+:", word) and not os.path.isfile(word):
+        return
+    if os.path.isfile(word) or re.fullmatch(
+        r"Pipfile.*|environment.*\.ya?ml|setup\.(py|cfg)", word
+    ):
+        check_other_file(env, word)
+    known = r"(.*/)?(requirements[\w.-]*\.txt|pyproject\.toml|pylock(\..+)?\.toml|uv\.lock)"
+    listed = word.endswith((".txt", ".toml", ".lock")) and os.path.isfile(word)
+    if listed or re.fullmatch(known, word):
+        words = [part for each in line for part in (["-r", each] if each == word else [each])]
+        raise PydockError(f"'{word}' is a file, not a package", f"pydock {shell_join(words)}")
+
+
+def add_named(
+    session: Session, env: Env, change: Change, args: argparse.Namespace, file: str
+) -> None:
+    """-r FILE, by its name."""
+    check_other_file(env, file)
+    found = re.fullmatch(rf"(.*\.toml)({EXTRAS})", file)
+    path = absolute_path(found.group(1) if found else file)
+    wanted = [("extra", name) for name in re.findall(IDENTIFIER, found.group(2) if found else "")]
+    wanted += [("extra", name) for name in args.extra] + [("group", name) for name in args.group]
+    name = os.path.basename(path)
+    if "://" in file or not (name.endswith(".toml") or name == "uv.lock"):
+        add_file(change, file)
+        return
+    try:
+        if name in ("pyproject.toml", "uv.lock"):
+            lines = list(project_lines(session, env, change, path, wanted))
+        else:
+            lines = list(pylock_lines(change, path, read_toml(session, env, path)))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise PydockError(f"{path} is not as it has to be: {error}") from None
+    for line in lines:
+        here = Included(path, path, line.number)
+        here.check_variables(line)
+        add_line(change, line, here)
+
+
+FILES = "/dev/shm/files"
+
+
+def pylock_lines(change: Change, path: str, data: dict[str, Any]) -> Iterator[Requirement]:
+    """The indexes of a pylock.toml, which the installer itself reads."""
+    add_python(change, path, entry(data, "requires-python", ""))
+    change.files[FILES + path] = text = file_text(path)
+    no_password(text, f"a line of {path}")
+    change.words += ["-r", FILES + path]
+    return index_lines(entry(package, "index", "") for package in entry(data, "packages", []))
+
+
+def project_lines(
+    session: Session, env: Env, change: Change, path: str, wanted: Sequence[tuple[str, str]]
+) -> Iterable[Requirement]:
+    """What a project needs, by its pyproject.toml, or by the uv.lock beside it."""
+    change.project = path
+    beside = os.path.join(os.path.dirname(path), "pyproject.toml")
+    project = Pyproject(beside, read_toml(session, env, beside))
+    lines = project.lines(change, wanted)
+    if path != beside:
+        return locked_lines(session, env, change, path, wanted)
+    if project.built:
+        project.add_build(change, wanted)
+    return lines
+
+
+def locked_lines(
+    session: Session, env: Env, change: Change, path: str, wanted: Sequence[tuple[str, str]]
+) -> Iterator[Requirement]:
+    """What a uv.lock pins, as uv itself tells it, in a container without network; and the indexes
+    that it came from."""
+    data = read_toml(session, env, path)
+    add_python(change, path, entry(data, "requires-python", ""))
+    uv = uv_folder(session, env)
+    image = fetcher_image(session, env) if uv else ""
+    if not image:
+        raise PydockError(
+            f"{path} is read by uv, which is not here", "pydock config --global installer uv"
+        )
+    files = [os.path.join(os.path.dirname(path), name) for name in ("pyproject.toml", "uv.lock")]
+    script = "".join(
+        heredoc(["cat"], file_text(file), os.path.basename(file)) + "\n" for file in files
+    )
+    script += "exec /uv/bin/uv export -q --frozen --offline --no-emit-project --no-header "
+    script += f"--no-annotate --no-default-groups {shell_join(uv_options(wanted))}\n"
+    look = [*look_argv(image)[:-1], "-i", "-w", "/tmp", "--mount", mount_value(uv, "/uv", True)]
+    try:
+        pins = session.engine.output(*look, image, "/bin/sh", "-s", data=script)
+    except EngineError as error:
+        raise PydockError(f"uv cannot read {path}: {error.output}") from None
+    packages = entry(data, "package", [])
+    yield from index_lines(entry(package, "source.registry", "") for package in packages)
+    yield from read_requirements(pins, path)
+
+
+def uv_options(wanted: Sequence[tuple[str, str]]) -> list[str]:
+    return [f"--{kind}={name}" for kind, name in wanted]
+
+
+def add_python(change: Change, path: str, specifier: str) -> None:
+    fits("3", specifier)
+    if specifier:
+        change.pythons.append((path, specifier))
+
+
+def index_lines(urls: Iterable[str]) -> Iterator[Requirement]:
+    """Those of the indexes, beside PyPI, that a lock file names."""
+    for url in sorted({url for url in urls if url.startswith("http")}):
+        if url != "https://pypi.org/simple":
+            yield index_line("--extra-index-url", url)
+
+
+def index_line(option: str, url: str) -> Requirement:
+    """A line of options. ValueError where the index is none that a container reaches."""
+    if not re.fullmatch(r"https?://[^\s\\'\"]+", url):
+        raise ValueError(f"{url!r} is no index")
+    line = Requirement()
+    line.kind, line.body, line.options = "option", f"{option} {url}", [(option, url)]
+    return line
+
+
+def read_toml(session: Session, env: Env, path: str) -> dict[str, Any]:
+    """A TOML file as the standard library reads it; where the host's Python is older than 3.11, by
+    one in a container without network."""
+    import importlib
+    import json
+
+    program = "import json, sys; from pip._vendor import tomli; json.dump(tomli.load(sys.stdin.buffer), sys.stdout, default=str)"
+    text = file_text(path)
+    try:
+        library = importlib.import_module("tomllib")
+    except ImportError:
+        library = None
+    try:
+        if library:
+            return dict(library.loads(text))
+        image = fetcher_image(session, env)
+        argv = [*look_argv(image)[:-1], "-i", image, "python3", "-IBc", program]
+        return dict(json.loads(session.engine.output(*argv, data=text)))
+    except (ValueError, RecursionError, EngineError) as error:
+        said = (getattr(error, "output", "") or str(error)).splitlines()[-1]
+        raise PydockError(f"{path} cannot be read: {said}") from None
+
+
+def entry(data: dict[str, Any], path: str, empty: Any) -> Any:
+    """What stands under a dotted name, of the type of `empty`, which is the answer where it is not
+    there. ValueError where it is something else."""
+    *above, last = path.split(".")
+    for key in above:
+        data = entry(data, key, {})
+    found = data.get(last, empty)
+    if not isinstance(found, type(empty)):
+        raise ValueError(f"{path} is {found!r:.40}")
+    return found
+
+
+class Pyproject:
+    """What a pyproject.toml says of what its project needs: requirements by extra ('' for those of
+    the project), and by group. ValueError where something is not of its type."""
+
+    def __init__(self, path: str, data: dict[str, Any]) -> None:
+        self.path, self.data = path, data
+        self.name = canonical(entry(data, "project.name", ""))
+        extras = entry(data, "project.optional-dependencies", {})
+        self.extras = {canonical(extra): list(items) for extra, items in extras.items()}
+        groups = entry(data, "dependency-groups", {})
+        self.groups = {canonical(group): list(items) for group, items in groups.items()}
+        self.own = entry(data, "project.dependencies", [])
+        sources = entry(data, "tool.uv.sources", {})
+        self.sources = {
+            canonical(name): source if isinstance(source, list) else [source]
+            for name, source in sources.items()
+        }
+        dynamic = entry(data, "project.dynamic", [])
+        self.built = not {"dependencies", "optional-dependencies"}.isdisjoint(dynamic)
+        self.built |= "project" not in data and "build-system" in data  # Poetry's older form
+
+    def lines(self, change: Change, wanted: Sequence[tuple[str, str]]) -> list[Requirement]:
+        """What its project needs, with these extras and groups, and from which indexes. Says what
+        was left out."""
+        add_python(change, self.path, entry(self.data, "project.requires-python", ""))
+        seen: set[tuple[str, str]] = set()
+        needs = list(self.needs([("extra", ""), *wanted], seen))
+        lines = [found for line in needs for found in self.from_source(line)]
+        used = [source.get("index") for line in needs for source in self.sources.get(line.name, [])]
+        for index in entry(self.data, "tool.uv.index", []):
+            if not index.get("explicit") or index.get("name") in used:
+                option = "--index-url" if index.get("default") else "--extra-index-url"
+                lines.append(index_line(option, index["url"]))
+        left = []
+        for kind, known in (("extra", self.extras), ("group", self.groups)):
+            names = [name for name in known if (kind, name) not in seen]
+            if names:
+                left.append(f"the {kind}{'s' * (len(names) > 1)} {', '.join(names)}")
+        if left:
+            console.info(f"{os.path.basename(self.path)} also has {' and '.join(left)}")
+        return lines
+
+    def add_build(self, change: Change, wanted: Sequence[tuple[str, str]]) -> None:
+        """What only its build tells is read by the installer, in a copy."""
+        for name, sources in self.sources.items():
+            if any({"path", "workspace"} & set(source) for source in sources):
+                raise PydockError(
+                    f"{self.path} takes {name} from a folder, and its dependencies are dynamic"
+                )
+        folder = os.path.dirname(self.path)
+        place = f"/projects/{len(change.builds)}/{os.path.basename(folder) or 'project'}"
+        change.builds.append(folder)
+        change.mounts.append((folder, "/dev/shm" + place))
+        extras = [(kind, name) for kind, name in wanted if kind == "extra"]
+        change.words += ["-r", f"/tmp{place}/pyproject.toml", *uv_options(extras)]
+
+    def needs(
+        self, wanted: Sequence[tuple[str, str]], seen: set[tuple[str, str]]
+    ) -> Iterator[Requirement]:
+        """The requirements of these extras and groups, and of those that they name; `seen` has all
+        of them at the end."""
+        for kind, asked in wanted:
+            name = canonical(asked)
+            known = self.groups if kind == "group" else {**self.extras, "": self.own}
+            if name not in known and not (self.built and kind == "extra"):
+                names = ", ".join(sorted(known)).strip(", ")
+                hint = f"it has: {names}" if names else ""
+                raise PydockError(f"{self.path} has no {kind} '{name}'", hint)
+            if (kind, name) in seen:
+                continue
+            seen.add((kind, name))
+            for item in known.get(name, []):
+                if isinstance(item, dict):
+                    yield from self.needs([("group", item["include-group"])], seen)
+                    continue
+                line = requirement_of(item)
+                if line.name == self.name:
+                    yield from self.needs([("extra", extra) for extra in line.extras], seen)
+                else:
+                    yield line
+
+    def from_source(self, line: Requirement) -> Iterator[Requirement]:
+        """A requirement from where [tool.uv.sources] takes it."""
+        if line.name not in self.sources:
+            yield line
+        for source in self.sources.get(line.name, []):
+            url, place = source.get("url", ""), source.get("path", "")
+            if place:
+                url = "file://" + quote(os.path.join(os.path.dirname(self.path), place))
+            if "git" in source:
+                revision = source.get("rev") or source.get("tag") or source.get("branch")
+                url = "git+" + source["git"] + (f"@{revision}" if revision else "")
+            if source.get("subdirectory"):
+                url += "#subdirectory=" + source["subdirectory"]
+            if source.get("workspace"):
+                raise PydockError(
+                    f"{self.path} takes {line.name} from another folder of its workspace",
+                    "pydock install NAME ./THAT-FOLDER, and a pyproject.toml without that line",
+                )
+            asked = f"{line.name} @ {url}" if url else line.name + line.specifier
+            markers = [f"({text})" for text in (line.marker, source.get("marker")) if text]
+            asked = with_extras(asked, line.extras)
+            yield requirement_of(asked + " ; " * bool(markers) + " and ".join(markers))
+
+
+def requirement_of(item: str) -> Requirement:
+    """A requirement that is no line of a file. ValueError where it is none."""
+    line = Requirement()
+    line.kind, line.body = "requirement", " ".join(item.split())
+    try:
+        read_requirement(line, line.body)
+    except ValueError as error:
+        raise ValueError(f"{item!r} is {error}") from None
+    return line
+
+
+def warn_ignored(env: Env, wheels: Sequence[str]) -> None:
+    """Says so where the project's .gitignore keeps these from whoever clones it."""
+    if not wheels or env.scope.mode != "local":
+        return
+    try:
+        with Folder(os.path.dirname(env.scope.root), own=False) as folder:
+            lines = folder.read(".gitignore").decode(errors="replace").splitlines()
+    except OSError:
+        return
+    left_out = [wheel for wheel in wheels if is_ignored(lines, env.name, wheel)]
+    if left_out:
+        console.warn(
+            f"git leaves out {left_out[0]}, without which nobody else can build {env.name}: .gitignore",
+            "printf '!/.pydock/envs/*/wheels%s\\n' / '/*' >>.gitignore",
+        )
+
+
+def is_ignored(lines: Sequence[str], name: str, wheel: str) -> bool:
+    """Whether these lines of a .gitignore leave out a wheel that an environment keeps."""
+    from fnmatch import fnmatchcase
+
+    folder, left_out = f"/.pydock/envs/{name}/wheels", {}
+    for path in (folder + "/", f"{folder}/{wheel}"):
+        for line in lines:
+            pattern = line.strip().lstrip("!")
+            anchored = "/" in pattern.rstrip("/")
+            pattern = "/" + pattern.lstrip("/") if anchored else "*/" + pattern
+            if line.strip() and any(fnmatchcase(way, pattern) for way in (path, path.rstrip("/"))):
+                left_out[path] = not line.startswith("!")
+    return any(left_out.values())
+
+
+def fits(version: str, specifier: str) -> bool:
+    """Whether a Python is what requires-python asks for; of 3.12 the newest 3.12.N is meant.
+    ValueError where nobody understands it."""
+    has, fitting = version_key(version), True
+    has += [999] * (3 - len(has))
+    for clause in filter(None, (clause.strip() for clause in specifier.split(","))):
+        found = re.fullmatch(r"(~=|===?|!=|<=?|>=?)\s*v?(\d+(?:\.\d+)*)(\.\*)?[a-z0-9.+-]*", clause)
+        if not found:
+            raise ValueError(f"requires-python = {specifier!r}")
+        sign, want = found.group(1), version_key(found.group(2))
+        start = want[:-1] if sign == "~=" else want
+        same = has[: len(start)] == start
+        if not found.group(3) and sign != "~=":
+            want += [0] * (3 - len(want))
+            same = has == want
+        good = {
+            "~=": same and has >= want,
+            "!=": not same,
+            "<": has < want,
+            ">": has > want,
+            "<=": has <= want,
+            ">=": has >= want,
+        }
+        fitting &= good.get(sign, same)
+    return fitting
+
+
+def fitting_python(session: Session, change: Change, version: str, given: bool) -> str:
+    """The version that a new environment gets: the one that it would have anyway, or else one that
+    fits what the files ask for, best one whose base image is here."""
+
+    def good(version: str) -> bool:
+        return all(fits(version, specifier) for _, specifier in change.pythons)
+
+    if good(version):
+        return version
+    path, specifier = change.pythons[-1]
+    others = [session.settings["python"], *reversed(versions_here(session, session.settings))]
+    others += [f"3.{minor}" for minor in range(14, 8, -1)]
+    fitting = [other for other in others if good(other)]
+    if given or not fitting:
+        words = [fitting[0] if word == version else word for word in session.line if fitting]
+        hint = f"pydock {shell_join(words)}" if given and fitting else ""
+        raise PydockError(f"{path} needs Python {specifier}, not {version}", hint)
+    console.info(f"Python {fitting[0]}, as {path} asks for {specifier}")
+    return fitting[0]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -8626,37 +9037,30 @@ CHANGE_SH = (
 """
     + FETCH_SH
     + r"""
-case $pip in /uv/*) uv=/uv/bin/uv; sed -i '/^--\(pre$\|trusted-host\|prefer-binary\)/d' /dev/shm/options 2>/dev/null || : ;; *) uv= ;; esac
+case $pip in /uv/*) uv=/uv/bin/uv; yes= eager=; sed -i '/^--\(pre$\|trusted-host\|prefer-binary\)/d' /dev/shm/options 2>/dev/null || : ;; *) uv= yes=-y eager="--upgrade-strategy eager" ;; esac
 installer() { "$@" </dev/null >&2; }
-verb=$1; all=$1; again=; shift
+take() { python3 -IBSc "$copy" "$1" "$2"; if [ -d "$1/.git" ]; then ln -s "$1/.git" "$2/.git"; fi; }
+verb=$1; all=$1; again=; shift; build="${uv:+$uv build --wheel -o}"; build=${build:-$pip wheel --no-deps --use-pep517 -w}
 fits=yes; installer $pip check >/dev/null 2>&1 || fits=no
-case $verb in
-uninstall) if [ -z "$uv" ]; then set -- -y "$@"; fi ;;
-update) verb=install; if [ -z "$uv" ]; then set -- --upgrade-strategy eager "$@"; fi ;;
-esac
+case $verb in uninstall) set -- $yes "$@" ;; update) verb=install; set -- $eager "$@" ;; esac
 if [ $verb = install ]; then served
     for file in options lines; do if [ -e /dev/shm/$file ]; then set -- -r /dev/shm/$file "$@"; fi; done
     if [ -e /dev/shm/limits ]; then set -- -c /dev/shm/limits ${UV_CONSTRAINT:+-c "$UV_CONSTRAINT"} "$@"; fi
 fi
+for source in /dev/shm/projects/*/*; do if [ -e "$source" ]; then take "$source" "/tmp${source#/dev/shm}"; fi; done
 for source in /dev/shm/src/*/*; do  # what is no wheel is made one, from a copy: a build writes into its folder
-    if [ ! -e "$source" ]; then continue; fi
-    mkdir -p /tmp/pydock/wheels
+    if [ -e "$source" ]; then mkdir -p /tmp/pydock/wheels; else continue; fi
     case $source in
     *.whl) cp "$source" /tmp/pydock/wheels ;;
-    *) cp -R "$source" /tmp/pydock/
-       if [ -z "$uv" ]; then installer $pip wheel --no-deps --use-pep517 -w /tmp/pydock/wheels "/tmp/pydock/${source##*/}"
-       else installer $uv build --wheel -o /tmp/pydock/wheels "/tmp/pydock/${source##*/}"; fi ;;
+    *) take "$source" "/tmp/pydock/${source##*/}"; installer $build /tmp/pydock/wheels "/tmp/pydock/${source##*/}" ;;
     esac
     number=${source%/*}; extras=${number#*,}; if [ "$extras" = "$number" ]; then extras=; fi
     for wheel in /tmp/pydock/wheels/*.whl; do cp "$wheel" .; set -- "$@" "/opt/pydock/wheels/${wheel##*/}$extras"; case $extras in *";"*) ;; *) again="$again ./${wheel##*/}" ;; esac; done
     echo "${wheel##*/}$extras" >>/dev/shm/taken; rm -rf /tmp/pydock
 done
-if [ $verb != lock ]; then installer $pip "$verb" "$@"; fi
+if [ $verb != lock ]; then installer $pip "$verb" "$@"; rm -rf /tmp/projects; fi
 if [ -n "$again" ] && [ -z "$uv" ]; then installer $pip install -q --force-reinstall --no-deps $again; fi  # of the same version, perhaps
-if [ $all = update ]; then
-    unneeded=$(inventory unneeded); if [ -z "$uv" ]; then unneeded=${unneeded:+-y $unneeded}; fi
-    if [ -n "$unneeded" ]; then installer $pip uninstall $unneeded; fi
-fi
+if [ $all = update ]; then unneeded=$(inventory unneeded); if [ -n "$unneeded" ]; then installer $pip uninstall $yes $unneeded; fi; fi
 if [ $fits = yes ] && ! installer $pip check 2>/dev/shm/check; then cat /dev/shm/check >&2; exit 41; fi
 for source in /opt/venv/lib/python*/site-packages/*.py; do  # a module that uv replaces leaves its byte code, which fits if both are of one second
     code=${source##*/}; code=${source%/*}/__pycache__/${code%.py}
@@ -8665,6 +9069,17 @@ done
 """
     + FINISH_SH
 )
+
+
+# Copies a project's folder, without what no build reads, and with links to large files. argv: from, to.
+COPY_PY = r"""
+import os, shutil, sys
+def copy(path, new, **_):
+    if os.path.isfile(path):
+        (os.symlink if os.path.getsize(path) >> 24 else shutil.copy2)(path, new)
+skipped = ".git .hg .pydock .venv venv node_modules __pycache__ .tox .nox .mypy_cache .pytest_cache .ruff_cache".split()
+shutil.copytree(*sys.argv[1:], symlinks=True, ignore=shutil.ignore_patterns(*skipped), copy_function=copy)
+"""
 
 
 # Makes an image's user OLD another one, as the dockerfile does it.

@@ -13,11 +13,13 @@ import ssl
 import subprocess
 import tarfile
 import threading
+import time
 import unittest
 from pathlib import Path
 from typing import Any, Dict, Iterable, List
+from unittest import mock
 
-from support import ENGINE, PYTHON, SECRET, Case, Index, SharedCase, engine, host_address, make_wheel
+from support import ENGINE, PYTHON, SECRET, Case, Index, SharedCase, engine, host_address, make_wheel, pydock
 
 def setuptools_project(folder: Path, answer: int = 42) -> Path:
     """A small project of setuptools, with a script; a build leaves `build/` and `*.egg-info` in its folder."""
@@ -185,6 +187,32 @@ class InstallTest(PackageCase):
         self.assertIn("alpha==2.0rc1  # alpha>1", self.lines())
         self.assertIn("iniconfig==2.0.0", self.lines())
 
+    def test_what_no_build_reads_is_not_copied(self) -> None:
+        project = setuptools_project(self.work / "tiny")
+        for name in (".git", ".venv", "node_modules", "data"):
+            (project / name).mkdir()
+            with open(project / name / "large", "wb") as file:
+                file.truncate(3 << 30)
+        (project / "MANIFEST.in").write_text("graft .\n", encoding="utf-8")
+        self.ok("create", "ds", PYTHON)
+        began = time.monotonic()
+        self.ok("install", "ds", "./tiny")
+        self.assertLess(time.monotonic() - began, 60)
+        self.assertEqual(self.ok("run", "ds", "tiny").strip(), "42")
+
+    def test_a_large_file_is_taken_along_and_what_a_link_leads_to_is_not(self) -> None:
+        package = self.work / "tiny/tiny"
+        package.mkdir(parents=True)
+        (self.work / "secret.txt").write_text(SECRET, encoding="utf-8")
+        (package / "__init__.py").touch()
+        (package / "secret.txt").symlink_to(self.work / "secret.txt")
+        with open(package / "large.bin", "wb") as file:
+            file.truncate(17 << 20)
+        (self.work / "tiny/setup.py").write_text("from setuptools import setup\nsetup(name='tiny', version='1', packages=['tiny'], package_data={'tiny': ['*.*']})\n", encoding="utf-8")
+        self.ok("create", "ds", PYTHON, "./tiny")
+        found = "import os, tiny; [print(e.name, e.stat(follow_symlinks=False).st_size) for e in os.scandir(os.path.dirname(tiny.__file__)) if e.name[0] != '_']"
+        self.assertEqual(self.python(found).split(), ["large.bin", str(17 << 20)])
+
     def test_editable_is_refused_with_the_way_to_get_the_same(self) -> None:
         self.ok("create", "ds", PYTHON)
         before = self.state()
@@ -329,6 +357,77 @@ class FileTest(PackageCase):
         self.assertEqual(self.requirements("ds"), "six==1.16.0\n")
         self.assertEqual([p.name for p in self.work.iterdir()], ["pyproject.toml"])
 
+    def test_requires_python_chooses_and_refuses_the_version(self) -> None:
+        (self.work / "pyproject.toml").write_text('[project]\nname = "app"\nversion = "1"\nrequires-python = ">=3.12"\ndependencies = ["six<1.17"]\n'
+                                                  '[project.optional-dependencies]\ncli = ["iniconfig==2.0.0"]\n', encoding="utf-8")
+        self.fails("create", "ds", PYTHON, "-r", "pyproject.toml", says="needs Python >=3.12, not " + PYTHON, hint="pydock create ds 3.13 -r pyproject.toml")
+        said = self.run_pydock("create", "ds", "-r", "pyproject.toml").err
+        self.assertIn("pyproject.toml also has the extra cli\n", said)
+        self.assertIn("created ds (Python 3.1", said)
+        self.assertEqual(self.requirements("ds"), "six==1.16.0  # six<1.17\n")
+        self.ok("install", "ds", "-r", "pyproject.toml[cli]")
+        self.assertIn("iniconfig==2.0.0", self.lines())
+        self.ok("create", "old", PYTHON)
+        self.fails("install", "old", "-r", "pyproject.toml", says="needs Python >=3.12, and old has " + PYTHON)
+        self.fails("install", "ds", "--extra", "cli", "six", status=2, says="belong to a project")
+
+    def test_dynamic_dependencies_are_read_in_a_copy(self) -> None:
+        (self.work / "pyproject.toml").write_text('[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n[project]\nname = "app"\nversion = "1"\n'
+            'dynamic = ["dependencies"]\n[tool.setuptools]\npy-modules = []\n[tool.setuptools.dynamic]\ndependencies = {file = ["needs.txt"]}\n', encoding="utf-8")
+        (self.work / "needs.txt").write_text("six==1.16.0\n", encoding="utf-8")
+        self.ok("create", "ds", PYTHON, "-r", "pyproject.toml")
+        self.assertEqual(self.requirements("ds"), "six==1.16.0\n")
+        self.assertEqual(sorted(p.name for p in self.work.iterdir()), ["needs.txt", "pyproject.toml"])
+
+    def test_toml_is_read_in_a_container_where_this_python_cannot(self) -> None:
+        with mock.patch.dict(os.environ, self.environ):
+            session, file = pydock.Session(pydock.global_scope()), self.work / "p.toml"
+            with mock.patch("importlib.import_module", side_effect=ImportError):
+                file.write_text('a = "ä"\n[b]\nc = 1\n', encoding="utf-8")
+                self.assertEqual(pydock.read_toml(session, session.new_env("x"), str(file)), {"a": "ä", "b": {"c": 1}})
+                file.write_text("a = [", encoding="utf-8")
+                with self.assertRaisesRegex(pydock.PydockError, "p.toml cannot be read: .*at "):
+                    pydock.read_toml(session, session.new_env("x"), str(file))
+
+    def test_files_of_other_tools_get_the_command_that_helps(self) -> None:
+        self.ok("create", "ds", PYTHON, "--no-build")
+        for name, what in (("poetry.lock", "poetry export"), ("Pipfile", "pipenv requirements"), ("Pipfile.lock", "pipenv"), ("environment.yml", "conda run"),
+                           ("setup.py", "pydock install ds ./"), ("setup.cfg", "pydock install ds ./"), ("requirements-dev.txt", "pydock install ds -r requirements-dev.txt")):
+            (self.work / name).write_text("", encoding="utf-8")
+            with self.subTest(name):
+                self.fails("install", "ds", name, hint=what)
+                if name[-4:] != ".txt":
+                    self.fails("install", "ds", "-r", name, hint=what)
+        self.fails("create", "x", "3.12", "requirements.txt", says="'requirements.txt' is a file, not a package", hint="pydock create x 3.12 -r requirements.txt")
+
+    def test_what_uv_has_locked(self) -> None:
+        wheel = make_wheel(self.base / "packages", "alpha")
+        index = self.index()
+        (self.work / "pyproject.toml").write_text('[project]\nname = "app"\nversion = "1"\nrequires-python = ">=3.9"\ndependencies = ["alpha"]\n', encoding="utf-8")
+        (self.work / "uv.lock").write_text("""version = 1
+revision = 3
+requires-python = ">=3.9"
+
+[[package]]
+name = "alpha"
+version = "1.0"
+source = { registry = "%s" }
+wheels = [{ url = "http://%s/files/%s", hash = "sha256:%s" }]
+
+[[package]]
+name = "app"
+version = "1"
+source = { virtual = "." }
+dependencies = [{ name = "alpha" }]
+
+[package.metadata]
+requires-dist = [{ name = "alpha" }]
+""" % (index.url, index.host, wheel.name, hashlib.sha256(wheel.read_bytes()).hexdigest()), encoding="utf-8")
+        self.ok("create", "ds", PYTHON, "-r", "uv.lock")
+        self.assertEqual(self.lines()[0], "--require-hashes")
+        self.assertIn("--extra-index-url " + index.url, self.lines())
+        self.assertEqual(self.python("import alpha; print(alpha.version)"), "1.0")
+
     def test_pylock_toml(self) -> None:
         wheel = make_wheel(self.base / "packages", "alpha")
         index = self.index()
@@ -363,6 +462,16 @@ class LocalTest(PackageCase):
         self.ok("uninstall", "dev", "alpha", cwd=elsewhere)
         self.assertEqual([p.name for p in (elsewhere / ".pydock/envs/dev").iterdir() if p.name == "wheels" and list(p.iterdir())], [])
 
+    def test_a_gitignore_that_leaves_out_what_is_kept_is_said(self) -> None:
+        wheel = make_wheel(self.work, "alpha")
+        (self.work / ".gitignore").write_text("build/\nwheels/\n", encoding="utf-8")
+        said = self.run_pydock("--local", "create", "dev", PYTHON, str(wheel)).err
+        self.assertIn("git leaves out " + wheel.name, said)
+        remedy = said.split("(hint: ")[1].split(")\n")[0]
+        subprocess.run(["/bin/sh", "-c", remedy], cwd=str(self.work), check=True)
+        self.assertEqual((self.work / ".gitignore").read_text(encoding="utf-8"), "build/\nwheels/\n!/.pydock/envs/*/wheels/\n!/.pydock/envs/*/wheels/*\n")
+        self.assertNotIn("git leaves out", self.run_pydock("install", "dev", str(wheel)).err)
+
     def test_a_folder_is_built_and_left_as_it_was(self) -> None:
         project = setuptools_project(self.work / "tiny")
         before = content(project)
@@ -381,7 +490,7 @@ class LocalTest(PackageCase):
         self.assertEqual(self.ok("run", "ds", "tiny"), "43\n")
         (self.work / "moved").rename(project)
         self.ok("install", "ds", "./tiny[more]")
-        self.assertIn("iniconfig==2.0.0", self.lines())
+        self.assertIn("iniconfig==2.0.0  # via tiny-project", self.lines())
         self.ok("uninstall", "ds", "tiny-project", "iniconfig")
         self.assertEqual(self.requirements("ds"), "")
         self.assert_clean("ds")

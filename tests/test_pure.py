@@ -1352,8 +1352,8 @@ class AFailedChange(Process):
             self.write(".pydock/envs/ds/" + file if file != "r.txt" else file, text)
         with self.inside(self.tmp):
             args = pydock.parse(["install", "ds", *line])
-            change = pydock.package_change(["install"], args.packages, args)
             env = pydock.Env(pydock.global_scope(), "ds", "pydock")
+            change = pydock.package_change(pydock.Session(env.scope), env, ["install"], args.packages, args)
             error = pydock.change_error(env, change, pydock.EngineError("", output=said), args.line)
         return str(error), error.hint
 

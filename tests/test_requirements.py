@@ -13,7 +13,8 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Tuple
+from unittest import mock
 
 from support import pydock
 
@@ -524,6 +525,100 @@ class TheInventory(unittest.TestCase):
         for text in ("", "pydock-inventory: ", "x pydock-inventory: {}", "pydock-inventory: [" * 2000, "pydock-inventory: %s\nx" % json.dumps(good)):
             with self.subTest(text=text[:40]), self.assertRaises(pydock.PydockError):
                 pydock.Inventory(text)
+
+
+class Projects(unittest.TestCase):
+    """What a pyproject.toml asks for, as it stands there."""
+
+    DATA: Dict[str, Any] = {"project": {"name": "App", "requires-python": ">=3.9,<4", "dependencies": ["six<2", "alpha[x]>1 ; python_version > '3'"], "optional-dependencies": {
+        "cli": ["click"], "All_of": ["app[cli, more]"], "more": ["attrs"]}}, "dependency-groups": {"dev": ["pytest", {"include-group": "docs"}], "docs": ["sphinx"]}}
+
+    def needs(self, data: Any, extras: Iterable[str] = (), groups: Iterable[str] = ()) -> pydock.Change:
+        change = pydock.Change("install")
+        with mock.patch.object(pydock.console, "info") as said:
+            project = pydock.Pyproject("/p/pyproject.toml", data)
+            wanted = [("extra", extra) for extra in extras] + [("group", group) for group in groups]
+            for line in project.lines(change, wanted):
+                here = pydock.Included(project.path, project.path, 1)
+                here.check_variables(line)
+                pydock.add_line(change, line, here)
+            if project.built:
+                project.add_build(change, wanted)
+        self.said = " ".join(call.args[0] for call in said.call_args_list)
+        return change
+
+    def test_dependencies_extras_and_groups(self) -> None:
+        self.assertEqual(self.needs(self.DATA).lines, ["six<2", "alpha[x]>1 ; python_version > '3'"])
+        self.assertEqual(self.said, "pyproject.toml also has the extras cli, all-of, more and the groups dev, docs")
+        change = self.needs(self.DATA, ["all-of"], ["dev"])
+        self.assertEqual(change.lines[2:], ["click", "attrs", "pytest", "sphinx"])
+        self.assertEqual((self.said, change.pythons, change.builds), ("", [("/p/pyproject.toml", ">=3.9,<4")], []))
+        self.assertEqual({name: line.range for name, line in change.wanted.packages.items() if line.range}, {"six": "<2", "alpha": ">1"})
+        for extras, groups in ((["no"], []), ([], ["no"])):
+            with self.assertRaisesRegex(pydock.PydockError, "has no (extra|group) 'no'"):
+                self.needs(self.DATA, extras, groups)
+
+    def test_from_where_uv_takes_them(self) -> None:
+        data: Dict[str, Any] = {**self.DATA, "tool": {"uv": {"index": [{"name": "a", "url": "http://h/a", "explicit": True}, {"name": "b", "url": "http://h/b"}], "sources": {
+            "six": {"git": "http://h/six.git", "tag": "v1", "subdirectory": "s"}, "alpha": [{"url": "http://h/alpha.whl", "marker": "os_name == 'nt'"}, {"index": "a"}]}}}}
+        change = self.needs(data)
+        self.assertEqual(change.lines, ["six @ git+http://h/six.git@v1#subdirectory=s",
+                                        "alpha[x] @ http://h/alpha.whl ; (python_version > '3') and (os_name == 'nt')", "alpha[x]>1 ; (python_version > '3')"])
+        self.assertEqual(change.wanted.options, [("--extra-index-url", "http://h/a"), ("--extra-index-url", "http://h/b")])
+        data["tool"]["uv"]["sources"].pop("alpha")  # which alone comes from the index that is for nothing else
+        self.assertEqual(self.needs(data).wanted.options, [("--extra-index-url", "http://h/b")])
+        data["tool"]["uv"]["sources"] = {"six": {"workspace": True}}
+        with self.assertRaisesRegex(pydock.PydockError, "takes six from another folder of its workspace"):
+            self.needs(data)
+        data["tool"]["uv"]["sources"] = {"six": {"path": "../six"}}
+        with self.assertRaisesRegex(pydock.PydockError, "there is no /six"):
+            self.needs(data)
+
+    def test_what_only_a_build_tells(self) -> None:
+        change = self.needs({**self.DATA, "project": {"name": "app", "dynamic": ["dependencies"]}}, ["x"])
+        self.assertEqual((change.builds, change.mounts), (["/p"], [("/p", "/dev/shm/projects/0/p")]))
+        self.assertEqual(change.words, ["-r", "/tmp/projects/0/p/pyproject.toml", "--extra=x"])
+        self.assertEqual(self.needs({"build-system": {}}).builds, ["/p"])
+        self.assertEqual(self.needs({"tool": {}}).builds, [])
+
+    def test_nothing_of_this_host_goes_where_a_stranger_says(self) -> None:
+        for own in ("six @ http://h/${HOME}/six.whl", "six @ file:///etc/passwd", "six @ http://me:secret@h/six.whl", "six\n-r /etc/passwd", "-r /etc/passwd", "six @ git+/etc"):
+            with self.subTest(own), self.assertRaises((pydock.PydockError, ValueError)):
+                self.needs({"project": {"dependencies": [own]}})
+        for url in ("http://h/${HOME}", "http://me:secret@h/simple", "http://h/simple\n-r /etc/passwd", "http://h/ --find-links=/etc", "file:///etc", "/etc", "http://h/\\"):
+            with self.subTest(url), self.assertRaises((pydock.PydockError, ValueError)):
+                self.needs({"tool": {"uv": {"index": [{"url": url}]}}})
+        for source in ({"path": "/etc"}, {"url": "file:///etc"}, {"git": "/etc"}, {"git": "http://h/${HOME}"}, {"git": "http://h/x", "rev": "${HOME}"}):
+            with self.subTest(source), self.assertRaises((pydock.PydockError, ValueError)):
+                self.needs({"project": {"dependencies": ["six"]}, "tool": {"uv": {"sources": {"six": source}}}})
+
+    def test_groups_that_name_each_other(self) -> None:
+        change = self.needs({"dependency-groups": {"a": [{"include-group": "b"}], "b": ["six", {"include-group": "a"}]}}, [], ["a"])
+        self.assertEqual(change.lines, ["six"])
+
+    def test_what_is_of_another_type_is_an_error(self) -> None:
+        bad: List[Any] = [{"project": []}, {"project": {"dependencies": "six"}}, {"project": {"dependencies": [1]}}, {"project": {"dependencies": ["--index-url x"]}},
+                     {"project": {"requires-python": "soon"}}, {"project": {"requires-python": "<3, soon"}}, {"dependency-groups": {"": 1}}, {"tool": {"uv": {"sources": 1}}},
+                     {"tool": {"uv": {"index": [1]}}}, {"project": {"dependencies": ["six"]}, "tool": {"uv": {"sources": {"six": [1]}}}}]
+        for data in bad:
+            with self.subTest(data), self.assertRaises((pydock.PydockError, ValueError, KeyError, TypeError, AttributeError)):
+                self.needs(data)
+
+    def test_what_a_gitignore_leaves_out(self) -> None:
+        remedy = ["!/.pydock/envs/*/wheels/", "!/.pydock/envs/*/wheels/*"]
+        for line in ("wheels/", "wheels", "*.whl", "/.pydock/envs/*/wheels/", ".pydock/envs/dev/wheels", "**/wheels/", "wheels/ ", ".pydock/envs/dev/wheels/a-1-py3-none-any.whl"):
+            with self.subTest(line):
+                self.assertTrue(pydock.is_ignored(["# a", "", line], "dev", "a-1-py3-none-any.whl"))
+                self.assertFalse(pydock.is_ignored([line, *remedy], "dev", "a-1-py3-none-any.whl"))
+        for line in ("", "# wheels/", "/wheels/", "build/", "*.egg", "lib/wheels/"):
+            self.assertFalse(pydock.is_ignored([line], "dev", "a-1-py3-none-any.whl"), line)
+
+    def test_which_python_fits(self) -> None:
+        for specifier, good, bad in ((">=3.9", "3.9 3.13 3.9.1", "3.8"), (">=3.10,<3.13", "3.10 3.12", "3.9 3.13"), ("==3.11.*", "3.11 3.11.4", "3.12"),
+                                     ("~=3.11", "3.11 3.14", "3.10"), ("~=3.11.2", "3.11 3.11.2", "3.11.1 3.12"), ("!=3.11.*", "3.12", "3.11"), ("", "3.9", ""),
+                                     ("> 3.9 , < 4", "3.9 3.13", "3.8"), ("==3.12.4", "3.12.4", "3.12.5"), (">=3.13.0rc1", "3.13", "3.12")):
+            for version in (good + " " + bad).split():
+                self.assertEqual(pydock.fits(version, specifier), version in good.split(), (version, specifier))
 
 
 if __name__ == "__main__":
