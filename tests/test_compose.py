@@ -109,6 +109,7 @@ class Written(SharedCase):
                 self.fails("create", "bad", "--no-build", *options)
                 self.assertFalse(self.folder("bad").exists())
 
+    @needs_compose
     def test_dry_run_shows_the_file_and_writes_none(self) -> None:
         out = self.ok("-n", "create", "dry", "-p", "8888", "-e", "A=it's $5")
         self.assertIn("127.0.0.1:8888:8888", out)

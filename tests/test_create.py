@@ -935,7 +935,7 @@ class WordsTest(EnvironmentCase):
     def test_words_of_other_tools_get_the_right_word(self) -> None:
         for word, right in (("exec", "run"), ("add", "install"), ("remove", "uninstall"), ("env", "list"), ("upgrade", "update"), ("sync", "build"), ("info", "config")):
             with self.subTest(word=word):
-                self.fails(word, "ds", status=2, says=word, hint="'%s'" % right)
+                self.fails(word, "ds", status=2, says=word, hint="pydock %s" % right)
 
     def test_a_mistake_in_the_line_is_status_2_and_changes_nothing(self) -> None:
         self.ok("create", "ds", "--no-build")
