@@ -5393,6 +5393,10 @@ def install_options(cache: str, mounts: Sequence[tuple[str, str]]) -> list[str]:
     return argv
 
 
+# --------------------------------------------------------------------------------------------------
+# What packages are asked for: words, files, options of pip
+
+
 def package_change(
     session: Session, env: Env, verb: Sequence[str], words: Sequence[str], args: argparse.Namespace
 ) -> Change:

@@ -19,14 +19,14 @@ import run
 from support import PYDOCK, ROOT
 
 LIMITS = {
-    "lines": 9057,  # goal: 5800
-    "lines of the ground floor": 4142,  # goal: 1800
-    "lines of a slice": 595,  # goal: 450
+    "lines": 9525,  # goal: 5800; more by what installs projects, reads pip's options and renames
+    "lines of the ground floor": 4085,  # goal: 1800
+    "lines of a slice": 540,  # goal: 450
     "lines of the texts that run elsewhere": 581,  # goal: 330
-    "lines of a function": 61,  # goal: 60
+    "lines of a function": 60,  # goal: 60
     "lines of half of the functions": 11,  # goal: 12
     "arguments of a function": 6,  # goal: 6
-    "conditional expressions inside others": 3,  # goal: 0
+    "conditional expressions inside others": 0,  # goal: 0
     "messages by %": 0,  # goal: 0
     "annotations by Optional, Union, Dict, List, Set, Tuple": 0,  # goal: 0
 }
