@@ -4636,7 +4636,7 @@ def check_others(env: Env, name: str, config: dict[str, Any]) -> None:
 
 def running_in(engine: Engine, env: Env, name: str, data: dict[str, Any]) -> list[str]:
     if name == env.background:
-        return processes(engine, name)
+        return processes(engine, Background(data))
     words = [data["Path"], *data["Args"]]
     words = words[len(INIT) :] if words[: len(INIT)] == INIT else words
     return [f"{' '.join(words)[:60]} (container {name})"]
@@ -6138,7 +6138,7 @@ def cmd_reset(session: Session, args: argparse.Namespace) -> int:
 
 
 def check_idle(engine: Engine, env: Env, background: Background, force: bool, command: str) -> None:
-    busy = processes(engine, env.background) if background.running and not force else []
+    busy = processes(engine, background) if background.running and not force else []
     if busy:
         raise PydockError(
             f"in {env.name} runs: {', '.join(busy)}",
@@ -6279,21 +6279,21 @@ def inspect_containers(engine: Engine, names: Sequence[str]) -> list[dict[str, A
     return list(json.loads(engine.finish(process)[0] or b"[]"))
 
 
-def signal_argv(container: str, signal: str) -> list[str]:
-    """`docker exec` of what ends or tells the programs in a background container."""
-    words = ["/bin/sh", "-c", SIGNAL_SH, "pydock-signal", signal, container]
-    return ["exec", "-w", "/", container, *words]
+def signal_argv(background: Background, signal: str) -> list[str]:
+    """`docker exec` of what ends or tells the programs in a background container, as their user."""
+    words = ["/bin/sh", "-c", SIGNAL_SH, "pydock-signal", signal, background.name]
+    return ["exec", "-w", "/", "-u", background.user, background.name, *words]
 
 
-def processes(engine: Engine, container: str) -> list[str]:
+def processes(engine: Engine, background: Background) -> list[str]:
     """The command lines of the programs in a background container: what `exec` started, and what
     such a program left behind. PydockError where that cannot be seen: nothing is ended unseen.
     (What a compose file's own command starts is none.)"""
     try:
-        told = engine.output(*signal_argv(container, "TELL"))
+        told = engine.output(*signal_argv(background, "TELL"), timeout=20)
     except EngineError:
         raise PydockError(
-            f"cannot see what runs in the container {container}",
+            f"cannot see what runs in the container {background.name}",
             "--force ends it, whatever runs there",
         ) from None
     found = [line.strip()[:60] for line in told.splitlines() if " pydock-signal " not in line]
@@ -6305,7 +6305,7 @@ def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
     started with it are stopped, and keep what they hold; `services` is `rm` where they go too."""
     background = find_background(engine, env)
     if background and background.running:
-        engine.try_run(*signal_argv(env.background, "END"))
+        engine.try_run(*signal_argv(background, "END"))
     tries = 0
     while (  # one that removes itself when it ends refuses it for a moment
         background
@@ -6407,7 +6407,7 @@ def reconcile(
     # Where the label says nothing, nobody knows the folder.
     folder = background.folder or wanted.place[0]
     looked = background.running and (env.has(COMPOSE) or not present)
-    busy = processes(session.engine, env.background) if looked else []
+    busy = processes(session.engine, background) if looked else []
     kept = is_kept(env) or wanted.kept
     if env.has(COMPOSE) and background.project:
         container = describe(session, env, config, env.background, (folder, folder))
@@ -6639,7 +6639,7 @@ def deactivate(session: Session, env: Env) -> int:
     engine = session.engine
     with env.lock():
         background = None if is_kept(env) else find_background(engine, env)
-        busy = processes(engine, env.background) if background and background.running else []
+        busy = processes(engine, background) if background and background.running else []
         if busy:
             console.info(
                 f"{env.name} goes on, for in it runs: {', '.join(busy)}; to end it: pydock stop --force {env.title}"
@@ -8300,7 +8300,9 @@ def remove_orphaned(engine: Engine, tag: str, image: Image) -> None:
     repo, label = tag.rpartition(":")[0], "label=pydock.folder=" + image.labels["pydock.folder"]
     for name, state in containers_named(engine, label):
         idle = state in ("created", "exited")
-        idle = idle or name == repo + "--background" and not processes(engine, name)
+        if not idle and name == repo + "--background":
+            found = inspect_containers(engine, [name])
+            idle = bool(found) and not processes(engine, Background(found[0]))
         if name.startswith(repo + "--") and idle:
             engine.try_run("rm", "-f", name)
     engine.try_run("rmi", tag)

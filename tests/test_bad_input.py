@@ -206,7 +206,7 @@ class Words(BadCase):
     """Commands, options, values."""
 
     def test_unknown_commands_get_the_nearest_or_the_right_word(self) -> None:
-        for word, hint in (("instal", "install"), ("crate", "create"), ("exec", "run"), ("add", "install"), ("remove", "uninstall"), ("upgrade", "update"),
+        for word, hint in (("instal", "install"), ("crate", "create"), ("exec", "run"), ("add", "install"), ("remove", "delete"), ("upgrade", "update"),
                            ("sync", "build"), ("info", "config"), ("env", "list"), ("qwertz", "--help")):
             self.not_started(word, "e", status=2, says="unknown command '%s'" % word, hint=hint)
 
@@ -258,7 +258,7 @@ class Words(BadCase):
             self.refused(*command)
 
     def test_words_that_are_options_of_the_installer(self) -> None:
-        self.refused("install", "e", "six", "--user", status=2)
+        self.refused("install", "e", "six", "--target", "x", status=2, says="one place for packages")
         self.refused("install", "e", "", says="not a requirement")
         self.refused("install", "e", "-e", ".", hint="PYTHONPATH")
 
