@@ -238,7 +238,10 @@ def assignments(values: dict[str, str]) -> str:
 
 
 def heredoc(command: Sequence[str], text: str, target: str = "") -> str:
-    """A shell command with its standard input; no line of the text can end it early."""
+    """A shell command with its standard input; no line of the text can end it early. PydockError
+    where a shell would read another text, as it leaves out a NUL."""
+    if "\0" in text:
+        raise PydockError("a file of the environment has a NUL in it, which no script can hold")
     end = "END-OF-INPUT"
     while end in text.splitlines():
         end += "-"
@@ -367,6 +370,18 @@ def client_proxies() -> dict[str, str]:
     return {**found, **{key.upper(): value for key, value in found.items()}}
 
 
+def client_index(program: Sequence[str]) -> int:
+    """Where the client stands in a command line: after sudo with its options, if need be."""
+    names = [os.path.basename(word) for word in program]
+    start = 0
+    if names[0] == "sudo":
+        start = 1
+        while start < len(program) - 1 and re.match("-|.*=", program[start]):
+            start += 2 if re.fullmatch("-[A-Za-z]*[CDghpRrTtUu]", program[start]) else 1
+    known = [i for i, name in enumerate(names) if re.match("docker|podman", name) and i >= start]
+    return [*known, len(program) - 1][0]
+
+
 class Engine:
     """A Docker-compatible command line, such as ['docker'], ['podman'] or ['sudo', '-n', 'docker',
     '--context', 'x']."""
@@ -374,11 +389,9 @@ class Engine:
     def __init__(self, program: list[str]) -> None:
         self.program = program
         self.sudo = os.path.basename(program[0]) == "sudo"
-        names = [os.path.basename(word) for word in program]
-        known = [i for i, name in enumerate(names) if name.startswith(("docker", "podman"))]
-        self.index = [*known, len(program) - 1][0]  # sudo and its options stand before the client
+        self.index = client_index(program)
         self.client = program[self.index]
-        self.podman = names[self.index].startswith("podman")
+        self.podman = os.path.basename(self.client).startswith("podman")
         self.prefetched: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
         self.made: set[str] = set()  # images and containers of the script of --dry-run
 
@@ -1582,22 +1595,15 @@ def logical_lines(text: str) -> Iterator[tuple[int, str, str]]:
         yield start, whole, said
 
 
-def expanded(text: str, environ: Mapping[str, str]) -> str:
-    """With the values of its ${VARIABLES}, where they have one."""
-    return re.sub(r"\$\{([A-Z0-9_]+)\}", lambda name: environ.get(name[1]) or name[0], text)
-
-
-def read_requirements(
-    text: str, path: str, environ: Mapping[str, str] | None = None
-) -> list[Requirement]:
-    """The logical lines of a requirements file, after pip's format. With `environ`, ${VARIABLES}
-    of it are replaced. PydockError names what cannot be understood by file and line."""
+def read_requirements(text: str, path: str) -> list[Requirement]:
+    """The logical lines of a requirements file, after pip's format. PydockError names what cannot
+    be understood by file and line."""
     lines = []
     for number, whole, said in logical_lines(text):
         line = Requirement(whole, number)
         found = re.search(r"(?:^|(?<=\s))#.*$", said)
         line.comment = line.trailing = found.group().strip() if found else ""
-        line.body = expanded(said[: found.start()] if found else said, environ or {}).strip()
+        line.body = (said[: found.start()] if found else said).strip()
         try:
             read_line(line)
         except ValueError as error:
@@ -2015,7 +2021,7 @@ def installer_options(lines: Sequence[Requirement], wanted: Wanted) -> str:
 
 def no_password(text: str, what: str) -> None:
     what = re.sub(r"://[^/@\s]*@", "://***@", what)
-    if re.search(r"://[^/@\s]*:[^/@\s]*@|https?://(?!git@)[^/@\s]+@", text):
+    if re.search(r"://[^/@\s:]*:[^/@\s]*@|https?://(?!git@)[^/@\s]+@", text):
         raise PydockError(
             f"{what} has a user or password in it, which would be written to requirements.txt",
             "put it into ~/.netrc: machine HOST login USER password SECRET",
@@ -2999,7 +3005,7 @@ def inspect(engine: Engine, references: dict[str, str]) -> dict[str, Image]:
     left out, but not for lack of an answer."""
 
     def plain(name: str) -> str:
-        return re.sub("^(localhost/|sha256:)", "", name)
+        return re.sub("^(localhost/|sha256:)" if engine.podman else "^sha256:", "", name)
 
     if not references:
         return {}
@@ -4231,7 +4237,7 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
     check_new(env)
     text = new_dockerfile(session, env, args, given, change)
     check_packages(env, words)
-    files = {"dockerfile": text, "requirements.txt": "", **compose_of(session, env, args)}
+    files = {"dockerfile": text, "requirements.txt": "", **compose_of(env, args)}
     packages = change if change.is_any() else None
     if change.wanted.options and not packages:
         raise PydockError(
@@ -4936,7 +4942,7 @@ def cmd_update(session: Session, args: argparse.Namespace) -> int:
     change = package_change(session, env, ["install", "--upgrade"], args.packages, args)
     if args.python:
         change.verb, change.python = "update", args.python
-    elif not args.packages and not args.requirement:
+    elif not (args.packages or args.requirement or change.is_any()):
         change.verb = "update"
         if not asked_words(env.requirements()):
             console.info(f"{env.name} has no packages to update")
@@ -4979,7 +4985,6 @@ def change_packages(
     with env.lock():
         check_frozen(env)
         images = recover(engine, env)
-        base = bare_image(session, env, change, command) if change.python else env.latest
         built = bool(change.apt) and add_apt(session, env, images, change, command)
         if built:
             images = images_of(engine, env)
@@ -4999,6 +5004,7 @@ def change_packages(
         if change.verb == "lock":
             change.dockerfile = pin_base(session, env, latest)
         try:
+            base = bare_image(session, env, change, command) if change.python else env.latest
             made = commit_change(session, env, change, command, base)
             after = made.packages() if made else {}
             if (
@@ -5344,7 +5350,7 @@ def add_apt(
 def with_python(dockerfile: str, version: str) -> str:
     """The dockerfile with another Python; empty where its base image does not tell its version."""
     found = base_from(dockerfile)
-    if not found or not base_of(dockerfile)[1]:
+    if not found or not base_of(dockerfile)[1] or not re.fullmatch(VERSION, version):
         return ""
     image = re.sub(rf"(python:){VERSION}", rf"\g<1>{version}", found.group(2).partition("@")[0])
     return dockerfile[: found.start(2)] + image + dockerfile[found.end(2) :]
@@ -5358,7 +5364,7 @@ def bare_image(session: Session, env: Env, change: Change, command: Sequence[str
     new = with_python(old, change.python)
     if new == old:
         raise PydockError(f"{env.name} has Python {change.python} already")
-    if not re.fullmatch(VERSION, change.python) or not new:
+    if not new:
         raise PydockError(
             f"{env.name} cannot get Python {change.python} in the place of that of {base_of(old)[0]}",
             f"its base image is the FROM of {env.path('dockerfile')}; then: pydock build {env.title}",
@@ -5376,9 +5382,10 @@ def bare_image(session: Session, env: Env, change: Change, command: Sequence[str
     base, folder = env.temporary_tag + "-base", env.staging
     env.stage()
     try:
-        for file, text in (("dockerfile", change.dockerfile), ("requirements.txt", "")):
-            env.write(file, text)
-        build_image(session, env, command, Build(base, {}))
+        with env.lock():  # of the hidden folder, or another command would take it for a dead one's
+            for file, text in (("dockerfile", change.dockerfile), ("requirements.txt", "")):
+                env.write(file, text)
+            build_image(session, env, command, Build(base, {}))
     finally:
         env.clear(os.path.basename(env.staging))
         env.staging = folder
@@ -5507,7 +5514,9 @@ def add_local(change: Change, line: Requirement, path: str) -> None:
     check_hashes(line, path)
     change.wanted.lock |= bool(line.hashes)
     extras = with_extras("./", line.extras)[2:] + (f" ; {line.marker}" if line.marker else "")
-    number = f"{len(change.mounts)}{',' if extras else ''}{extras}"
+    number = str(len(change.mounts))
+    if extras:
+        change.files[f"/dev/shm/extras/{number}"] = extras
     visible = os.path.basename(path).lstrip(".") or "project"
     change.mounts.append((path, f"/dev/shm/src/{number}/{visible}"))
     asked = Requirement()
@@ -5842,6 +5851,8 @@ def read_toml(session: Session, env: Env, path: str) -> dict[str, Any]:
         if library:
             return dict(library.loads(text))
         image = fetcher_image(session, env)
+        if not image:
+            raise ValueError("this host's Python is older than 3.11, and no base image is here")
         argv = [*look_argv(image)[:-1], "-i", image, "python3", "-IBc", program]
         return dict(json.loads(session.engine.output(*argv, data=text)))
     except (ValueError, RecursionError, EngineError) as error:
@@ -5983,10 +5994,10 @@ def warn_ignored(env: Env, wheels: Sequence[str]) -> None:
         return
     try:
         with Folder(os.path.dirname(env.scope.root), own=False) as folder:
-            lines = folder.read(".gitignore").decode(errors="replace").splitlines()
-    except OSError:
+            lines = folder.read(".gitignore")[:65536].decode(errors="replace").splitlines()
+        left_out = [wheel for wheel in wheels if is_ignored(lines, env.name, wheel)]
+    except (OSError, PydockError, re.error):  # it may be a link, or hold what is no pattern
         return
-    left_out = [wheel for wheel in wheels if is_ignored(lines, env.name, wheel)]
     if left_out:
         console.warn(
             f"git leaves out {left_out[0]}, without which nobody else can build {env.name}: .gitignore",
@@ -6012,6 +6023,8 @@ def is_ignored(lines: Sequence[str], name: str, wheel: str) -> bool:
 def fits(version: str, specifier: str) -> bool:
     """Whether a Python is what requires-python asks for; of 3.12 the newest 3.12.N is meant.
     ValueError where nobody understands it."""
+    if len(specifier) > 256:
+        raise ValueError("requires-python is too long")
     has, fitting = version_key(version), True
     has += [999] * (3 - len(has))
     for clause in filter(None, (clause.strip() for clause in specifier.split(","))):
@@ -6296,7 +6309,7 @@ def processes(engine: Engine, background: Background) -> list[str]:
             f"cannot see what runs in the container {background.name}",
             "--force ends it, whatever runs there",
         ) from None
-    found = [line.strip()[:60] for line in told.splitlines() if " pydock-signal " not in line]
+    found = [line.strip()[:60] for line in told.split("\n") if " pydock-signal " not in line]
     return [line for line in found if line]
 
 
@@ -6965,7 +6978,7 @@ def render_compose(
     return text + "volumes:\n" * bool(named) + "".join(f"  {json.dumps(v)}:\n" for v in named)
 
 
-def compose_of(session: Session, env: Env, args: argparse.Namespace) -> dict[str, str]:
+def compose_of(env: Env, args: argparse.Namespace) -> dict[str, str]:
     """The docker-compose.yml that -p, -v, -e and --gpus ask for, by its name. Folders of a project
     are named from it, so that they mean the same in every clone."""
     if not (args.publish or args.volume or args.env or args.gpus):
@@ -9060,9 +9073,9 @@ for source in /dev/shm/src/*/*; do  # what is no wheel is made one, from a copy:
     *.whl) cp "$source" /tmp/pydock/wheels ;;
     *) take "$source" "/tmp/pydock/${source##*/}"; installer $build /tmp/pydock/wheels "/tmp/pydock/${source##*/}" ;;
     esac
-    number=${source%/*}; extras=${number#*,}; if [ "$extras" = "$number" ]; then extras=; fi
+    number=${source%/*}; extras=; if [ -e "/dev/shm/extras/${number##*/}" ]; then IFS= read -r extras <"/dev/shm/extras/${number##*/}"; fi
     for wheel in /tmp/pydock/wheels/*.whl; do cp "$wheel" .; set -- "$@" "/opt/pydock/wheels/${wheel##*/}$extras"; case $extras in *";"*) ;; *) again="$again ./${wheel##*/}" ;; esac; done
-    echo "${wheel##*/}$extras" >>/dev/shm/taken; rm -rf /tmp/pydock
+    printf '%s\n' "${wheel##*/}$extras" >>/dev/shm/taken; rm -rf /tmp/pydock
 done
 if [ $verb != lock ]; then installer $pip "$verb" "$@"; rm -rf /tmp/projects; fi
 if [ -n "$again" ] && [ -z "$uv" ]; then installer $pip install -q --force-reinstall --no-deps $again; fi  # of the same version, perhaps

@@ -19,8 +19,8 @@ import run
 from support import PYDOCK, ROOT
 
 LIMITS = {
-    "lines": 9525,  # goal: 5800; more by what installs projects, reads pip's options and renames
-    "lines of the ground floor": 4085,  # goal: 1800
+    "lines": 9540,  # goal: 5800; more by what installs projects, reads pip's options and renames
+    "lines of the ground floor": 4091,  # goal: 1800
     "lines of a slice": 540,  # goal: 450
     "lines of the texts that run elsewhere": 581,  # goal: 330
     "lines of a function": 60,  # goal: 60

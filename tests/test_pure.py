@@ -694,6 +694,8 @@ class Words(Folder):
                 self.assertEqual(sh(pydock.heredoc(["cat"], text)).decode(), text + ("\n" if text and not text.endswith("\n") else ""))
         target = str(self.tmp / "it's here")
         sh(pydock.heredoc(["cat"], "x\n", target))
+        with self.assertRaisesRegex(pydock.PydockError, "NUL"):  # which a shell leaves out, and then sees the end
+            pydock.heredoc(["cat"], "# \\\nEND-OF\0-INPUT\nid\n")
         self.assertEqual(Path(target).read_text(encoding="utf-8"), "x\n")
 
 
@@ -1128,7 +1130,7 @@ class WhereTheEngineIs(Folder):
 
 class HowTheEngineIsCalled(unittest.TestCase):
     def test_variables_stand_right_before_the_client(self) -> None:
-        for words, at in (("sudo docker", 1), ("sudo -n docker", 2), ("sudo -u x docker", 3), ("sudo -n /usr/bin/docker --context c", 2), ("sudo -u x podman", 3),
+        for words, at in (("sudo docker", 1), ("sudo -n docker", 2), ("sudo -u x docker", 3), ("sudo -n /usr/bin/docker --context c", 2), ("sudo -u x podman", 3), ("sudo -u docker podman", 3),
                           ("/usr/bin/sudo -nu x -- docker", 4), ("sudo --user=x -E --group y docker", 5), ("sudo --preserve-env=A A=b docker", 3),
                           ("sudo -ux docker -H tcp://h", 2)):
             with self.subTest(words):
