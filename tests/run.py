@@ -127,8 +127,8 @@ class Timed(unittest.TestResult):
         self.times[test.id()] += time.monotonic()
 
 
-# Of a host name: the tests' own indexes are addresses.
-NO_ANSWER = r"Failed to fetch: `?https://[a-z](.|\n)*operation timed out|ReadTimeoutError\(.*https"
+# Of a host name: the tests' own indexes are addresses. And where for a minute no packet came through at all.
+NO_ANSWER = r"Failed to fetch: `?https://[a-z](.|\n)*operation timed out|ReadTimeoutError\(.*https|tcp connect error\s+cause: deadline has elapsed"
 
 
 def failures(result: unittest.TestResult) -> Dict[str, str]:

@@ -304,7 +304,8 @@ class CopyTest(SharedCase, Handing):
                 self.assertEqual((self.snapshot(), self.tags()), before)
 
     def test_a_clone_has_the_services_of_its_source(self) -> None:
-        self.ok("create", "data", "-p", "8888", "-v", "data:/data", "-e", "WHO=data")
+        self.ok("create", "data", "-p", "8888", "-v", "data:/data", "-e", "WHO=data", "--no-build")  # which needs no compose
+        self.ok("build", "data")
         text = (self.folder("data") / "docker-compose.yml").read_text(encoding="utf-8")
         more = "  worker:\n    image: data\n"
         text = text.replace("\nvolumes:\n", "\n" + more + "volumes:\n")
