@@ -241,7 +241,7 @@ def heredoc(command: Sequence[str], text: str, target: str = "") -> str:
     """A shell command with its standard input; no line of the text can end it early. PydockError
     where a shell would read another text, as it leaves out a NUL."""
     if "\0" in text:
-        raise PydockError("a file of the environment has a NUL in it, which no script can hold")
+        raise PydockError("what is to be written has a NUL in it, which no script can hold")
     end = "END-OF-INPUT"
     while end in text.splitlines():
         end += "-"
@@ -283,10 +283,10 @@ def age_of(created: str) -> float | None:
     from datetime import datetime, timezone
 
     try:
-        time = datetime.strptime(re.sub(r"\.\d+", "", created), "%Y-%m-%dT%H:%M:%S%z")
+        then = datetime.strptime(re.sub(r"\.\d+", "", created), "%Y-%m-%dT%H:%M:%S%z")
     except ValueError:
         return None
-    return (datetime.now(timezone.utc) - time).total_seconds()
+    return (datetime.now(timezone.utc) - then).total_seconds()
 
 
 def human_age(seconds: float | None) -> str:
@@ -600,10 +600,10 @@ class Engine:
             terminal = "yes" if tty or not exec_id and foreground() else ""
             known = {**told, "engine": shell_join(self.program), "terminal": terminal}
             command = ["/bin/sh", "-c", parent_sh(known), "pydock", *command]
-        self.become(command)
+        self.exec_command(command)
 
     @staticmethod
-    def become(command: list[str]) -> NoReturn:
+    def exec_command(command: list[str]) -> NoReturn:
         import signal
 
         # Python ignores it, and the client would inherit that
@@ -735,10 +735,10 @@ class ScriptEngine(Engine):
         return True
 
     def exec(self, argv: Sequence[str], *_: object, **__: object) -> NoReturn:
-        self.become(self.command(argv))
+        self.exec_command(self.command(argv))
 
     @staticmethod
-    def become(command: list[str]) -> NoReturn:
+    def exec_command(command: list[str]) -> NoReturn:
         console.emit(shell_join(command))
         sys.exit(0)
 
@@ -1272,7 +1272,11 @@ class Scope:
             return []
 
     def has(self, name: str) -> bool:
-        return name in self.names()
+        try:
+            with self.open() as folder:
+                return bool(re.fullmatch(NAME, name)) and folder.is_folder(name)
+        except FileNotFoundError:
+            return False
 
 
 def global_scope() -> Scope:
@@ -2760,10 +2764,10 @@ def host_netrc() -> str:
     return host_file(os.environ.get("NETRC"), os.path.join(home_folder(), ".netrc"))
 
 
-def limits_of(*variables: str) -> str:
+def limits_of(environ: Mapping[str, str], variables: str) -> str:
     """The text of the files that these variables of the host name; an address as it is."""
-    environ = {**pip_conf(), **os.environ}
-    paths = dict.fromkeys(path for name in variables for path in environ.get(name, "").split())
+    words = [word for name in variables.split() for word in environ.get(name, "").split()]
+    paths = dict.fromkeys(words)
     return "".join(
         f"-c {path}\n" if "://" in path else host_file(path).rstrip() + "\n" for path in paths
     )
@@ -2779,22 +2783,17 @@ def settings_sh() -> str:
     )
     config = os.environ.get("XDG_CONFIG_HOME") or home_folder() + "/.config"
     uv_toml = host_file(os.environ.get("UV_CONFIG_FILE"), config + "/uv/uv.toml", "/etc/uv/uv.toml")
+    limits = (
+        ("constraint.txt", "PIP_CONSTRAINT UV_CONSTRAINT"),
+        ("build.txt", "PIP_BUILD_CONSTRAINT UV_BUILD_CONSTRAINT"),
+        ("override.txt", "UV_OVERRIDE"),
+        ("exclude.txt", "UV_EXCLUDE"),
+    )
     for text, file, names in (
         (ca, "ca.pem", "SSL_CERT_FILE PIP_CERT REQUESTS_CA_BUNDLE GIT_SSL_CAINFO"),
         (host_netrc(), "netrc", "NETRC"),
         (uv_toml, "uv.toml", "UV_CONFIG_FILE"),
-        (
-            limits_of("PIP_CONSTRAINT", "UV_CONSTRAINT"),
-            "constraint.txt",
-            "PIP_CONSTRAINT UV_CONSTRAINT",
-        ),
-        (
-            limits_of("PIP_BUILD_CONSTRAINT", "UV_BUILD_CONSTRAINT"),
-            "build.txt",
-            "PIP_BUILD_CONSTRAINT UV_BUILD_CONSTRAINT",
-        ),
-        (limits_of("UV_OVERRIDE"), "override.txt", "UV_OVERRIDE"),
-        (limits_of("UV_EXCLUDE"), "exclude.txt", "UV_EXCLUDE"),
+        *((limits_of(environ, names), file, names) for file, names in limits),
     ):
         if text:
             lines += ["umask 077", heredoc(["cat"], text, "/dev/shm/" + file), "umask 022"]
@@ -2807,13 +2806,13 @@ class Secret:
     client allow that, so that nothing stays behind even if pydock is killed. `path` is empty where
     there is nothing to hand over."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, settings: str) -> None:
         import tempfile
 
         self.path = ""
         self.fds: list[int] = []
         self.file = ""
-        text = engine.secret(settings_sh())
+        text = engine.secret(settings)
         if not text.strip():
             return
         # sudo and a rootless podman could not open this process's memory.
@@ -3454,9 +3453,10 @@ def run_build(session: Session, env: Env, build: Build) -> None:
         args.update(dict.fromkeys({"INSTALLER"} & set(args), "pip"))
     values = [f"{key}={value}" for key, value in args.items()]
     values += [name for name in PROXIES if os.environ.get(name)]
-    options += network_options(session, settings_sh() + env.read("requirements.txt"))
+    settings = settings_sh()
+    options += network_options(session, settings + env.read("requirements.txt"))
     try:
-        with Secret(engine) as secret:
+        with Secret(engine, settings) as secret:
             if secret.path:
                 options += ["--secret", "id=pydock,src=" + secret.path]
             build, stdin = build._replace(options=options), text != dockerfile
@@ -3707,8 +3707,6 @@ def ready_image(session: Session, env: Env) -> dict[str, Any]:
 def consistent_image(session: Session, env: Env) -> tuple[Image, dict[str, str]]:
     """Image and files that belong together, of an environment that somebody may be changing:
     between its files and its tag there is a moment. An edit that was not built stays what it is."""
-    import time
-
     for _ in range(20):
         files = {file: env.read(file) for file in ("dockerfile", "requirements.txt")}
         hashes = text_hash(files["dockerfile"]), text_hash(files["requirements.txt"])
@@ -5052,9 +5050,7 @@ class Change:
         self.mounts: list[tuple[str, str]] = []
         self.files: dict[str, str] = {}  # text by path in the container
         self.project = ""  # a pyproject.toml or uv.lock among these files
-        self.builds: list[
-            str
-        ] = []  # folders of projects of which only a build tells what they need
+        self.builds: list[str] = []  # folders of projects whose needs only a build tells
         self.pythons: list[tuple[str, str]] = []  # which these files ask for: (file, specifier)
         self.apt: list[str] = []
         self.wanted = Wanted()
@@ -5723,7 +5719,7 @@ def check_no_file(env: Env, line: Sequence[str], word: str) -> None:
     known = r"(.*/)?(requirements[\w.-]*\.txt|pyproject\.toml|pylock(\..+)?\.toml|uv\.lock)"
     listed = word.endswith((".txt", ".toml", ".lock")) and os.path.isfile(word)
     if listed or re.fullmatch(known, word):
-        words = [part for each in line for part in (["-r", each] if each == word else [each])]
+        words = [part for w in line for part in (["-r", w] if w == word else [w])]
         raise PydockError(f"'{word}' is a file, not a package", f"pydock {shell_join(words)}")
 
 
@@ -5839,7 +5835,6 @@ def read_toml(session: Session, env: Env, path: str) -> dict[str, Any]:
     """A TOML file as the standard library reads it; where the host's Python is older than 3.11, by
     one in a container without network."""
     import importlib
-    import json
 
     program = "import json, sys; from pip._vendor import tomli; json.dump(tomli.load(sys.stdin.buffer), sys.stdout, default=str)"
     text = file_text(path)
@@ -6351,9 +6346,9 @@ class StartRequest(namedtuple("StartRequest", "place options kept make", default
 
     def replaces(self, background: Background, config: dict[str, Any]) -> bool:
         """Whether a dead container is no use, for it was asked for otherwise."""
-        elsewhere = background.inside(self.place[1], config) is None
+        outside = background.inside(self.place[1], config) is None
         other = self.options not in ([], background.options)
-        return bool(self.kept and not background.running and (elsewhere or other))
+        return bool(self.kept and not background.running and (outside or other))
 
 
 def start_background(
@@ -6541,7 +6536,7 @@ def enter(session: Session, env: Env, current: str, words: list[str]) -> None:
         told = {"engine": shell_join(session.engine.program)}
         told.update(told_absent(session.engine, env, words))
         os.environ["PYDOCK_TOLD"] = assignments(told)
-        session.engine.become(["/bin/sh", path, *words])
+        session.engine.exec_command(["/bin/sh", path, *words])
 
 
 def note_path(env: Env, name: str) -> str:
@@ -6725,8 +6720,9 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
     check_trust(env)
     config = ready_image(session, env)
     paths = {os.path.join(folder, os.path.basename(word)): word for word in args.words[1:]}
+    links = all_links()
     for path in paths:
-        if os.path.lexists(path) and path not in all_links():
+        if os.path.lexists(path) and path not in links:
             raise PydockError(
                 f"{path} is there already, and no link of pydock's", "--to another folder"
             )
@@ -6884,9 +6880,11 @@ def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
     comes last: where it is as it should be, so is the rest."""
     if env.scripted:
         return
-    background = find_background(session.engine, env)
-    text, programs = shim_library_sh(session, env, config, background), note_path(env, "bin")
+    background, programs = find_background(session.engine, env), note_path(env, "bin")
     activated = os.path.isdir(programs)
+    if not activated and not background:
+        return
+    text = shim_library_sh(session, env, config, background)
     if activated and os.listdir(programs) and host_file(note_path(env, "enter")) == text:
         return
     if activated:
@@ -6897,8 +6895,7 @@ def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
             write_programs(
                 session.engine, env, in_it if background.current(config) else look_argv(env.latest)
             )
-    if activated or background:
-        write_file(note_path(env, "enter"), text, 0o755)
+    write_file(note_path(env, "enter"), text, 0o755)
 
 
 def write_programs(engine: Engine, env: Env, where: Sequence[str]) -> None:
@@ -8670,9 +8667,10 @@ ACTIVATED = "activated in this shell"
 def activated_scope() -> Scope | None:
     """The project whose environment the caller's shell has activated, wherever that is now."""
     name = os.environ.get("PYDOCK_ENV", "")
+    data = data_folder() if name else ""
     for path in os.environ.get("PATH", "").split(os.pathsep) if name else ():
         folder, end = os.path.split(path)
-        if os.path.dirname(folder) == data_folder() and end == "bin":
+        if os.path.dirname(folder) == data and end == "bin":
             text = host_file(os.path.join(folder, "enter"))
             found = re.match(r"#!/bin/sh\n# pydock: the programs of (\S+)/envs/([^\s;]+)", text)
             root = unquote(found.group(1)) if found and found.group(2) == name else ""

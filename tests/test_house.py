@@ -19,9 +19,9 @@ import run
 from support import PYDOCK, ROOT
 
 LIMITS = {
-    "lines": 9540,  # goal: 5800; more by what installs projects, reads pip's options and renames
+    "lines": 9538,  # goal: 5800; more by what installs projects, reads pip's options and renames
     "lines of the ground floor": 4091,  # goal: 1800
-    "lines of a slice": 541,  # goal: 450
+    "lines of a slice": 539,  # goal: 450
     "lines of the texts that run elsewhere": 581,  # goal: 330
     "lines of a function": 60,  # goal: 60
     "lines of half of the functions": 11,  # goal: 12
