@@ -5409,7 +5409,7 @@ def package_change(
         no_password(word, f"'{word}'")
         if re.search(r"[\x00-\x1f\x7f]", word) or not word.strip():
             raise PydockError(f"{word!r} is not a requirement")
-        check_no_file(env, args.line, word)
+        check_no_file(args.line, word)
         add_word(change, word)
     for option, value in (
         ("--index-url", args.index_url),
@@ -5697,37 +5697,44 @@ OTHER_FILES = (
 )
 
 
-def check_other_file(env: Env, path: str) -> None:
-    """PydockError where the name of a file says that it is another tool's."""
+def typed_with(line: Sequence[str], word: str, *words: str) -> str:
+    """A command line with these words in the place of one."""
+    parts = [list(words) if typed == word else [typed] for typed in line]
+    return f"pydock {shell_join([typed for part in parts for typed in part])}"
+
+
+def check_other_file(line: Sequence[str], path: str) -> None:
+    """PydockError where the name of a file says that it is another tool's. `line` has it as it would
+    have a package."""
     for pattern, what, command in OTHER_FILES:
         if re.fullmatch(pattern, os.path.basename(path)):
             folder = os.path.join(os.path.dirname(path) or ".", "")
-            hint = f"the project itself: pydock install {env.title} {shell_join([folder])}"
+            hint = f"the project itself: {typed_with(line, path, folder)}"
             if command:
-                hint = f"{command}; then: pydock install {env.title} -r requirements.txt"
+                hint = f"{command}; then: {typed_with(line, path, '-r', 'requirements.txt')}"
             raise PydockError(f"{path} is {what}, which pydock does not read", hint)
 
 
-def check_no_file(env: Env, line: Sequence[str], word: str) -> None:
+def check_no_file(line: Sequence[str], word: str) -> None:
     """PydockError where a word that should be a package is the name of a file of them."""
     if re.match(r"[./~]|\w+:", word) and not os.path.isfile(word):
         return
     if os.path.isfile(word) or re.fullmatch(
         r"Pipfile.*|environment.*\.ya?ml|setup\.(py|cfg)", word
     ):
-        check_other_file(env, word)
+        check_other_file(line, word)
     known = r"(.*/)?(requirements[\w.-]*\.txt|pyproject\.toml|pylock(\..+)?\.toml|uv\.lock)"
     listed = word.endswith((".txt", ".toml", ".lock")) and os.path.isfile(word)
     if listed or re.fullmatch(known, word):
-        words = [part for w in line for part in (["-r", w] if w == word else [w])]
-        raise PydockError(f"'{word}' is a file, not a package", f"pydock {shell_join(words)}")
+        raise PydockError(f"'{word}' is a file, not a package", typed_with(line, word, "-r", word))
 
 
 def add_named(
     session: Session, env: Env, change: Change, args: argparse.Namespace, file: str
 ) -> None:
     """-r FILE, by its name."""
-    check_other_file(env, file)
+    pairs = zip(args.line, [*args.line[1:], ""])
+    check_other_file([w for w, after in pairs if (w, after) != ("-r", file)], file)
     found = re.fullmatch(rf"(.*\.toml)({EXTRAS})", file)
     path = absolute_path(found.group(1) if found else file)
     wanted = [("extra", name) for name in re.findall(IDENTIFIER, found.group(2) if found else "")]

@@ -19,7 +19,7 @@ import run
 from support import PYDOCK, ROOT
 
 LIMITS = {
-    "lines": 9538,  # goal: 5800; more by what installs projects, reads pip's options and renames
+    "lines": 9545,  # goal: 5800; more by what installs projects, reads pip's options and renames
     "lines of the ground floor": 4091,  # goal: 1800
     "lines of a slice": 539,  # goal: 450
     "lines of the texts that run elsewhere": 581,  # goal: 330

@@ -398,6 +398,8 @@ class FileTest(PackageCase):
                 self.fails("install", "ds", name, hint=what)
                 if name[-4:] != ".txt":
                     self.fails("install", "ds", "-r", name, hint=what)
+        self.fails("create", "x", PYTHON, "-r", "poetry.lock", hint="then: pydock create x %s -r requirements.txt" % PYTHON)
+        self.fails("create", "x", PYTHON, "-r", "setup.py", hint="the project itself: pydock create x %s ./" % PYTHON)
         self.fails("create", "x", "3.12", "requirements.txt", says="'requirements.txt' is a file, not a package", hint="pydock create x 3.12 -r requirements.txt")
 
     def test_what_uv_has_locked(self) -> None:
