@@ -114,21 +114,40 @@ ALONE = """
 """.split()
 
 
+LIMIT = 600  # seconds for one test, or for what is set up for a class
+
+
 class Timed(unittest.TestResult):
-    """Knows how long each test took, by its id."""
+    """Knows how long each test took, by its id. One that hangs is an error, whose traceback says where; the others go on."""
     times: Dict[str, float] = {}
+
+    def of(self, suite: unittest.TestSuite) -> Timed:
+        signal.signal(signal.SIGALRM, too_long)
+        self.wait_anew()
+        suite.run(self)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        return self
+
+    def wait_anew(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, LIMIT, 60)  # again, where cleaning up hangs too
 
     def startTest(self, test: unittest.TestCase) -> None:
         super().startTest(test)
         self.times[test.id()] = -time.monotonic()
+        self.wait_anew()
 
     def stopTest(self, test: unittest.TestCase) -> None:
+        self.wait_anew()
         super().stopTest(test)
         self.times[test.id()] += time.monotonic()
 
 
-# Of a host name: the tests' own indexes are addresses. And where for a minute no packet came through at all.
-NO_ANSWER = r"Failed to fetch: `?https://[a-z](.|\n)*operation timed out|ReadTimeoutError\(.*https|tcp connect error\s+cause: deadline has elapsed"
+def too_long(number: int, frame: Any) -> None:
+    raise TimeoutError("a test is not done after %d s" % LIMIT)
+
+
+# Of a host name: the tests' own indexes are addresses.
+NO_ANSWER = r"Failed to fetch: `?https://[a-z](.|\n)*operation timed out|ReadTimeoutError\(.*https"
 
 
 def failures(result: unittest.TestResult) -> Dict[str, str]:
@@ -186,13 +205,12 @@ def run_module(names: List[str], patterns: List[str], report: str) -> None:
     loader.testNamePatterns = [p if "*" in p else "*%s*" % p for p in patterns] or None
     unittest.installHandler()  # Ctrl-C: the test at hand ends and cleans up, and no other one begins
     unittest.registerResult(result)
-    chosen(loader.loadTestsFromNames(names), names).run(result)
+    result.of(chosen(loader.loadTestsFromNames(names), names))
     failed = failures(result)
     silent = [key for key, text in failed.items() if re.search(NO_ANSWER, text)]
     if silent and not result.shouldStop:
         print("once more, since the package index did not answer: " + ", ".join(silent), flush=True)
-        again = Timed()
-        loader.loadTestsFromNames([re.sub(r"^\w+ \((.*)\)$", r"\1", key) for key in silent]).run(again)  # `setUpClass (CLASS)`
+        again = Timed().of(loader.loadTestsFromNames([re.sub(r"^\w+ \((.*)\)$", r"\1", key) for key in silent]))  # `setUpClass (CLASS)`
         failed = {**{key: text for key, text in failed.items() if key not in silent}, **failures(again)}
         result.skipped += again.skipped
     skipped = {test.id(): reason for test, reason in result.skipped if test.id() not in failed}

@@ -9,6 +9,7 @@ import base64
 import fcntl
 import functools
 import http.server
+import itertools
 import json
 import os
 import pty
@@ -806,6 +807,24 @@ def remove(case: Case, volumes: bool = True) -> None:
             engine(*(["rm", "-f"] if kind == "rm" else [kind, "rm"]), *names, check=False)
 
 
+def new_port() -> int:
+    """A port that no test had before, so that no download that an installer keeps by its address is another test's. Below those that
+    the system gives out."""
+    with open(os.path.join(tempfile.gettempdir(), "pydock-test-port-%d" % os.getuid()), "a+", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        for number in itertools.count(int(file.read() or 0) + 1):
+            port = 20000 + number % 12000
+            try:
+                socket.create_server(("", port)).close()
+                break
+            except OSError:
+                pass
+        file.truncate(0)
+        file.write(str(number))
+    return port
+
+
 class Index:
     """A package index (PEP 503) over the wheels of a folder, on an address that containers reach; it may ask for a login,
     speak TLS, be a proxy for any address, or say that its files never change. `seen` holds the paths asked for."""
@@ -846,7 +865,7 @@ class Index:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self.server = http.server.ThreadingHTTPServer((address, 0), Handler)
+        self.server = http.server.ThreadingHTTPServer((address, new_port()), Handler)
         self.server.daemon_threads = True
         if tls:
             self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)

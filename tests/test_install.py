@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, List
 from unittest import mock
 
-from support import ENGINE, PYTHON, SECRET, Case, Index, SharedCase, engine, host_address, make_wheel, pydock
+from support import ENGINE, PYTHON, SECRET, Case, Index, SharedCase, engine, host_address, make_wheel, new_port, pydock
 
 def setuptools_project(folder: Path, answer: int = 42) -> Path:
     """A small project of setuptools, with a script; a build leaves `build/` and `*.egg-info` in its folder."""
@@ -948,7 +948,7 @@ class RepositoryTest(PackageCase):
             def log_message(self, *args: Any) -> None:
                 pass
 
-        server = http.server.ThreadingHTTPServer((address, 0), Handler)
+        server = http.server.ThreadingHTTPServer((address, new_port()), Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)
