@@ -171,10 +171,10 @@ modern() {
         packages ip iproute2
         # A bridge and addresses of its own. Two daemons that both write docker's chains of the packet filter flush each other's
         # rules, so this one writes none (published ports go through docker-proxy), and NAT for all its networks is made here.
-        # With a MAC address of its own: a bridge that has none takes that of one of its ports, so that with every container that
-        # comes or goes the others send to nobody for up to a minute.
-        ip link show pydock1 >/dev/null 2>&1 || ip link add pydock1 type bridge
-        ip link set pydock1 address 02:42:0a:d5:00:01
+        # Made anew, without what containers of a killed daemon still hold, whose addresses are given out again; and with a MAC address
+        # of its own, or it takes that of one of its ports: with every container that came or went, others would send to nobody.
+        ip link delete pydock1 2>/dev/null || :
+        ip link add pydock1 address 02:42:0a:d5:00:01 type bridge
         ip addr replace "$net.0.1/24" dev pydock1
         ip link set pydock1 up
         rule filter FORWARD -s "$net.0.0/16" -j ACCEPT
