@@ -7155,7 +7155,7 @@ def end_services(engine: Engine, env: Env, how: str) -> None:
         if networks:
             engine.try_run("network", "rm", *networks)
     left = dict(containers_named(engine, *which)) if running and not env.scripted else {}
-    if "running" in left.values():
+    if "running" in map(left.get, running):  # docker may list a removed one for a moment
         raise PydockError(
             f"{engine.client} cannot stop the containers of {env.name}", "docker ps shows them"
         )
