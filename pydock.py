@@ -94,7 +94,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     import subprocess
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from typing import IO, Any, Callable, NoReturn
 
     Argument = tuple[Sequence[str], dict[str, Any]]
@@ -1545,6 +1545,11 @@ class Requirement:
         return found.group(1) if found else ""
 
     @property
+    def is_project(self) -> bool:
+        """Whether it asks for a folder as it lies there, and not for a copy."""
+        return self.kind == "editable" and "://" not in self.url
+
+    @property
     def word(self) -> str:
         """What an installer is asked for."""
         return self.within(self.range)
@@ -1560,7 +1565,7 @@ def with_extras(pin: str, extras: Iterable[str]) -> str:
     if not extras:
         return pin
     text = f"[{','.join(sorted(extras))}]"
-    return pin + text if pin.startswith("./") else re.sub(f"^{IDENTIFIER}", rf"\g<0>{text}", pin)
+    return pin + text if pin.startswith(".") else re.sub(f"^{IDENTIFIER}", rf"\g<0>{text}", pin)
 
 
 def ranged(specifier: str) -> str:
@@ -1639,8 +1644,11 @@ def read_line(line: Requirement) -> None:
             line.kind, line.url = kind, line.options[0][1]
             if len(line.options) > 1:
                 raise ValueError("more than one thing in a line")
-            found = re.search(rf"#(?:.*&)?egg=({IDENTIFIER})", line.url)
-            line.name = canonical(found.group(1)) if found else ""
+            egg = re.search(rf"#(?:.*&)?egg=({IDENTIFIER})", line.url)
+            line.name = canonical(egg.group(1)) if egg else ""
+            found = re.match(URL, line.url)
+            if line.is_project and found:
+                line.url, line.extras = found.group("url"), extras_of(found)
             return
     if names & set(OF_ONE_REQUIREMENT):
         raise ValueError("an option of a requirement, without one")
@@ -1701,12 +1709,16 @@ def read_requirement(line: Requirement, asked: str) -> None:
         line.specifier = re.sub(r"\s", "", specifier)
         line.range = ranged(line.specifier)
         line.marker = (found.group("marker") or "").strip()
-    extras = re.findall(IDENTIFIER, found.group("extras") or "")
-    line.extras = sorted({canonical(extra) for extra in extras})
+    line.extras = extras_of(found)
     if line.marker:
         plain = re.sub(r"'[^']*'|\"[^\"]*\"", "''", line.marker)
         if not re.fullmatch(MARKER, re.sub("[()]", " ", plain)):
             raise ValueError("not a marker")
+
+
+def extras_of(found: re.Match[str]) -> list[str]:
+    extras = re.findall(IDENTIFIER, found.group("extras") or "")
+    return sorted({canonical(extra) for extra in extras})
 
 
 def name_of_url(url: str) -> str:
@@ -1753,8 +1765,8 @@ class Inventory:
     """What INVENTORY_PY found. It ran beside packages, so what it says is believed as little as
     they are: PydockError where it is anything but what it should be."""
 
-    def __init__(self, output: str) -> None:
-        line = output.rpartition("\n")[2]
+    def __init__(self, output: str, projects: Collection[str] = ()) -> None:
+        line, self.projects = output.rpartition("\n")[2], projects
         try:
             if not line.startswith("pydock-inventory: "):
                 raise ValueError
@@ -1785,6 +1797,8 @@ class Inventory:
 
     def package(self, name: str, version: str, pin: str, by: list[str]) -> Package:
         self.checked(r"[A-Za-z0-9!+._-]+", version)
+        if pin in self.projects:
+            return Package(version, read_requirements(pin, name)[0], [])
         line = Requirement()
         read_requirement(line, self.checked(r"[A-Za-z0-9\-._~:/?#@!&'()*+,=% \[\]]+", pin))
         good = line.wheel or line.url and not line.url.startswith((".", "/", "~", "file:"))
@@ -1807,6 +1821,7 @@ class Wanted:
         self.limits: dict[str, str] = {}  # the specifiers of constraints, by name
         self.removed: list[str] = []
         self.options: list[tuple[str, str]] = []
+        self.projects: dict[str, str] = {}  # lines of those installed as they lie there, by path
         self.served: dict[str, dict[str, str]] = {}  # by index: what is taken from there, by name
         self.lock = False
         self.wheels: dict[str, str] = {}  # hashes of those in wheels/, where it is a lock
@@ -1860,15 +1875,20 @@ class Freeze:
         another system."""
         if line.kind not in ("requirement", "editable") or line.marker in self.found.elsewhere:
             return ""
-        if line.name or line.kind == "editable" and "://" not in line.url:
+        if line.name:
             return line.name
-        for name, package in self.found.packages.items():  # a URL that does not tell its name
+        for name, package in self.found.packages.items():  # what does not tell its name
+            if line.is_project and package.pin.is_project and package.pin.url == line.url:
+                return name
             if package.pin.url and without_revision(package.pin.url) == without_revision(line.url):
                 return name
         return ""
 
     def replaced(self, line: Requirement) -> bool:
-        """Whether an option line has had its day, as the demand for hashes stands first."""
+        """Whether a line has had its day: a project that was uninstalled, and the demand for hashes,
+        which stands first."""
+        if line.is_project:
+            return bool(self.wanted.removed)
         names = {name for name, _ in line.options} if line.kind == "option" else set()
         return names == {"--require-hashes"} and self.wanted.lock
 
@@ -1886,9 +1906,14 @@ class Freeze:
     def line_of(self, name: str, lines: Sequence[Requirement]) -> str:
         """The line of an installed package that has lines, or that is new."""
         line = lines[0] if lines else Requirement()
-        if line.kind == "editable" and "://" not in line.url:
-            return self.other_line(line)
         package, asked = self.found.packages[name], self.wanted.packages.get(name)
+        if package.pin.is_project:
+            same = line.body == package.pin.body
+            return (
+                self.other_line(line)
+                if same
+                else self.rendered(package.pin.body, [], "", [], line.trailing)
+            )
         givers = [*lines, *([asked] if asked else [])]
         extras = sorted({extra for giver in [*givers, package.pin] for extra in giver.extras})
         range_, via = self.range_of(name, lines, asked), self.via_of(name, lines, asked)
@@ -2006,6 +2031,7 @@ def inventory_job(lines: Sequence[Requirement], wanted: Wanted) -> str:
             "unasked": sorted(unasked),
             "markers": sorted({line.marker for line in lines if line.marker}),
             "options": installer_options(lines, wanted),
+            "projects": wanted.projects,
             "served": [name for asked in wanted.served.values() for name in asked],
             "lock": wanted.lock,
             "hashed": sorted({line.pin for line in todo if line.hashes}),
@@ -2148,6 +2174,28 @@ class Env:
             return read_requirements(decode_requirements(data), path)
         except UnicodeError:
             raise PydockError(f"{path} is not in the encoding that it begins with") from None
+
+    def projects(self) -> dict[str, Requirement]:
+        """The lines of requirements.txt for projects that are installed as they lie there, by the
+        real path of each."""
+        lines = [line for line in self.requirements() if line.is_project]
+        return {self.project_of(line, self.said("requirements.txt")): line for line in lines}
+
+    def project_of(self, line: Requirement, file: str) -> str:
+        """The folder that a line names, as seen from the folder in which .pydock is. PydockError
+        where it is not in there: nothing else is in every container of the environment."""
+        if self.scope.mode != "local":
+            raise PydockError(
+                f"'{line.body}' of {file} needs an environment of that project, and {self.name} is a global one",
+                f"in its folder: pydock --local create {self.name} -e .",
+            )
+        top = os.path.realpath(os.path.dirname(self.scope.root))
+        path = os.path.realpath(os.path.join(top, os.path.expanduser(line.url)))
+        if not is_in(path, top):
+            raise PydockError(f"'{line.body}' of {file} names {path}, which is not in {top}")
+        if not any(os.path.isfile(f"{path}/{name}") for name in ("pyproject.toml", "setup.py")):
+            raise PydockError(f"{path} is no project: it has no pyproject.toml and no setup.py")
+        return path
 
     def write(self, file: str, text: str) -> None:
         """Replaces a file at once, and durably: a crash leaves the old one or the new one."""
@@ -3163,12 +3211,17 @@ def temporary_argv(
     options: Sequence[str] = (),
 ) -> list[str]:
     """`docker run` of a container whose result is committed: by root, and nothing by -e but to take
-    away what the client would set. --entrypoint only where the image has one: a commit can put an
-    entrypoint back, but not take one away."""
+    away what the client would set."""
     argv = ["run", "-i", *create_argv(container, image)[1:-1], "-u", "0:0", *options]
+    return argv + in_image(config, image, command)
+
+
+def in_image(config: dict[str, Any], image: str, command: Sequence[str]) -> list[str]:
+    """The end of `docker run` of a command. --entrypoint only where the image has one: a commit can
+    put an entrypoint back, but not take one away."""
     if config.get("Entrypoint"):
-        return argv + ["--entrypoint", command[0], image, *command[1:]]
-    return argv + [image, *command]
+        return ["--entrypoint", command[0], image, *command[1:]]
+    return [image, *command]
 
 
 def look_argv(image: str) -> list[str]:
@@ -3218,7 +3271,7 @@ def commit(
 def remove_temporary(engine: Engine, env: Env, temporary_id: str) -> None:
     container = f"{env.repo}--tmp-{temporary_id}"
     engine.try_run("rm", "-f", container, container + "-tree")
-    tags = [f"{env.repo}:tmp-{temporary_id}{end}" for end in ("", "-base", "-build")]
+    tags = [f"{env.repo}:tmp-{temporary_id}{end}" for end in ("", "-base", "-build", "-project")]
     engine.try_run("rmi", *tags)
 
 
@@ -3404,379 +3457,6 @@ def restore_requirements(engine: Engine, env: Env, image: Image) -> None:
         keep_files(env, texts["requirements.txt"], wheels, False)
     finally:
         engine.try_run("rm", "-f", env.temporary)
-
-
-# --------------------------------------------------------------------------------------------------
-# Building
-
-
-# What is built, and how: the tag and the labels of the result; `options` of docker's; `again`: every
-# step anew, but with the cache of downloads, which --no-cache would empty.
-Build = namedtuple("Build", "tag labels options again", defaults=((), False))
-
-
-def build_argv(
-    builder: str, context: str, build: Build, values: Sequence[str], stdin: bool
-) -> list[str]:
-    """`docker build`; with the dockerfile of the context, or another text from stdin. `values` are
-    build arguments: of proxies only the name, whose value the engine's client takes from its own
-    environment and the engine keeps out of the history."""
-    argv = ["build", "-t", build.tag, "-f", "-" if stdin else os.path.join(context, "dockerfile")]
-    argv += ["--load"] * (builder == "buildx") + list(build.options)
-    argv += [word for value in values for word in ("--build-arg", value)]
-    argv += [word for pair in build.labels.items() for word in ("--label", "=".join(pair))]
-    return [*argv, context]
-
-
-def run_build(session: Session, env: Env, build: Build) -> None:
-    """`docker build` of the environment's folder, by whatever builder there is. PydockError where it
-    fails."""
-    engine, dockerfile = session.engine, env.read("dockerfile")
-    builder = engine.builder()
-    for name in ("", "dockerfile"):  # which the client reads
-        for ignore in (name + ".dockerignore", name + ".containerignore"):
-            if env.has(ignore):
-                env.read(ignore)
-    args = build_args(dockerfile, session.settings, engine.root_is_caller())
-    if "INSTALLER" in args and not any(line.kind for line in env.requirements()):
-        args["INSTALLER"] = "pip"  # nothing to install
-    text = dockerfile
-    if build.again:  # an ARG that no step has seen yet
-        stages = r"(?m)^(FROM\s(?!.* AS installer$).*)$"
-        text = re.sub(stages, f"\\1\\nARG PYDOCK_AGAIN={env.id}", text)
-    options = list(build.options)
-    if engine.podman:
-        check_plain(session, env, dockerfile)
-    if engine.podman and CACHE_MOUNTS in dockerfile:
-        text = text.replace(CACHE_MOUNTS, "")
-        options += podman_volumes(session, env)
-        args.update(dict.fromkeys({"INSTALLER"} & set(args), "pip"))
-    values = [f"{key}={value}" for key, value in args.items()]
-    values += [name for name in PROXIES if os.environ.get(name)]
-    settings = settings_sh()
-    options += network_options(session, settings + env.read("requirements.txt"))
-    try:
-        with Secret(engine, settings) as secret:
-            if secret.path:
-                options += ["--secret", "id=pydock,src=" + secret.path]
-            build, stdin = build._replace(options=options), text != dockerfile
-            argv = build_argv(builder, env.staging, build, values, stdin)
-            console.info(f"building the image of {env.name}")
-            see = console.verbose or sys.stderr.isatty()
-            engine.run(*argv, data=text if stdin else None, show=see)
-    except EngineError as error:
-        why = f"cannot build {env.name}: what failed is above" if error.code != 130 else str(error)
-        raise PydockError(why, build_hint(env)) from None
-
-
-LOCALHOST = r"https?://(?:[^/@\s]*@)?((?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?)(?=[/\s'\"]|$)"
-
-
-def network_options(session: Session, text: str) -> list[str]:
-    """What docker is told of the network. Says so where the text names an index or a proxy that no
-    container reaches."""
-    found = re.search(LOCALHOST, text)
-    if found and session.network != "host":
-        console.warn(
-            f"an index or proxy is at {found.group(1)}, this host's own, which no container reaches",
-            "add --network host",
-        )
-    return ["--network", session.network] if session.network else []
-
-
-def check_plain(session: Session, env: Env, dockerfile: str) -> None:
-    """PydockError where podman would give this host to a dockerfile of others that the user has not
-    allowed."""
-    own, text = Settings(global_scope()), dockerfile
-    if "REPOSITORY" in open_args(dockerfile):
-        text = text.replace("${REPOSITORY}", session.settings["repository"])
-    pattern = f"(?:{re.escape(own['repository'])})?{own_images('', own)}(?:@sha256:[0-9a-f]{{64}})?"
-    if not is_allowed(env, "dockerfile") and not is_plain(text, pattern):
-        unpack = f"unpack it into {env.scope.envs}, " if env.staging != env.folder else ""
-        raise PydockError(
-            f"{env.said('dockerfile')} has flags or a base image that podman may give this host to",
-            f"{unpack}read it, then: pydock trust {env.title}",
-        )
-
-
-def podman_volumes(session: Session, env: Env) -> list[str]:
-    """What podman mounts into the steps of a build, in place of CACHE_MOUNTS: the downloads, which
-    are the caller's own, and uv."""
-    if session.engine.remote_address():
-        return []
-    cache, uv = downloads_folder(), uv_folder(session, env)
-    if ":" in cache + uv:  # which podman's word for it cannot say
-        return []
-    env.make_folder(cache)
-    return ["-v", cache + ":/cache"] + (["-v", uv + ":/uv:ro"] if uv else [])
-
-
-# The volume of downloads, one for all: root installs packages, whoever asks.
-CACHE = "pydock-cache"
-
-
-def uv_folders() -> str:
-    return os.path.join(data_folder(), "uv")
-
-
-def downloads_folder() -> str:
-    """The downloads of builds by podman, which are mounted from here; docker's are BuildKit's
-    own."""
-    return os.path.join(cache_folder(), "downloads")
-
-
-def uv_folder(session: Session, env: Env) -> str:
-    """A folder of this host, made where it is not there, with the installer in it as bin/uv; ''
-    where pip has to do. Nobody's code can write into it: it is mounted read-only. What fetches it
-    is a base image of the user's own settings, never one that a project or an image chose."""
-    engine = session.engine
-    folder = os.path.join(uv_folders(), f"{UV}-{os.uname().machine}")
-    if session.settings["installer"] != "uv" or engine.remote_address():
-        return ""
-    if os.path.exists(os.path.join(folder, "bin", "uv")):
-        return folder
-    image = fetcher_image(session, env)
-    if not image:
-        return ""
-    console.info(f"fetching the installer (uv {UV}), once")
-    options = "--rm -i --pull never --security-opt no-new-privileges"
-    argv = ["run", *options.split(), *network_options(session, ""), image, "/bin/sh", "-s"]
-    uv = os.path.join(folder, "bin", "uv")
-    env.make_folder(os.path.dirname(uv))
-    try:
-        engine.fetch(argv, engine.secret(settings_sh()) + FETCH_UV_SH, uv)
-    except EngineError as error:
-        console.warn(
-            f"uv {UV} cannot be fetched ({last_line(error.output)}); pip installs, which takes longer",
-            "to leave it at that: pydock config --global installer pip",
-        )
-        return ""
-    return folder
-
-
-def own_images(repository: str, own: Settings) -> str:
-    """The pattern of the base images that the user's own settings name, for any version."""
-    return re.escape(repository + own["image"]).replace(re.escape("{version}"), VERSION)
-
-
-def fetcher_image(session: Session, env: Env) -> str:
-    """A base image of the user's own settings that is here, or can be pulled: best the
-    environment's own base image."""
-    own = Settings(global_scope())
-    base = base_reference(env.read("dockerfile"), own) if env.has("dockerfile") else ""
-    here = images_here(session, own)
-    usual = own["repository"] + own["image"].replace("{version}", own["python"])
-    for image in (base, usual, *here[-1:]):
-        if image in here:
-            return image
-    try:
-        base_image(session, usual)
-        return usual
-    except PydockError:
-        return ""
-
-
-def images_here(session: Session, own: Settings) -> list[str]:
-    """The base images that the user's own settings name, for any version, and the engine has."""
-    tags = sorted(tag.replace("docker.io/library/", "") for tag in tagged(session.engine))
-    return [tag for tag in tags if re.fullmatch(own_images(own["repository"], own), tag)]
-
-
-def base_image(session: Session, image: str, hint: str = "") -> bool:
-    """Gets the base image where it is not here yet, so that an unknown version is told from a
-    broken build. Whether it was pulled."""
-    if "$" in image or session.engine.try_output("image", "inspect", image) is not None:
-        return False
-    try:
-        session.engine.run("pull", image, show=True)
-        return True
-    except EngineError:
-        said = f"there is no image {image} here, and it cannot be pulled"
-        raise PydockError(said, hint or base_hint(session, image)) from None
-
-
-def base_hint(session: Session, image: str) -> str:
-    """What to take instead of a base image that cannot be had."""
-    own = Settings(global_scope())
-    versions = versions_here(session, own)
-    if not (re.fullmatch(own_images(own["repository"], own), image) and versions):
-        return f"docker pull {image} says why; or another version, or --image"
-    usual = f"pydock config --global python {versions[-1]}"
-    return f"another version; here is Python {', '.join(versions)}: {usual}"
-
-
-def version_key(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", version)]
-
-
-def versions_here(session: Session, own: Settings) -> list[str]:
-    """The versions of Python whose base images, of the user's own settings, are here: oldest
-    first."""
-    before, _, after = (own["repository"] + own["image"]).partition("{version}")
-    versions = {tag[len(before) : len(tag) - len(after)] for tag in images_here(session, own)}
-    return sorted(filter(None, versions), key=version_key)
-
-
-def build_image(session: Session, env: Env, command: Sequence[str], build: Build) -> None:
-    """Builds the files as they are; the result, with all its labels, is the build's tag."""
-    engine, hashes = session.engine, env.hashes()
-    version = base_of(env.read("dockerfile"))[1]
-    labels = labels_for(env, hashes, command)
-    if version and not re.search(r"(?m)^\s*[^#\s]", env.read("requirements.txt")):
-        labels.update({"pydock.python": version, "pydock.packages": ""})
-        run_build(session, env, build._replace(labels=labels))
-        return
-    built = env.temporary_tag + "-build"
-    owner = {"pydock.folder": labels["pydock.folder"]}
-    run_build(session, env, build._replace(tag=built, labels=owner))
-    config = existing_image(engine, built).config
-    packages = inventory(engine, env, built, config)
-    commit(engine, env, build.tag, config, {**labels, **packages})
-    engine.try_run("rm", "-f", env.temporary)
-    engine.try_run("rmi", built)
-
-
-def inventory(engine: Engine, env: Env, image: str, config: dict[str, Any]) -> dict[str, str]:
-    """The labels that say what is installed in an image, by its own Python, in the temporary
-    container."""
-    how = "found" if env.scripted else "tell"
-    command = [*PYTHON, INVENTORY_PY, inventory_job(env.requirements(), Wanted()), "", how]
-    argv = temporary_argv(env.temporary, image, config, command)
-    found = engine.run(*argv, capture="found")
-    return found_labels(found) if env.scripted else Inventory(found).labels()
-
-
-def build_hint(env: Env) -> str:
-    dockerfile = env.read("dockerfile")
-    if env.staging == env.folder:
-        return f"dockerfile and requirements.txt are in {env.folder}"
-    if re.search(r"(?m)^RUN apt-get", dockerfile):
-        return "--apt takes names of the base image's own packages, and base images of Debian or Ubuntu"
-    return f"the base image {base_of(dockerfile)[0].replace('${REPOSITORY}', '')} needs Python 3 with venv"
-
-
-def rebuild(
-    session: Session,
-    env: Env,
-    images: dict[str, Image],
-    command: Sequence[str],
-    options: Sequence[str] = (),
-) -> bool:
-    """Makes the image of the environment anew from its files, as its next revision. False where it
-    came out the same."""
-    engine, latest = session.engine, images.get("latest")
-    fresh = latest and latest.of(env) and latest.hashes == env.hashes()
-    try:
-        build_image(session, env, command, Build(env.temporary_tag, {}, options))
-        made = find_image(engine, env.temporary_tag)
-        contents = [(image.layers, image.config.get("User")) for image in (latest, made) if image]
-        if fresh and made and contents[0] == contents[1]:
-            engine.try_run("rmi", env.temporary_tag)
-            return False
-        tag_revision(engine, env, images)
-        return True
-    except BaseException:
-        remove_temporary(engine, env, env.id)
-        raise
-
-
-def ready_image(session: Session, env: Env) -> dict[str, Any]:
-    """Config, and Id, of the image to run: the present one; made first, and said so, where there is
-    none (design: running)."""
-    question = ("image", "inspect", "--format", READY, env.latest)
-    session.engine.prefetch(*question)
-    hashes = env.hashes()  # while the engine looks
-    answer = (session.engine.try_output(*question) or "") + "\n" * 5
-    id_, user, home, folder, *made_of = answer.split("\n")[:6]
-    if folder != quote(env.folder):
-        with env.lock():
-            images = recover(session.engine, env)
-            if "latest" not in images or not images["latest"].of(env):
-                rebuild(session, env, images, ["build", env.name])
-        made = existing_image(session.engine, env.latest)
-        return {"Id": made.id, **made.config}
-    if tuple(made_of) != hashes:
-        with env.lock(wait=False) as lock:  # a change that died may only lack its tag
-            image = recover(session.engine, env).get("latest") if lock.held() else None
-        if image and image.hashes == hashes:
-            return {"Id": image.id, **image.config}
-        console.warn(f"{env.name} is older than its files", f"pydock build {env.title}")
-    return {"Id": id_, "User": user, "WorkingDir": home}
-
-
-def consistent_image(session: Session, env: Env) -> tuple[Image, dict[str, str]]:
-    """Image and files that belong together, of an environment that somebody may be changing:
-    between its files and its tag there is a moment. An edit that was not built stays what it is."""
-    for _ in range(20):
-        files = {file: env.read(file) for file in ("dockerfile", "requirements.txt")}
-        hashes = text_hash(files["dockerfile"]), text_hash(files["requirements.txt"])
-        image = find_image(session.engine, env.latest)
-        if image and image.of(env) and image.hashes == hashes:
-            return image, files
-        with env.lock(wait=False) as lock:
-            if lock.held():
-                break
-        time.sleep(0.1)
-    config = ready_image(session, env)
-    made = find_image(session.engine, env.latest)
-    files = {file: env.read(file) for file in files}
-    if env.scripted and made and not made.of(env):  # which the script has built by then
-        made.labels.update(
-            {f"pydock.{k.split('.')[0]}": text_hash(text) for k, text in files.items()}
-        )
-    return made or Image("", {"Id": env.latest, "Config": config}), files
-
-
-# What a failed build of a package says, what the image lacks then, and Debian's package that has it.
-# A row stands before one that would fit too.
-CAUSES = (
-    (r"pg_config", "pg_config", "libpq-dev"),
-    (r"mysql_config|mysqlclient-dev", "mysql_config", "default-libmysqlclient-dev"),
-    (r"xml2-config|xslt-config|libxml/\w+\.h", "libxml2", "libxslt1-dev"),
-    (r"gdal-config", "gdal-config", "libgdal-dev"),
-    (r"geos-config|geos_c\.h", "geos", "libgeos-dev"),
-    (r"ffi\.h", "ffi.h", "libffi-dev"),
-    (r"openssl/\w+\.h", "OpenSSL's headers", "libssl-dev"),
-    (r"zlib\.h|required.{0,20}zlib", "zlib.h", "zlib1g-dev"),
-    (r"jpeglib\.h|required.{0,20}jpeg", "jpeglib.h", "libjpeg-dev"),
-    (r"hdf5\.h|HDF5.{0,40}not (be )?found", "HDF5", "libhdf5-dev"),
-    (r"portaudio\.h", "portaudio.h", "portaudio19-dev"),
-    (r"\bPython\.h", "Python's headers", "python3-dev"),
-    (r"(?i)\bgfortran\b.*not found|unknown compiler.*fortran", "a Fortran compiler", "gfortran"),
-    (r"(?i)cargo|rustc|rust toolchain", "Rust", "cargo"),
-    (r"(?i)cmake\b.*(not found|not installed|no such file)|find cmake", "CMake", "cmake"),
-    (
-        r"(?i)pkg-config.*(not found|not installed|no such file)|pkg-config script",
-        "pkg-config",
-        "pkg-config",
-    ),
-    (
-        r"(?i)(unable to execute|command|cannot find|no such file or directory:|sh: \d+:) '?"
-        r"(\S*-gcc|gcc|g\+\+|cc|c\+\+|clang|make)'?(: not found| failed: no such| not found|: no such|$)"
-        r"|unknown compiler|no acceptable c compiler|compiler.{0,40}not found|need a c\S* compiler",
-        "the compiler that a package needs",
-        "build-essential",
-    ),
-    (
-        r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'|or directory: '?git\b"
-        r"|setuptools.scm was unable to detect|access to an upstream git|[Uu]nable to detect version control"
-        r"|version from SCM or SCM",
-        "git",
-        "git",
-    ),
-)
-
-
-def with_apt(dockerfile: str, packages: Sequence[str]) -> str | None:
-    """The dockerfile with more system packages on the line that `create` writes for them; None
-    where it has none."""
-    line = r"(?m)^(# ?)?(RUN apt-get update && apt-get install \S+ --no-install-recommends)(.*?) &&"
-    found = re.search(line, dockerfile)
-    if not found:
-        return None
-    names = dict.fromkeys([*([] if found.group(1) else found.group(3).split()), *packages])
-    start, end = dockerfile[: found.start()], dockerfile[found.end() :]
-    return f"{start}{found.group(2)} {' '.join(names)} &&{end}"
 
 
 # --------------------------------------------------------------------------------------------------
@@ -4021,6 +3701,468 @@ def require_local_engine(engine: Engine, path: str, hint: str) -> None:
         )
 
 
+def describe(
+    session: Session,
+    env: Env,
+    config: dict[str, Any],
+    name: str,
+    place: tuple[str, str],
+    root: bool = False,
+) -> Container:
+    """A new container of an environment's image for the caller, or for `root`; `place`: the folder
+    of the host to mount, and the one in it to start in."""
+    engine = session.engine
+    user = "0:0" if root else run_as(engine, env, config)
+    container = Container(name, env.latest, env.name, user)
+    container.root = root
+    container.groups = further_groups(container.user)
+    # A rootless podman is to map the caller onto the same uid; root it maps onto the caller.
+    container.keep_id = engine.podman and os.getuid() != 0 and not container.user.startswith("0:")
+    container.init = engine.has_init()
+    container.mounts, container.folder = guarded_folder(
+        *place, config.get("WorkingDir") or "/", env.make_folder
+    )
+    return container
+
+
+def run_as(engine: Engine, env: Env, config: dict[str, Any]) -> str:
+    """The caller's uid and gid for -u, or '' where the dockerfile itself says who the user is, and
+    may."""
+    user = str(config.get("User") or "0")
+    mine = f"{os.getuid()}:{os.getgid()}"
+    if user.split(":")[0] == str(os.getuid()):
+        return mine
+    if user.split(":")[0] == "0" and engine.root_is_caller():
+        return ""
+    if "USER_UID" not in open_args(env.read("dockerfile")):
+        if is_allowed(env, "dockerfile") or not os.getuid():  # who is root can become no more
+            return ""
+        console.warn(
+            f"the dockerfile of {env.name}, which others wrote, names the user {user}; programs run as you",
+            f"pydock trust {env.title}",
+        )
+        return mine
+    raise PydockError(
+        f"the image of {env.name} was built for the user id {user.split(':')[0]}, and you are {os.getuid()}",
+        f"pydock build {env.title}",
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# Building
+
+
+# What is built, and how: the tag and the labels of the result; `options` of docker's; `again`: every
+# step anew, but with the cache of downloads, which --no-cache would empty.
+Build = namedtuple("Build", "tag labels options again", defaults=((), False))
+
+
+def build_argv(
+    builder: str, context: str, build: Build, values: Sequence[str], stdin: bool
+) -> list[str]:
+    """`docker build`; with the dockerfile of the context, or another text from stdin. `values` are
+    build arguments: of proxies only the name, whose value the engine's client takes from its own
+    environment and the engine keeps out of the history."""
+    argv = ["build", "-t", build.tag, "-f", "-" if stdin else os.path.join(context, "dockerfile")]
+    argv += ["--load"] * (builder == "buildx") + list(build.options)
+    argv += [word for value in values for word in ("--build-arg", value)]
+    argv += [word for pair in build.labels.items() for word in ("--label", "=".join(pair))]
+    return [*argv, context]
+
+
+def run_build(session: Session, env: Env, build: Build) -> None:
+    """`docker build` of the environment's folder, by whatever builder there is. PydockError where it
+    fails."""
+    engine, dockerfile = session.engine, env.read("dockerfile")
+    builder = engine.builder()
+    for name in ("", "dockerfile"):  # which the client reads
+        for ignore in (name + ".dockerignore", name + ".containerignore"):
+            if env.has(ignore):
+                env.read(ignore)
+    args = build_args(dockerfile, session.settings, engine.root_is_caller())
+    if "INSTALLER" in args and not any(line.kind for line in env.requirements()):
+        args["INSTALLER"] = "pip"  # nothing to install
+    text = dockerfile
+    if build.again:  # an ARG that no step has seen yet
+        stages = r"(?m)^(FROM\s(?!.* AS installer$).*)$"
+        text = re.sub(stages, f"\\1\\nARG PYDOCK_AGAIN={env.id}", text)
+    options = list(build.options)
+    if engine.podman:
+        check_plain(session, env, dockerfile)
+    if engine.podman and CACHE_MOUNTS in dockerfile:
+        text = text.replace(CACHE_MOUNTS, "")
+        options += podman_volumes(session, env)
+        args.update(dict.fromkeys({"INSTALLER"} & set(args), "pip"))
+    values = [f"{key}={value}" for key, value in args.items()]
+    values += [name for name in PROXIES if os.environ.get(name)]
+    settings = settings_sh()
+    options += network_options(session, settings + env.read("requirements.txt"))
+    try:
+        with Secret(engine, settings) as secret:
+            if secret.path:
+                options += ["--secret", "id=pydock,src=" + secret.path]
+            build, stdin = build._replace(options=options), text != dockerfile
+            argv = build_argv(builder, env.staging, build, values, stdin)
+            console.info(f"building the image of {env.name}")
+            see = console.verbose or sys.stderr.isatty()
+            engine.run(*argv, data=text if stdin else None, show=see)
+    except EngineError as error:
+        why = f"cannot build {env.name}: what failed is above" if error.code != 130 else str(error)
+        raise PydockError(why, build_hint(env)) from None
+
+
+LOCALHOST = r"https?://(?:[^/@\s]*@)?((?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?)(?=[/\s'\"]|$)"
+
+
+def network_options(session: Session, text: str) -> list[str]:
+    """What docker is told of the network. Says so where the text names an index or a proxy that no
+    container reaches."""
+    found = re.search(LOCALHOST, text)
+    if found and session.network != "host":
+        console.warn(
+            f"an index or proxy is at {found.group(1)}, this host's own, which no container reaches",
+            "add --network host",
+        )
+    return ["--network", session.network] if session.network else []
+
+
+def check_plain(session: Session, env: Env, dockerfile: str) -> None:
+    """PydockError where podman would give this host to a dockerfile of others that the user has not
+    allowed."""
+    own, text = Settings(global_scope()), dockerfile
+    if "REPOSITORY" in open_args(dockerfile):
+        text = text.replace("${REPOSITORY}", session.settings["repository"])
+    pattern = f"(?:{re.escape(own['repository'])})?{own_images('', own)}(?:@sha256:[0-9a-f]{{64}})?"
+    if not is_allowed(env, "dockerfile") and not is_plain(text, pattern):
+        unpack = f"unpack it into {env.scope.envs}, " if env.staging != env.folder else ""
+        raise PydockError(
+            f"{env.said('dockerfile')} has flags or a base image that podman may give this host to",
+            f"{unpack}read it, then: pydock trust {env.title}",
+        )
+
+
+def podman_volumes(session: Session, env: Env) -> list[str]:
+    """What podman mounts into the steps of a build, in place of CACHE_MOUNTS: the downloads, which
+    are the caller's own, and uv."""
+    if session.engine.remote_address():
+        return []
+    cache, uv = downloads_folder(), uv_folder(session, env)
+    if ":" in cache + uv:  # which podman's word for it cannot say
+        return []
+    env.make_folder(cache)
+    return ["-v", cache + ":/cache"] + (["-v", uv + ":/uv:ro"] if uv else [])
+
+
+OPTIONS_FILE = "/dev/shm/options"  # of requirements.txt, in a container that installs
+
+# The volume of downloads, one for all: root installs packages, whoever asks.
+CACHE = "pydock-cache"
+
+
+def uv_folders() -> str:
+    return os.path.join(data_folder(), "uv")
+
+
+def downloads_folder() -> str:
+    """The downloads of builds by podman, which are mounted from here; docker's are BuildKit's
+    own."""
+    return os.path.join(cache_folder(), "downloads")
+
+
+def uv_folder(session: Session, env: Env) -> str:
+    """A folder of this host, made where it is not there, with the installer in it as bin/uv; ''
+    where pip has to do. Nobody's code can write into it: it is mounted read-only. What fetches it
+    is a base image of the user's own settings, never one that a project or an image chose."""
+    engine = session.engine
+    folder = os.path.join(uv_folders(), f"{UV}-{os.uname().machine}")
+    if session.settings["installer"] != "uv" or engine.remote_address():
+        return ""
+    if os.path.exists(os.path.join(folder, "bin", "uv")):
+        return folder
+    image = fetcher_image(session, env)
+    if not image:
+        return ""
+    console.info(f"fetching the installer (uv {UV}), once")
+    options = "--rm -i --pull never --security-opt no-new-privileges"
+    argv = ["run", *options.split(), *network_options(session, ""), image, "/bin/sh", "-s"]
+    uv = os.path.join(folder, "bin", "uv")
+    env.make_folder(os.path.dirname(uv))
+    try:
+        engine.fetch(argv, engine.secret(settings_sh()) + FETCH_UV_SH, uv)
+    except EngineError as error:
+        console.warn(
+            f"uv {UV} cannot be fetched ({last_line(error.output)}); pip installs, which takes longer",
+            "to leave it at that: pydock config --global installer pip",
+        )
+        return ""
+    return folder
+
+
+def own_images(repository: str, own: Settings) -> str:
+    """The pattern of the base images that the user's own settings name, for any version."""
+    return re.escape(repository + own["image"]).replace(re.escape("{version}"), VERSION)
+
+
+def fetcher_image(session: Session, env: Env) -> str:
+    """A base image of the user's own settings that is here, or can be pulled: best the
+    environment's own base image."""
+    own = Settings(global_scope())
+    base = base_reference(env.read("dockerfile"), own) if env.has("dockerfile") else ""
+    here = images_here(session, own)
+    usual = own["repository"] + own["image"].replace("{version}", own["python"])
+    for image in (base, usual, *here[-1:]):
+        if image in here:
+            return image
+    try:
+        base_image(session, usual)
+        return usual
+    except PydockError:
+        return ""
+
+
+def images_here(session: Session, own: Settings) -> list[str]:
+    """The base images that the user's own settings name, for any version, and the engine has."""
+    tags = sorted(tag.replace("docker.io/library/", "") for tag in tagged(session.engine))
+    return [tag for tag in tags if re.fullmatch(own_images(own["repository"], own), tag)]
+
+
+def base_image(session: Session, image: str, hint: str = "") -> bool:
+    """Gets the base image where it is not here yet, so that an unknown version is told from a
+    broken build. Whether it was pulled."""
+    if "$" in image or session.engine.try_output("image", "inspect", image) is not None:
+        return False
+    try:
+        session.engine.run("pull", image, show=True)
+        return True
+    except EngineError:
+        said = f"there is no image {image} here, and it cannot be pulled"
+        raise PydockError(said, hint or base_hint(session, image)) from None
+
+
+def base_hint(session: Session, image: str) -> str:
+    """What to take instead of a base image that cannot be had."""
+    own = Settings(global_scope())
+    versions = versions_here(session, own)
+    if not (re.fullmatch(own_images(own["repository"], own), image) and versions):
+        return f"docker pull {image} says why; or another version, or --image"
+    usual = f"pydock config --global python {versions[-1]}"
+    return f"another version; here is Python {', '.join(versions)}: {usual}"
+
+
+def version_key(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
+
+
+def versions_here(session: Session, own: Settings) -> list[str]:
+    """The versions of Python whose base images, of the user's own settings, are here: oldest
+    first."""
+    before, _, after = (own["repository"] + own["image"]).partition("{version}")
+    versions = {tag[len(before) : len(tag) - len(after)] for tag in images_here(session, own)}
+    return sorted(filter(None, versions), key=version_key)
+
+
+def build_image(session: Session, env: Env, command: Sequence[str], build: Build) -> None:
+    """Builds the files as they are; the result, with all its labels, is the build's tag."""
+    engine, hashes = session.engine, env.hashes()
+    version = base_of(env.read("dockerfile"))[1]
+    labels = labels_for(env, hashes, command)
+    if version and not re.search(r"(?m)^\s*[^#\s]", env.read("requirements.txt")):
+        labels.update({"pydock.python": version, "pydock.packages": ""})
+        run_build(session, env, build._replace(labels=labels))
+        return
+    built = env.temporary_tag + "-build"
+    owner = {"pydock.folder": labels["pydock.folder"]}
+    run_build(session, env, build._replace(tag=built, labels=owner))
+    config = existing_image(engine, built).config
+    try:
+        whole = install_projects(session, env, built, env.projects(), check=True)
+    except EngineError:
+        why = f"cannot build {env.name}: a project of it cannot be installed (see above)"
+        raise PydockError(why, build_hint(env)) from None
+    packages = inventory(engine, env, whole, config)
+    commit(engine, env, build.tag, config, {**labels, **packages})
+    engine.try_run("rm", "-f", env.temporary)
+    engine.try_run("rmi", *dict.fromkeys([built, whole]))
+
+
+def install_projects(
+    session: Session, env: Env, image: str, paths: Iterable[str], check: bool = False
+) -> str:
+    """An image with these folders of the host on top of another one, each as `pip install -e` makes
+    it: by the user, where it lies, as any program that runs in the environment. `check`: says so
+    where packages are missing that they need."""
+    engine, words = session.engine, [f"file://{quote(path)}" for path in paths]
+    if not words:
+        return image
+    config = existing_image(engine, image).config
+    top = os.path.realpath(os.path.dirname(env.scope.root))
+    require_local_engine(engine, top, "leave out the line -e of requirements.txt")
+    container = describe(session, env, config, env.temporary, (top, top))
+    uv = uv_folder(session, env)
+    options = installer_options(env.requirements(), Wanted())
+    script = f"{BASE_PATH_SH}\n{engine.secret(settings_sh())}"
+    script += f"{heredoc(['cat'], options, OPTIONS_FILE)}\n" * bool(options) + PROJECT_SH
+    container.mounts += [Mount(uv, "/uv", True)] * bool(uv)
+    container.options = network_options(session, script)
+    how = "check" if check else ""
+    command = in_image(config, image, ["/bin/sh", "-s", "--", how, *words])
+    argv = ["run", "-i", *container.argv(), *command]
+    unfit = engine.run(*argv, data=script, capture="unfit", show=True)
+    if check and unfit.endswith("unfit") and not env.scripted:
+        line = next(iter(env.projects().values()))
+        project = option_text("-e", with_extras(line.url, line.extras))
+        console.warn(
+            f"{env.name} lacks what its project needs (see above)",
+            f"pydock install {env.title} {project}",
+        )
+    commit(engine, env, env.temporary_tag + "-project", config, {})
+    engine.try_run("rm", "-f", env.temporary)
+    return env.temporary_tag + "-project"
+
+
+def inventory(engine: Engine, env: Env, image: str, config: dict[str, Any]) -> dict[str, str]:
+    """The labels that say what is installed in an image, by its own Python, in the temporary
+    container."""
+    how = "found" if env.scripted else "tell"
+    command = [*PYTHON, INVENTORY_PY, inventory_job(env.requirements(), Wanted()), "", how]
+    argv = temporary_argv(env.temporary, image, config, command)
+    found = engine.run(*argv, capture="found")
+    return found_labels(found) if env.scripted else Inventory(found).labels()
+
+
+def build_hint(env: Env) -> str:
+    dockerfile = env.read("dockerfile")
+    if env.staging == env.folder:
+        return f"dockerfile and requirements.txt are in {env.folder}"
+    if re.search(r"(?m)^RUN apt-get", dockerfile):
+        return "--apt takes names of the base image's own packages, and base images of Debian or Ubuntu"
+    return f"the base image {base_of(dockerfile)[0].replace('${REPOSITORY}', '')} needs Python 3 with venv"
+
+
+def rebuild(
+    session: Session,
+    env: Env,
+    images: dict[str, Image],
+    command: Sequence[str],
+    options: Sequence[str] = (),
+) -> bool:
+    """Makes the image of the environment anew from its files, as its next revision. False where it
+    came out the same."""
+    engine, latest = session.engine, images.get("latest")
+    fresh = latest and latest.of(env) and latest.hashes == env.hashes()
+    try:
+        build_image(session, env, command, Build(env.temporary_tag, {}, options))
+        made = find_image(engine, env.temporary_tag)
+        contents = [(image.layers, image.config.get("User")) for image in (latest, made) if image]
+        if fresh and made and contents[0] == contents[1]:
+            engine.try_run("rmi", env.temporary_tag)
+            return False
+        tag_revision(engine, env, images)
+        return True
+    except BaseException:
+        remove_temporary(engine, env, env.id)
+        raise
+
+
+def ready_image(session: Session, env: Env) -> dict[str, Any]:
+    """Config, and Id, of the image to run: the present one; made first, and said so, where there is
+    none (design: running)."""
+    question = ("image", "inspect", "--format", READY, env.latest)
+    session.engine.prefetch(*question)
+    hashes = env.hashes()  # while the engine looks
+    answer = (session.engine.try_output(*question) or "") + "\n" * 5
+    id_, user, home, folder, *made_of = answer.split("\n")[:6]
+    if folder != quote(env.folder):
+        with env.lock():
+            images = recover(session.engine, env)
+            if "latest" not in images or not images["latest"].of(env):
+                rebuild(session, env, images, ["build", env.name])
+        made = existing_image(session.engine, env.latest)
+        return {"Id": made.id, **made.config}
+    if tuple(made_of) != hashes:
+        with env.lock(wait=False) as lock:  # a change that died may only lack its tag
+            image = recover(session.engine, env).get("latest") if lock.held() else None
+        if image and image.hashes == hashes:
+            return {"Id": image.id, **image.config}
+        console.warn(f"{env.name} is older than its files", f"pydock build {env.title}")
+    return {"Id": id_, "User": user, "WorkingDir": home}
+
+
+def consistent_image(session: Session, env: Env) -> tuple[Image, dict[str, str]]:
+    """Image and files that belong together, of an environment that somebody may be changing:
+    between its files and its tag there is a moment. An edit that was not built stays what it is."""
+    for _ in range(20):
+        files = {file: env.read(file) for file in ("dockerfile", "requirements.txt")}
+        hashes = text_hash(files["dockerfile"]), text_hash(files["requirements.txt"])
+        image = find_image(session.engine, env.latest)
+        if image and image.of(env) and image.hashes == hashes:
+            return image, files
+        with env.lock(wait=False) as lock:
+            if lock.held():
+                break
+        time.sleep(0.1)
+    config = ready_image(session, env)
+    made = find_image(session.engine, env.latest)
+    files = {file: env.read(file) for file in files}
+    if env.scripted and made and not made.of(env):  # which the script has built by then
+        made.labels.update(
+            {f"pydock.{k.split('.')[0]}": text_hash(text) for k, text in files.items()}
+        )
+    return made or Image("", {"Id": env.latest, "Config": config}), files
+
+
+# What a failed build of a package says, what the image lacks then, and Debian's package that has it.
+# A row stands before one that would fit too.
+CAUSES = (
+    (r"pg_config", "pg_config", "libpq-dev"),
+    (r"mysql_config|mysqlclient-dev", "mysql_config", "default-libmysqlclient-dev"),
+    (r"xml2-config|xslt-config|libxml/\w+\.h", "libxml2", "libxslt1-dev"),
+    (r"gdal-config", "gdal-config", "libgdal-dev"),
+    (r"geos-config|geos_c\.h", "geos", "libgeos-dev"),
+    (r"ffi\.h", "ffi.h", "libffi-dev"),
+    (r"openssl/\w+\.h", "OpenSSL's headers", "libssl-dev"),
+    (r"zlib\.h|required.{0,20}zlib", "zlib.h", "zlib1g-dev"),
+    (r"jpeglib\.h|required.{0,20}jpeg", "jpeglib.h", "libjpeg-dev"),
+    (r"hdf5\.h|HDF5.{0,40}not (be )?found", "HDF5", "libhdf5-dev"),
+    (r"portaudio\.h", "portaudio.h", "portaudio19-dev"),
+    (r"\bPython\.h", "Python's headers", "python3-dev"),
+    (r"(?i)\bgfortran\b.*not found|unknown compiler.*fortran", "a Fortran compiler", "gfortran"),
+    (r"(?i)cargo|rustc|rust toolchain", "Rust", "cargo"),
+    (r"(?i)cmake\b.*(not found|not installed|no such file)|find cmake", "CMake", "cmake"),
+    (
+        r"(?i)pkg-config.*(not found|not installed|no such file)|pkg-config script",
+        "pkg-config",
+        "pkg-config",
+    ),
+    (
+        r"(?i)(unable to execute|command|cannot find|no such file or directory:|sh: \d+:) '?"
+        r"(\S*-gcc|gcc|g\+\+|cc|c\+\+|clang|make)'?(: not found| failed: no such| not found|: no such|$)"
+        r"|unknown compiler|no acceptable c compiler|compiler.{0,40}not found|need a c\S* compiler",
+        "the compiler that a package needs",
+        "build-essential",
+    ),
+    (
+        r"git executable|[Gg]it.{0,40}not found|Cannot find command 'git'|or directory: '?git\b"
+        r"|setuptools.scm was unable to detect|access to an upstream git|[Uu]nable to detect version control"
+        r"|version from SCM or SCM",
+        "git",
+        "git",
+    ),
+)
+
+
+def with_apt(dockerfile: str, packages: Sequence[str]) -> str | None:
+    """The dockerfile with more system packages on the line that `create` writes for them; None
+    where it has none."""
+    line = r"(?m)^(# ?)?(RUN apt-get update && apt-get install \S+ --no-install-recommends)(.*?) &&"
+    found = re.search(line, dockerfile)
+    if not found:
+        return None
+    names = dict.fromkeys([*([] if found.group(1) else found.group(3).split()), *packages])
+    start, end = dockerfile[: found.start()], dockerfile[found.end() :]
+    return f"{start}{found.group(2)} {' '.join(names)} &&{end}"
+
+
 # --------------------------------------------------------------------------------------------------
 # Words of the command line
 
@@ -4149,6 +4291,7 @@ def split_pip_options(words: Sequence[str], known: set[str]) -> tuple[list[str],
     return left, taken
 
 
+EDITABLE = "a project of this folder, as it lies there: its edits take effect at once"
 PACKAGE_OPTIONS = [
     many(
         "-r",
@@ -4217,6 +4360,7 @@ def original_line(args: argparse.Namespace, env: Env) -> str:
         metavar="IMAGE|FILE",
         help="what somebody handed over: an image of pydock's, or a file of `pydock export`",
     ),
+    many("--editable", metavar="FOLDER", help=EDITABLE),
     *KEPT_OPTIONS,
     *PACKAGE_OPTIONS,
 )
@@ -4367,7 +4511,7 @@ def build_new(session: Session, env: Env, change: Change | None, command: Sequen
             commit_change(session, env, change, command, env.temporary_tag + "-base")
         finally:
             session.engine.try_run("rm", "-f", env.temporary)
-        session.engine.try_run("rmi", env.temporary_tag + "-base")
+        session.engine.try_run("rmi", *change.bases, env.temporary_tag + "-base")
 
 
 def publish(env: Env, texts: dict[str, str], allowed: Sequence[str] | None) -> None:
@@ -4750,53 +4894,6 @@ def told_absent(engine: Engine, env: Env, words: Sequence[str]) -> dict[str, str
     return {"look": look, "absent": absent}
 
 
-def describe(
-    session: Session,
-    env: Env,
-    config: dict[str, Any],
-    name: str,
-    place: tuple[str, str],
-    root: bool = False,
-) -> Container:
-    """A new container of an environment's image for the caller, or for `root`; `place`: the folder
-    of the host to mount, and the one in it to start in."""
-    engine = session.engine
-    user = "0:0" if root else run_as(engine, env, config)
-    container = Container(name, env.latest, env.name, user)
-    container.root = root
-    container.groups = further_groups(container.user)
-    # A rootless podman is to map the caller onto the same uid; root it maps onto the caller.
-    container.keep_id = engine.podman and os.getuid() != 0 and not container.user.startswith("0:")
-    container.init = engine.has_init()
-    container.mounts, container.folder = guarded_folder(
-        *place, config.get("WorkingDir") or "/", env.make_folder
-    )
-    return container
-
-
-def run_as(engine: Engine, env: Env, config: dict[str, Any]) -> str:
-    """The caller's uid and gid for -u, or '' where the dockerfile itself says who the user is, and
-    may."""
-    user = str(config.get("User") or "0")
-    mine = f"{os.getuid()}:{os.getgid()}"
-    if user.split(":")[0] == str(os.getuid()):
-        return mine
-    if user.split(":")[0] == "0" and engine.root_is_caller():
-        return ""
-    if "USER_UID" not in open_args(env.read("dockerfile")):
-        if is_allowed(env, "dockerfile") or not os.getuid():  # who is root can become no more
-            return ""
-        console.warn(
-            f"the dockerfile of {env.name}, which others wrote, names the user {user}; programs run as you",
-            f"pydock trust {env.title}",
-        )
-        return mine
-    raise PydockError(
-        f"the image of {env.name} was built for the user id {user.split(':')[0]}, and you are {os.getuid()}",
-        f"pydock build {env.title}",
-    )
-
-
 def run_options(engine: Engine, args: argparse.Namespace, keep: bool = False) -> list[str]:
     """The user's options for `docker run`, checked; `keep`: for a container that can be started
     anew when the caller's variables are not there."""
@@ -4861,7 +4958,7 @@ def check_ports(options: Sequence[str], own: Sequence[str] = ()) -> None:
 # Packages: install, uninstall, update
 
 
-OPTIONS_FILE, LINES_FILE, LIMITS_FILE = "/dev/shm/options", "/dev/shm/lines", "/dev/shm/limits"
+LINES_FILE, LIMITS_FILE = "/dev/shm/lines", "/dev/shm/limits"
 SERVED = "/dev/shm/served"
 
 
@@ -4875,19 +4972,14 @@ SERVED = "/dev/shm/served"
         nargs="*",
         help="any requirement, URL, or a local wheel or folder (with a / in it)",
     ),
-    arg("-e", "--editable", metavar="FOLDER", help="==SUPPRESS=="),
     many("--apt", metavar="PKG", help="system package, for the dockerfile; the image is built"),
+    many("-e", "--editable", metavar="FOLDER", help=EDITABLE),
     flag("-U", "--upgrade", help="newest versions of these, as `update`"),
     *PACKAGE_OPTIONS,
 )
 def cmd_install(session: Session, args: argparse.Namespace) -> int:
     session.network = args.network
     env = session.env(args.name)
-    if args.editable:
-        raise PydockError(
-            "-e needs a folder that lasts, and an image has none",
-            f"the current folder is in every run: pydock run -e PYTHONPATH=. {env.title} …; or: pydock install {env.title} ./FOLDER after each change",
-        )
     verb = ["install"] + ["--upgrade"] * args.upgrade
     change = package_change(session, env, verb, args.packages, args)
     change.apt = [checked_apt(package) for package in args.apt]
@@ -4956,7 +5048,7 @@ def finish_change(
     changed = change_packages(session, env, change, command)
     reconcile_after_change(session, env)
     same = change.verb == "lock" or change.is_empty() or env.hashes() == before
-    if not changed and not change.mounts and same:
+    if not changed and not change.is_from_folders() and same:
         report(env, nothing, f"pydock run {env.title} …")
         return 0
     text = ", ".join(
@@ -5010,14 +5102,14 @@ def change_packages(
                 and latest
                 and after == before
                 and made.hashes == latest_hashes
-                and not change.mounts
+                and not change.is_from_folders()
             ):
                 remove_temporary(engine, env, env.id)
                 return {}
             tag_revision(engine, env, images)
             engine.try_run("rm", "-f", env.temporary)
-            if base != env.latest:
-                engine.try_run("rmi", base)
+            if change.bases:
+                engine.try_run("rmi", *change.bases)
             drop_old_revisions(session, env)
         except BaseException:
             engine.try_run("rm", "-f", env.temporary)
@@ -5050,19 +5142,38 @@ class Change:
         self.mounts: list[tuple[str, str]] = []
         self.files: dict[str, str] = {}  # text by path in the container
         self.project = ""  # a pyproject.toml or uv.lock among these files
+        self.projects: dict[str, Requirement] = {}  # by path: installed as they lie there
         self.builds: list[str] = []  # folders of projects whose needs only a build tells
         self.pythons: list[tuple[str, str]] = []  # which these files ask for: (file, specifier)
         self.apt: list[str] = []
         self.wanted = Wanted()
         self.dockerfile = ""  # where it becomes another one
+        self.bases: list[str] = []  # images that are made on the way
         self.python = ""  # its version, where that becomes another one
 
     def is_any(self) -> bool:
+        return bool(self.projects or self.is_of_packages())
+
+    def is_of_packages(self) -> bool:
         return bool(self.packages or self.lines or self.mounts or self.files)
 
     def is_empty(self) -> bool:
         """Whether only system packages are asked for."""
         return bool(self.apt) and not self.is_any()
+
+    def is_from_folders(self) -> bool:
+        """Whether the same versions may be something else than before."""
+        return bool(self.mounts or self.projects)
+
+    def settle_projects(self, env: Env) -> None:
+        """The lines of projects as they are to stand in requirements.txt: with the extras that they
+        had, too."""
+        present = env.projects()
+        for path, line in {**present, **self.projects}.items():
+            old = present.get(path, line)
+            body = option_text("-e", with_extras(old.url, {*old.extras, *line.extras}))
+            same = {*line.extras} <= {*old.extras} and path in present
+            self.wanted.projects[path] = old.body if same else body
 
     def check(self, env: Env, packages: dict[str, str], latest: Image | None) -> None:
         python = self.python or (latest.labels.get("pydock.python", "") if latest else "")
@@ -5173,6 +5284,17 @@ def asked_words(lines: Sequence[Requirement]) -> list[str]:
     ]
 
 
+def installer_for(session: Session, env: Env, change: Change) -> str:
+    """As `uv_folder`. PydockError where pip cannot do it."""
+    uv = uv_folder(session, env)
+    if change.builds and not uv:
+        raise PydockError(
+            f"what {change.builds[0]} needs is told by its build, which needs uv",
+            "pydock config --global installer uv",
+        )
+    return uv
+
+
 def commit_change(
     session: Session, env: Env, change: Change, command: Sequence[str], base: str
 ) -> Image | None:
@@ -5183,20 +5305,21 @@ def commit_change(
     change.wanted.lock |= change.verb == "lock" or is_locked(lines)
     if change.verb in ("install", "update"):
         change.settle_index(env, lines)
+    change.settle_projects(env)
     for path, _ in change.mounts:
         require_local_engine(
             engine, path, "put it on an index, or a web server, that the engine can reach"
         )
     try:
-        uv = uv_folder(session, env)
-        if change.builds and not uv:
-            raise PydockError(
-                f"what {change.builds[0]} needs is told by its build, which needs uv",
-                "pydock config --global installer uv",
-            )
+        uv = installer_for(session, env, change)
         mounts = [*change.mounts, *[(uv, "/uv")] * bool(uv)]
         words = change.arguments(lines)
-        nothing = change.python and words == change.words and not change.is_any()
+        projects = change.wanted.projects if change.python else change.projects
+        if projects:
+            base = install_projects(session, env, base, projects)
+            change.bases.append(base)
+        nothing = words == change.words and not change.is_of_packages()
+        nothing &= bool(change.python or change.projects)
         argv = ["/bin/sh", "-s", "--", *(["lock"] if nothing else [change.verb, *words])]
         options = install_options(CACHE, mounts)
         script = change.script(env, engine, config)
@@ -5216,7 +5339,7 @@ def commit_change(
         labels = labels_for(env, env.hashes(), command)
         commit(engine, env, env.temporary_tag, config, {**labels, **found_labels(found)})
         return None
-    inventory = Inventory(found)
+    inventory = Inventory(found, change.wanted.projects.values())
     wheels = env.fetch(engine, True)[1] if change.mounts else []
     text = frozen(env, change, lines, inventory, wheels, bool(uv))
     dockerfile = change.dockerfile or env.read("dockerfile")
@@ -5385,6 +5508,7 @@ def bare_image(session: Session, env: Env, change: Change, command: Sequence[str
     finally:
         env.clear(os.path.basename(env.staging))
         env.staging = folder
+    change.bases.append(base)
     return base
 
 
@@ -5427,10 +5551,30 @@ def package_change(
             add_file(change, file, True)
         else:
             add_named(session, env, change, args, file)
+    add_projects(session, env, change, args)
     if (args.extra or args.group) and not change.project:
         raise PydockError("--extra and --group belong to a project", "-r pyproject.toml", 2)
-    change.named = [*words, *args.requirement]
+    change.named = [*words, *args.requirement, *(line.body for line in change.projects.values())]
     return change
+
+
+def add_projects(session: Session, env: Env, change: Change, args: argparse.Namespace) -> None:
+    """-e FOLDER of the command line and of files: what the projects need."""
+    for word in getattr(args, "editable", ()):
+        line = read_requirements("-e " + shlex.quote(word), "the command line")[0]
+        if line.is_project:
+            change.projects[absolute_path(os.path.expanduser(line.url), real=True)] = line
+        else:
+            add_line(change, line, Included("", "the command line", 1))
+    for path, line in list(change.projects.items()):
+        top = os.path.realpath(os.path.dirname(env.scope.root))
+        line.url = re.sub("^[^.]", r"./\g<0>", os.path.relpath(path, top))
+        line.body = option_text("-e", with_extras(line.url, line.extras))
+        env.project_of(line, "the command line")
+        wanted = [("extra", extra) for extra in line.extras]
+        wanted += [("extra", name) for name in args.extra]
+        wanted += [("group", name) for name in args.group]
+        add_needs(session, env, change, path + "/pyproject.toml", wanted)
 
 
 def add_installer_words(change: Change, given: Sequence[str]) -> list[tuple[str, str]]:
@@ -5657,11 +5801,10 @@ def add_line(change: Change, line: Requirement, here: Included) -> None:
         add_options(change, line, here)
     elif line.kind == "include":
         change.lines.append(option_text(*line.options[0]))
-    elif line.kind == "editable" and "://" not in line.url:
-        here.check(absolute_path(os.path.join(os.path.dirname(here.file), line.url), real=True))
-        console.info(
-            f"left out '{line.body}' of {here.file}: the current folder is in every run anyway"
-        )
+    elif line.is_project:
+        path = absolute_path(os.path.join(os.path.dirname(here.file), line.url), real=True)
+        here.check(path)
+        change.projects[path] = line
     elif line.kind == "requirement" and is_local(line):
         named = os.path.expanduser(local_path(line))
         path = os.path.join(os.path.dirname(here.file), named)
@@ -5743,8 +5886,15 @@ def add_named(
     if "://" in file or not (name.endswith(".toml") or name == "uv.lock"):
         add_file(change, file)
         return
+    add_needs(session, env, change, path, wanted)
+
+
+def add_needs(
+    session: Session, env: Env, change: Change, path: str, wanted: Sequence[tuple[str, str]]
+) -> None:
+    """What a pyproject.toml, with these extras and groups, or a lock file asks for."""
     try:
-        if name in ("pyproject.toml", "uv.lock"):
+        if os.path.basename(path) in ("pyproject.toml", "uv.lock"):
             lines = list(project_lines(session, env, change, path, wanted))
         else:
             lines = list(pylock_lines(change, path, read_toml(session, env, path)))
@@ -5774,7 +5924,8 @@ def project_lines(
     """What a project needs, by its pyproject.toml, or by the uv.lock beside it."""
     change.project = path
     beside = os.path.join(os.path.dirname(path), "pyproject.toml")
-    project = Pyproject(beside, read_toml(session, env, beside))
+    data = read_toml(session, env, beside) if os.path.exists(beside) else {}
+    project = Pyproject(beside, data)
     lines = project.lines(change, wanted)
     if path != beside:
         return locked_lines(session, env, change, path, wanted)
@@ -5893,7 +6044,8 @@ class Pyproject:
         }
         dynamic = entry(data, "project.dynamic", [])
         self.built = not {"dependencies", "optional-dependencies"}.isdisjoint(dynamic)
-        self.built |= "project" not in data and "build-system" in data  # Poetry's older form
+        legacy = os.path.exists(os.path.join(os.path.dirname(path), "setup.py"))
+        self.built |= "project" not in data and ("build-system" in data or legacy)  # also Poetry's
 
     def lines(self, change: Change, wanted: Sequence[tuple[str, str]]) -> list[Requirement]:
         """What its project needs, with these extras and groups, and from which indexes. Says what
@@ -5928,7 +6080,9 @@ class Pyproject:
         change.builds.append(folder)
         change.mounts.append((folder, "/dev/shm" + place))
         extras = [(kind, name) for kind, name in wanted if kind == "extra"]
-        change.words += ["-r", f"/tmp{place}/pyproject.toml", *uv_options(extras)]
+        alone = os.path.exists(f"{folder}/setup.py") and not os.path.exists(self.path)
+        file = "setup.py" if alone else "pyproject.toml"
+        change.words += ["-r", f"/tmp{place}/{file}", *uv_options(extras)]
 
     def needs(
         self, wanted: Sequence[tuple[str, str]], seen: set[tuple[str, str]]
@@ -6990,7 +7144,7 @@ def compose_of(env: Env, args: argparse.Namespace) -> dict[str, str]:
     volumes = []
     volume = r"([A-Za-z0-9][\w.-]*|[^:]*[/~.][^:]*):[^:]+(:[\w,]+)?"
     for values, good, hint in (
-        (args.env, r"[^=\s]+(?s:=.*)?", "-e KEY=VALUE"),
+        (args.env, r"[^=\s./][^=\s]*(?s:=.*)?", "-e KEY=VALUE; a project: --editable FOLDER"),
         (args.volume, volume, "-v FOLDER:/inside, or -v VOLUME:/inside"),
     ):
         for value in values:
@@ -7571,6 +7725,8 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     image, files = consistent_image(session, source)
     if source.has(COMPOSE):
         files[COMPOSE] = source.read(COMPOSE)
+    if env.scope.root != source.scope.root:
+        check_no_project(source)
     note, allowed = read_note(source), None
     if not is_own(source, note):
         known = {file: entry["sha256"] for file, entry in (note or {}).items()}
@@ -7587,6 +7743,16 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     create(session, env, files, make, old, allowed)
     report(env, f"cloned {source.name} to {env.name}{env.where}", f"pydock shell {env.title}")
     return 0
+
+
+def check_no_project(env: Env) -> None:
+    """PydockError where the environment has a project that lies in its own folder."""
+    for path, line in env.projects().items():
+        name = env.title
+        raise PydockError(
+            f"{env.name} has the project in {path} as it lies there ('{line.body}')",
+            f"pydock export {name} {env.name}.tar leaves it out",
+        )
 
 
 def commit_again(engine: Engine, env: Env, image: Image, command: Sequence[str]) -> None:
@@ -7731,6 +7897,7 @@ def lock_faults(session: Session, env: Env) -> list[str]:
     faults = base_faults(session, env)
     if not is_locked(lines):
         faults.append("requirements.txt: --require-hashes is not its first line")
+    projects = len(env.projects())  # whose names their lines do not tell
     lines = [line for line in lines if line.kind == "requirement"]
     faults += [fault for line in lines for fault in line_faults(env, line)]
     if not image or not image.of(env):  # as where it was just checked out
@@ -7747,10 +7914,11 @@ def lock_faults(session: Session, env: Env) -> list[str]:
         for name, versions in pins.items()
         if packages.get(name, versions[0]) not in versions
     ]
-    names = {line.name for line in lines}
+    others = set(packages) - {line.name for line in lines} - {"setuptools", "wheel", "distribute"}
+    if len(others) <= projects:
+        return faults
     return faults + [
-        f"{name}: in the image, and not in requirements.txt"
-        for name in sorted(set(packages) - names - {"setuptools", "wheel", "distribute"})
+        f"{name}: in the image, and not in requirements.txt" for name in sorted(others)
     ]
 
 
@@ -7832,9 +8000,10 @@ def cmd_verify(session: Session, args: argparse.Namespace) -> int:
         try:
             labels = {"pydock.folder": quote(env.folder)}
             run_build(session, env, Build(env.temporary_tag, labels, again=True))
-            tree = tree_of(session.engine, env, env.temporary_tag)
+            whole = install_projects(session, env, env.temporary_tag, env.projects())
+            tree = tree_of(session.engine, env, whole)
         finally:
-            session.engine.try_run("rmi", env.temporary_tag)
+            remove_temporary(session.engine, env, env.id)
     if digest_of(tree) == (digest or digest_of(expected or {})):
         console.info(f"{env.name}, built again, is {equal}")
         return 0
@@ -7852,9 +8021,12 @@ def cmd_verify(session: Session, args: argparse.Namespace) -> int:
 def tree_of(engine: Engine, env: Env, image: str) -> dict[str, str]:
     """The environment as it lies in an image: a line for each path of /opt/venv, by path: type,
     mode, owner (`user` for the image's own), and link target or SHA-256. Without byte code, times,
-    and what installers note of their caches and of who asked for a package. Streamed. Only under
-    the environment's lock, which keeps its container from being swept."""
+    what installers note of their caches and of who asked for a package, and what they note of
+    projects that are installed as they lie there. Streamed. Only under the environment's lock,
+    which keeps its container from being swept."""
     found: dict[str, str] = {}
+    projects = env.projects()
+    left_out: set[str] = set()
     container = env.temporary + "-tree"
     argv = ["cp", container + ":/opt/venv", "-"]
     user = (existing_image(engine, image).config.get("User") or "0").split(":")[0]
@@ -7866,13 +8038,15 @@ def tree_of(engine: Engine, env: Env, image: str) -> dict[str, str]:
         if not re.search(noted, path):
             owner = "user" if str(member.uid) == user else str(member.uid)
             content = content_of(archive, member, found)
+            if content.startswith("project:"):
+                left_out.add(os.path.dirname(path) * (unquote(content[8:]) in projects))
             found[path] = f"{member.type.decode()} {member.mode & 0o7777:o} {owner} {content}"
 
     try:
         copy_out(engine, argv, f"cannot read the image {image}", note)
     finally:
         engine.try_run("rm", "-f", container)
-    return found
+    return {path: line for path, line in found.items() if left_out.isdisjoint(parts_of(path))}
 
 
 def content_of(archive: Any, member: Any, found: dict[str, str]) -> str:
@@ -7882,10 +8056,24 @@ def content_of(archive: Any, member: Any, found: dict[str, str]) -> str:
     if member.islnk():
         return found.get(member.linkname.partition("/")[2], "").rpartition(" ")[2]
     stream = archive.extractfile(member)
+    if stream and member.name.endswith(".dist-info/direct_url.json") and member.size < 65536:
+        text = stream.read()
+        return project_in(text) or sha256(text)
     if stream and member.name.endswith(".dist-info/RECORD"):
         noted = rb"(\.dist-info/(uv_cache\.json|REQUESTED)|__pycache__/[^,/]*\.pyc),"
         return sha256(b"".join(line for line in stream if not re.search(noted, line)))
     return stream_hash(stream) if stream else "-"
+
+
+def project_in(text: bytes) -> str:
+    """`project:` and the address that a package says to be installed from, as it lies there."""
+    try:
+        found = json.loads(text)
+        if found["dir_info"]["editable"] is True:
+            return f"project:{quote(unquote(found['url'].partition('://')[2]))}"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    return ""
 
 
 def digest_of(tree: dict[str, str]) -> str:
@@ -7911,11 +8099,15 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
     env, path = session.env(args.name), absolute_path(args.file)
     if os.path.lexists(path):
         raise PydockError(f"{path} is there already", "another name, or remove it")
+    if args.image:
+        check_no_project(env)
     image = ready_image(session, env)["Id"] if args.image else ""
     with env.open() as folder:
         left = [n for n in folder.names() if n[0] != "." and n not in (*STANDARD, "wheels")]
     if left:
         console.info(f"left out, as it is no standard file: {', '.join(left)}")
+    for line in env.projects().values():
+        console.info(f"left out: '{line.body}', a project that lies in its own folder")
     if env.has(COMPOSE):
         console.info(f"{COMPOSE} goes along, with the values of variables that are in it")
     with NewFile(path) as out, env.lock() as lock:
@@ -7936,7 +8128,7 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
                 # Whose uid it was is no business of those who get it.
                 member.uid, member.gid, member.uname, member.gname = 0, 0, "", ""
                 member.mode = member.mode & 0o555 | 0o644
-                archive.addfile(member, content)
+                archive.addfile(member, exported(env, member, content))
         lock.release()
         if held:  # goes on in the same tar, whose end the engine writes
             save_image(session.engine, held, out)
@@ -7948,6 +8140,16 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
         f"pydock create NAME --from {shell_join([os.path.basename(path)])}",
     )
     return 0
+
+
+def exported(env: Env, member: Any, content: IO[bytes]) -> IO[bytes]:
+    """A file as it is handed on: requirements.txt without projects of this host."""
+    if member.name.rpartition("/")[2] != "requirements.txt" or not env.projects():
+        return content
+    lines = [line.text for line in env.requirements() if not line.is_project]
+    data = "".join(lines).encode(errors="surrogateescape")
+    member.size = len(data)
+    return io.BytesIO(data)
 
 
 def save_image(engine: Engine, image: Image, out: IO[bytes]) -> None:
@@ -9020,12 +9222,13 @@ RUN python3 -m venv /opt/venv && chown -R $USER_UID:$USER_GID /opt/venv && \
     mkdir -p /opt/pydock && ln -s . /opt/pydock/wheels
 
 # Packages. Downloads stay in a cache that is no part of the image; the settings of the host (indexes, credentials)
-# come as a secret; byte code is compiled once, here. A repository is installed as it is, also after -e.
+# come as a secret; byte code is compiled once, here. A repository is installed as it is, also after -e; a project's
+# folder (-e .) is no part of the image: pydock adds it, where it lies on the host.
 COPY requirements.txt wheels* /opt/pydock/
 RUN @MOUNTS@\
     set -e; @PATH@; cd /opt/pydock; if ! grep -q '^ *[^ #]' requirements.txt; then exit 0; fi; \
     if [ -f /run/secrets/pydock ]; then . /run/secrets/pydock; fi; \
-    @FETCH@    sed 's/^-e  *\([a-z]*+\)/\1/' requirements.txt >lines; $pip install -r lines; rm lines; \
+    @FETCH@    sed -E -e ':a' -e '/^[ \t]*-(e|-editable).*\\$/{N;s/\\\n//;ba' -e '}' -e 's/^[ \t]*-(e|-editable)[ \t=]*([a-z]+\+)/\2/; /^[ \t]*-(e|-editable)/d' requirements.txt >lines; $pip install -r lines; rm lines; \
     @FINISH@
 COPY dockerfile /opt/pydock/
 USER $USER_UID:$USER_GID
@@ -9095,6 +9298,26 @@ done
 )
 
 
+# What runs as the user, in a container with the project, to install folders as they lie there, which
+# are "$@" after the first word. If that is `check`, the last line is `unfit` where a package lacks
+# another one that it needs.
+PROJECT_SH = (
+    r"""set -e; umask 022; cd /opt/pydock
+"""
+    + FETCH_SH
+    + r"""
+export UV_CACHE_DIR=/tmp/pydock-cache PIP_CACHE_DIR=/tmp/pydock-cache
+how=$1; shift
+for path; do shift; set -- "$@" -e "$path"; done
+if [ -e /dev/shm/options ]; then set -- -r /dev/shm/options "$@"; fi
+case $pip in /uv/*) sed -i '/^--\(pre$\|trusted-host\|prefer-binary\)/d' /dev/shm/options 2>/dev/null || : ;; esac
+$pip install --no-deps "$@" </dev/null >&2
+rm -rf /tmp/pydock-cache
+if [ "$how" = check ] && ! $pip check </dev/null >/dev/shm/check 2>&1; then cat /dev/shm/check >&2; echo unfit; fi
+"""
+)
+
+
 # Copies a project's folder, without what no build reads, and with links to large files. argv: from, to.
 COPY_PY = r"""
 import os, shutil, sys
@@ -9161,6 +9384,8 @@ def needs(dist, wanted):  # name and extras of each package that it needs, where
 def pin(name, dist):
     direct = json.loads(dist.read_text("direct_url.json") or "{}")
     url, vcs = direct.get("url", ""), direct.get("vcs_info")
+    if direct.get("dir_info", {}).get("editable") and unquote(url[7:]) in job.get("projects", ()):
+        return job["projects"][unquote(url[7:])]
     if url.startswith("file:"):
         return "./wheels/" + os.path.basename(unquote(url)) if url.endswith(".whl") else "%s==%s" % (name, dist.version)
     if vcs:
@@ -9209,7 +9434,7 @@ if how != "tell":
     print("\npydock-found: %d.%d.%d" % sys.version_info[:3], quote(listing, safe="=,"), flush=True)
     os._exit(0)
 elsewhere, hashes = [marker for marker in job["markers"] if not applies(marker)], ""
-todo = [pin for pin in pins.values() if pin not in job["hashed"] and not re.match(r"\./|\S+ @ [a-z]+\+", pin)]
+todo = [pin for pin in pins.values() if pin not in job["hashed"] and not re.match(r"\./|-e |\S+ @ [a-z]+\+", pin)]
 if job["lock"] and uv and todo:
     done = compiled(todo)
     if done.returncode:

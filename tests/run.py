@@ -84,6 +84,7 @@ LANES = {
         test_install.PipTest test_install.IndexTest test_install.HostTest test_install.RepositoryTest test_install.SharedInstallTest
         test_lock.Digest test_lock.Verify
         test_install.LocalTest test_install.SecretTest
+        test_install.EditableTest
         test_export.ExportTest test_export.TakeTest
         test_run.Signals test_run.Status test_run.OnATerminal
         test_run.Options test_run.Streams test_run.Images

@@ -19,10 +19,10 @@ import run
 from support import PYDOCK, ROOT
 
 LIMITS = {
-    "lines": 9545,  # goal: 5800; more by what installs projects, reads pip's options and renames
-    "lines of the ground floor": 4091,  # goal: 1800
-    "lines of a slice": 539,  # goal: 450
-    "lines of the texts that run elsewhere": 581,  # goal: 330
+    "lines": 9770,  # goal: 5800; more by what installs projects, reads pip's options and renames
+    "lines of the ground floor": 4232,  # goal: 1800
+    "lines of a slice": 566,  # goal: 450
+    "lines of the texts that run elsewhere": 605,  # goal: 330
     "lines of a function": 60,  # goal: 60
     "lines of half of the functions": 11,  # goal: 12
     "arguments of a function": 6,  # goal: 6
@@ -43,8 +43,8 @@ GROUND_FLOOR = """
     The dockerfile
     The host's settings for an installer
     Images and revisions
-    Building
     Containers
+    Building
     Words of the command line
 """
 AFTER_THE_SLICES = ["The parser", "Main", "Texts that run elsewhere"]

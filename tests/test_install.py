@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, List
 from unittest import mock
 
-from support import ENGINE, PYTHON, SECRET, Case, Index, SharedCase, engine, host_address, make_wheel, new_port, pydock
+from support import (ENGINE, PYTHON, SECRET, STRANGER, Case, Index, SharedCase, as_user, docker_groups, engine, host_address, make_wheel, new_port,
+                     pydock)
 
 def setuptools_project(folder: Path, answer: int = 42) -> Path:
     """A small project of setuptools, with a script; a build leaves `build/` and `*.egg-info` in its folder."""
@@ -212,15 +213,6 @@ class InstallTest(PackageCase):
         self.ok("create", "ds", PYTHON, "./tiny")
         found = "import os, tiny; [print(e.name, e.stat(follow_symlinks=False).st_size) for e in os.scandir(os.path.dirname(tiny.__file__)) if e.name[0] != '_']"
         self.assertEqual(self.python(found).split(), ["large.bin", str(17 << 20)])
-
-    def test_editable_is_refused_with_the_way_to_get_the_same(self) -> None:
-        self.ok("create", "ds", PYTHON)
-        before = self.state()
-        self.fails("install", "ds", "-e", ".", hint="PYTHONPATH")
-        self.fails("install", "ds", "--editable", "./x", hint="PYTHONPATH")
-        (self.work / "r.txt").write_text("-e .\n", encoding="utf-8")
-        self.assertIn("'-e .'", self.run_pydock("install", "ds", "-r", "r.txt").err, "it was left out without a word")
-        self.assertEqual(self.state(), before)
 
     def test_missing_git_or_compiler_is_told_with_the_remedy(self) -> None:
         self.ok("create", "ds", PYTHON)
@@ -524,6 +516,174 @@ class LocalTest(PackageCase):
         self.ok("install", "ds", "six==1.16.0")
         self.assertEqual(self.requirements("ds"), "./wheels/alpha-1.1-py3-none-any.whl\nsix==1.16.0\n")
         self.assertEqual(self.python("import alpha; print(alpha.version)"), "1.1")
+
+
+BACKENDS = {
+    "setuptools": ("setuptools", "setuptools.build_meta", ""),
+    "hatchling": ("hatchling", "hatchling.build", ""),
+    "flit": ("flit_core>=3.11", "flit_core.buildapi", ""),
+    "poetry": ("poetry-core>=2", "poetry.core.masonry.api", ""),
+    "pdm": ("pdm-backend", "pdm.backend", "[tool.pdm.build]\npackage-dir = 'src'\n"),
+}
+
+
+class EditableTest(PackageCase):
+    """`-e FOLDER`, in local environments."""
+
+    def project(self, folder: Path, backend: str = "setuptools") -> Path:
+        requires, module, more = BACKENDS[backend]
+        source = folder / "src/mylib/__init__.py"
+        source.parent.mkdir(parents=True)
+        source.write_text('"""A library."""\ndef main():\n    print("one", __file__)\n', encoding="utf-8")
+        (folder / "pyproject.toml").write_text(
+            "[build-system]\nrequires = ['%s']\nbuild-backend = '%s'\n[project]\nname = 'mylib'\nversion = '1.0'\ndescription = 'A library.'\n"
+            "dependencies = ['six<1.17']\n[project.optional-dependencies]\ndev = ['iniconfig==2.0.0']\ndocs = ['pluggy==1.5.0']\n"
+            "[project.scripts]\nmytool = 'mylib:main'\n%s" % (requires, module, more), encoding="utf-8")
+        return source
+
+    def folder(self, name: str) -> Path:
+        return self.work / ".pydock/envs" / name
+
+    def state(self, name: str = "ds") -> Any:
+        folders = [content(folder / name) for folder in (self.work / ".pydock/envs", self.home / ".pydock/envs") if (folder / name).exists()]
+        return folders, self.tags(), self.containers()
+
+    def listed_packages(self, name: str = "dev") -> List[str]:
+        return self.ok("run", name, "python", "-c", "import importlib.metadata as m; print(*sorted(d.name for d in m.distributions(path=['/opt/venv/lib/python%s/site-packages'])))" % PYTHON).split()
+
+    def test_edits_take_effect_and_every_command_keeps_it(self) -> None:
+        source = self.project(self.work)
+        self.ok("--local", "create", "dev", PYTHON)
+        self.ok("install", "dev", "-e", ".[dev]")
+        expected = ["iniconfig==2.0.0", "-e .[dev]", "six==1.16.0  # six<1.17"]
+        self.assertEqual(self.lines("dev"), expected)
+        self.assertEqual(self.ok("run", "dev", "mytool"), "one %s\n" % source)
+        source.write_text(source.read_text(encoding="utf-8").replace("one", "two"), encoding="utf-8")
+        self.assertEqual(self.ok("run", "dev", "mytool"), "two %s\n" % source)
+        self.assertEqual(self.python("import importlib.metadata as m; print(m.version('mylib'))", "dev"), "1.0")
+        self.ok("install", "dev", "-e", "./src/..")
+        self.assertEqual(self.lines("dev"), expected, "extras that were there stay")
+        for command in (["install", "dev", "packaging==24.0"], ["uninstall", "dev", "packaging"], ["update", "dev"], ["build", "dev", "--no-cache"], ["rollback", "dev", "2"]):
+            self.ok(*command)
+            self.assertEqual(self.ok("run", "dev", "mytool"), "two %s\n" % source, command)
+        self.assertEqual(self.lines("dev"), expected)
+        self.ok("clone", "dev", "twin")
+        self.assertEqual(self.ok("run", "twin", "mytool"), "two %s\n" % source)
+        self.ok("install", "dev", "-e", ".[docs]")
+        self.assertEqual(self.lines("dev"), ["iniconfig==2.0.0", "-e .[dev,docs]", "pluggy==1.5.0", expected[-1]])
+        self.ok("update", "dev", "--python", "3.13")
+        self.assertEqual(self.ok("run", "dev", "mytool"), "two %s\n" % source)
+        self.ok("uninstall", "dev", "mylib")
+        self.assertNotIn("-e", self.requirements("dev"))
+        self.assertEqual(self.run_pydock("run", "dev", "mytool").status, 127)
+        self.assertEqual({path.name for path in self.work.iterdir()}, {".pydock", "pyproject.toml", "src"})
+        self.assertEqual({path.name for path in source.parent.parent.iterdir()}, {"mylib", "mylib.egg-info"})
+        self.assertEqual([tag for tag in self.tags() if ":tmp" in tag], [])
+
+    def test_a_line_by_hand_another_folder_and_docker_alone(self) -> None:
+        self.project(self.work)
+        self.ok("--local", "create", "dev", PYTHON)
+        self.write("  -e \\\n.\n-e.\n", "dev")
+        result = self.run_pydock("build", "dev")
+        self.assertEqual(result.status, 0, result)
+        self.assertIn("(hint: pydock install dev -e .)", result.err)
+        self.ok("install", "dev", "-e", ".")
+        self.assertEqual([line for line in self.lines("dev") if "six" in line], ["six==1.16.0  # six<1.17"])
+        self.assertIn("mylib", self.listed_packages())
+        other = self.base / "elsewhere"  # what somebody else gets from the repository
+        shutil.copytree(str(self.work), str(other), ignore=shutil.ignore_patterns("*.egg-info"))
+        self.assertEqual(self.ok("run", "dev", "mytool", cwd=other), "one %s/src/mylib/__init__.py\n" % other)
+        tag = self.prefix + "-by-hand"
+        self.addCleanup(engine, "rmi", "-f", tag, check=False)
+        engine("build", "-q", "-t", tag, "-f", str(self.folder("dev") / "dockerfile"), str(self.folder("dev")))
+        self.assertIn("six", engine("run", "--rm", tag, "ls", "/opt/venv/lib/python%s/site-packages" % PYTHON))
+        self.assertNotIn("mylib", engine("run", "--rm", tag, "ls", "/opt/venv/lib/python%s/site-packages" % PYTHON))
+
+    def test_lock_verify_digest_and_export(self) -> None:
+        source = self.project(self.work)
+        self.ok("--local", "create", "dev", PYTHON, "--editable", ".")
+        self.ok("lock", "dev")
+        self.ok("lock", "--check", "dev")
+        digest = self.ok("digest", "dev")
+        self.ok("build", "dev")
+        (self.work / "README.md").write_text("more\n", encoding="utf-8")
+        self.ok("install", "dev", "-e", ".")
+        self.assertEqual(self.ok("digest", "dev"), digest)
+        self.ok("verify", "dev")
+        self.assertEqual(self.ok("run", "dev", "mytool"), "one %s\n" % source)
+        self.assertIn("left out: '-e .'", self.run_pydock("export", "dev", "dev.tar").err)
+        with tarfile.open(str(self.work / "dev.tar")) as archive:
+            text = archive.extractfile("dev/requirements.txt")
+            assert text
+            self.assertNotIn(b"-e", text.read())
+        before = self.state("dev")
+        self.fails("export", "dev", "--image", "x.tar", says="as it lies there", hint="pydock export dev dev.tar")
+        self.fails("--global", "clone", "dev", "other", says="as it lies there")
+        self.assertEqual(self.state("dev"), before)
+
+    def test_each_backend(self) -> None:
+        for backend in BACKENDS:
+            with self.subTest(backend):
+                folder = self.work / backend
+                source = self.project(folder, backend)
+                self.ok("--local", "create", backend, PYTHON, "--editable", ".", cwd=folder)
+                self.assertEqual(self.ok("run", backend, "mytool", cwd=folder), "one %s\n" % source)
+                self.ok("delete", "-y", backend, cwd=folder)
+
+    def test_a_project_with_a_setup_py_alone_and_one_whose_needs_its_build_tells(self) -> None:
+        folder = setuptools_project(self.work / "sub/tiny")
+        self.ok("--local", "create", "dev", PYTHON, cwd=self.work)
+        self.ok("install", "dev", "-e", "sub/tiny[more]")
+        self.assertEqual(self.lines("dev"), ["iniconfig==2.0.0", "-e ./sub/tiny[more]"])
+        self.assertEqual(self.ok("run", "dev", "tiny").strip(), "42")
+        (folder / "tiny.py").write_text("def main():\n    print(43)\n", encoding="utf-8")
+        self.assertEqual(self.ok("run", "dev", "tiny").strip(), "43")
+
+    def test_where_it_cannot_be(self) -> None:
+        self.project(self.work / "in")
+        self.project(self.base / "out")
+        self.ok("create", "ds", PYTHON)
+        before = self.state("ds")
+        self.fails("install", "ds", "-e", "in", says="ds is a global one", hint="pydock --local create ds")
+        (self.work / "r.txt").write_text("-e ./in\n", encoding="utf-8")
+        self.fails("install", "ds", "-r", "r.txt", says="ds is a global one")
+        self.assertEqual(self.state("ds"), before)
+        self.fails("--local", "create", "dev", PYTHON, "-e", ".", says="cannot be kept in docker-compose.yml", hint="--editable FOLDER")
+        self.ok("--local", "create", "dev", PYTHON)
+        before = self.state("dev")
+        self.fails("--local", "install", "dev", "-e", "../out", says="is not in")
+        self.fails("--local", "install", "dev", "-e", ".", says="is no project")
+        self.fails("--local", "install", "dev", "-e", "./in[nosuch]", says="has no extra 'nosuch'")
+        (self.work / "in/pyproject.toml").write_text("[build-system]\nrequires = ['no-such-package-of-pydock']\nbuild-backend = 'nosuch'\n[project]\nname = 'mylib'\nversion = '1'\n", encoding="utf-8")
+        self.fails("--local", "install", "dev", "-e", "./in", says="cannot install -e ./in in dev")
+        self.assertEqual(self.state("dev"), before)
+
+    def test_what_a_dry_run_prints_does_it(self) -> None:
+        source = self.project(self.work)
+        script = self.ok("-n", "--local", "create", "dev", PYTHON, "--editable", ".[dev]")
+        self.assertFalse((self.work / ".pydock").exists())
+        subprocess.run(["sh", "-e"], input=script, text=True, check=True, cwd=str(self.work), env=self.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.assertIn("-e .[dev]", self.lines("dev"))
+        self.assertEqual(self.ok("run", "dev", "mytool"), "one %s\n" % source)
+
+    def test_its_code_runs_as_the_caller_and_reaches_the_project_alone(self) -> None:
+        """And leaves nothing of root's there."""
+        self.give_to(STRANGER)
+        me = {"preexec_fn": as_user(STRANGER, STRANGER, docker_groups())}
+        folder = self.work / "evil"
+        folder.mkdir()
+        (folder / "setup.py").write_text(
+            "import os, sys\nfrom setuptools import setup\nhere = os.path.dirname(os.path.abspath(__file__))\n"
+            "if here.startswith(%r):\n    open(here + '/seen', 'a').write('%%d %%s\\n' %% (os.getuid(), os.path.exists('/cache/uv')))\n"
+            "    try:\n        open(%r, 'w')\n    except OSError:\n        pass\n"
+            "setup(name='evil', version='1', py_modules=[])\n" % (str(folder), str(self.work / ".pydock/evil")), encoding="utf-8")
+        os.chown(folder, STRANGER, STRANGER)
+        self.ok("--local", "create", "dev", PYTHON, **me)
+        self.ok("install", "dev", "-e", "./evil", **me)
+        seen = (folder / "seen").read_text(encoding="utf-8").split("\n")
+        self.assertEqual(set(seen) - {""}, {"%d False" % STRANGER})
+        self.assertEqual({path.stat().st_uid for path in folder.rglob("*") if path.name != "setup.py"}, {STRANGER})
+        self.assertFalse((self.work / ".pydock/evil").exists())
 
 
 class IndexTest(PackageCase):

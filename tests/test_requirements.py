@@ -70,6 +70,7 @@ class Reading(unittest.TestCase):
             with self.subTest(text):
                 self.assertEqual((one(text).kind, one(text).options), (kind, options))
         self.assertEqual(one("-e git+http://H/mylib.git#egg=mylib").name, "mylib")
+        self.assertEqual((one("-e './a b[x, Y]'").url, one("-e './a b[x, Y]'").extras), ("./a b", ["x", "y"]))
 
     def test_what_cannot_be_understood_is_named_by_file_and_line(self) -> None:
         for text in ("==1", "six &", "six six", "-q", "--index-url", "--pre=1", "six --pre", "--hash=sha256:aa", "-r a -r b", "six; nothing", "six; os_name", "six[",
