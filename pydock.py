@@ -1514,6 +1514,10 @@ def masked(text: str) -> str:
     return re.sub(r"://[^/@\s]*@", "://***@", text)
 
 
+def without_login(text: str) -> str:
+    return re.sub(r"://[^/@\s]*@", "://", text)
+
+
 class Requirement:
     """What a word, or a logical line of a requirements file, asks for. `kind` is requirement,
     editable, include, option, or empty for a comment or a blank line. `url` is an address, or a
@@ -2691,17 +2695,31 @@ def base_reference(dockerfile: str, settings: Settings) -> str:
     return base_of(dockerfile)[0].replace("${REPOSITORY}", settings["repository"])
 
 
+def readings(dockerfile: str) -> list[str]:
+    """A dockerfile without comments: its lines as they are, and joined as whoever reads it may join
+    them."""
+    lines = [line for line in dockerfile.split("\n") if not re.match(r"\s*(#|$)", line)]
+    text = "\n".join(lines)
+    return [text, re.sub(r"\\[ \t\r]*\n", "", text), re.sub(r"`[ \t\r]*\n", "", text)]
+
+
+def in_domain(dockerfile: str, domain: str) -> str:
+    """A dockerfile whose steps share no layer with those of another domain. ValueError where a FROM
+    is hidden."""
+    line = r"(?mi)^([^\S\n]*FROM(?:[^\S\n]+--\S+)*[^\S\n]+\S*[^\s\\`](?:[^\S\n]+AS[^\S\n]+\S+)?[^\S\n]*)$"
+    text, count = re.subn(line, f"\\1\nARG PYDOCK_DOMAIN={domain}", dockerfile)
+    if any(len(re.findall(line, read)) > count for read in readings(dockerfile)):
+        raise ValueError("it has a FROM that goes over lines")
+    if re.search("[\ufeff\0]", dockerfile):
+        raise ValueError("it has characters that nobody sees")
+    return text
+
+
 def is_plain(dockerfile: str, image_pattern: str) -> bool:
     """Whether podman can build a dockerfile of others without giving it this host: each image that
     it starts from fits the pattern (others may have ONBUILD), and no RUN has a flag but the
     template's. Escape character and comments as whoever reads it may take them."""
-    lines = [
-        line
-        for line in dockerfile.replace(CACHE_MOUNTS, "").replace(SECRET_MOUNT, "").split("\n")
-        if not re.match(r"\s*(#|$)", line)
-    ]
-    text = "\n".join(lines)
-    for read in (text, re.sub(r"\\[ \t\r]*\n", "", text), re.sub(r"`[ \t\r]*\n", "", text)):
+    for read in readings(dockerfile.replace(CACHE_MOUNTS, "").replace(SECRET_MOUNT, "")):
         if re.search(r"(?mi)[\ufeff\0]|^\s*(ONBUILD\s|RUN\s+--)", read):
             return False
         stages: list[str] = []
@@ -2714,6 +2732,23 @@ def is_plain(dockerfile: str, image_pattern: str) -> bool:
         if not lines:
             return False
     return True
+
+
+def is_generated(dockerfile: str) -> bool:
+    """Whether a dockerfile is what `create` writes for its base image; comments, system packages and
+    the user aside. (A comment that names a builder is none.)"""
+
+    def plain(text: str) -> list[str]:
+        text = re.sub(r"(?m)^ARG (USERNAME|USER_UID|USER_GID)=\"?[\w.-]+\"?$", r"ARG \1", text)
+        apt = r"(?m)^RUN apt-get update .*-recommends( [a-z0-9][a-z0-9+.:=~-]*)+ && rm -rf \S+$"
+        lines = re.sub(apt, "", text).split("\n")
+        return [line for line in lines if line and not line.startswith("#")]
+
+    found = base_from(dockerfile)
+    if not found or re.search(r"(?m)^\s*(#\s*\w+\s*=|//|#!)|[\r\ufeff\0]", dockerfile):
+        return False
+    image = found.group(2).replace("${REPOSITORY}", "")
+    return plain(render_dockerfile(image, "", ["git"], "")) == plain(dockerfile)
 
 
 def pinned(dockerfile: str, digest: str) -> str:
@@ -2733,7 +2768,8 @@ HOST_ONLY = (
     r"PIP_(CONFIG_FILE|CACHE_DIR|NO_CACHE_DIR|TARGET|USER|PREFIX|ROOT|PYTHON|LOG|SRC|REQUIREMENT|CONSTRAINT|"
     r"REQUIRE_VIRTUALENV|BREAK_SYSTEM_PACKAGES|CERT|CLIENT_CERT|REPORT|EDITABLE|BUILD_CONSTRAINT)|"
     r"UV_(CACHE_DIR|NO_CACHE|PYTHON.*|PROJECT.*|TOOL.*|LINK_MODE|SYSTEM_PYTHON|CONFIG_FILE|TARGET|PREFIX|"
-    r"BREAK_SYSTEM_PACKAGES|ENV_FILE|WORKING_.*|OFFLINE|CONSTRAINT|OVERRIDE|BUILD_CONSTRAINT|EXCLUDE)"
+    r"BREAK_SYSTEM_PACKAGES|ENV_FILE|WORKING_.*|OFFLINE|CONSTRAINT|OVERRIDE|BUILD_CONSTRAINT|EXCLUDE|PUBLISH_.*)|"
+    r".*_TOKEN"
 )
 
 
@@ -2808,8 +2844,25 @@ def host_settings() -> dict[str, str]:
     return found
 
 
-def host_netrc() -> str:
-    return host_file(os.environ.get("NETRC"), os.path.join(home_folder(), ".netrc"))
+def host_netrc(text: str) -> str:
+    """The host's netrc file, of the hosts alone whose addresses stand in a text."""
+    import netrc
+
+    found = []
+    for path in (os.environ.get("NETRC"), os.path.join(home_folder(), ".netrc")):
+        if not path or not os.path.isfile(path):
+            continue
+        try:
+            logins = netrc.netrc(path)
+        except (netrc.NetrcParseError, OSError, UnicodeDecodeError) as error:
+            console.warn(f"{path} cannot be read, so no login of it is used: {error}")
+            return ""
+        for host in dict.fromkeys(re.findall(r"://(?:[^/@\s]*@)?([\w.-]+|\[[\w:]+\])", text)):
+            login, account, password = logins.authenticators(host) or ("", "", "")
+            if password:
+                found.append(f"machine {host} login {login} password {password}\n")
+        break
+    return "".join(found)
 
 
 def limits_of(environ: Mapping[str, str], variables: str) -> str:
@@ -2821,16 +2874,27 @@ def limits_of(environ: Mapping[str, str], variables: str) -> str:
     )
 
 
-def settings_sh() -> str:
+def settings_sh(secrets: bool, named: str = "") -> str:
     """The host's settings as shell text: exports, and files on the container's /dev/shm, which no
-    image ever holds."""
-    lines = [f"export {key}={shlex.quote(value)}" for key, value in sorted(host_settings().items())]
+    image ever holds. With `secrets`, the logins for the addresses in these settings, and in the text
+    `named`."""
+    settings = host_settings()
+    if not secrets:
+        login = r"UV_INDEX_\w+_(USERNAME|PASSWORD)"
+        settings = {
+            key: without_login(value)
+            for key, value in settings.items()
+            if not re.fullmatch(login, key)
+        }
+    lines = [f"export {key}={shlex.quote(value)}" for key, value in sorted(settings.items())]
     environ = {**pip_conf(), **os.environ}
     ca = host_file(
         environ.get("PIP_CERT"), environ.get("SSL_CERT_FILE"), environ.get("REQUESTS_CA_BUNDLE")
     )
     config = os.environ.get("XDG_CONFIG_HOME") or home_folder() + "/.config"
     uv_toml = host_file(os.environ.get("UV_CONFIG_FILE"), config + "/uv/uv.toml", "/etc/uv/uv.toml")
+    uv_toml = uv_toml if secrets else without_login(uv_toml)
+    addresses = "\n".join([*settings.values(), uv_toml, named])
     limits = (
         ("constraint.txt", "PIP_CONSTRAINT UV_CONSTRAINT"),
         ("build.txt", "PIP_BUILD_CONSTRAINT UV_BUILD_CONSTRAINT"),
@@ -2839,7 +2903,7 @@ def settings_sh() -> str:
     )
     for text, file, names in (
         (ca, "ca.pem", "SSL_CERT_FILE PIP_CERT REQUESTS_CA_BUNDLE GIT_SSL_CAINFO"),
-        (host_netrc(), "netrc", "NETRC"),
+        (host_netrc(addresses) if secrets else "", "netrc", "NETRC"),
         (uv_toml, "uv.toml", "UV_CONFIG_FILE"),
         *((limits_of(environ, names), file, names) for file, names in limits),
     ):
@@ -3782,20 +3846,16 @@ def run_build(session: Session, env: Env, build: Build) -> None:
     args = build_args(dockerfile, session.settings, engine.root_is_caller())
     if "INSTALLER" in args and not any(line.kind for line in env.requirements()):
         args["INSTALLER"] = "pip"  # nothing to install
-    text = dockerfile
-    if build.again:  # an ARG that no step has seen yet
-        stages = r"(?m)^(FROM\s(?!.* AS installer$).*)$"
-        text = re.sub(stages, f"\\1\\nARG PYDOCK_AGAIN={env.id}", text)
-    options = list(build.options)
+    text, options = text_to_build(env, build), list(build.options)
     if engine.podman:
         check_plain(session, env, dockerfile)
     if engine.podman and CACHE_MOUNTS in dockerfile:
         text = text.replace(CACHE_MOUNTS, "")
         options += podman_volumes(session, env)
         args.update(dict.fromkeys({"INSTALLER"} & set(args), "pip"))
-    values = [f"{key}={value}" for key, value in args.items()]
-    values += [name for name in PROXIES if os.environ.get(name)]
-    settings = settings_sh()
+    args.update({"BUILDKIT_CACHE_MOUNT_NS": domain_of(env)} if domain_of(env) else {})
+    values = [f"{key}={value}" for key, value in args.items()] + proxy_values(session, env)
+    settings = env_settings(session, env)
     options += network_options(session, settings + env.read("requirements.txt"))
     try:
         with Secret(engine, settings) as secret:
@@ -3808,7 +3868,30 @@ def run_build(session: Session, env: Env, build: Build) -> None:
             engine.run(*argv, data=text if stdin else None, show=see)
     except EngineError as error:
         why = f"cannot build {env.name}: what failed is above" if error.code != 130 else str(error)
-        raise PydockError(why, build_hint(env)) from None
+        raise PydockError(why, login_hint(session, env) or build_hint(env)) from None
+
+
+def text_to_build(env: Env, build: Build) -> str:
+    """The dockerfile; with an ARG that no step has seen yet where all is built again, and one that
+    keeps the layers of others apart."""
+    text, domain = env.read("dockerfile"), domain_of(env)
+    if build.again:
+        stages = r"(?m)^(FROM\s(?!.* AS installer$).*)$"
+        text = re.sub(stages, f"\\1\\nARG PYDOCK_AGAIN={env.id}", text)
+    try:
+        return in_domain(text, domain) if domain else text
+    except ValueError as error:
+        hint = f"to read and allow it: pydock trust {env.title}"
+        raise PydockError(f"{env.said('dockerfile')} cannot be built: {error}", hint) from None
+
+
+def proxy_values(session: Session, env: Env) -> list[str]:
+    """The build arguments of proxies; where no login may be told, with their values, or else the
+    client adds those of its settings."""
+    if has_secrets(session, env):
+        return [name for name in PROXIES if os.environ.get(name)]
+    proxies = {**client_proxies(), **{name: os.environ.get(name, "") for name in PROXIES}}
+    return [f"{name}={without_login(value)}" for name, value in proxies.items() if value]
 
 
 LOCALHOST = r"https?://(?:[^/@\s]*@)?((?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?)(?=[/\s'\"]|$)"
@@ -3826,14 +3909,42 @@ def network_options(session: Session, text: str) -> list[str]:
     return ["--network", session.network] if session.network else []
 
 
+def own_bases() -> str:
+    """The pattern of the base images of the user's own settings, also by digest."""
+    own = Settings(global_scope())
+    repository = f"(?:{re.escape(own['repository'])})?"
+    return f"{repository}{own_images('', own)}(?:@sha256:[0-9a-f]{{64}})?"
+
+
+def domain_of(env: Env) -> str:
+    """The domain of trust that an environment is of: that of the user, which is empty, or one of its
+    own, where its dockerfile is others' and not allowed."""
+    return "" if is_allowed(env, "dockerfile") else sha256(os.fsencode(env.folder))[:8]
+
+
+def has_secrets(session: Session, env: Env) -> bool:
+    """Whether the host's logins may be told to what is built or installed by its dockerfile."""
+    dockerfile = env.read("dockerfile")
+    base = base_reference(dockerfile, session.settings)
+    generated = is_generated(dockerfile) and re.fullmatch(own_bases(), base)
+    return bool(generated) or not domain_of(env)
+
+
+def env_settings(session: Session, env: Env, named: str = "") -> str:
+    """The host's settings for a build or an installer of an environment. `named` is what the user
+    has typed; in their own domain, requirements.txt counts like it."""
+    if not domain_of(env):
+        named += env.read("requirements.txt")
+    return settings_sh(has_secrets(session, env), named)
+
+
 def check_plain(session: Session, env: Env, dockerfile: str) -> None:
     """PydockError where podman would give this host to a dockerfile of others that the user has not
     allowed."""
-    own, text = Settings(global_scope()), dockerfile
+    text = dockerfile
     if "REPOSITORY" in open_args(dockerfile):
         text = text.replace("${REPOSITORY}", session.settings["repository"])
-    pattern = f"(?:{re.escape(own['repository'])})?{own_images('', own)}(?:@sha256:[0-9a-f]{{64}})?"
-    if not is_allowed(env, "dockerfile") and not is_plain(text, pattern):
+    if domain_of(env) and not is_plain(text, own_bases()):
         unpack = f"unpack it into {env.scope.envs}, " if env.staging != env.folder else ""
         raise PydockError(
             f"{env.said('dockerfile')} has flags or a base image that podman may give this host to",
@@ -3846,7 +3957,7 @@ def podman_volumes(session: Session, env: Env) -> list[str]:
     are the caller's own, and uv."""
     if session.engine.remote_address():
         return []
-    cache, uv = downloads_folder(), uv_folder(session, env)
+    cache, uv = downloads_folder(domain_of(env)), uv_folder(session, env)
     if ":" in cache + uv:  # which podman's word for it cannot say
         return []
     env.make_folder(cache)
@@ -3855,18 +3966,22 @@ def podman_volumes(session: Session, env: Env) -> list[str]:
 
 OPTIONS_FILE = "/dev/shm/options"  # of requirements.txt, in a container that installs
 
-# The volume of downloads, one for all: root installs packages, whoever asks.
+# The volume of downloads, one for each domain: root installs packages, whoever asks.
 CACHE = "pydock-cache"
+
+
+def cache_volume(env: Env) -> str:
+    return "-".join(filter(None, (CACHE, domain_of(env))))
 
 
 def uv_folders() -> str:
     return os.path.join(data_folder(), "uv")
 
 
-def downloads_folder() -> str:
+def downloads_folder(domain: str = "") -> str:
     """The downloads of builds by podman, which are mounted from here; docker's are BuildKit's
     own."""
-    return os.path.join(cache_folder(), "downloads")
+    return os.path.join(cache_folder(), "-".join(filter(None, ("downloads", domain))))
 
 
 def uv_folder(session: Session, env: Env) -> str:
@@ -3888,7 +4003,7 @@ def uv_folder(session: Session, env: Env) -> str:
     uv = os.path.join(folder, "bin", "uv")
     env.make_folder(os.path.dirname(uv))
     try:
-        engine.fetch(argv, engine.secret(settings_sh()) + FETCH_UV_SH, uv)
+        engine.fetch(argv, engine.secret(settings_sh(True)) + FETCH_UV_SH, uv)
     except EngineError as error:
         console.warn(
             f"uv {UV} cannot be fetched ({last_line(error.output)}); pip installs, which takes longer",
@@ -4000,7 +4115,7 @@ def install_projects(
     container = describe(session, env, config, env.temporary, (top, top))
     uv = uv_folder(session, env)
     options = installer_options(env.requirements(), Wanted())
-    script = f"{BASE_PATH_SH}\n{engine.secret(settings_sh())}"
+    script = f"{BASE_PATH_SH}\n{engine.secret(env_settings(session, env))}"
     script += f"{heredoc(['cat'], options, OPTIONS_FILE)}\n" * bool(options) + PROJECT_SH
     container.mounts += [Mount(uv, "/uv", True)] * bool(uv)
     container.options = network_options(session, script)
@@ -4028,6 +4143,13 @@ def inventory(engine: Engine, env: Env, image: str, config: dict[str, Any]) -> d
     argv = temporary_argv(env.temporary, image, config, command)
     found = engine.run(*argv, capture="found")
     return found_labels(found) if env.scripted else Inventory(found).labels()
+
+
+def login_hint(session: Session, env: Env) -> str:
+    """What to type where a login may have been missing that the user has."""
+    if has_secrets(session, env) or settings_sh(True) == settings_sh(False):
+        return ""
+    return f"no login of yours was told to a dockerfile of others; to read and allow it: pydock trust {env.title}"
 
 
 def build_hint(env: Env) -> str:
@@ -5251,9 +5373,12 @@ class Change:
         lines += [f"inventory served >>{LIMITS_FILE}"] * bool(files)
         return "served() {\n" + "\n".join([*lines, ":"]) + "\n}\n"
 
-    def script(self, env: Env, engine: Engine, config: dict[str, Any]) -> str:
+    def script(self, session: Session, env: Env, config: dict[str, Any]) -> str:
         """What the container's shell reads from stdin."""
-        lines = env.requirements()
+        lines, engine = env.requirements(), session.engine
+        typed = [*(line.text for line in self.packages), *self.lines]
+        typed += [value for _, value in self.wanted.options]
+        settings = env_settings(session, env, "\n".join(typed))
         uid, _, gid = (config.get("User") or "0:0").partition(":")
         job = shell_join([INVENTORY_PY, inventory_job(lines, self.wanted)])
         git = "GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'"
@@ -5269,7 +5394,7 @@ class Change:
         ]
         how = shlex.quote("freeze" if env.scripted else "tell")
         return (
-            f"{BASE_PATH_SH}\n{engine.secret(settings_sh())}"
+            f"{BASE_PATH_SH}\n{engine.secret(settings)}"
             f"USER_UID={uid} USER_GID={gid or uid}\n{copy}{''.join(texts)}"
             f'inventory() {{ python3 -BISc {job} "$uv" "$1"; }}\n{self.served_sh([*served])}{CHANGE_SH}inventory {how}\n'
         )
@@ -5321,8 +5446,8 @@ def commit_change(
         nothing = words == change.words and not change.is_of_packages()
         nothing &= bool(change.python or change.projects)
         argv = ["/bin/sh", "-s", "--", *(["lock"] if nothing else [change.verb, *words])]
-        options = install_options(CACHE, mounts)
-        script = change.script(env, engine, config)
+        options = install_options(cache_volume(env), mounts)
+        script = change.script(session, env, config)
         options += network_options(session, script)
         found = engine.run(
             *temporary_argv(env.temporary, base, config, argv, options),
@@ -5480,6 +5605,7 @@ def bare_image(session: Session, env: Env, change: Change, command: Sequence[str
     folder beside it; the change then brings all that requirements.txt asks for. Only under the
     environment's lock."""
     old, lines = env.read("dockerfile"), env.requirements()
+    env.made_here |= is_allowed(env, "dockerfile")
     new = with_python(old, change.python)
     if new == old:
         raise PydockError(f"{env.name} has Python {change.python} already")
@@ -7322,13 +7448,13 @@ def end_services(engine: Engine, env: Env, how: str) -> None:
 @command(
     "trust",
     "trust NAME",
-    "read and allow the docker-compose.yml of somebody else",
+    "read and allow the files of somebody else",
     OPT_YES,
     flag("--remove", help="nothing is allowed any more"),
 )
 def cmd_trust(session: Session, args: argparse.Namespace) -> int:
-    """Shows the files that decide what compose starts on this host, asks, and notes these very
-    bytes."""
+    """Shows the files that decide what compose starts on this host, and what is built with the
+    host's logins and downloads; asks, and notes these very bytes."""
     env = session.env(args.name)
     note = read_note(env)
     if is_own(env, note):
@@ -7348,7 +7474,7 @@ def cmd_trust(session: Session, args: argparse.Namespace) -> int:
         console.show(line)
     if not confirmed(
         args,
-        "allow these files to start containers and more on this host",
+        "allow these files to use your logins and downloads, and to start containers and more on this host",
         f"whether to allow these files of {env.name}",
         "nothing was allowed",
     ):
@@ -8486,8 +8612,14 @@ def report_removed(engine: Engine, own: dict[str, int]) -> None:
 
 def caches_of(engine: Engine) -> dict[str, str]:
     """What is kept of downloads, a volume or a folder, and what it is."""
-    found = {CACHE: "downloads"} if engine.try_output("volume", "inspect", CACHE) else {}
-    folders = {downloads_folder(): "downloads", uv_folders(): "the installer"}
+    volumes = engine.output("volume", "ls", "-q", "--filter", "name=" + CACHE).split()
+    found = {name: "downloads" for name in volumes if re.fullmatch(CACHE + "(-[0-9a-f]{8})?", name)}
+    below = cache_folder()
+    names = sorted(os.listdir(below)) if os.path.isdir(below) else []
+    folders = {
+        os.path.join(below, name): "downloads" for name in names if re.match("downloads", name)
+    }
+    folders[uv_folders()] = "the installer"
     return {**found, **{path: what for path, what in folders.items() if os.path.isdir(path)}}
 
 
@@ -8495,7 +8627,7 @@ def remove_caches(engine: Engine, names: Sequence[str]) -> None:
     import shutil
 
     for name in names:
-        if name == CACHE:
+        if "/" not in name:
             engine.run("volume", "rm", name)
         else:
             shutil.rmtree(name, ignore_errors=True)

@@ -227,7 +227,7 @@ def row_list(b: Bench) -> Row:
 def pip_by_hand(b: Bench) -> str:
     """`docker run … pip install` with a cache volume, and `commit`; both ways see the host's index and certificates."""
     container = "%s-by-hand-%s" % (b.prefix, b.name())
-    script = pydock.settings_sh() + "pip install %s" % " ".join(PACKAGES)
+    script = pydock.settings_sh(True) + "pip install %s" % " ".join(PACKAGES)
     b.engine("run", "-i", "--name", container, "-v", b.prefix + "-pip:/root/.cache/pip", BASE, "sh", data=script)
     b.engine("commit", container, container + ":latest")
     return container
@@ -263,7 +263,7 @@ def row_build(b: Bench) -> Row:
     text, found = re.subn(r"(?ms)^RUN --mount=type=cache.*?\n(?=COPY )", lambda _: plain, (other / "dockerfile").read_text(encoding="utf-8"))
     assert found == 1, "the dockerfile's RUN was not found"
     (other / "dockerfile").write_text(text, encoding="utf-8")
-    (b.tmp / "secret").write_text(pydock.settings_sh(), encoding="utf-8")
+    (b.tmp / "secret").write_text(pydock.settings_sh(True), encoding="utf-8")
     pins = {folder: iter("1.11.0 1.12.0 1.13.0 1.14.0 1.15.0 1.16.0 1.17.0".split()) for folder in (b.folder(name), other)}
 
     def change(folder: Path) -> None:

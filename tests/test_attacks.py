@@ -771,6 +771,83 @@ class Installer(Attack):
         engine("rmi", "-f", tag, check=False)
 
 
+@needs(lambda: not is_podman(), "docker's cache of builds")
+class Domains(Attack):
+    """What a project that came from elsewhere leaves in caches serves nobody else, and no login of the host's is told to it."""
+
+    LOOK = "RUN --mount=type=cache,id=pydock,target=/cache ls -a /cache >/cache-of-%s\n"
+    ENVIRON = {"UV_PUBLISH_TOKEN": "publish-" + SECRET, "UV_GITHUB_TOKEN": "forge-" + SECRET}
+
+    def with_step(self, step: str) -> str:
+        return TEMPLATE.replace("\nUSER $USER_UID", "\n%sUSER $USER_UID" % step)
+
+    def test_downloads_and_layers_of_builds(self) -> None:
+        plant = "RUN --mount=type=cache,id=pydock,target=/cache touch /cache/planted-%s\n" % self.prefix
+        same = "RUN date +%%s%%N >/stamp # %s\n" % self.prefix
+        stamps = []
+        folder = self.project("planter", dockerfile=self.with_step(plant + same + self.LOOK % self.prefix))
+        other = self.project("other", dockerfile=self.with_step(same + self.LOOK % self.prefix))
+        for argv, options in ((["build", "dev"], {"cwd": folder}), (["build", "dev"], {"cwd": other})):
+            self.ok(*argv, **options)
+        self.ok("create", "own")
+        (self.folder("own") / "dockerfile").write_text(self.with_step(same + self.LOOK % self.prefix), encoding="utf-8")
+        self.ok("build", "own")
+        for name, options in (("dev", {"cwd": folder}), ("dev", {"cwd": other}), ("own", {})):
+            stamps.append(self.ok("run", name, "cat", "/stamp", **options))
+            found = self.ok("run", name, "cat", "/cache-of-" + self.prefix, **options)
+            self.assertEqual("planted-" + self.prefix in found, len(stamps) == 1, found)
+        self.assertEqual(len(set(stamps)), 3)
+        self.ok("create", "again")
+        (self.folder("again") / "dockerfile").write_text(self.with_step(same + self.LOOK % self.prefix), encoding="utf-8")
+        self.ok("build", "again")
+        self.assertEqual(self.ok("run", "again", "cat", "/stamp"), stamps[-1], "within a domain, layers are shared")
+
+    def test_downloads_of_installs_and_when_it_is_trusted(self) -> None:
+        source = self.base / "filler"
+        source.mkdir()
+        (source / "setup.py").write_text("open('/cache/planted-%s', 'a').close()\nfrom setuptools import setup\nsetup(name='filler', version='1', py_modules=[])\n" % self.prefix, encoding="utf-8")
+        reader = self.base / "reader"
+        reader.mkdir()
+        (reader / "setup.py").write_text("import os\nfrom setuptools import setup\nopen('found.py', 'w').write('found = %%r' %% os.path.exists('/cache/planted-%s'))\n"
+                                         "setup(name='reader', version='1', py_modules=['found'])\n" % self.prefix, encoding="utf-8")
+        folder = self.project("filler")
+        self.ok("install", "dev", str(source), cwd=folder)
+        self.ok("create", "reads", PYTHON, str(reader))
+        self.assertEqual(self.ok("run", "reads", "python", "-c", "import found; print(found.found)"), "False\n")
+        self.ok("trust", "-y", "dev", cwd=folder)
+        self.ok("install", "dev", str(source), cwd=folder)
+        self.ok("install", "reads", str(reader))
+        self.assertEqual(self.ok("run", "reads", "python", "-c", "import found; print(found.found)"), "True\n", "one that is trusted is of the same domain")
+        volumes = engine("volume", "ls", "-q", "--filter", "name=pydock-cache").split()
+        domain = pydock.sha256(os.fsencode(str(folder / ".pydock/envs/dev")))[:8]
+        self.assertIn("pydock-cache-" + domain, volumes)
+        self.addCleanup(engine, "volume", "rm", "pydock-cache-" + domain, check=False)
+        self.assertIn("pydock-cache-" + domain, self.run_pydock("prune", "--cache").out)
+
+    def test_logins_and_tokens(self) -> None:
+        """Neither netrc nor an index's or a proxy's password is told to a dockerfile of others, and to nobody a token to publish with."""
+        (self.home / ".netrc").write_text("machine example.org login l password netrc-%s\nmachine index.invalid login l password index-%s\n" % (SECRET, SECRET), encoding="utf-8")
+        environ = {**self.ENVIRON, "PIP_EXTRA_INDEX_URL": "https://u:url-%s@index.invalid/simple" % SECRET, "http_proxy": "http://u:proxy-%s@127.0.0.1:9" % SECRET}
+        look = "RUN --mount=type=secret,id=pydock { cat /run/secrets/pydock; env; } >/told 2>&1; grep -o '[a-z]*-%s' /told >/found-%s; rm /told\n" % (SECRET, self.prefix)
+        folder = self.project("secrets", dockerfile=self.with_step(look))
+        self.ok("build", "dev", cwd=folder, environ=environ)
+        self.assertEqual(self.ok("run", "dev", "cat", "/found-" + self.prefix, cwd=folder), "")
+        self.ok("trust", "-y", "dev", cwd=folder)
+        self.ok("build", "dev", cwd=folder, environ=environ)
+        found = set(self.ok("run", "dev", "cat", "/found-" + self.prefix, cwd=folder).split())
+        self.assertEqual(found - {"proxy-" + SECRET}, {"index-" + SECRET, "url-" + SECRET}, "of netrc the hosts alone that are indexes; no token")
+        (folder / ".pydock/envs/dev/dockerfile").write_text(self.with_step(look) + "# pulled\n", encoding="utf-8")
+        self.ok("build", "dev", cwd=folder, environ=environ)
+        self.assertEqual(self.ok("run", "dev", "cat", "/found-" + self.prefix, cwd=folder), "", "it was changed since")
+
+    def test_a_failure_for_lack_of_them_says_so(self) -> None:
+        self.project("fails", dockerfile=self.with_step("RUN false\n"))
+        environ = {"PIP_EXTRA_INDEX_URL": "https://u:url-%s@index.invalid/simple" % SECRET}
+        result = self.fails("build", "dev", cwd=self.work / "fails", environ=environ)
+        self.assertIn("hint: no login of yours was told to a dockerfile of others; to read and allow it: pydock trust dev", result.err)
+        self.assertNotIn("trust", self.fails("build", "dev", cwd=self.work / "fails").err)
+
+
 class Definitions(Attack):
     """A package that changes the environment's own definition from inside: what is written back to this host is pydock's."""
 

@@ -563,7 +563,7 @@ class EditableTest(PackageCase):
         self.assertEqual(self.python("import importlib.metadata as m; print(m.version('mylib'))", "dev"), "1.0")
         self.ok("install", "dev", "-e", "./src/..")
         self.assertEqual(self.lines("dev"), expected, "extras that were there stay")
-        for command in (["install", "dev", "packaging==24.0"], ["uninstall", "dev", "packaging"], ["update", "dev"], ["build", "dev", "--no-cache"], ["rollback", "dev", "2"]):
+        for command in (["install", "dev", "packaging==24.0"], ["uninstall", "dev", "packaging"], ["update", "dev"], ["build", "dev"], ["rollback", "dev", "2"]):
             self.ok(*command)
             self.assertEqual(self.ok("run", "dev", "mytool"), "two %s\n" % source, command)
         self.assertEqual(self.lines("dev"), expected)

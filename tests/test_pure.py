@@ -532,7 +532,7 @@ class SettingsOfTheHost(Folder):
 
     def exported(self) -> Dict[str, str]:
         """The variables of a shell that has read settings_sh(), as an installer would see them."""
-        text = pydock.settings_sh().replace("/dev/shm/", str(self.tmp) + "/shm-")
+        text = pydock.settings_sh(True).replace("/dev/shm/", str(self.tmp) + "/shm-")
         out = sh(text + "exec env -0\n", env={"PATH": os.environ["PATH"]})
         pairs = dict(os.fsdecode(item).split("=", 1) for item in out.split(b"\0") if item)
         return {key: value for key, value in pairs.items() if key not in ("PATH", "PWD", "SHLVL", "_", "OLDPWD")}
@@ -540,7 +540,7 @@ class SettingsOfTheHost(Folder):
     def test_with_nothing_set_nothing_is_said(self) -> None:
         with mock.patch.object(pydock, "pip_conf", dict):
             self.assertEqual(pydock.host_settings(), {})
-            self.assertEqual(pydock.settings_sh().strip(), "")
+            self.assertEqual(pydock.settings_sh(True).strip(), "")
 
     def test_any_value_survives_the_shell(self) -> None:
         self.environ({"PIP_INDEX_URL": "https://u:p'w$x@example.org/simple", "HTTPS_PROXY": "http://proxy:1", "no_proxy": "a,b", "UV_KEYRING_PROVIDER": self.NASTY})
@@ -585,7 +585,7 @@ class SettingsOfTheHost(Folder):
         with open(self.exported()["UV_CONFIG_FILE"], encoding="utf-8") as file:
             self.assertEqual(file.read(), "[[index]]\nurl = \"https://it's/\"\n")
         self.environ({"UV_CONFIG_FILE": str(self.write("other.toml", "offline = true\n"))})
-        self.assertIn("offline = true", pydock.settings_sh())
+        self.assertIn("offline = true", pydock.settings_sh(True))
 
     def test_constraints_are_handed_over_by_content(self) -> None:
         self.write(".config/pip/pip.conf", "[global]\nconstraint = %s https://h/c.txt\n" % self.write("c.txt", "six<2"))
@@ -612,18 +612,49 @@ class SettingsOfTheHost(Folder):
         self.assertNotIn("PIP_INDEX_URL", pydock.host_settings())
 
     def test_certificates_and_netrc_arrive_as_files_whatever_is_in_them(self) -> None:
-        netrc = "machine a login b password %s\nEND-OF-FILE\nEOF\n'\n$(exit 9)\n\\\nlast" % self.NASTY
-        self.environ({"PIP_CERT": str(self.write("ca.pem", "-----BEGIN-----\nx\n")), "NETRC": str(self.write("my netrc", netrc))})
+        word = "p'$(exit`&|;\u00e9"
+        netrc = "machine a.b login l password %s\nmachine other login o password %s\ndefault login d password d\n" % (word, word)
+        self.environ({"PIP_CERT": str(self.write("ca.pem", "-----BEGIN-----\nx\n")), "NETRC": str(self.write("my netrc", netrc)), "PIP_INDEX_URL": "https://u@a.b:80/simple"})
         got = self.exported()
-        self.assertEqual(Path(got["NETRC"]).read_text(encoding="utf-8"), netrc + "\n")
+        self.assertEqual(Path(got["NETRC"]).read_text(encoding="utf-8"), "machine a.b login l password %s\n" % word)
         for key in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO"):
             self.assertEqual(Path(got[key]).read_text(encoding="utf-8"), "-----BEGIN-----\nx\n")
         self.assertEqual(os.stat(got["NETRC"]).st_mode & 0o077, 0)
 
     def test_the_home_folders_netrc_is_found(self) -> None:
         self.write(".netrc", "machine h login l password p\n")
-        self.assertIn("password p", pydock.settings_sh())
-        self.assertIn("/dev/shm/netrc", pydock.settings_sh())
+        self.assertNotIn("password p", pydock.settings_sh(True))
+        self.assertIn("password p", pydock.settings_sh(True, "alpha @ git+https://h/alpha.git"))
+        self.assertIn("/dev/shm/netrc", pydock.settings_sh(True, "--index-url http://h:80/"))
+        self.assertNotIn("password p", pydock.settings_sh(False, "--index-url http://h:80/"))
+
+    def test_what_others_build_gets_no_login(self) -> None:
+        self.write(".config/uv/uv.toml", "[[index]]\nurl = \"https://u:secret@h/\"\n")
+        self.environ({"PIP_INDEX_URL": "https://u:secret@a/ ", "HTTPS_PROXY": "http://u:secret@p:1", "UV_INDEX_MINE_PASSWORD": "secret", "UV_PUBLISH_PASSWORD": "token", "UV_GITHUB_TOKEN": "token"})
+        self.assertNotIn("secret", pydock.settings_sh(False))
+        self.assertIn("https://a/", pydock.settings_sh(False))
+        self.assertEqual((pydock.settings_sh(True).count("secret") > 3, "token" in pydock.settings_sh(True)), (True, False))
+
+    def test_each_stage_of_a_dockerfile_is_of_a_domain_of_its_own(self) -> None:
+        text = "FROM a\nRUN x\n  from --platform=q b  as c\t\nRUN <<E\nfrom d import e\nE\n\u2003FROM f"
+        self.assertEqual(pydock.in_domain(text, "D").count("\nARG PYDOCK_DOMAIN=D\n"), 2)
+        self.assertTrue(pydock.in_domain(text, "D").endswith("FROM f\nARG PYDOCK_DOMAIN=D"))
+        for hidden in ("FROM a \\\nAS b\n", "FR\\\nOM a\n", "FR\\\n# c\nOM a\n", "# escape=`\nFROM `\n a\n", "\ufeffFROM a\n", "F\\\n\nROM a\n"):
+            with self.subTest(hidden):
+                with self.assertRaises(ValueError):
+                    pydock.in_domain(hidden, "D")
+
+    def test_a_dockerfile_that_create_wrote_is_known(self) -> None:
+        for text in (pydock.render_dockerfile("python:{version}-slim", "3.12", [], ""), pydock.render_dockerfile("h.io/python:{version}", "3.12", ["git", "libpq-dev=1:2~x"], "5:me")):
+            self.assertTrue(pydock.is_generated(text))
+            self.assertTrue(pydock.is_generated(text.replace("# Packages.", "# Mine.")))
+            for old, new in (("USER 0:0\n", "USER 0:0\nRUN true\n"), ("# A Python", "# syntax=h/evil\n# A Python"), ("# A Python", "#Syntax = h/evil\n# A Python"), ("# A Python", "//syntax=h/evil\n# A Python"),
+                             ("# A Python", "#!x\n# A Python"), ("# A Python", "# escape=`\n# A Python"), ("ARG USERNAME=", "ARG USERNAME=$(x)"), ("ENTRYPOINT []", "ENTRYPOINT [\"x\"]"),
+                             (" AS base\n", " AS base\nONBUILD RUN x\n"), ("# Packages.", "# Packages.\rRUN x"), ("--only-binary", "--index-url http://h --only-binary"), ("USER 0:0", "\ufeffUSER 0:0")):
+                self.assertIn(old, text)
+                self.assertFalse(pydock.is_generated(text.replace(old, new, 1)), new)
+        self.assertFalse(pydock.is_generated(pydock.render_dockerfile("python:3", "", ["git"], "").replace("recommends git", "recommends git;x")))
+        self.assertFalse(pydock.is_generated(""))
 
 
 class Words(Folder):
