@@ -1822,11 +1822,12 @@ class Wanted:
 
     def __init__(self) -> None:
         self.packages: dict[str, Requirement] = {}  # asked for, by name
+        self.marked: list[Requirement] = []  # of these and others of their names: with a marker
         self.limits: dict[str, str] = {}  # the specifiers of constraints, by name
         self.removed: list[str] = []
         self.options: list[tuple[str, str]] = []
         self.projects: dict[str, str] = {}  # lines of those installed as they lie there, by path
-        self.served: dict[str, dict[str, str]] = {}  # by index: what is taken from there, by name
+        self.served: dict[str, dict[str, str]] = {}  # by index: names of what it serves, by word
         self.lock = False
         self.wheels: dict[str, str] = {}  # hashes of those in wheels/, where it is a lock
 
@@ -1841,6 +1842,8 @@ class Freeze:
 
     def __init__(self, lines: Sequence[Requirement], found: Inventory, wanted: Wanted) -> None:
         self.lines, self.found, self.wanted = lines, found, wanted
+        here = [line for line in wanted.marked if line.marker not in found.elsewhere]
+        wanted.packages.update((line.name, line) for line in here)
         self.end = "\r\n" if lines and lines[0].text.endswith("\r\n") else "\n"
         present = {option for line in lines if line.kind == "option" for option in line.options}
         self.options = [o for o in dict.fromkeys(wanted.options) if o not in present]
@@ -2033,10 +2036,10 @@ def inventory_job(lines: Sequence[Requirement], wanted: Wanted) -> str:
         {
             "extras": extras,
             "unasked": sorted(unasked),
-            "markers": sorted({line.marker for line in lines if line.marker}),
+            "markers": sorted({line.marker for line in [*lines, *wanted.marked] if line.marker}),
             "options": installer_options(lines, wanted),
             "projects": wanted.projects,
-            "served": [name for asked in wanted.served.values() for name in asked],
+            "served": [name for asked in wanted.served.values() for name in asked.values()],
             "lock": wanted.lock,
             "hashed": sorted({line.pin for line in todo if line.hashes}),
             "others": [[line.pin, line.marker] for line in todo if line.marker and not line.hashes],
@@ -5339,17 +5342,18 @@ class Change:
             if not any(extra in line.options for line in lines):
                 console.info(f"{given[0]} is one more index of {env.name} from now on")
             for line in self.wanted.packages.values():
-                line.index = given[0]
+                line.index = line.index or given[0]
         of_line = {line.name: line.index for line in lines if line.index}
         asked = {
-            line: line.body or self.word(line, lines) for line in self.wanted.packages.values()
+            line: line.body or self.word(line, lines)
+            for line in [*self.wanted.packages.values(), *self.wanted.marked]
         }
         if self.verb == "update":
             asked = {line: line.word for line in lines if line.kind == "requirement"}
         for line, word in asked.items():
             index = line.index or of_line.get(line.name, "")
             if index and not line.url:
-                self.wanted.served.setdefault(index, {})[line.name] = word
+                self.wanted.served.setdefault(index, {})[word] = line.name
 
     def served_files(self, lines: Sequence[Requirement]) -> list[str]:
         """A requirements file for each index that serves some packages."""
@@ -5358,7 +5362,7 @@ class Change:
         how += [f"-c {LIMITS_FILE}\n"] * bool(self.limits)
         files = []
         for index, asked in self.wanted.served.items():
-            words = [word + "\n" for word in asked.values()]
+            words = [word + "\n" for word in asked]
             files.append("".join([option_text("--index-url", index) + "\n", *how, *words]))
         return files
 
@@ -5945,6 +5949,7 @@ def add_line(change: Change, line: Requirement, here: Included) -> None:
         change.wanted.lock |= bool(line.hashes)
         if line.name:
             change.wanted.packages[line.name] = line
+            change.wanted.marked += [line] * bool(line.marker)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -6164,6 +6169,11 @@ class Pyproject:
         self.groups = {canonical(group): list(items) for group, items in groups.items()}
         self.own = entry(data, "project.dependencies", [])
         sources = entry(data, "tool.uv.sources", {})
+        self.indexes = {
+            index.get("name", ""): index["url"]
+            for index in entry(data, "tool.uv.index", [])
+            if not index.get("default")
+        }
         self.sources = {
             canonical(name): source if isinstance(source, list) else [source]
             for name, source in sources.items()
@@ -6256,7 +6266,9 @@ class Pyproject:
             asked = f"{line.name} @ {url}" if url else line.name + line.specifier
             markers = [f"({text})" for text in (line.marker, source.get("marker")) if text]
             asked = with_extras(asked, line.extras)
-            yield requirement_of(asked + " ; " * bool(markers) + " and ".join(markers))
+            found = requirement_of(asked + " ; " * bool(markers) + " and ".join(markers))
+            found.index = self.indexes.get(source.get("index"), "")
+            yield found
 
 
 def requirement_of(item: str) -> Requirement:

@@ -301,6 +301,14 @@ class TheFreeze(FreezeCase):
         self.check("x==1  # x<2\n", {"x": "1.5"}, "x==1.5  # x<2\n")
         self.check("x>=1,<2  # mine\n", {"x": "1.5"}, "x==1.5  # x>=1,<2  # mine\n")
 
+    def test_of_several_lines_for_one_package_the_one_for_this_system_counts(self) -> None:
+        here, other = read("x==1; os_name == 'posix'\nx==2; os_name == 'nt'\n")
+        here.index, other.index = "http://h/here", "http://h/other"
+        asked = wanted()
+        asked.packages, asked.marked = {"x": other}, [here, other]
+        found = inventory({"x": "1"}, ("os_name == 'nt'",))
+        self.assertEqual(pydock.Freeze([], found, asked).text(), "x==1; os_name == 'posix'  # --index-url http://h/here\n")
+
     def test_a_range_is_changed_by_another_one_and_kept_by_the_bare_name(self) -> None:
         self.check("x==1  # x<2  # mine\n", {"x": "2"}, "x==2  # x<3  # mine\n", "x<3")
         self.check("x==1  # x<2\n", {"x": "1"}, "x==1  # x<2\n", "x")
@@ -579,6 +587,8 @@ class Projects(unittest.TestCase):
         self.assertEqual(change.lines, ["six @ git+http://h/six.git@v1#subdirectory=s",
                                         "alpha[x] @ http://h/alpha.whl ; (python_version > '3') and (os_name == 'nt')", "alpha[x]>1 ; (python_version > '3')"])
         self.assertEqual(change.wanted.options, [("--extra-index-url", "http://h/a"), ("--extra-index-url", "http://h/b")])
+        change.settle_index(pydock.Env(pydock.Scope("local", "/p/.pydock", ""), "dev", "pydock"), [])
+        self.assertEqual(change.wanted.served, {"http://h/a": {"alpha[x]>1 ; (python_version > '3')": "alpha"}})
         data["tool"]["uv"]["sources"].pop("alpha")  # which alone comes from the index that is for nothing else
         self.assertEqual(self.needs(data).wanted.options, [("--extra-index-url", "http://h/b")])
         data["tool"]["uv"]["sources"] = {"six": {"workspace": True}}
