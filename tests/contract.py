@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, List, Tuple
 
-from support import COUNT, PRINT, SLEEP, Case, RunCase, Terminal, engine, pydock
+from support import COUNT, PRINT, SLEEP, Case, RunCase, Terminal, engine, pydock, signals_as_usual
 
 WORDS = ["a b", "", "'", '"', "\\", "\\n", "\\c", "$HOME", "${A}", "$$", "$(id)", "`id`", "*", "a\nb", "\t", "\r", "é 日本", os.fsdecode(b"\xff\xfe"), "--flag", "--flag=x y",
          "-p", "80", "-n", "--dry-run", "--help", "-h", "--version", "--local", "-q", "-d", "--rm", "--", "--", "-", "-e", "A=B", ";", "&&", "!", "{a,b}", "~", "%s",
@@ -39,12 +39,6 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
     if words and int(pid) not in (1, os.getpid()) and (words, parent) != ("/bin/sleep infinity", "1"):
         print(words)
 """
-
-
-def as_usual() -> None:
-    """For preexec_fn: whoever started the tests in the background may have made them ignore these."""
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
 
 
 class WarmCase(RunCase):
@@ -110,7 +104,7 @@ class WarmCase(RunCase):
 
     def busy(self, *program: str) -> subprocess.Popen[str]:
         """A program in the warm container, that is there."""
-        process = self.start("run", "e", *(program or SLEEP), preexec_fn=as_usual)
+        process = self.start("run", "e", *(program or SLEEP), preexec_fn=signals_as_usual)
         self.addCleanup(self.finish, process)
         self.addCleanup(process.kill)
         self.ready()
@@ -119,7 +113,7 @@ class WarmCase(RunCase):
 
     def signalled(self, number: int, *program: str, stdout: Any = subprocess.PIPE, **options: Any) -> int:
         """The status of `run` with a program that says `ready`, after that signal to pydock."""
-        process = self.start("run", *options.pop("options", ()), "e", *(program or SLEEP), stdout=stdout, preexec_fn=as_usual, **options)
+        process = self.start("run", *options.pop("options", ()), "e", *(program or SLEEP), stdout=stdout, preexec_fn=signals_as_usual, **options)
         self.ready()
         (self.work / "ready").unlink()
         process.send_signal(number)
@@ -266,7 +260,7 @@ class Signals(Called):
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             for stdout in self.outputs:
                 with self.subTest(signal=number, stdout=stdout):
-                    process = self.start(*self.way, *SLEEP, stdout=stdout, preexec_fn=as_usual)
+                    process = self.start(*self.way, *SLEEP, stdout=stdout, preexec_fn=signals_as_usual)
                     self.ready()
                     (self.work / "ready").unlink()
                     process.send_signal(number)

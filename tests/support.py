@@ -72,35 +72,26 @@ REDIS = "pydock-test-redis:latest"
 # A service that is there and does nothing, of an image that every engine of the tests has.
 IDLE: Dict[str, Any] = {"image": "python:%s-slim" % PYTHON, "pull_policy": "never", "init": True, "command": ["sleep", "infinity"]}
 
-FAKE = """#!{python} -IS
-# Passes everything on to the real engine, but for the calls named by FAKE_AT (comma-separated numbers from 1, or first words): there
-# FAKE_DO says: fail, hang, hold (until the file `go` is there), kill (SIGKILL to pydock before the call), after (SIGKILL
-# after the call has done its work). It imports next to nothing: some commands call it thirty times.
-import fcntl, os, sys
-folder = {folder!r}
-with open(folder + "/calls", "a+") as calls:
-    fcntl.flock(calls, fcntl.LOCK_EX)
-    calls.seek(0)
-    number = len(calls.read().splitlines()) + 1
-    calls.write(" ".join(sys.argv[1:3]).replace(chr(10), " ") + chr(10))
-at = open(folder + "/at").read().split() if os.path.exists(folder + "/at") else []
-do = at[0] if at[1:] and {{str(number), *sys.argv[1:2]}} & set(at[1].split(",")) else ""
-if do == "fail":
-    sys.exit("the fake engine fails at call %d" % number)
-if do == "hang":
-    os.execv("/bin/sleep", ["sleep", "600"])
-while do == "hold" and not os.path.exists(folder + "/go"):
-    import time
-    time.sleep(0.05)
-if do == "kill":
-    os.kill(os.getppid(), 9)
-    sys.exit(1)
-if do == "after":
-    os.spawnv(os.P_WAIT, {real!r}, [{real!r}, *sys.argv[1:]])
-    os.kill(os.getppid(), 9)
-    sys.exit(1)
-os.execv({real!r}, [{real!r}, *sys.argv[1:]])
+FAKE = """#!/bin/sh
+# Passes everything on to the real engine, but for the calls named by `at` (comma-separated numbers from 1, or first words): there
+# it fails, hangs, holds (until the file `go` is there), kills (SIGKILL to pydock before the call), or does so after (when the call
+# has done its work). A file for each call, made by one process alone. It starts no other program: some commands call it thirty times.
+set -C  # what is there is not written to
+number=1
+until {{ printf '%s\\n' "$1 $2" >"{folder}/calls/$number"; }} 2>/dev/null; do number=$((number + 1)); done
+read -r do at <"{folder}/at"
+case ",$at," in *",$number,"* | *",$1,"*) ;; *) do= ;; esac
+case $do in
+    fail) echo "the fake engine fails at call $number" >&2; exit 1 ;;
+    hang) exec sleep 600 ;;
+    hold) until [ -e "{folder}/go" ]; do sleep 0.05; done ;;
+    kill) kill -KILL "$PPID"; exit 1 ;;
+    after) "{real}" "$@"; kill -KILL "$PPID"; exit 1 ;;
+esac
+exec "{real}" "$@"
 """
+
+RUNS = "{{json .RootFS.Layers}} {{json .Config.Env}} {{json .Config.Cmd}} {{json .Config.Entrypoint}} {{.Config.User}} {{.Config.WorkingDir}}"
 
 # What `pip freeze` says, but for what came from a local file, in a fifth of the time.
 INSTALLED = """
@@ -341,22 +332,21 @@ class Case(unittest.TestCase):
         """Puts an engine first on PATH that misbehaves at the calls `at` ('' for none) in the way `do`; see FAKE. Starts
         counting anew."""
         folder = self.base / "fake"
-        folder.mkdir(exist_ok=True)
+        shutil.rmtree(str(folder), ignore_errors=True)
+        (folder / "calls").mkdir(parents=True)
         name = ENGINE[-1]
         real = shutil.which(name)
         assert real
         program = folder / name
-        program.write_text(FAKE.format(python=sys.executable, folder=str(folder), real=real), encoding="utf-8")
+        program.write_text(FAKE.format(folder=folder, real=real), encoding="utf-8")
         program.chmod(program.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
-        for file, text in (("at", "%s %s" % (do, at) if do else ""), ("calls", "")):
-            (folder / file).write_text(text, encoding="utf-8")
-        if (folder / "go").exists():
-            (folder / "go").unlink()
+        (folder / "at").write_text("%s %s\n" % (do, at), encoding="utf-8")
         self.environ["PATH"] = str(folder) + os.pathsep + os.environ["PATH"]
 
     def calls(self) -> List[str]:
         """The first two words of each call of the fake engine since `fake`."""
-        return (self.base / "fake" / "calls").read_text(encoding="utf-8").splitlines()
+        files = sorted((self.base / "fake" / "calls").iterdir(), key=lambda file: int(file.name))
+        return [file.read_text(encoding="utf-8").rstrip("\n").replace("\n", " ") for file in files]
 
     def no_fake(self) -> None:
         self.environ["PATH"] = os.environ["PATH"]
@@ -402,6 +392,50 @@ class Case(unittest.TestCase):
             self.assertLess(time.monotonic(), end, "waited in vain")
             time.sleep(0.05)
 
+    def wait_for_end_of(self, process: subprocess.Popen[str]) -> None:
+        """Waits for the clients that a dead pydock has left at work, too; it must have been started in its own session."""
+        self.wait_for(lambda: not alive(process.pid), 60)
+
+    def disturb(self, do: str, number: int, *argv: str, by: signal.Signals = signal.SIGINT) -> Result:
+        """Runs pydock with an engine that misbehaves at one call; a hanging one is ended by a signal to pydock."""
+        self.fake(do, str(number))
+        process = self.start(*argv, start_new_session=True, preexec_fn=signals_as_usual)
+        if do == "hang":
+            self.wait_for(lambda: len(self.calls()) >= number or process.poll() is not None, 60)
+            process.send_signal(by)
+        out, err = process.communicate(timeout=120)
+        self.wait_for_end_of(process)
+        self.no_fake()
+        result = Result(list(argv), process.returncode, out, err)
+        self.assertNotIn("Traceback", err, result)
+        if len(self.calls()) < number:  # it had less to tidy up than when the calls were counted
+            self.assertEqual(result.status, 0, result)
+            return result
+        expected = {"fail": (0, 1, 127), "hang": (128 + by,), "kill": (-signal.SIGKILL,), "after": (-signal.SIGKILL,)}[do]
+        self.assertIn(result.status, expected, result)
+        if result.status == 1:
+            self.assertRegex(err, "(?m)^pydock: error: ", result)
+        return result
+
+    def every_call(self, argv: Sequence[str], restore: Callable[[], None], look: Callable[[str, str, Result], None],
+                   turn: int = 0, ways: int = 1, chosen: Sequence[str] = ()) -> None:
+        """Does a command once undisturbed, to count its calls of the engine, and then with each call disturbed in so many
+        of the four ways, by turns that begin with `turn`, or in those chosen. `look` judges what came of it, by (way, call, result); `restore`
+        puts back what was."""
+        self.fake()
+        self.ok(*argv)
+        calls = self.calls()
+        self.no_fake()
+        restore()
+        for number, call in enumerate(calls, 1):
+            for way in WAYS if SLOW else chosen or [WAYS[(turn + number + i) % 4] for i in range(ways)]:
+                by = (signal.SIGINT, signal.SIGTERM)[number // 4 % 2]
+                with self.subTest(command=argv[0], way=way, call="%d of %d: %s" % (number, len(calls), call)):
+                    result = self.disturb(way, number, *argv, by=by)
+                    if len(self.calls()) >= number:
+                        look(way, call, result)
+                restore()
+
     def assert_clean(self, name: str) -> None:
         """No container and no temporary or untagged image of this environment's is left."""
         self.assertEqual(self.containers(), [])
@@ -412,13 +446,20 @@ class Case(unittest.TestCase):
         label = "label=pydock.folder=" + pydock.quote(str(self.folder(name)))
         return engine("image", "ls", "-q", "--filter", "dangling=true", "--filter", label).split()
 
-    def assert_agree(self, name: str, *modules: str) -> None:
-        """The image holds exactly what requirements.txt says, and its labels know it; these modules can be imported there."""
+    def inventory(self, name: str, *modules: str) -> List[str]:
+        """What is installed in the environment, where these modules can be imported."""
+        return self.ok("run", name, "python", "-Ic", INSTALLED, *modules).splitlines()
+
+    def assert_holds(self, name: str, installed: List[str]) -> None:
+        """That is exactly what requirements.txt says, and the labels of the image know it."""
         self.assertEqual(self.listed()[name]["state"], "ready")
-        installed = self.ok("run", name, "python", "-Ic", INSTALLED, *modules).splitlines()
         written = [line for line in self.requirements(name).splitlines() if line and not line.startswith(("#", "-"))]
         self.assertEqual(sorted(line.lower().replace("_", "-") for line in installed),
                          sorted(re.sub(r"\[.*\]", "", line.split(" #")[0].split(";")[0].strip()) for line in written if "./wheels/" not in line))
+
+    def assert_agree(self, name: str, *modules: str) -> None:
+        """The image holds exactly what requirements.txt says, and its labels know it; these modules can be imported there."""
+        self.assert_holds(name, self.inventory(name, *modules))
 
 
 class SharedCase(Case):
@@ -590,8 +631,9 @@ class RunCase(SharedCase):
 
 
 def signals_as_usual() -> None:
-    """For preexec_fn: whoever started the tests in the background may have made them ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """For preexec_fn: whoever started the tests in the background may have made them ignore these."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def alive(group: int) -> bool:
@@ -621,7 +663,7 @@ class Disturbed(Case):
 
     def setUp(self) -> None:
         super().setUp()
-        self.agreed: Dict[Tuple[str, str], bool] = {}
+        self.ran: Dict[Tuple[str, ...], List[str]] = {}
 
     def bystanders(self) -> None:
         """An environment, an image and a container that no test has to do with; all are looked at again in the end."""
@@ -660,60 +702,25 @@ class Disturbed(Case):
     def next_command_of(self, name: str) -> None:
         self.fails("uninstall", name, "no-such-package", says="no-such-package is not installed in " + name)
 
+    def content(self, name: str) -> str:
+        """All of its image that decides what runs in it; the labels do not."""
+        return engine("image", "inspect", "--format", RUNS, "%s-%s:latest" % (self.prefix, name))
+
+    def assert_runs(self, name: str, *modules: str) -> None:
+        """It runs, in whatever state it is."""
+        installed = self.inventory(name, *modules)
+        self.ran[(name, self.content(name), *modules)] = installed
+
     def assert_works(self, name: str, *modules: str) -> None:
         """The environment is clean, image and files agree, and it runs (once for each image)."""
         self.assert_clean(name)
         self.assertEqual(self.hidden(), [])
-        known = (self.tags(name)["%s-%s:latest" % (self.prefix, name)], self.requirements(name))
-        if known in self.agreed:
-            self.assertEqual(self.listed()[name]["state"], "ready")
-        else:
-            self.assert_agree(name, *modules)
-            self.agreed[known] = True
+        if (name, self.content(name), *modules) not in self.ran:
+            self.assert_runs(name, *modules)
+        self.assert_holds(name, self.ran[(name, self.content(name), *modules)])
 
-    def wait_for_end_of(self, process: subprocess.Popen[str]) -> None:
-        """Waits for the clients that a dead pydock has left at work, too; it must have been started in its own session."""
-        self.wait_for(lambda: not alive(process.pid), 60)
-
-    def disturb(self, do: str, number: int, *argv: str, by: signal.Signals = signal.SIGINT) -> Result:
-        """Runs pydock with an engine that misbehaves at one call; a hanging one is ended by a signal to pydock."""
-        self.fake(do, str(number))
-        process = self.start(*argv, start_new_session=True, preexec_fn=signals_as_usual)
-        if do == "hang":
-            self.wait_for(lambda: len(self.calls()) >= number or process.poll() is not None, 60)
-            process.send_signal(by)
-        out, err = process.communicate(timeout=120)
-        self.wait_for_end_of(process)
-        self.no_fake()
-        result = Result(list(argv), process.returncode, out, err)
-        self.assertNotIn("Traceback", err, result)
-        if len(self.calls()) < number:  # it had less to tidy up than when the calls were counted
-            self.assertEqual(result.status, 0, result)
-            return result
-        expected = {"fail": (0, 1, 127), "hang": (128 + by,), "kill": (-signal.SIGKILL,), "after": (-signal.SIGKILL,)}[do]
-        self.assertIn(result.status, expected, result)
-        if result.status == 1:
-            self.assertRegex(err, "(?m)^pydock: error: ", result)
-        return result
-
-    def every_call(self, argv: Sequence[str], restore: Callable[[], None], look: Callable[[str, str, Result], None],
-                   turn: int = 0, ways: int = 1, chosen: Sequence[str] = ()) -> None:
-        """Does a command once undisturbed, to count its calls of the engine, and then with each call disturbed in so many
-        of the four ways, by turns that begin with `turn`, or in those chosen. `look` judges what came of it, by (way, call, result); `restore`
-        puts back what was."""
-        self.fake()
-        self.ok(*argv)
-        calls = self.calls()
-        self.no_fake()
-        restore()
-        for number, call in enumerate(calls, 1):
-            for way in WAYS if SLOW else chosen or [WAYS[(turn + number + i) % 4] for i in range(ways)]:
-                by = (signal.SIGINT, signal.SIGTERM)[number // 4 % 2]
-                with self.subTest(command=argv[0], way=way, call="%d of %d: %s" % (number, len(calls), call)):
-                    result = self.disturb(way, number, *argv, by=by)
-                    if len(self.calls()) >= number:
-                        look(way, call, result)
-                restore()
+    def every_call(self, *args: Any, **options: Any) -> None:
+        super().every_call(*args, **options)
         self.assert_nothing_else_touched()
 
     def all_or_nothing(self, name: str, argv: Sequence[str], look_at_it: Callable[[Result], None], turn: int) -> None:
@@ -791,7 +798,6 @@ class Disturbed(Case):
             away = [tag for tag in now if tag not in tags]
             if away:
                 engine("rmi", *away)
-            self.agreed = {key: True for key in self.agreed if key[0] in tags.values()}
 
         return restore
 

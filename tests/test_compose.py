@@ -21,7 +21,7 @@ from typing import Any, Dict, List, Optional, Sequence
 import contract
 from support import (
     ENGINE, IDLE, INNER_HOME, PRINT, REDIS, SLEEP, Case, RunCase, SharedCase, as_user, docker_groups, engine, mine, needs_compose,
-    needs_redis, one_engine_for_all, pydock, remove,
+    needs_redis, one_engine_for_all, pydock, remove, signals_as_usual,
 )
 
 # One that never becomes ready for those that wait for it.
@@ -50,12 +50,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def as_usual() -> None:
-    """For preexec_fn: whoever started the tests in the background may have made them ignore these."""
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def put_engine(case: Case, program: str) -> None:
@@ -294,7 +288,7 @@ class ComposeCase(RunCase):
 
     def busy(self, *options: str) -> subprocess.Popen[str]:
         """A program in the environment, that is there."""
-        process = self.start("run", *options, "e", *SLEEP, preexec_fn=as_usual)
+        process = self.start("run", *options, "e", *SLEEP, preexec_fn=signals_as_usual)
         self.addCleanup(self.finish, process)
         self.addCleanup(process.kill)
         self.ready()
@@ -928,7 +922,7 @@ class BadEnds(ComposeCase):
     def test_start_that_is_interrupted_leaves_nothing(self) -> None:
         self.write(e={"depends_on": {"db": {"condition": "service_healthy"}}}, db=NEVER)
         for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-            process = self.start("start", "e", preexec_fn=as_usual)
+            process = self.start("start", "e", preexec_fn=signals_as_usual)
             self.wait_for(lambda: "true" in self.id_of("db"), 20)
             process.send_signal(number)
             self.assertEqual(process.wait(30), status)
@@ -938,7 +932,7 @@ class BadEnds(ComposeCase):
     def test_run_that_is_interrupted_while_it_waits_leaves_no_container_of_its_own(self) -> None:
         self.write(e={"depends_on": {"db": {"condition": "service_healthy"}}}, db=NEVER)
         for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-            process = self.start("run", "e", "true", preexec_fn=as_usual)
+            process = self.start("run", "e", "true", preexec_fn=signals_as_usual)
             self.wait_for(lambda: "true" in self.id_of("db"), 20)
             process.send_signal(number)
             self.assertEqual(process.wait(30), status)
@@ -950,7 +944,7 @@ class BadEnds(ComposeCase):
         """pydock when compose has just done that."""
         done = self.base / "done"
         put_engine(self, SLOW.format(python=sys.executable, verb=verb, real=real_engine(), done=str(done)))
-        process = self.start(*argv, preexec_fn=as_usual)
+        process = self.start(*argv, preexec_fn=signals_as_usual)
         self.wait_for(done.exists, 30)
         done.unlink()
         return process

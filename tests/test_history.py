@@ -41,13 +41,13 @@ class Prepared(SharedCase, Disturbed):
             case = cls()
             Case.setUp(case)
             unittest.addModuleCleanup(case.doCleanups)
-            case.agreed = {}
+            case.ran = {}
             case.make()
             Prepared.shared = case
 
     def setUp(self) -> None:
         super().setUp()
-        self.agreed = {}
+        self.ran = {}
         shared = self.shared
         assert isinstance(shared, Prepared)
         self.restore = shared.restore

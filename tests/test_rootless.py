@@ -22,7 +22,7 @@ from typing import Any, Dict, List, Sequence
 
 from support import (
     COUNT, ENGINE, PYDOCK, SLEEP, Case, Result, SharedCase, as_user, docker_groups, engine, is_podman, is_rootless_docker, make_wheel, needs,
-    needs_compose, one_engine_for_all, pydock,
+    needs_compose, one_engine_for_all, pydock, signals_as_usual,
 )
 
 GREET = "import sys\ndef main():\n    open('greeted', 'w').close()\n    print('hello', *sys.argv[1:])\n    sys.exit(len(sys.argv) - 1)\n"
@@ -30,12 +30,6 @@ MAKE = "import os; os.mkdir('folder', 0o700); open('folder/file', 'w').close(); 
 WHO = "import os; print(os.getuid(), os.getgid())"
 
 SHARED = Case()
-
-
-def as_usual() -> None:
-    """For preexec_fn: whoever started the tests in the background may have made pydock ignore these."""
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def is_rootless() -> bool:
@@ -169,12 +163,12 @@ class Fresh(RootlessCase):
         self.begin(self.work)
         for number in (signal.SIGINT, signal.SIGTERM):
             with self.subTest(signal=number.name):
-                process = self.start("run", "e", "python", "-c", COUNT, str(int(number)), preexec_fn=as_usual)
+                process = self.start("run", "e", "python", "-c", COUNT, str(int(number)), preexec_fn=signals_as_usual)
                 self.wait_for((self.work / "ready").exists, 60)
                 process.send_signal(number)
                 _, err = process.communicate(timeout=20)
                 self.assertEqual((process.returncode, (self.work / "count").read_text()), (5, "1"), err)
-                process = self.start("run", "e", *SLEEP, preexec_fn=as_usual)
+                process = self.start("run", "e", *SLEEP, preexec_fn=signals_as_usual)
                 (self.work / "ready").unlink()
                 self.wait_for((self.work / "ready").exists, 60)
                 began = time.monotonic()
@@ -256,7 +250,7 @@ class Activated(RootlessCase):
         for number in (signal.SIGINT, signal.SIGTERM):
             with self.subTest(signal=number.name):
                 process = subprocess.Popen([str(python), "-c", COUNT, str(int(number))], cwd=str(self.work), env=self.environ, stdin=subprocess.DEVNULL,
-                                           preexec_fn=as_usual)
+                                           preexec_fn=signals_as_usual)
                 self.wait_for((self.work / "ready").exists, 60)
                 process.send_signal(number)
                 self.assertEqual((process.wait(20), (self.work / "count").read_text()), (5, "1"))
