@@ -3856,7 +3856,8 @@ def run_build(session: Session, env: Env, build: Build) -> None:
         text = text.replace(CACHE_MOUNTS, "")
         options += podman_volumes(session, env)
         args.update(dict.fromkeys({"INSTALLER"} & set(args), "pip"))
-    args.update({"BUILDKIT_CACHE_MOUNT_NS": domain_of(env)} if domain_of(env) else {})
+    if domain_of(env) and not engine.podman:
+        args["BUILDKIT_CACHE_MOUNT_NS"] = domain_of(env)
     values = [f"{key}={value}" for key, value in args.items()] + proxy_values(session, env)
     settings = env_settings(session, env)
     options += network_options(session, settings + env.read("requirements.txt"))
@@ -5460,7 +5461,9 @@ def commit_change(
             show=True,
         )
     except EngineError as error:
-        raise change_error(env, change, error, command) from None
+        failed = change_error(env, change, error, command)
+        failed.hint = failed.hint or login_hint(session, env)
+        raise failed from None
     if env.scripted:
         if change.dockerfile:
             env.write("dockerfile", change.dockerfile)

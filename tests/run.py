@@ -62,6 +62,7 @@ LANES = {
         test_prune
         test_lock
         test_nothing_lost.OtherPeople test_nothing_lost.Links
+        test_attacks.Domains
         test_files
         test_create
         test_nothing_lost.ByHand test_nothing_lost.FullDisk test_nothing_lost.AtOnce

@@ -771,7 +771,6 @@ class Installer(Attack):
         engine("rmi", "-f", tag, check=False)
 
 
-@needs(lambda: not is_podman(), "docker's cache of builds")
 class Domains(Attack):
     """What a project that came from elsewhere leaves in caches serves nobody else, and no login of the host's is told to it."""
 
@@ -781,6 +780,7 @@ class Domains(Attack):
     def with_step(self, step: str) -> str:
         return TEMPLATE.replace("\nUSER $USER_UID", "\n%sUSER $USER_UID" % step)
 
+    @needs(lambda: not is_podman(), "podman builds no such dockerfile of others before trust")
     def test_downloads_and_layers_of_builds(self) -> None:
         plant = "RUN --mount=type=cache,id=pydock,target=/cache touch /cache/planted-%s\n" % self.prefix
         same = "RUN date +%%s%%N >/stamp # %s\n" % self.prefix
@@ -822,8 +822,16 @@ class Domains(Attack):
         domain = pydock.sha256(os.fsencode(str(folder / ".pydock/envs/dev")))[:8]
         self.assertIn("pydock-cache-" + domain, volumes)
         self.addCleanup(engine, "volume", "rm", "pydock-cache-" + domain, check=False)
-        self.assertIn("pydock-cache-" + domain, self.run_pydock("prune", "--cache").out)
+        self.ok("build", "dev", cwd=folder)
+        self.ok("trust", "--remove", "dev", cwd=folder)
+        (folder / ".pydock/envs/dev/requirements.txt").write_text("six==1.16.0\n", encoding="utf-8")
+        self.ok("build", "dev", cwd=folder)
+        found = self.run_pydock("prune", "--cache").out
+        self.assertIn("pydock-cache-" + domain, found)
+        if is_podman():
+            self.assertIn("downloads-" + domain, found)
 
+    @needs(lambda: not is_podman(), "podman builds no such dockerfile of others before trust")
     def test_logins_and_tokens(self) -> None:
         """Neither netrc nor an index's or a proxy's password is told to a dockerfile of others, and to nobody a token to publish with."""
         (self.home / ".netrc").write_text("machine example.org login l password netrc-%s\nmachine index.invalid login l password index-%s\n" % (SECRET, SECRET), encoding="utf-8")
@@ -846,6 +854,9 @@ class Domains(Attack):
         result = self.fails("build", "dev", cwd=self.work / "fails", environ=environ)
         self.assertIn("hint: no login of yours was told to a dockerfile of others; to read and allow it: pydock trust dev", result.err)
         self.assertNotIn("trust", self.fails("build", "dev", cwd=self.work / "fails").err)
+        folder = self.project("lacks", dockerfile=TEMPLATE + "LABEL mine=1\n")
+        result = self.fails("install", "dev", "no-such-package-of-pydock", cwd=folder, environ=environ)
+        self.assertIn("hint: no login of yours was told", result.err)
 
 
 class Definitions(Attack):
