@@ -883,6 +883,11 @@ def absolute_path(path: str, real: bool = False) -> str:
         raise PydockError(f"{path!r} is no path") from None
 
 
+def without_scheme(path: str) -> str:
+    """The path that a file: URL names; anything else as it is."""
+    return re.sub("^file:(//)?(?=/)", "", path)
+
+
 def is_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
@@ -2869,12 +2874,18 @@ def host_netrc(text: str) -> str:
 
 
 def limits_of(environ: Mapping[str, str], variables: str) -> str:
-    """The text of the files that these variables of the host name; an address as it is."""
-    words = [word for name in variables.split() for word in environ.get(name, "").split()]
-    paths = dict.fromkeys(words)
-    return "".join(
-        f"-c {path}\n" if "://" in path else host_file(path).rstrip() + "\n" for path in paths
-    )
+    """The text of the files that these variables of the host name; an address as it is. PydockError
+    names one that cannot be read: without it, other versions would come."""
+    words = {word: name for name in variables.split() for word in environ.get(name, "").split()}
+    texts = []
+    for word, name in words.items():
+        path = without_scheme(word)
+        if "://" not in path and (os.path.isdir(path) or not os.access(path, os.R_OK)):
+            option = name[4:].lower().replace("_", "-")
+            origin = name if name in os.environ else f"{option} of pip.conf"
+            raise PydockError(f"{origin} names {path}, which cannot be read")
+        texts.append(f"-c {path}" if "://" in path else host_file(path).rstrip())
+    return "".join(text + "\n" for text in texts)
 
 
 def settings_sh(secrets: bool, named: str = "") -> str:
@@ -5737,9 +5748,13 @@ def add_installer_words(change: Change, given: Sequence[str]) -> list[tuple[str,
         elif fate != "idle":
             raise PydockError(f"{name} has no place here: {fate}", status=2)
     change.words += once
-    if once:
-        console.info(f"{shell_join(once)} holds for this once: requirements.txt cannot say it")
+    say_once(once)
     return files
+
+
+def say_once(words: Sequence[str]) -> None:
+    if words:
+        console.info(f"{' '.join(words)} holds for this once: requirements.txt cannot say it")
 
 
 def add_word(change: Change, word: str) -> None:
@@ -5859,8 +5874,9 @@ def add_file(change: Change, path: str, limits: bool = False) -> None:
     if re.match("https?://", path):
         no_password(path, path)
         (change.limits if limits else change.lines).append(f"-{'c' if limits else 'r'} {path}")
+        say_once([f"-c {path}"] * limits)
         return
-    path = absolute_path(re.sub("^file:(//)?(?=/)", "", path))
+    path = absolute_path(without_scheme(path))
     pending: list[tuple[str, Included | None, bool]] = [(path, None, limits)]
     seen: set[tuple[str, bool]] = set()
     while pending:
@@ -5934,6 +5950,7 @@ def add_line(change: Change, line: Requirement, here: Included) -> None:
         add_options(change, line, here)
     elif line.kind == "include":
         change.lines.append(option_text(*line.options[0]))
+        say_once([line.body] * (line.options[0][0] == "--constraint"))
     elif line.is_project:
         path = absolute_path(os.path.join(os.path.dirname(here.file), line.url), real=True)
         here.check(path)

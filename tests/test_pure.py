@@ -589,12 +589,17 @@ class SettingsOfTheHost(Folder):
 
     def test_constraints_are_handed_over_by_content(self) -> None:
         self.write(".config/pip/pip.conf", "[global]\nconstraint = %s https://h/c.txt\n" % self.write("c.txt", "six<2"))
-        self.environ({"UV_CONSTRAINT": str(self.write("d.txt", "alpha<3\n")), "UV_OVERRIDE": str(self.write("o.txt", "beta==1\n")),
-                      "PIP_BUILD_CONSTRAINT": str(self.tmp / "none")})
+        self.environ({"UV_CONSTRAINT": str(self.write("d.txt", "alpha<3\n")), "UV_OVERRIDE": (self.write("o.txt", "beta==1\n")).as_uri()})
         got = self.exported()
         self.assertEqual(Path(got["PIP_CONSTRAINT"]).read_text(encoding="utf-8").split("\n")[:3], ["six<2", "-c https://h/c.txt", "alpha<3"])
         self.assertEqual((got["UV_CONSTRAINT"], Path(got["UV_OVERRIDE"]).read_text(encoding="utf-8").strip()), (got["PIP_CONSTRAINT"], "beta==1"))
-        self.assertEqual(Path(got["UV_BUILD_CONSTRAINT"]).read_text(encoding="utf-8").strip(), "")
+        self.environ({"UV_CONSTRAINT": str(self.tmp / "none")})
+        with self.assertRaisesRegex(pydock.PydockError, "^UV_CONSTRAINT names %s, which cannot be read$" % (self.tmp / "none")):
+            pydock.settings_sh(True)
+        (self.tmp / "c.txt").unlink()
+        self.environ({})
+        with self.assertRaisesRegex(pydock.PydockError, "^constraint of pip.conf names "):
+            pydock.settings_sh(True)
 
     def test_a_certificate_in_any_encoding(self) -> None:
         (self.tmp / "ca.pem").write_bytes(b"# Autorit\xe9\n")

@@ -616,6 +616,14 @@ class Projects(unittest.TestCase):
             with self.subTest(source), self.assertRaises((pydock.PydockError, ValueError)):
                 self.needs({"project": {"dependencies": ["six"]}, "tool": {"uv": {"sources": {"six": source}}}})
 
+    def test_limits_that_have_an_address_hold_only_once(self) -> None:
+        change = pydock.Change("install")
+        with mock.patch.object(pydock.console, "info") as said:
+            pydock.add_file(change, "https://h/c.txt", True)
+            pydock.add_file(change, "https://h/r.txt")
+        self.assertEqual((change.limits, change.lines), (["-c https://h/c.txt"], ["-r https://h/r.txt"]))
+        said.assert_called_once_with("-c https://h/c.txt holds for this once: requirements.txt cannot say it")
+
     def test_groups_that_name_each_other(self) -> None:
         change = self.needs({"dependency-groups": {"a": [{"include-group": "b"}], "b": ["six", {"include-group": "a"}]}}, [], ["a"])
         self.assertEqual(change.lines, ["six"])
