@@ -2061,6 +2061,18 @@ def installer_options(lines: Sequence[Requirement], wanted: Wanted) -> str:
     return "".join(option_text(*option) + "\n" for option in [*index, *options])
 
 
+def check_variables(line: Requirement, file: str, known: str = "") -> None:
+    """PydockError where there is a ${VARIABLE}, but one that the dockerfile `known` sets: a stranger's
+    line could send this host's to a server of theirs, and requirements.txt must not hold its
+    value."""
+    for name in re.findall(r"\$\{([A-Z0-9_]+)\}", line.body):
+        if not re.search(rf"(?im)^\s*(?:ARG|ENV)\s(?:.*\\\n)*.*\b{name}\b", known):
+            raise PydockError(
+                f"line {line.number} of {file} has ${{{name}}}, and no file gets a variable of this host",
+                "write its value there; a login belongs in ~/.netrc: machine HOST login USER password SECRET",
+            )
+
+
 def no_password(text: str, what: str) -> None:
     what = re.sub(r"://[^/@\s]*@", "://***@", what)
     if re.search(r"://[^/@\s:]*:[^/@\s]*@|https?://(?!git@)[^/@\s]+@", text):
@@ -2183,9 +2195,13 @@ class Env:
         path = self.said("requirements.txt")
         try:
             data = self.read("requirements.txt").encode(errors="surrogateescape")
-            return read_requirements(decode_requirements(data), path)
+            lines = read_requirements(decode_requirements(data), path)
         except UnicodeError:
             raise PydockError(f"{path} is not in the encoding that it begins with") from None
+        for line in lines:
+            if "$" in line.body:
+                check_variables(line, path, self.read("dockerfile"))
+        return lines
 
     def projects(self) -> dict[str, Requirement]:
         """The lines of requirements.txt for projects that are installed as they lie there, by the
@@ -5850,16 +5866,6 @@ class Included:
                 "if you mean that, name it on the command line",
             )
 
-    def check_variables(self, line: Requirement) -> None:
-        """PydockError where there is a ${VARIABLE}: a stranger's line could send this host's to a
-        server of theirs, and requirements.txt must not hold its value."""
-        found = re.search(r"\$\{[A-Z0-9_]+\}", line.body)
-        if found:
-            raise PydockError(
-                f"line {self.number} of {self.file} has {found.group()}, and no file gets a variable of this host",
-                "write its value there; a login belongs in ~/.netrc: machine HOST login USER password SECRET",
-            )
-
     def read(self, file: str) -> bytes:
         """A file that this line includes."""
         path = absolute_path(file, real=True)
@@ -5887,7 +5893,7 @@ def add_file(change: Change, path: str, limits: bool = False) -> None:
         text = file_text(file, included_by)
         for line in read_requirements(text, file):
             here = Included(path, file, line.number)
-            here.check_variables(line)
+            check_variables(line, here.file)
             if line.kind == "include" and "://" not in line.url:
                 included = os.path.normpath(os.path.join(os.path.dirname(file), line.url))
                 of_limits = limits or line.options[0][0] == "--constraint"
@@ -6053,7 +6059,7 @@ def add_needs(
         raise PydockError(f"{path} is not as it has to be: {error}") from None
     for line in lines:
         here = Included(path, path, line.number)
-        here.check_variables(line)
+        check_variables(line, here.file)
         add_line(change, line, here)
 
 

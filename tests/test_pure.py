@@ -1403,6 +1403,18 @@ class AFailedChange(Process):
     def test_the_headers_come_along_where_pythons_base_has_them_apart(self) -> None:
         self.assertIn("--apt build-essential --apt python3-dev ds x", self.error(self.GCC, "x", base="debian:12")[1])
 
+    def test_a_variable_in_its_own_file_is_one_that_the_dockerfile_sets(self) -> None:
+        env = pydock.Env(pydock.global_scope(), "ds", "pydock")
+        self.write(".pydock/envs/ds/requirements.txt", "# ${X}\nsix==${VERSION}\n")
+        for dockerfile in ("FROM x\n", "FROM x\nENV OTHER=1\n# VERSION\n"):
+            self.write(".pydock/envs/ds/dockerfile", dockerfile)
+            with self.assertRaisesRegex(pydock.PydockError, r"^line 2 of /.*/envs/ds/requirements.txt has \$\{VERSION\}, and no file gets") as caught:
+                env.requirements()
+            self.assertIn("write its value there", caught.exception.hint)
+        for line in ("ENV VERSION=1.16.0", "ARG VERSION", "ENV OTHER=1 \\\n    VERSION=1.16.0", "env VERSION 1.16.0"):
+            self.write(".pydock/envs/ds/dockerfile", "FROM x\n%s\n" % line)
+            self.assertEqual(env.requirements()[1].specifier, "==${VERSION}")
+
     def test_a_folder_that_goes_away_with_the_error_is_not_named(self) -> None:
         env = pydock.Env(pydock.global_scope(), "ds", "pydock")
         self.write(".pydock/envs/ds/dockerfile", "FROM x\n")

@@ -562,7 +562,7 @@ class Projects(unittest.TestCase):
             wanted = [("extra", extra) for extra in extras] + [("group", group) for group in groups]
             for line in project.lines(change, wanted):
                 here = pydock.Included(project.path, project.path, 1)
-                here.check_variables(line)
+                pydock.check_variables(line, here.file)
                 pydock.add_line(change, line, here)
             if project.built:
                 project.add_build(change, wanted)
