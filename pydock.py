@@ -4399,12 +4399,12 @@ FATES = (
     ("kept", "-i= --index-url= --extra-index-url= -f= --find-links= --trusted-host= --no-index"),
     ("kept", "--no-binary= --only-binary= --pre --prefer-binary"),
     ("file", "-c= --constraint= -r= --requirement="),
-    ("passed", "--force-reinstall"),
+    ("passed", "--force-reinstall --upgrade-strategy="),
     ("once", "--no-deps --no-build-isolation"),
     ("idle", "--no-cache-dir --cache-dir= --user --no-warn-script-location --no-warn-conflicts"),
     ("idle", "-v --verbose -q --quiet --debug --no-color --progress-bar= --no-input --no-clean"),
     ("idle", "--isolated --use-pep517 --compile --no-compile --no-python-version-warning"),
-    ("idle", "--disable-pip-version-check --root-user-action= --upgrade-strategy="),
+    ("idle", "--disable-pip-version-check --root-user-action="),
     ("idle", "--break-system-packages --require-virtualenv --exists-action="),
     (
         "an environment has one place for packages",
@@ -5160,14 +5160,16 @@ def cmd_uninstall(session: Session, args: argparse.Namespace) -> int:
         raise PydockError("uninstall takes names of packages, and -r FILE", status=2)
     files = [absolute_path(path) for path in args.requirement]
     lines = [line for path in files for line in read_requirements(file_text(path), path)]
-    for word in [*args.packages, *(line.name for line in lines if line.name)]:
+    typed = {"", *map(canonical, args.packages)}
+    change.listed = [line.name for line in lines if line.name not in typed]
+    for word in dict.fromkeys([*args.packages, *change.listed]):
         if not re.fullmatch(IDENTIFIER, word):
             raise PydockError(f"{word!r} is not the name of a package")
         change.words.append(word)
         change.wanted.removed.append(canonical(word))
     if not change.words:
         raise PydockError("no package was named", f"pydock uninstall {env.title} PKG", 2)
-    return finish_change(session, env, change, args.line, "")
+    return finish_change(session, env, change, args.line, f"{env.name} is as it was")
 
 
 @command(
@@ -5238,12 +5240,12 @@ def change_packages(
             rebuild(session, env, images, ["build", env.name])
             images = images_of(engine, env)
             latest = images.get("latest")
-        if change.is_empty():
-            return {}
         before, latest_hashes = latest.packages() if latest else {}, env.hashes()
         if env.scripted and not fresh:  # what the script has built by then
             before = {line.name: line.specifier for line in env.requirements() if line.name}
         change.check(env, before, latest)
+        if change.is_empty():
+            return {}
         if change.verb == "lock":
             change.dockerfile = pin_base(session, env, latest)
         try:
@@ -5289,6 +5291,7 @@ class Change:
         self.verb = verb
         self.words = list(words)  # options
         self.named: list[str] = []  # packages and files, as they were typed
+        self.listed: list[str] = []  # packages that only a file says to uninstall
         self.packages: list[Requirement] = []  # of the command line
         self.lines: list[str] = []  # of the files that it names, in one
         self.limits: list[str] = []  # and of the constraints that these name
@@ -5311,8 +5314,8 @@ class Change:
         return bool(self.packages or self.lines or self.mounts or self.files)
 
     def is_empty(self) -> bool:
-        """Whether only system packages are asked for."""
-        return bool(self.apt) and not self.is_any()
+        """Whether no package is asked for, but perhaps one of the system, or to uninstall."""
+        return not (self.words if self.verb == "uninstall" else self.is_any() or not self.apt)
 
     def is_from_folders(self) -> bool:
         """Whether the same versions may be something else than before."""
@@ -5336,11 +5339,20 @@ class Change:
                     f"{file} needs Python {specifier}, and {env.name} has {python}",
                     "another environment: pydock create NAME -r pyproject.toml takes one that fits",
                 )
-        missing = [name for name in self.wanted.removed if name not in packages]
-        if missing:
-            raise PydockError(
-                f"{missing[0]} is not installed in {env.name}", nearest(missing[0], packages)
-            )
+        for name in [name for name in self.wanted.removed if name not in packages]:
+            if name not in self.listed:
+                raise PydockError(f"{name} is not installed in {env.name}", nearest(name, packages))
+            console.info(f"{name} is not installed in {env.name}")
+            self.wanted.removed.remove(name)
+            self.words.remove(name)
+
+    def settle_strategy(self) -> None:
+        """Tells uv, which upgrades as pip does when it is `eager`, what to upgrade."""
+        eager, lazy = "--upgrade-strategy=eager", "--upgrade-strategy=only-if-needed"
+        if lazy in self.words and "--upgrade" in self.words and self.wanted.packages:
+            self.words.remove("--upgrade")
+            self.words += [f"--upgrade-package={name}" for name in self.wanted.packages]
+        self.words = [word for word in self.words if word not in (eager, lazy)]
 
     def arguments(self, lines: Sequence[Requirement]) -> list[str]:
         """The words of the user and of requirements.txt, which no shell reads. A package that is
@@ -5398,7 +5410,7 @@ class Change:
         """The function `served`, which installs what comes from an index of its own from there alone;
         what that needs comes from any."""
         unset = "PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS UV_INDEX_URL UV_DEFAULT_INDEX UV_INDEX UV_EXTRA_INDEX_URL UV_FIND_LINKS"
-        upgrade = "--upgrade " * ("--upgrade" in self.words)
+        upgrade = "--upgrade " * any(word.startswith("--upgrade") for word in self.words)
         lines = [
             f"(unset {unset}; installer $pip install {upgrade}--no-deps -r {f})" for f in files
         ]
@@ -5449,6 +5461,8 @@ def installer_for(session: Session, env: Env, change: Change) -> str:
             f"what {change.builds[0]} needs is told by its build, which needs uv",
             "pydock config --global installer uv",
         )
+    if uv:
+        change.settle_strategy()
     return uv
 
 
@@ -5694,6 +5708,7 @@ def package_change(
         if re.search(r"[\x00-\x1f\x7f]", word) or not word.strip():
             raise PydockError(f"{word!r} is not a requirement")
         check_no_file(args.line, word)
+        check_no_version(args, word)
         add_word(change, word)
     for option, value in (
         ("--index-url", args.index_url),
@@ -5758,7 +5773,7 @@ def add_installer_words(change: Change, given: Sequence[str]) -> list[tuple[str,
         elif fate == "file":
             files.append(option)
         elif fate == "passed":
-            change.words.append(name)
+            change.words.append("=".join(filter(None, option)))
         elif fate == "once":
             once.append(name)
         elif fate != "idle":
@@ -6027,6 +6042,17 @@ def check_no_file(line: Sequence[str], word: str) -> None:
     listed = word.endswith((".txt", ".toml", ".lock")) and os.path.isfile(word)
     if listed or re.fullmatch(known, word):
         raise PydockError(f"'{word}' is a file, not a package", typed_with(line, word, "-r", word))
+
+
+def check_no_version(args: argparse.Namespace, word: str) -> None:
+    """PydockError where a word that should be a package is a version; `create` says more of one."""
+    line = list(args.line)
+    if line[0] == "create" or not re.fullmatch(r"v?\d+(\.\d+)+", word):
+        return
+    name = line[line.index(word) - 1]
+    line[line.index(word) - 1 : line.index(word) + 1] = [f"{name}=={word}"]
+    hint = f"pydock {shell_join(line)}" * (name in args.packages)
+    raise PydockError(f"'{word}' is a version, not a package", hint)
 
 
 def add_named(

@@ -149,7 +149,9 @@ class InstallTest(PackageCase):
         for option, reason in (("--target", "one place for packages"), ("--python-version=3.9", "Python of its base image"), ("--proxy", "HTTPS_PROXY")):
             self.fails("install", "ds", "six", option, "x", status=2, says=reason)
         self.fails("install", "ds", "six", "--no-such-option", status=2, says="unknown option")
-        self.ok("install", "ds", "--user", "--no-cache-dir", "-v", "--progress-bar", "off", "-c", "c.txt", "iniconfig", "--upgrade-strategy=eager", "-U")
+        for installer, strategy in (("pip", "eager"), ("uv", "only-if-needed")):
+            self.ok("install", "ds", "--user", "--no-cache-dir", "-v", "--progress-bar", "off", "-c", "c.txt", "iniconfig", "--upgrade-strategy", strategy, "-U",
+                    environ={"PYDOCK_INSTALLER": installer})
         self.assertIn("iniconfig==1.1.1  # iniconfig<2", self.lines())
         result = self.run_pydock("install", "ds", "alpha", "--no-deps", "-f", links, "--trusted-host", trusted, "--pre", "--", "--only-binary", "alpha")
         self.assertIn("--no-deps holds for this once", result.err, result)
@@ -161,11 +163,12 @@ class InstallTest(PackageCase):
         self.write("--trusted-host %s\n--find-links %s\n--pre\nalpha\n" % (trusted, links))
         self.ok("build", "ds")
         self.assertEqual(self.python("import alpha; print(alpha.version)"), "2.0rc1", "uv reads no --pre of a file")
-        (self.work / "r.txt").write_text("alpha==0.1  # in any version\n", encoding="utf-8")
+        (self.work / "r.txt").write_text("alpha==0.1  # in any version\nnothing-there\n", encoding="utf-8")
         self.fails("uninstall", "ds", "alpha", "--", "--target", "x", status=2, says="one place")
         self.fails("uninstall", "ds", "alpha", "--pre", status=2, says="takes names of packages")
         self.assertNotIn("from now on", self.run_pydock("uninstall", "ds", "-y", "-r", "r.txt", "--no-input").err)
         self.assertEqual(self.lines(), ["--trusted-host " + trusted, "--find-links " + links, "--pre"])
+        self.assertIn("alpha is not installed in ds", self.run_pydock("uninstall", "ds", "-y", "-r", "r.txt").err)
 
     def test_pip_is_a_package_once_it_is_asked_for(self) -> None:
         self.ok("create", "ds", PYTHON, "six==1.16.0")

@@ -1239,6 +1239,36 @@ class CommandLines(unittest.TestCase):
             with self.assertRaisesRegex(pydock.PydockError, fate):
                 pydock.add_installer_words(pydock.Change("install"), words)
 
+    def test_how_far_an_upgrade_goes(self) -> None:
+        for strategy, words in (("eager", ["--upgrade"]), ("only-if-needed", ["--upgrade-package=six"])):
+            change = pydock.Change("install", ["--upgrade"])
+            pydock.add_word(change, "six")
+            pydock.add_installer_words(change, ["--upgrade-strategy", strategy])
+            self.assertEqual(change.words, ["--upgrade", "--upgrade-strategy=" + strategy], "as pip has it")
+            change.settle_strategy()
+            self.assertEqual(change.words, words, "as uv has it")
+
+    def test_a_version_is_no_package(self) -> None:
+        for words, hint in (("install ds requests 2.0 six", "pydock install ds requests==2.0 six"), ("install ds 2.0", "")):
+            args = pydock.parse(words.split())
+            with self.subTest(words), self.assertRaisesRegex(pydock.PydockError, "^'2.0' is a version, not a package$") as caught:
+                pydock.check_no_version(args, "2.0")
+            self.assertEqual(caught.exception.hint, hint)
+
+    def test_what_a_file_says_to_uninstall_need_not_be_there(self) -> None:
+        env, change = pydock.Env(pydock.global_scope(), "ds", "pydock"), pydock.Change("uninstall", ["six", "none"])
+        change.wanted.removed, change.listed = ["six", "none"], ["none"]
+        with mock.patch.object(pydock.console, "info") as said:
+            change.check(env, {"six": "1"}, None)
+            self.assertEqual((change.words, change.wanted.removed, change.is_empty()), (["six"], ["six"], False))
+            change.listed = ["six"]
+            change.check(env, {}, None)
+        self.assertTrue(change.is_empty())
+        self.assertEqual([call.args[0] for call in said.call_args_list], ["none is not installed in ds", "six is not installed in ds"])
+        change.words = change.wanted.removed = ["none"]
+        with self.assertRaisesRegex(pydock.PydockError, "^none is not installed in ds$"):
+            change.check(env, {"six": "1"}, None)
+
     def test_aliases_and_lists_of_names(self) -> None:
         self.assertIs(pydock.parse(["ls"]).func, pydock.cmd_list)
         self.assertIs(pydock.parse(["envs"]).func, pydock.cmd_list)
