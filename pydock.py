@@ -1981,7 +1981,7 @@ class Freeze:
         if re.match(r"[a-z]+\+", pin.url):
             raise NoHash(
                 f"there is no hash of what comes from a repository ({pin.pin})",
-                "make a wheel of it and install that: pip wheel --no-deps …, pydock install NAME ./FILE.whl",
+                "make a wheel of it (pip wheel --no-deps …)",
             )
         hashes = self.found.hashes.get(pin.pin, [])
         if not hashes:
@@ -2061,6 +2061,11 @@ def installer_options(lines: Sequence[Requirement], wanted: Wanted) -> str:
     return "".join(option_text(*option) + "\n" for option in [*index, *options])
 
 
+def place_in(file: str, number: int) -> str:
+    """How a line is named; where there are no lines to be counted, the file is."""
+    return f"line {number} of {file}" if number else file
+
+
 def check_variables(line: Requirement, file: str, known: str = "") -> None:
     """PydockError where there is a ${VARIABLE}, but one that the dockerfile `known` sets: a stranger's
     line could send this host's to a server of theirs, and requirements.txt must not hold its
@@ -2068,7 +2073,7 @@ def check_variables(line: Requirement, file: str, known: str = "") -> None:
     for name in re.findall(r"\$\{([A-Z0-9_]+)\}", line.body):
         if not re.search(rf"(?im)^\s*(?:ARG|ENV)\s(?:.*\\\n)*.*\b{name}\b", known):
             raise PydockError(
-                f"line {line.number} of {file} has ${{{name}}}, and no file gets a variable of this host",
+                f"{place_in(file, line.number)} has ${{{name}}}, and no file gets a variable of this host",
                 "write its value there; a login belongs in ~/.netrc: machine HOST login USER password SECRET",
             )
 
@@ -2186,7 +2191,7 @@ class Env:
                 number = requirements.count("\n", 0, found.start()) + 1
                 raise PydockError(
                     f"line {number} of {self.said('requirements.txt')} leads out of wheels/: {found.group(1)!r}",
-                    "pydock install NAME /PATH/TO/THE.whl copies a wheel",
+                    f"pydock install {self.title} /PATH/TO/THE.whl copies a wheel",
                 )
         return text_hash(dockerfile), text_hash(requirements)
 
@@ -5291,6 +5296,7 @@ class Change:
         self.verb = verb
         self.words = list(words)  # options
         self.named: list[str] = []  # packages and files, as they were typed
+        self.title = "NAME"  # the environment, as it is to be typed
         self.listed: list[str] = []  # packages that only a file says to uninstall
         self.packages: list[Requirement] = []  # of the command line
         self.lines: list[str] = []  # of the files that it names, in one
@@ -5559,10 +5565,9 @@ def frozen(
                 f"the lock of {env.name} needs uv, which tells the hashes: {error}",
                 "pydock config --global installer uv",
             ) from None
-        hint = (
-            f"get its wheel (pip download --no-deps …), then: pydock install {env.title} ./FILE.whl"
-        )
-        raise PydockError(f"{env.name} cannot be locked: {error}", error.hint or hint) from None
+        how = error.hint or "get its wheel (pip download --no-deps …)"
+        hint = f"{how}, then: pydock install {env.title} ./FILE.whl"
+        raise PydockError(f"{env.name} cannot be locked: {error}", hint) from None
     for what, pins in (
         ("only one file is known, which has to fit wherever the lock is to hold", freeze.few),
         ("no hash is known, as they are for other systems", freeze.none),
@@ -5703,6 +5708,7 @@ def package_change(
 ) -> Change:
     """The change that PKG…, -r FILE and the index options of a command line ask for."""
     change = Change(verb[0], verb[1:])
+    change.title = env.title
     for word in words:
         no_password(word, f"'{word}'")
         if re.search(r"[\x00-\x1f\x7f]", word) or not word.strip():
@@ -5740,7 +5746,7 @@ def add_projects(session: Session, env: Env, change: Change, args: argparse.Name
         if line.is_project:
             change.projects[absolute_path(os.path.expanduser(line.url), real=True)] = line
         else:
-            add_line(change, line, Included("", "the command line", 1))
+            add_line(change, line, Included("", "the command line", 0))
     for path, line in list(change.projects.items()):
         top = os.path.realpath(os.path.dirname(env.scope.root))
         line.url = re.sub("^[^.]", r"./\g<0>", os.path.relpath(path, top))
@@ -5877,7 +5883,7 @@ class Included:
     def check(self, path: str) -> None:
         if not lies_in(path, os.path.dirname(self.top)):
             raise PydockError(
-                f"line {self.number} of {self.file} names {path}, which is neither in its folder nor in the current one",
+                f"{place_in(self.file, self.number)} names {path}, which is neither in its folder nor in the current one",
                 "if you mean that, name it on the command line",
             )
 
@@ -5955,8 +5961,8 @@ def add_options(change: Change, line: Requirement, here: Included) -> None:
     for option in line.options:
         if option[0] == "--find-links" and "://" not in option[1]:
             raise PydockError(
-                f"line {line.number} of {here.file}: no container sees the folder {option[1]}",
-                "pydock install NAME /PATH/TO/THE.whl copies a wheel",
+                f"{place_in(here.file, line.number)}: no container sees the folder {option[1]}",
+                f"pydock install {change.title} /PATH/TO/THE.whl copies a wheel",
             )
         if option[0] == "--require-hashes":
             change.wanted.lock = True
@@ -6084,7 +6090,8 @@ def add_needs(
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PydockError(f"{path} is not as it has to be: {error}") from None
     for line in lines:
-        here = Included(path, path, line.number)
+        line.number = 0  # none of this file
+        here = Included(path, path, 0)
         check_variables(line, here.file)
         add_line(change, line, here)
 
@@ -6241,7 +6248,7 @@ class Pyproject:
         add_python(change, self.path, entry(self.data, "project.requires-python", ""))
         seen: set[tuple[str, str]] = set()
         needs = list(self.needs([("extra", ""), *wanted], seen))
-        lines = [found for line in needs for found in self.from_source(line)]
+        lines = [found for line in needs for found in self.from_source(line, change.title)]
         used = [source.get("index") for line in needs for source in self.sources.get(line.name, [])]
         for index in entry(self.data, "tool.uv.index", []):
             if not index.get("explicit") or index.get("name") in used:
@@ -6297,8 +6304,8 @@ class Pyproject:
                 else:
                     yield line
 
-    def from_source(self, line: Requirement) -> Iterator[Requirement]:
-        """A requirement from where [tool.uv.sources] takes it."""
+    def from_source(self, line: Requirement, title: str) -> Iterator[Requirement]:
+        """A requirement from where [tool.uv.sources] takes it, for this environment."""
         if line.name not in self.sources:
             yield line
         for source in self.sources.get(line.name, []):
@@ -6313,7 +6320,7 @@ class Pyproject:
             if source.get("workspace"):
                 raise PydockError(
                     f"{self.path} takes {line.name} from another folder of its workspace",
-                    "pydock install NAME ./THAT-FOLDER, and a pyproject.toml without that line",
+                    f"pydock install {title} ./THAT-FOLDER, and a pyproject.toml without that line",
                 )
             asked = f"{line.name} @ {url}" if url else line.name + line.specifier
             markers = [f"({text})" for text in (line.marker, source.get("marker")) if text]
@@ -6341,29 +6348,38 @@ def warn_ignored(env: Env, wheels: Sequence[str]) -> None:
     try:
         with Folder(os.path.dirname(env.scope.root), own=False) as folder:
             lines = folder.read(".gitignore")[:65536].decode(errors="replace").splitlines()
-        left_out = [wheel for wheel in wheels if is_ignored(lines, env.name, wheel)]
+        found = [ignored(lines, env.name, wheel) for wheel in wheels]
     except (OSError, PydockError, re.error):  # it may be a link, or hold what is no pattern
         return
-    if left_out:
-        console.warn(
-            f"git leaves out {left_out[0]}, without which nobody else can build {env.name}: .gitignore",
-            "printf '!/.pydock/envs/*/wheels%s\\n' / '/*' >>.gitignore",
-        )
+    for path in [path for path in found if path][:1]:
+        if "/wheels/" in path:
+            what = f"{path.rpartition('/')[2] or wheels[0]}, without which nobody else can build {env.name}"
+            remedy = "printf '!/.pydock/envs/*/wheels%s\\n' / '/*' >>.gitignore"
+        else:
+            what, remedy = f"{path[1:]}, and {env.name} with it", f"echo '!{path}' >>.gitignore"
+        console.warn(f"git leaves out {what}: .gitignore", remedy)
 
 
-def is_ignored(lines: Sequence[str], name: str, wheel: str) -> bool:
-    """Whether these lines of a .gitignore leave out a wheel that an environment keeps."""
-    from fnmatch import fnmatchcase
+def ignored(lines: Sequence[str], name: str, wheel: str) -> str:
+    """What these lines of a .gitignore leave out of a wheel that an environment keeps, and of the
+    folders above it; empty where they do not."""
+    from fnmatch import translate
 
-    folder, left_out = f"/.pydock/envs/{name}/wheels", {}
-    for path in (folder + "/", f"{folder}/{wheel}"):
+    env = f"/.pydock/envs/{name}/"
+    for path in ("/.pydock/", "/.pydock/envs/", env, env + "wheels/", f"{env}wheels/{wheel}"):
+        left_out = False
         for line in lines:
             pattern = line.strip().lstrip("!")
             anchored = "/" in pattern.rstrip("/")
-            pattern = "/" + pattern.lstrip("/") if anchored else "*/" + pattern
-            if line.strip() and any(fnmatchcase(way, pattern) for way in (path, path.rstrip("/"))):
-                left_out[path] = not line.startswith("!")
-    return any(left_out.values())
+            pattern = ("/" if anchored else "/**/") + pattern.lstrip("/")
+            text = translate(pattern.replace("**", "\0")).replace(".*", "[^/]*")
+            text = text.replace("\0/", "(?:.*/)?").replace("\0", ".*")
+            way = path if pattern.endswith("/") else path.rstrip("/")
+            if line.strip() and re.match(text, way):
+                left_out = not line.startswith("!")
+        if left_out:
+            return path
+    return ""
 
 
 def fits(version: str, specifier: str) -> bool:

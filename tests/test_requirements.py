@@ -638,12 +638,18 @@ class Projects(unittest.TestCase):
 
     def test_what_a_gitignore_leaves_out(self) -> None:
         remedy = ["!/.pydock/envs/*/wheels/", "!/.pydock/envs/*/wheels/*"]
-        for line in ("wheels/", "wheels", "*.whl", "/.pydock/envs/*/wheels/", ".pydock/envs/dev/wheels", "**/wheels/", "wheels/ ", ".pydock/envs/dev/wheels/a-1-py3-none-any.whl"):
+        wheel = "a-1-py3-none-any.whl"
+        for line in ("wheels/", "wheels", "*.whl", "/.pydock/envs/*/wheels/", ".pydock/envs/dev/wheels", "**/wheels/", "wheels/ ", ".pydock/envs/dev/wheels/" + wheel, "**/dev/**/*.whl"):
             with self.subTest(line):
-                self.assertTrue(pydock.is_ignored(["# a", "", line], "dev", "a-1-py3-none-any.whl"))
-                self.assertFalse(pydock.is_ignored([line, *remedy], "dev", "a-1-py3-none-any.whl"))
-        for line in ("", "# wheels/", "/wheels/", "build/", "*.egg", "lib/wheels/"):
-            self.assertFalse(pydock.is_ignored([line], "dev", "a-1-py3-none-any.whl"), line)
+                self.assertIn("/wheels/", pydock.ignored(["# a", "", line], "dev", wheel))
+                self.assertEqual(pydock.ignored([line, *remedy], "dev", wheel), "")
+        for line, left_out in ((".pydock/", "/.pydock/"), (".pydock", "/.pydock/"), ("/.pydock", "/.pydock/"), ("**/.pydock/", "/.pydock/"), (".*", "/.pydock/"), ("/*", "/.pydock/"),
+                               (".pydock/envs", "/.pydock/envs/"), ("dev/", "/.pydock/envs/dev/"), (".pydock/*", "/.pydock/envs/"), ("envs", "/.pydock/envs/")):
+            with self.subTest(line):
+                self.assertEqual(pydock.ignored([line], "dev", wheel), left_out)
+                self.assertEqual(pydock.ignored([line, "!" + left_out], "dev", wheel), "")
+        for line in ("", "# wheels/", "/wheels/", "build/", "*.egg", "lib/wheels/", "/*/*.whl"):
+            self.assertEqual(pydock.ignored([line], "dev", wheel), "", line)
 
     def test_which_python_fits(self) -> None:
         for specifier, good, bad in ((">=3.9", "3.9 3.13 3.9.1", "3.8"), (">=3.10,<3.13", "3.10 3.12", "3.9 3.13"), ("==3.11.*", "3.11 3.11.4", "3.12"),
