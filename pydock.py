@@ -389,6 +389,7 @@ class Engine:
     def __init__(self, program: list[str]) -> None:
         self.program = program
         self.sudo = os.path.basename(program[0]) == "sudo"
+        self.has_parent = False  # whether its client needs the sh parent in any case
         self.index = client_index(program)
         self.client = program[self.index]
         self.podman = os.path.basename(self.client).startswith("podman")
@@ -403,6 +404,19 @@ class Engine:
         """sudo passes on only the variables that stand on its own command line."""
         sudo, client = self.program[: self.index], self.program[self.index :]
         return [*sudo, *(self.environ(argv) if self.sudo else ()), *client, *argv]
+
+    def env_options(self, name: str) -> list[str]:
+        """What sets a variable of the caller's, which sudo keeps to itself: by a file in memory, as
+        a command line would show its value."""
+        import fcntl
+
+        value = os.environ.get(name, "")
+        if "\n" in value or not hasattr(os, "memfd_create"):
+            raise PydockError(f"sudo cannot be told the value of {name}", f"-e {name}=VALUE")
+        fd = fcntl.fcntl(os.memfd_create("pydock"), fcntl.F_DUPFD, 10)  # none that PARENT_SH uses
+        os.write(fd, f"{name}={value}\n".encode(errors="surrogateescape"))
+        self.has_parent = True  # in which it stays open
+        return ["--env-file", f"/proc/{os.getpid()}/fd/{fd}"]
 
     def shown(self, argv: Sequence[str]) -> list[str]:
         """A command as it is typed into a shell."""
@@ -596,7 +610,8 @@ class Engine:
         if console.verbose:
             console.put("+ " + shell_join(command) + "\n")
         exec_id = told["exec_id"]
-        if exec_id or stat.S_ISFIFO(os.fstat(1).st_mode) or os.isatty(1) or os.isatty(2):
+        closes = stat.S_ISFIFO(os.fstat(1).st_mode) or os.isatty(1) or os.isatty(2)
+        if exec_id or self.has_parent or closes:
             terminal = "yes" if tty or not exec_id and foreground() else ""
             known = {**told, "engine": shell_join(self.program), "terminal": terminal}
             command = ["/bin/sh", "-c", parent_sh(known), "pydock", *command]
@@ -733,6 +748,9 @@ class ScriptEngine(Engine):
     def try_run(self, *argv: str) -> bool:
         self.run(*argv)
         return True
+
+    def env_options(self, name: str) -> list[str]:
+        return ["--env", Shell(f'{name}="${name}"') if name.isidentifier() else name]
 
     def exec(self, argv: Sequence[str], *_: object, **__: object) -> NoReturn:
         self.exec_command(self.command(argv))
@@ -5064,9 +5082,11 @@ def run_options(engine: Engine, args: argparse.Namespace, keep: bool = False) ->
         options += ["-v", host_volume(volume)]
     for name in ("env", "env_file", "gpus", "network", "platform"):
         for value in getattr(args, name):
-            # sudo keeps the caller's variables to itself.
-            if name == "env" and "=" not in value and (keep or engine.sudo):
+            if name == "env" and "=" not in value and keep:
                 value = f"{value}={os.environ.get(value, '')}"
+            elif name == "env" and "=" not in value and engine.sudo:
+                options += engine.env_options(value)
+                continue
             if name == "env_file" and keep:
                 value = absolute_path(value)
             options += ["--" + name.replace("_", "-"), value]
@@ -7471,7 +7491,7 @@ def compose_one_off(session: Session, env: Env, container: Container) -> None:
     if set(options[::2]) - {"-p", "-v", "--env"}:
         raise PydockError(
             f"{env.name} has a {env.path(COMPOSE)}, where such options go",
-            "only -p, -v and -e can stand here",
+            "only -p, -v and -e NAME=VALUE can stand here",
         )
     container.name = ""  # compose gives none but the one that `run` is told
     try:

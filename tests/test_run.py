@@ -17,7 +17,7 @@ from typing import Any, Dict
 
 import contract
 from support import (
-    ENGINE, INNER_HOME, PRINT, PYTHON, ROOT, SLEEP, Case, RunCase, as_user, docker_groups, engine, one_engine_for_all, pydock,
+    ENGINE, INNER_HOME, PRINT, PYTHON, ROOT, SECRET, SLEEP, Case, RunCase, as_user, docker_groups, engine, one_engine_for_all, pydock,
 )
 
 class Arguments(contract.Arguments):
@@ -377,6 +377,13 @@ os.execvpe(words[0], words, environ)
 """
 
 
+def shown(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it ended
+        return b""
+
+
 class Sudo(Case):
     def setUp(self) -> None:
         super().setUp()
@@ -393,6 +400,15 @@ class Sudo(Case):
         self.assertEqual(self.ok("run", "e", "python", "-c", "import six; print(six.__version__)"), "1.16.0\n")
         self.assertEqual(self.ok("run", "e", "cat", input="through sudo\n"), "through sudo\n")
         self.assertEqual(self.ok("run", "-e", "A=1", "-e", "B", "e", "sh", "-c", 'echo "$A $B"', environ={"B": "of the host"}), "1 of the host\n")
+        with open(self.base / "out", "w", encoding="utf-8") as out:  # no pipe, no terminal
+            process = self.start("run", "-e", "B", "e", "sh", "-c", "echo $B; sleep 3", environ={"B": SECRET}, stdout=out, stderr=out)
+            self.wait_for(lambda: SECRET in (self.base / "out").read_text(encoding="utf-8"))
+            lines = [shown(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
+            self.assertTrue(any(b"--env-file" in line for line in lines))
+            self.assertFalse(any(SECRET.encode() in line for line in lines), "on a command line")
+            self.assertEqual(process.wait(30), 0)
+        self.assertIn('B="$B"', self.ok("-n", "run", "-e", "B", "e", "true"))
+        self.fails("run", "-e", "B", "e", "true", environ={"B": "1\n2"}, says="sudo cannot be told the value of B")
         self.assertEqual(self.run_pydock("run", "e", "sh", "-c", "exit 6").status, 6)
         self.ok("run", "e", "touch", "made")
         self.assertEqual((self.work / "made").stat().st_uid, os.getuid())
