@@ -4291,11 +4291,15 @@ def consistent_image(session: Session, env: Env) -> tuple[Image, dict[str, str]]
 # A row stands before one that would fit too.
 CAUSES = (
     (r"pg_config", "pg_config", "libpq-dev"),
-    (r"mysql_config|mysqlclient-dev", "mysql_config", "default-libmysqlclient-dev"),
-    (r"xml2-config|xslt-config|libxml/\w+\.h", "libxml2", "libxslt1-dev"),
+    (
+        r"mysql_config|mysqlclient-dev|MYSQLCLIENT_CFLAGS",
+        "mysql_config",
+        "default-libmysqlclient-dev",
+    ),
+    (r"xml2-config|xslt-config|libxml/\w+\.h|libxslt devel", "libxml2", "libxslt1-dev"),
     (r"gdal-config", "gdal-config", "libgdal-dev"),
     (r"geos-config|geos_c\.h", "geos", "libgeos-dev"),
-    (r"ffi\.h", "ffi.h", "libffi-dev"),
+    (r"\bffi\.h", "ffi.h", "libffi-dev"),
     (r"openssl/\w+\.h", "OpenSSL's headers", "libssl-dev"),
     (r"zlib\.h|required.{0,20}zlib", "zlib.h", "zlib1g-dev"),
     (r"jpeglib\.h|required.{0,20}jpeg", "jpeglib.h", "libjpeg-dev"),
@@ -4303,7 +4307,12 @@ CAUSES = (
     (r"portaudio\.h", "portaudio.h", "portaudio19-dev"),
     (r"\bPython\.h", "Python's headers", "python3-dev"),
     (r"(?i)\bgfortran\b.*not found|unknown compiler.*fortran", "a Fortran compiler", "gfortran"),
-    (r"(?i)cargo|rustc|rust toolchain", "Rust", "cargo"),
+    (
+        r"(?i)(find|requires) rust\b|rust not found|have cargo in your path|or directory: '?(cargo|rustc)\b"
+        r"|(?<![\w-])(cargo|rustc|rust toolchain)(?![\w-]).{0,60}not (found|installed|on path)",
+        "Rust",
+        "cargo",
+    ),
     (r"(?i)cmake\b.*(not found|not installed|no such file)|find cmake", "CMake", "cmake"),
     (
         r"(?i)pkg-config.*(not found|not installed|no such file)|pkg-config script",
@@ -4311,9 +4320,9 @@ CAUSES = (
         "pkg-config",
     ),
     (
-        r"(?i)(unable to execute|command|cannot find|no such file or directory:|sh: \d+:) '?"
-        r"(\S*-gcc|gcc|g\+\+|cc|c\+\+|clang|make)'?(: not found| failed: no such| not found|: no such|$)"
-        r"|unknown compiler|no acceptable c compiler|compiler.{0,40}not found|need a c\S* compiler",
+        r"(?i)(unable to execute|command|cannot find|no such file or directory:|sh: \d+:|linker) [`']?"
+        r"(\S*-gcc|gcc|g\+\+|cc|c\+\+|clang|make)[`']?(: not found| failed: no such| not found|: no such|$)"
+        r"|unknown compiler|no acceptable c compiler|no cmake_\w+_compiler could be found|compiler.{0,40}not found|need a c\S* compiler",
         "the compiler that a package needs",
         "build-essential",
     ),

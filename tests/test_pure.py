@@ -1377,6 +1377,13 @@ class WhatWasMissing(unittest.TestCase):
                 ("configure: error: no acceptable C compiler found in $PATH", "build-essential"),
                 ("../meson.build:1:0: ERROR: Unknown compiler(s): [['icc'], ['cc'], ['gcc'], ['clang']]", "build-essential"),
                 ("/bin/sh: 1: make: not found", "build-essential"),
+                ("CMake Error at CMakeLists.txt:2 (project):\n  No CMAKE_CXX_COMPILER could be found.", "build-essential"),
+                ("error: linker `cc` not found", "build-essential"),
+                ("Exception: Can not find valid pkg-config name.\nSpecify MYSQLCLIENT_CFLAGS and MYSQLCLIENT_LDFLAGS env vars manually", "default-libmysqlclient-dev"),
+                ("Error: Please make sure the libxml2 and libxslt development packages are installed.", "libxslt1-dev"),
+                ("/bin/sh: 1: xml2-config: not found", "libxslt1-dev"),
+                ("Cargo, the Rust package manager, is not installed or is not on PATH.", "cargo"),
+                ("Cargo metadata failed. Do you have cargo in your PATH?", "cargo"), ("FileNotFoundError: [Errno 2] No such file or directory: 'cargo'", "cargo"),
                 ("Error: pg_config executable not found.", "libpq-dev"),
                 ("/bin/sh: 1: mysql_config: not found", "default-libmysqlclient-dev"),
                 ("Error: Please make sure the libxml2 and libxslt development packages are installed.\n/bin/sh: xslt-config: not found", "libxslt1-dev"),
@@ -1395,7 +1402,10 @@ class WhatWasMissing(unittest.TestCase):
                 self.assertEqual(self.package(output), package)
 
     def test_another_fault_has_no_such_hint(self) -> None:
-        for output in ("error: command '/usr/bin/gcc' failed with exit code 1", "FileNotFoundError: [Errno 2] No such file or directory: 'README.md'",
+        for output in ("error: command '/usr/bin/gcc' failed with exit code 1", "FileNotFoundError: [Errno 2] No such file or directory: 'cc/ext.c'",
+                       "gcc: error: src/ext.c: No such file or directory", "cc1plus: fatal error: ext.cpp: No such file or directory", "fatal error: cffi.h: No such file or directory",
+                       "make: *** No rule to make target 'gcc'.  Stop.",
+                       "Because cargo-tool was not found in the package registry, it is", "FileNotFoundError: [Errno 2] No such file or directory: 'README.md'",
                        "src/x.c:1:10: fatal error: missing_of_ours.h: No such file or directory", "No matching distribution found for gcc",
                        "gcc -pthread -B /x -Wno-unused-result -c ext.c\next.c:1:1: error: unknown type name 'itn'", "ModuleNotFoundError: No module named 'make'",
                        "error: subprocess-exited-with-error"):
