@@ -241,11 +241,9 @@ class Case(unittest.TestCase):
 
     def clean(self) -> None:
         try:
-            for name in self.containers():
-                engine("rm", "-f", name, check=False)
-            tags = [tag for tag in engine("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split() if self.mine(tag)]
-            for tag in tags:
-                engine("rmi", "-f", tag, check=False)
+            for verb, names in (("rm", self.containers()), ("rmi", list(self.tags()))):
+                if names:
+                    engine(verb, "-f", *names, check=False)
         finally:
             subprocess.run(["chmod", "-R", "u+rwx", str(self.base)], check=False)
             shutil.rmtree(self.base, ignore_errors=True)
