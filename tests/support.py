@@ -29,6 +29,7 @@ import termios
 import threading
 import time
 import unittest
+import urllib.request
 import zipfile
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
@@ -444,6 +445,13 @@ class Case(unittest.TestCase):
         label = "label=pydock.folder=" + pydock.quote(str(self.folder(name)))
         return engine("image", "ls", "-q", "--filter", "dangling=true", "--filter", label).split()
 
+    def assert_none_left(self) -> None:
+        """No container is left; one that is does not stay."""
+        left = self.containers()
+        if left:
+            engine("rm", "-f", *left, check=False)
+        self.assertEqual(left, [])
+
     def inventory(self, name: str, *modules: str) -> List[str]:
         """What is installed in the environment, where these modules can be imported."""
         return self.ok("run", name, "python", "-Ic", INSTALLED, *modules).splitlines()
@@ -613,6 +621,14 @@ class RunCase(SharedCase):
 
     def terminal(self, *argv: str, **options: Any) -> Terminal:  # type: ignore[override]
         return Terminal(self, [*self.program, *argv], options.pop("cwd", self.work), self.environ, **options)
+
+    def fetched(self, port: int) -> bool:
+        """Whether a server of the folder `work` answers at this port of the host."""
+        try:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open("http://127.0.0.1:%d/page" % port, timeout=5) as page:
+                return bool(page.read() == b"the page")
+        except OSError:
+            return False
 
     def ready(self) -> None:
         self.wait_for((self.work / "ready").exists, 60)

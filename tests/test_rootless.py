@@ -80,13 +80,7 @@ class RootlessCase(Case):
         self.environ = dict(SHARED.environ)
         self.work = Path(tempfile.mkdtemp(prefix="work-", dir=str(self.base)))
         self.own = Path(tempfile.mkdtemp(prefix="own-", dir=str(self.home)))
-        self.addCleanup(self.tidy)
-
-    def tidy(self) -> None:
-        left = self.containers()
-        for name in left:
-            engine("rm", "-f", name, check=False)
-        self.assertEqual(left, [])
+        self.addCleanup(self.assert_none_left)
 
     @property
     def warm(self) -> str:
@@ -353,13 +347,7 @@ class OtherCase(SharedCase):
         super().setUp()
         self.work = Path(tempfile.mkdtemp(prefix="work-", dir=str(self.base)))
         os.chown(str(self.work), self.uid, self.uid)
-        self.addCleanup(self.tidy)
-
-    def tidy(self) -> None:
-        left = self.containers()
-        for name in left:
-            engine("rm", "-f", name, check=False)
-        self.assertEqual(left, [])
+        self.addCleanup(self.assert_none_left)
 
 
 class Groups(OtherCase):

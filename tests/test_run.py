@@ -10,8 +10,6 @@ import socket
 import subprocess
 import sys
 import unittest
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any, Dict
 
@@ -38,13 +36,6 @@ class Options(contract.Options):
         self.addCleanup(self.finish, process)
         self.addCleanup(process.terminate)
         return process
-
-    def fetched(self, port: int) -> bool:
-        try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open("http://127.0.0.1:%d/page" % port, timeout=5) as page:
-                return bool(page.read() == b"the page")
-        except (OSError, urllib.error.URLError):
-            return False
 
     def test_a_port_is_open_on_this_host_alone(self) -> None:
         port = self.free_port()
