@@ -5333,6 +5333,7 @@ class Change:
         self.mounts: list[tuple[str, str]] = []
         self.files: dict[str, str] = {}  # text by path in the container
         self.project = ""  # a pyproject.toml or uv.lock among these files
+        self.alone = False  # whether there is a pylock.toml, beside which uv reads no options
         self.projects: dict[str, Requirement] = {}  # by path: installed as they lie there
         self.builds: list[str] = []  # folders of projects whose needs only a build tells
         self.pythons: list[tuple[str, str]] = []  # which these files ask for: (file, specifier)
@@ -5462,7 +5463,8 @@ class Change:
         job = shell_join([INVENTORY_PY, inventory_job(lines, self.wanted)])
         git = "GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'"
         copy = f"copy={shlex.quote(COPY_PY)}\nexport {git}\n" * bool(self.mounts)
-        files = {**self.files, OPTIONS_FILE: installer_options(lines, self.wanted)}
+        options = "" if self.alone else installer_options(lines, self.wanted)
+        files = {**self.files, OPTIONS_FILE: options}
         files[LINES_FILE] = "".join(line + "\n" for line in self.lines)
         files[LIMITS_FILE] = "".join(line + "\n" for line in self.limits)
         served = {f"{SERVED}/{i}": text for i, text in enumerate(self.served_files(lines))}
@@ -6134,6 +6136,7 @@ def pylock_lines(change: Change, path: str, data: dict[str, Any]) -> Iterator[Re
     change.files[FILES + path] = text = file_text(path)
     no_password(text, f"a line of {path}")
     change.words += ["-r", FILES + path]
+    change.alone = True
     return index_lines(entry(package, "index", "") for package in entry(data, "packages", []))
 
 
@@ -6145,9 +6148,10 @@ def project_lines(
     beside = os.path.join(os.path.dirname(path), "pyproject.toml")
     data = read_toml(session, env, beside) if os.path.exists(beside) else {}
     project = Pyproject(beside, data)
-    lines = project.lines(change, wanted)
     if path != beside:
+        project.chosen(wanted)
         return locked_lines(session, env, change, path, wanted)
+    lines = project.lines(change, wanted)
     if project.built:
         project.add_build(change, wanted)
     return lines
@@ -6157,7 +6161,7 @@ def locked_lines(
     session: Session, env: Env, change: Change, path: str, wanted: Sequence[tuple[str, str]]
 ) -> Iterator[Requirement]:
     """What a uv.lock pins, as uv itself tells it, in a container without network; and the indexes
-    that it came from."""
+    that it came from. Other members of its workspace are built from copies."""
     data = read_toml(session, env, path)
     add_python(change, path, entry(data, "requires-python", ""))
     uv = uv_folder(session, env)
@@ -6170,7 +6174,9 @@ def locked_lines(
     script = "".join(
         heredoc(["cat"], file_text(file), os.path.basename(file)) + "\n" for file in files
     )
-    script += "exec /uv/bin/uv export -q --frozen --offline --no-emit-project --no-header "
+    script += (
+        "exec /uv/bin/uv export -q --frozen --offline --no-emit-project --no-editable --no-header "
+    )
     script += f"--no-annotate --no-default-groups {shell_join(uv_options(wanted))}\n"
     look = [*look_argv(image)[:-1], "-i", "-w", "/tmp", "--mount", mount_value(uv, "/uv", True)]
     try:
@@ -6272,17 +6278,21 @@ class Pyproject:
         self.built |= "project" not in data and ("build-system" in data or legacy)  # also Poetry's
 
     def lines(self, change: Change, wanted: Sequence[tuple[str, str]]) -> list[Requirement]:
-        """What its project needs, with these extras and groups, and from which indexes. Says what
-        was left out."""
+        """What its project needs, with these extras and groups, and from which indexes."""
         add_python(change, self.path, entry(self.data, "project.requires-python", ""))
-        seen: set[tuple[str, str]] = set()
-        needs = list(self.needs([("extra", ""), *wanted], seen))
+        needs = self.chosen(wanted)
         lines = [found for line in needs for found in self.from_source(line, change.title)]
         used = [source.get("index") for line in needs for source in self.sources.get(line.name, [])]
         for index in entry(self.data, "tool.uv.index", []):
             if not index.get("explicit") or index.get("name") in used:
                 option = "--index-url" if index.get("default") else "--extra-index-url"
                 lines.append(index_line(option, index["url"]))
+        return lines
+
+    def chosen(self, wanted: Sequence[tuple[str, str]]) -> list[Requirement]:
+        """What its project needs, with these extras and groups. Says what was left out."""
+        seen: set[tuple[str, str]] = set()
+        needs = list(self.needs([("extra", ""), *wanted], seen))
         left = []
         for kind, known in (("extra", self.extras), ("group", self.groups)):
             names = [name for name in known if (kind, name) not in seen]
@@ -6290,7 +6300,7 @@ class Pyproject:
                 left.append(f"the {kind}{'s' * (len(names) > 1)} {', '.join(names)}")
         if left:
             console.info(f"{os.path.basename(self.path)} also has {' and '.join(left)}")
-        return lines
+        return needs
 
     def add_build(self, change: Change, wanted: Sequence[tuple[str, str]]) -> None:
         """What only its build tells is read by the installer, in a copy."""

@@ -397,44 +397,55 @@ class FileTest(PackageCase):
         self.fails("create", "x", PYTHON, "-r", "setup.py", hint="the project itself: pydock create x %s ./" % PYTHON)
         self.fails("create", "x", "3.12", "requirements.txt", says="'requirements.txt' is a file, not a package", hint="pydock create x 3.12 -r requirements.txt")
 
+    def two_indexes(self) -> List[Dict[str, str]]:
+        """alpha is at the one; beta, also of a later version, at the other."""
+        made = []
+        for name, folder in (("alpha", "packages"), ("beta", "other")):
+            make_wheel(self.base / folder, "beta", "2.0")
+            wheel, index = make_wheel(self.base / folder, name), self.index(folder)
+            made.append({"name": name, "index": index.url, "url": "http://%s/files/%s" % (index.host, wheel.name), "wheel": wheel.name,
+                         "hash": hashlib.sha256(wheel.read_bytes()).hexdigest()})
+        self.environ["PIP_TRUSTED_HOST"] = index.host.split(":")[0]
+        return made
+
     def test_what_uv_has_locked(self) -> None:
-        wheel = make_wheel(self.base / "packages", "alpha")
-        index = self.index()
-        (self.work / "pyproject.toml").write_text('[project]\nname = "app"\nversion = "1"\nrequires-python = ">=3.9"\ndependencies = ["alpha"]\n', encoding="utf-8")
-        (self.work / "uv.lock").write_text("""version = 1
-revision = 3
-requires-python = ">=3.9"
-
-[[package]]
-name = "alpha"
-version = "1.0"
-source = { registry = "%s" }
-wheels = [{ url = "http://%s/files/%s", hash = "sha256:%s" }]
-
-[[package]]
-name = "app"
-version = "1"
-source = { virtual = "." }
-dependencies = [{ name = "alpha" }]
-
-[package.metadata]
-requires-dist = [{ name = "alpha" }]
-""" % (index.url, index.host, wheel.name, hashlib.sha256(wheel.read_bytes()).hexdigest()), encoding="utf-8")
-        self.ok("create", "ds", PYTHON, "-r", "uv.lock")
+        """A workspace of which one member needs another one, and packages from two indexes."""
+        package = '[project]\nname = "%s"\nversion = "1"\nrequires-python = ">=3.9"\ndependencies = %s\n'
+        workspace = '[project.optional-dependencies]\nx = []\n[tool.uv.sources]\nlib = { workspace = true }\n[tool.uv.workspace]\nmembers = ["packages/*"]\n'
+        (self.work / "pyproject.toml").write_text(package % ("app", ["alpha", "lib"]) + workspace, encoding="utf-8")
+        lib = self.work / "packages/lib"
+        lib.mkdir(parents=True)
+        (lib / "pyproject.toml").write_text(package % ("lib", ["beta"]) + '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n', encoding="utf-8")
+        (lib / "lib.py").write_text("import beta\n", encoding="utf-8")
+        text = 'version = 1\nrevision = 3\nrequires-python = ">=3.9"\n[manifest]\nmembers = ["app", "lib"]\n'
+        made = self.two_indexes()
+        for one in made:
+            text += '[[package]]\nname = "%(name)s"\nversion = "1.0"\nsource = { registry = "%(index)s" }\nwheels = [{ url = "%(url)s", hash = "sha256:%(hash)s" }]\n' % one
+        for name, source, needs, wants in (("app", 'virtual = "."', "alpha lib", '{ name = "alpha" }, { name = "lib", editable = "packages/lib" }'),
+                                           ("lib", 'editable = "packages/lib"', "beta", '{ name = "beta" }')):
+            text += '[[package]]\nname = "%s"\nversion = "1"\nsource = { %s }\ndependencies = [%s]\n[package.metadata]\nrequires-dist = [%s]\n' % (
+                name, source, ", ".join('{ name = "%s" }' % need for need in needs.split()), wants)
+        (self.work / "uv.lock").write_text(text, encoding="utf-8")
+        result = self.run_pydock("create", "ds", PYTHON, "-r", "uv.lock")
+        self.assertIn("pyproject.toml also has the extra x\n", result.err, result)
         self.assertEqual(self.lines()[0], "--require-hashes")
-        self.assertIn("--extra-index-url " + index.url, self.lines())
-        self.assertEqual(self.python("import alpha; print(alpha.version)"), "1.0")
+        for one in made:
+            self.assertIn("--extra-index-url " + one["index"], self.lines())
+        self.assertEqual(self.python("import alpha, beta, lib; print(alpha.version, beta.version)"), "1.0 1.0")
+        self.ok("build", "ds")
+        self.assertEqual(self.python("import alpha, beta, lib; print(alpha.version, beta.version)"), "1.0 1.0")
 
     def test_pylock_toml(self) -> None:
-        wheel = make_wheel(self.base / "packages", "alpha")
-        index = self.index()
-        (self.work / "pylock.toml").write_text(
-            'lock-version = "1.0"\ncreated-by = "test"\n\n[[packages]]\nname = "alpha"\nversion = "1.0"\nwheels = [{name = "%s", url = "http://%s/files/%s", '
-            'hashes = {sha256 = "%s"}}]\n' % (wheel.name, index.host, wheel.name, hashlib.sha256(wheel.read_bytes()).hexdigest()), encoding="utf-8")
+        text = 'lock-version = "1.0"\ncreated-by = "test"\n'
+        made = self.two_indexes()
+        for one in made:
+            text += '[[packages]]\nname = "%(name)s"\nversion = "1.0"\nindex = "%(index)s"\nwheels = [{name = "%(wheel)s", url = "%(url)s", hashes = {sha256 = "%(hash)s"}}]\n' % one
+        (self.work / "pylock.toml").write_text(text, encoding="utf-8")
         self.ok("create", "ds", PYTHON, "-r", "pylock.toml")
-        self.assertEqual(self.python("import alpha; print(alpha.version)"), "1.0")
-        self.assertEqual(len(self.lines()), 1)
-        self.assertIn("alpha", self.lines()[0])
+        self.assertEqual(self.python("import alpha, beta; print(alpha.version, beta.version)"), "1.0 1.0")
+        self.assertEqual(self.lines(), [*sorted("--extra-index-url " + one["index"] for one in made), "alpha==1.0", "beta==1.0"])
+        self.ok("build", "ds")
+        self.assertEqual(self.python("import alpha, beta; print(alpha.version, beta.version)"), "1.0 1.0")
 
 
 class LocalTest(PackageCase):
