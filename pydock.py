@@ -6287,6 +6287,10 @@ class Pyproject:
             if not index.get("explicit") or index.get("name") in used:
                 option = "--index-url" if index.get("default") else "--extra-index-url"
                 lines.append(index_line(option, index["url"]))
+                if index.get("explicit"):
+                    console.info(
+                        f"what {index['name']} is for comes from {index['url']}, but other packages may, too: requirements.txt cannot say otherwise"
+                    )
         return lines
 
     def chosen(self, wanted: Sequence[tuple[str, str]]) -> list[Requirement]:

@@ -587,6 +587,7 @@ class Projects(unittest.TestCase):
         self.assertEqual(change.lines, ["six @ git+http://h/six.git@v1#subdirectory=s",
                                         "alpha[x] @ http://h/alpha.whl ; (python_version > '3') and (os_name == 'nt')", "alpha[x]>1 ; (python_version > '3')"])
         self.assertEqual(change.wanted.options, [("--extra-index-url", "http://h/a"), ("--extra-index-url", "http://h/b")])
+        self.assertIn("what a is for comes from http://h/a, but other packages may, too", self.said)
         change.settle_index(pydock.Env(pydock.Scope("local", "/p/.pydock", ""), "dev", "pydock"), [])
         self.assertEqual(change.wanted.served, {"http://h/a": {"alpha[x]>1 ; (python_version > '3')": "alpha"}})
         data["tool"]["uv"]["sources"].pop("alpha")  # which alone comes from the index that is for nothing else
