@@ -3461,6 +3461,11 @@ def containers_named(engine: Engine, *filters: str) -> list[tuple[str, str]]:
 #   :N+1                    :tmp, :N+1                       latest moves to N+1
 #   latest                  :tmp, container                  removed
 #   a person who puts requirements.txt back (ByHand)         the file stays; :tmp is removed
+# install -e FOLDER (EveryCallOfAProject); the rest is as install
+#   project                 container, :tmp-project          removed
+# install --apt PKG (EveryCall.test_install_of_system_packages)
+#   dockerfile              the new one, and the old image   stays, as if a person had edited it
+#   build                   :tmp-build, :tmp                 :tmp tagged, the rest removed
 # build (EveryCall)
 #   build                   :tmp-build, :tmp                 :tmp tagged, the rest removed
 # rollback (time.BadEnds)
@@ -5670,7 +5675,9 @@ def add_apt(
         keep_dockerfile(env, new, True)
         rebuild(session, env, images, command)
     except BaseException:
-        keep_dockerfile(env, old, True)
+        latest = find_image(session.engine, env.latest)
+        if not latest or latest.hashes != env.hashes():  # it has not become the new one yet
+            keep_dockerfile(env, old, True)
         raise
     return True
 

@@ -71,7 +71,7 @@ LANES = {
         test_install.SecretTest
         test_rootless""",
     "modern": """
-        test_nothing_lost.EveryCall
+        test_nothing_lost.EveryCall test_nothing_lost.EveryCallOfAProject
         test_compose.Services test_compose.Parsed test_compose.Users
         test_start.Signals test_start.Mended test_start.Inside
         test_compose

@@ -17,11 +17,12 @@ import subprocess
 import sys
 import time
 import unittest
+from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence
 
 from support import (
-    ROOT, SLOW, STRANGER, Disturbed, Index, Result, as_user, catches, docker_groups, engine, host_address, make_wheel, signals_as_usual,
-    undoes,
+    ROOT, SLOW, STRANGER, Disturbed, Index, Result, as_user, catches, docker_groups, engine, host_address, make_wheel, pydock,
+    signals_as_usual, undoes,
 )
 
 SEED = int(os.environ.get("PYDOCK_TEST_SEED") or random.randrange(10**6))
@@ -96,6 +97,38 @@ class EveryCall(Indexed):
         self.bystanders()
         self.ok("create", "e", "six==1.16.0")
         self.change(["update", "e", "--python", "3.13"], ["six"], turn=1)
+
+    def test_install_of_system_packages(self) -> None:
+        """The dockerfile is the old one with the old image, or the new one, which the same command brings to its end."""
+        self.bystanders()
+        self.ok("create", "e", "six")
+        argv, dockerfile = ["install", "e", "--apt", "libc-bin"], self.folder("e") / "dockerfile"
+        old, before, restore = dockerfile.read_text(encoding="utf-8"), self.state("e"), self.restorer("e")
+        self.ok(*argv)
+        new = dockerfile.read_text(encoding="utf-8")
+        self.assertNotEqual(new, old)
+        for tag in list(self.tags("e")):  # so that the builder has its steps in the cache
+            engine("tag", tag, "%s-built:%s" % (self.prefix, tag.split(":")[1]))
+        restore()
+        ends = set()
+
+        def look(way: str, call: str, result: Result) -> None:
+            now = dockerfile.read_text(encoding="utf-8")
+            self.assertIn(now, (old, new), result)
+            if undoes(way, call):
+                self.assert_clean("e")
+            if self.state("e") != before:
+                self.ok("run", "e", "python", "-c", "import six")
+                self.next_command_of("e")
+            if now == old:
+                self.assertEqual(self.state("e"), before, result)
+            else:
+                self.ok(*argv)
+            self.assert_works("e", "six")
+            ends.add(now == new)
+
+        self.every_call(argv, restore, look, turn=1)
+        self.assertEqual(ends, {False, True})
 
     def test_create(self) -> None:
         self.bystanders()
@@ -212,6 +245,57 @@ class EveryCall(Indexed):
             ends.add(self.folder("e").exists())
 
         self.every_call(["delete", "-y", "e"], restore, look, turn=0, ways=2)
+        self.assertEqual(ends, {False, True})
+
+
+
+class EveryCallOfAProject(Indexed):
+    """The same for a project that is installed as it lies there, in an environment of its folder."""
+
+    BACKEND = """import zipfile
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    name = "mylib-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(folder + "/" + name, "w") as wheel:
+        wheel.writestr("mylib.pth", %r)
+        wheel.writestr("mylib-1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: mylib\\nVersion: 1.0\\n")
+        wheel.writestr("mylib-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr("mylib-1.0.dist-info/RECORD", "")
+    return name
+"""
+
+    def folder(self, name: str) -> Path:
+        return self.work / ".pydock/envs/e" if name == "e" else super().folder(name)
+
+    def tags(self, name: str = "") -> Dict[str, str]:
+        return super().tags("e__" + pydock.text_hash(str(self.folder("e")))[:8] if name == "e" else name)
+
+    def test_install(self) -> None:
+        self.bystanders()
+        (self.work / "pyproject.toml").write_text('[project]\nname = "mylib"\nversion = "1.0"\n[build-system]\nrequires = []\nbuild-backend = "backend"\n'
+                                                  'backend-path = ["."]\n', encoding="utf-8")
+        (self.work / "backend.py").write_text(self.BACKEND % str(self.work), encoding="utf-8")
+        (self.work / "mylib.py").write_text("", encoding="utf-8")
+        self.ok("--local", "create", "e", "six")
+        old, tags, restore = self.requirements("e"), self.tags("e"), self.restorer("e")
+        ends = set()
+
+        def look(way: str, call: str, result: Result) -> None:
+            if undoes(way, call) and self.requirements("e") == old:
+                self.assert_clean("e")
+            self.next_command_of("e")
+            self.assert_clean("e")
+            self.assertEqual(self.listed()["e"]["state"], "ready", result)
+            whole = self.requirements("e") != old
+            self.assertEqual(self.requirements("e"), "-e .\n" * whole + old, result)
+            if result.status == 0:
+                self.assertTrue(whole, result)
+            if not whole:
+                self.assertEqual(self.tags("e"), tags, result)
+            found = self.ok("run", "e", "python", "-Ic", "import six, importlib.util as u; print(bool(u.find_spec('mylib')))")
+            self.assertEqual(found, "%s\n" % whole, result)
+            ends.add(whole)
+
+        self.every_call(["install", "e", "-e", "."], restore, look, turn=1)
         self.assertEqual(ends, {False, True})
 
 
