@@ -772,7 +772,7 @@ class ScriptEngine(Engine):
                 "Cmd": ["python3"],
                 "User": f"{os.getuid()}:{os.getgid()}",
                 "WorkingDir": "/home/" + self.user,
-                "Labels": {"pydock.name": "", "pydock.folder": ""},
+                "Labels": {"pydock": "1", "pydock.name": "", "pydock.folder": ""},
             }
             return json.dumps([{"Id": argv[-1], "Config": config}])
         return found
@@ -8366,7 +8366,7 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
         console.info(f"left out: '{line.body}', a project that lies in its own folder")
     if env.has(COMPOSE):
         console.info(f"{COMPOSE} goes along, with the values of variables that are in it")
-    with NewFile(path) as out, env.lock() as lock:
+    with NewFile(path) as out, env.lock():
         held = find_image(session.engine, image) if image else None
         if image and (not held or held.hashes != env.hashes()):
             raise PydockError(
@@ -8385,9 +8385,8 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
                 member.uid, member.gid, member.uname, member.gname = 0, 0, "", ""
                 member.mode = member.mode & 0o555 | 0o644
                 archive.addfile(member, exported(env, member, content))
-        lock.release()
         if held:  # goes on in the same tar, whose end the engine writes
-            save_image(session.engine, held, out)
+            save_image(session.engine, env, held, out)
         else:
             archive.close()
     report(
@@ -8408,9 +8407,21 @@ def exported(env: Env, member: Any, content: IO[bytes]) -> IO[bytes]:
     return io.BytesIO(data)
 
 
-def save_image(engine: Engine, image: Image, out: IO[bytes]) -> None:
-    """`docker save` to the end of a file, by id, so that no tag goes along. How far it is, on a
-    terminal."""
+def save_image(engine: Engine, env: Env, image: Image, out: IO[bytes]) -> None:
+    """`docker save` of an image to the end of a file, without its tags and without the labels that
+    say where it was made, and by which command. Only under the environment's lock."""
+    recover(engine, env)
+    try:
+        words = [word for name in ("folder", "command") for word in ("--label", f"pydock.{name}=")]
+        engine.run(*create_argv(env.temporary, image.id)[:-1], *words, image.id)
+        commit(engine, env, env.temporary_tag, image.config, {})
+        stream_image(engine, existing_image(engine, env.temporary_tag), out)
+    finally:
+        remove_temporary(engine, env, env.id)
+
+
+def stream_image(engine: Engine, image: Image, out: IO[bytes]) -> None:
+    """How far it is, is told on a terminal."""
     out.flush()
     seen = sys.stderr.isatty() and not console.quiet
     process = engine.start(["save", image.id], out=out, err="keep")
@@ -8625,7 +8636,7 @@ def import_image(
     image = find_image(engine, reference)
     if not image:
         raise PydockError(f"the image {reference} has vanished")
-    if "pydock.name" not in image.labels:
+    if "pydock" not in image.labels:
         raise PydockError(
             f"{reference} is not the image of an environment of pydock's",
             f"to build on it: pydock create {env.title} --image {reference}",
