@@ -4527,7 +4527,7 @@ def original_line(args: argparse.Namespace, env: Env) -> str:
 
 
 # --------------------------------------------------------------------------------------------------
-# Environments: create, list, build, delete
+# Environments: create
 
 
 @command(
@@ -4760,6 +4760,10 @@ def checked_user(user: str) -> str:
             "--user NAME or --user ID:NAME; small letters, digits and _ . -",
         )
     return user
+
+
+# --------------------------------------------------------------------------------------------------
+# Environments: list, build, delete
 
 
 @command(
@@ -5150,10 +5154,6 @@ def check_ports(options: Sequence[str], own: Sequence[str] = ()) -> None:
 # Packages: install, uninstall, update
 
 
-LINES_FILE, LIMITS_FILE = "/dev/shm/lines", "/dev/shm/limits"
-SERVED = "/dev/shm/served"
-
-
 @command(
     "packages",
     "install NAME PKG…",
@@ -5320,6 +5320,14 @@ def change_packages(
             for name in sorted({*before, *after})
             if before.get(name) != after.get(name)
         }
+
+
+# --------------------------------------------------------------------------------------------------
+# A change of packages: what is asked for, installed and written down
+
+
+LINES_FILE, LIMITS_FILE = "/dev/shm/lines", "/dev/shm/limits"
+SERVED = "/dev/shm/served"
 
 
 class Change:
@@ -5656,6 +5664,10 @@ def change_error(
             return PydockError(f"the image of {env.name} has not got {lack} (see above)", hint)
     names = " ".join([*change.named, *change.wanted.removed]) or "the packages"
     return PydockError(f"cannot {change.verb} {names} in {env.name}: what failed is above")
+
+
+# --------------------------------------------------------------------------------------------------
+# System packages, and another Python: install --apt, update --python
 
 
 def add_apt(

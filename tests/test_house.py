@@ -19,9 +19,9 @@ import run
 from support import PYDOCK, ROOT
 
 LIMITS = {
-    "lines": 9770,  # goal: 5800; more by what installs projects, reads pip's options and renames
-    "lines of the ground floor": 4232,  # goal: 1800
-    "lines of a slice": 566,  # goal: 450
+    "lines": 10055,  # goal: 5800; more by what installs projects, reads pip's options and renames
+    "lines of the ground floor": 4422,  # goal: 1800
+    "lines of a slice": 450,  # goal: 450
     "lines of the texts that run elsewhere": 605,  # goal: 330
     "lines of a function": 60,  # goal: 60
     "lines of half of the functions": 11,  # goal: 12
