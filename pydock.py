@@ -440,8 +440,10 @@ class Engine:
         if console.verbose:
             console.put("+ " + shell_join(self.shown(argv)) + "\n")
         pairs = [pair.partition("=")[::2] for pair in self.environ(argv)]
+        new = subprocess.Popen.__new__
+        process: subprocess.Popen[bytes] = new(subprocess.Popen)  # type: ignore[arg-type]
         try:
-            return subprocess.Popen(
+            process.__init__(  # type: ignore[misc]
                 command,
                 env={**os.environ, **dict(pairs)},
                 stdin=pipe if feed else drop,
@@ -449,8 +451,13 @@ class Engine:
                 stderr=to[err],
                 cwd="/" if argv[0] == "compose" else None,
             )
+            return process
         except (OSError, ValueError) as error:  # a NUL, in what others wrote
             raise cannot_start(command[0], error) from None
+        except BaseException:  # an interruption, while the client runs already
+            if process.pid:
+                self.end(process)
+            raise
 
     @staticmethod
     def end(process: subprocess.Popen[bytes]) -> None:

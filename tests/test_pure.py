@@ -662,6 +662,21 @@ class SettingsOfTheHost(Folder):
         self.assertFalse(pydock.is_generated(""))
 
 
+class Interrupted(unittest.TestCase):
+    def test_a_client_that_was_just_started_is_ended(self) -> None:
+        start, pids = subprocess.Popen._execute_child, []  # type: ignore[attr-defined]
+
+        def interrupted(process: Any, *args: Any) -> None:
+            start(process, *args)
+            pids.append(process.pid)
+            raise KeyboardInterrupt
+
+        with mock.patch.object(subprocess.Popen, "_execute_child", interrupted), self.assertRaises(KeyboardInterrupt):
+            pydock.Engine(["/bin/sleep"]).start(["60"])
+        with self.assertRaises(ProcessLookupError):
+            os.kill(pids[0], 0)
+
+
 class Words(Folder):
     def test_any_bytes_survive_a_label(self) -> None:
         for data in (bytes(range(1, 256)), b"", b"%41", b"/home/x y", "é€\U0001f600".encode(), b"\xff\xfe"):
