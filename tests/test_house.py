@@ -329,6 +329,12 @@ def late(): return open("x")
 class Tests(unittest.TestCase):
     """The tests' own order."""
 
+    def test_the_table_of_the_readme_names_every_class_of_attacks(self) -> None:
+        security = (ROOT / "README.md").read_text(encoding="utf-8").split("## Security")[1].split("## Limits")[0]
+        rows = re.findall(r"(?m)^\| .* \|$", security)[1:]
+        named = {name for row in rows for name in re.findall(r"`([A-Z]\w+)`", row.split(" | ")[-1])}
+        self.assertEqual(named, {name.split(".")[1] for name in run.classes("test_attacks")})
+
     MODULES = sorted((ROOT / "tests").glob("test_*.py"))
 
     def test_ci_runs_every_class_of_every_module(self) -> None:
