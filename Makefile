@@ -21,7 +21,7 @@ test: ## on a real engine: a tour, and each command's good and bad ways; in ten 
 	@client=$$(install/engine.sh 3.11 3.13) && eval "$$client" && tests/engines.sh tools && \
 	registry=$$(tests/engines.sh registry) && eval "$$registry" && set -x && python3 tests/run.py --jobs $(JOBS) $(TESTS)
 
-test-all: ## every test, on every engine: classic and modern docker, podman, rootless podman; in 25 minutes
+test-all: ## every test, on every engine: classic and modern docker, podman, rootless podman; in 35 minutes
 	@.ci/run
 
 fuzz: ## 500 inputs of each kind that nobody would write (FUZZ=N, FUZZ_SEED=S); needs no engine

@@ -2799,7 +2799,9 @@ def is_generated(dockerfile: str) -> bool:
         return [line for line in lines if line and not line.startswith("#")]
 
     found = base_from(dockerfile)
-    if not found or re.search(r"(?m)^\s*(#\s*\w+\s*=|//|#!)|[\r\ufeff\0]", dockerfile):
+    if not found or re.search(
+        r"(?m)^[^\S\n]*(#[^\S\n]*\w+[^\S\n]*=|//|#!)|[\r\ufeff\0]", dockerfile
+    ):
         return False
     image = found.group(2).replace("${REPOSITORY}", "")
     return plain(render_dockerfile(image, "", ["git"], "")) == plain(dockerfile)

@@ -660,6 +660,13 @@ class SettingsOfTheHost(Folder):
                 self.assertFalse(pydock.is_generated(text.replace(old, new, 1)), new)
         self.assertFalse(pydock.is_generated(pydock.render_dockerfile("python:3", "", ["git"], "").replace("recommends git", "recommends git;x")))
         self.assertFalse(pydock.is_generated(""))
+        # What would take hours if it were read again from each line.
+        for text in ("\n" * (1 << 20), "#\n" * (1 << 19), "#" + " " * (1 << 20), "FROM" + " " * (1 << 20), "FROM a" + " " * (1 << 20) + "b", "FROM " + "a" * (1 << 20) + " b", "RUN apt-get update -recommends a" * (1 << 15)):
+            self.assertFalse(pydock.is_generated("FROM a\n" + text))
+            try:
+                pydock.in_domain("FROM a\n" + text, "D")
+            except ValueError:
+                pass
 
 
 class Interrupted(unittest.TestCase):
