@@ -2091,12 +2091,11 @@ def place_in(file: str, number: int) -> str:
     return f"line {number} of {file}" if number else file
 
 
-def check_variables(line: Requirement, file: str, known: str = "") -> None:
-    """PydockError where there is a ${VARIABLE}, but one that the dockerfile `known` sets: a stranger's
-    line could send this host's to a server of theirs, and requirements.txt must not hold its
-    value."""
+def check_variables(line: Requirement, file: str, known: Collection[str] = ()) -> None:
+    """PydockError where there is a ${VARIABLE}, but a `known` one: a stranger's line could send this
+    host's to a server of theirs, and requirements.txt must not hold its value."""
     for name in re.findall(r"\$\{([A-Z0-9_]+)\}", line.body):
-        if not re.search(rf"(?im)^\s*(?:ARG|ENV)\s(?:.*\\\n)*.*\b{name}\b", known):
+        if name not in known:
             raise PydockError(
                 f"{place_in(file, line.number)} has ${{{name}}}, and no file gets a variable of this host",
                 "write its value there; a login belongs in ~/.netrc: machine HOST login USER password SECRET",
@@ -2228,9 +2227,12 @@ class Env:
             lines = read_requirements(decode_requirements(data), path)
         except UnicodeError:
             raise PydockError(f"{path} is not in the encoding that it begins with") from None
-        for line in lines:
-            if "$" in line.body:
-                check_variables(line, path, self.read("dockerfile"))
+        if any("$" in line.body for line in lines):
+            joined = re.sub(r"\\[ \t\r]*\n", " ", self.read("dockerfile"))
+            sets = re.findall(r"(?im)^[ \t]*(?:ARG|ENV)[ \t](.*)$", joined)
+            known = set(re.findall(r"\w+", "\n".join(sets)))  # of the dockerfile
+            for line in lines:
+                check_variables(line, path, known)
         return lines
 
     def projects(self) -> dict[str, Requirement]:
