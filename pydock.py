@@ -2241,14 +2241,17 @@ class Env:
         lines = [line for line in self.requirements() if line.is_project]
         return {self.project_of(line, self.said("requirements.txt")): line for line in lines}
 
-    def project_of(self, line: Requirement, file: str) -> str:
-        """The folder that a line names, as seen from the folder in which .pydock is. PydockError
-        where it is not in there: nothing else is in every container of the environment."""
+    def check_local(self, line: Requirement, file: str) -> None:
         if self.scope.mode != "local":
             raise PydockError(
                 f"'{line.body}' of {file} needs an environment of that project, and {self.name} is a global one",
-                f"in its folder: pydock --local create {self.name} -e .",
+                f"in its folder: pydock --local create {self.name} --editable .",
             )
+
+    def project_of(self, line: Requirement, file: str) -> str:
+        """The folder that a line names, as seen from the folder in which .pydock is. PydockError
+        where it is not in there: nothing else is in every container of the environment."""
+        self.check_local(line, file)
         top = os.path.realpath(os.path.dirname(self.scope.root))
         path = os.path.realpath(os.path.join(top, os.path.expanduser(line.url)))
         if not is_in(path, top):
@@ -5809,6 +5812,7 @@ def add_projects(session: Session, env: Env, change: Change, args: argparse.Name
         else:
             add_line(change, line, Included("", "the command line", 0))
     for path, line in list(change.projects.items()):
+        env.check_local(line, "the command line")
         top = os.path.realpath(os.path.dirname(env.scope.root))
         line.url = re.sub("^[^.]", r"./\g<0>", os.path.relpath(path, top))
         line.body = option_text("-e", with_extras(line.url, line.extras))

@@ -260,7 +260,7 @@ class Words(BadCase):
     def test_words_that_are_options_of_the_installer(self) -> None:
         self.refused("install", "e", "six", "--target", "x", status=2, says="one place for packages")
         self.refused("install", "e", "", says="not a requirement")
-        self.refused("install", "e", "-e", ".", hint="PYTHONPATH")
+        self.refused("install", "e", "-e", ".", says="'-e .' of the command line needs an environment of that project", hint="pydock --local create e --editable .")
 
     def test_a_port_that_is_taken(self) -> None:
         with socket.socket() as taken:
