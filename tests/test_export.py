@@ -1039,7 +1039,7 @@ class BadEnds(Disturbed, Handing):
 
     def shape(self, path: Path) -> List[str]:
         """The names of what is in a bundle, whose image is made for it."""
-        return [re.sub("[0-9a-f]{64}", "ID", info.name) for info, _ in members(path)]
+        return sorted(re.sub("[0-9a-f]{64}", "ID", info.name) for info, _ in members(path))  # which stand in the order of their ids
 
     def test_export(self) -> None:
         self.original()

@@ -355,8 +355,9 @@ class Asked(PruneCase):
         self.ok("prune", "-y")
         noted = self.base / "noted"
         there = engine("volume", "inspect", pydock.CACHE, check=False)
-        self.engine_that("case \"$1 $2\" in\n'volume inspect') test ! -e '%s/none' || exit 1; echo '[{}]'; exit ;;\n"
-                         "'volume '*) echo \"$@\" >>'%s'; test ! -e '%s/used' || { echo 'volume is in use' >&2; exit 1; }; exit ;;\nesac" % (self.base, noted, self.base))
+        self.engine_that("case \"$1 $2\" in\n'volume ls') test -e '%s/none' || echo %s; exit ;;\n"
+                         "'volume '*) echo \"$@\" >>'%s'; test ! -e '%s/used' || { echo 'volume is in use' >&2; exit 1; }; exit ;;\nesac"
+                         % (self.base, pydock.CACHE, noted, self.base))
         self.assertIn("nothing to remove", self.run_pydock("prune", "-y").err)
         self.fails("prune", "--cache", says="nobody here can be asked", hint="-y")
         self.assertIn("nothing was removed", self.terminal("prune", "--cache", answer="n\n").out)
