@@ -565,7 +565,11 @@ class Engine:
             console.put(lines.decode(b"", final=True))
 
         thread = threading.Thread(target=drain, args=(stream,), daemon=True)
-        thread.start()
+        try:
+            thread.start()  # waits for it
+        except BaseException:
+            self.end(process)
+            raise
         out, _ = self.finish(process, data=data)
         thread.join()
         return out, said.decode(errors="replace")

@@ -683,6 +683,13 @@ class Interrupted(unittest.TestCase):
         with self.assertRaises(ProcessLookupError):
             os.kill(pids[0], 0)
 
+    def test_one_whose_words_are_about_to_be_shown_is_ended(self) -> None:
+        engine = pydock.Engine(["/bin/sleep"])
+        process = engine.start(["60"], err="keep")
+        with mock.patch("threading.Thread.start", side_effect=KeyboardInterrupt), self.assertRaises(KeyboardInterrupt):
+            engine.relay(process, None)
+        self.assertIsNotNone(process.returncode)
+
 
 class Words(Folder):
     def test_any_bytes_survive_a_label(self) -> None:
