@@ -401,6 +401,7 @@ class Case(unittest.TestCase):
         process = self.start(*argv, start_new_session=True, preexec_fn=signals_as_usual)
         if do == "hang":
             self.wait_for(lambda: len(self.calls()) >= number or process.poll() is not None, 60)
+            time.sleep(0.2)  # until pydock waits for it: the moment before is test_pure.Interrupted's
             process.send_signal(by)
         out, err = process.communicate(timeout=120)
         self.wait_for_end_of(process)
