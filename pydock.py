@@ -2919,7 +2919,7 @@ def host_netrc(text: str) -> str:
             continue
         try:
             logins = netrc.netrc(path)
-        except (netrc.NetrcParseError, OSError, UnicodeDecodeError) as error:
+        except (netrc.NetrcParseError, OSError, ValueError) as error:
             console.warn(f"{path} cannot be read, so no login of it is used: {error}")
             return ""
         for host in dict.fromkeys(re.findall(r"://(?:[^/@\s]*@)?([\w.-]+|\[[\w:]+\])", text)):

@@ -617,7 +617,7 @@ class SettingsOfTheHost(Folder):
         self.assertNotIn("PIP_INDEX_URL", pydock.host_settings())
 
     def test_certificates_and_netrc_arrive_as_files_whatever_is_in_them(self) -> None:
-        word = "p'$(exit`&|;\u00e9"
+        word = "p$(exit&|;)>%"  # what the netrc of Python 3.9 can read
         netrc = "machine a.b login l password %s\nmachine other login o password %s\ndefault login d password d\n" % (word, word)
         self.environ({"PIP_CERT": str(self.write("ca.pem", "-----BEGIN-----\nx\n")), "NETRC": str(self.write("my netrc", netrc)), "PIP_INDEX_URL": "https://u@a.b:80/simple"})
         got = self.exported()
