@@ -1543,13 +1543,9 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def masked(text: str) -> str:
-    """Without the logins in its URLs."""
-    return re.sub(r"://[^/@\s]*@", "://***@", text)
-
-
-def without_login(text: str) -> str:
-    return re.sub(r"://[^/@\s]*@", "://", text)
+def masked(text: str, mark: str = "***@") -> str:
+    """With a mark in the place of the logins in its URLs."""
+    return re.sub(r"://[^/@\s]*@", f"://{mark}", text)
 
 
 class Requirement:
@@ -1948,13 +1944,10 @@ class Freeze:
         """The line of an installed package that has lines, or that is new."""
         line = lines[0] if lines else Requirement()
         package, asked = self.found.packages[name], self.wanted.packages.get(name)
+        if package.pin.is_project and line.body == package.pin.body:
+            return self.other_line(line)
         if package.pin.is_project:
-            same = line.body == package.pin.body
-            return (
-                self.other_line(line)
-                if same
-                else self.rendered(package.pin.body, [], "", [], line.trailing)
-            )
+            return self.rendered(package.pin.body, [], "", [], line.trailing)
         givers = [*lines, *([asked] if asked else [])]
         extras = sorted({extra for giver in [*givers, package.pin] for extra in giver.extras})
         range_, via = self.range_of(name, lines, asked), self.via_of(name, lines, asked)
@@ -2050,6 +2043,11 @@ def without_revision(url: str) -> str:
     return re.sub(r"(?<=[^/:])@[^/@]*$", "", url.partition("#")[0])
 
 
+def project_text(url: str, extras: Iterable[str]) -> str:
+    """The line for a project that is installed as it lies there."""
+    return option_text("-e", with_extras(url, extras))
+
+
 def option_text(name: str, value: str) -> str:
     plain = re.fullmatch(r"[^\s'\"\\]*", value)
     return f"{name} {value if plain else shlex.quote(value)}".strip()
@@ -2107,7 +2105,7 @@ def check_variables(line: Requirement, file: str, known: Collection[str] = ()) -
 
 
 def no_password(text: str, what: str) -> None:
-    what = re.sub(r"://[^/@\s]*@", "://***@", what)
+    what = masked(what)
     if re.search(r"://[^/@\s:]*:[^/@\s]*@|https?://(?!git@)[^/@\s]+@", text):
         raise PydockError(
             f"{what} has a user or password in it, which would be written to requirements.txt",
@@ -2803,14 +2801,13 @@ def is_generated(dockerfile: str) -> bool:
 
     def plain(text: str) -> list[str]:
         text = re.sub(r"(?m)^ARG (USERNAME|USER_UID|USER_GID)=\"?[\w.-]+\"?$", r"ARG \1", text)
-        apt = r"(?m)^RUN apt-get update .*-recommends( [a-z0-9][a-z0-9+.:=~-]*)+ && rm -rf \S+$"
+        start = "RUN apt-get update && apt-get install -y --no-install-recommends"
+        apt = rf"(?m)^{start}( [a-z0-9][a-z0-9+.:=~-]*)+ && rm -rf /var/lib/apt/lists/\*$"
         lines = re.sub(apt, "", text).split("\n")
         return [line for line in lines if line and not line.startswith("#")]
 
-    found = base_from(dockerfile)
-    if not found or re.search(
-        r"(?m)^[^\S\n]*(#[^\S\n]*\w+[^\S\n]*=|//|#!)|[\r\ufeff\0]", dockerfile
-    ):
+    found, builder = base_from(dockerfile), r"(?m)^[^\S\n]*(#[^\S\n]*\w+[^\S\n]*=|//|#!)"
+    if not found or re.search(builder + r"|[\r\ufeff\0]", dockerfile):
         return False
     image = found.group(2).replace("${REPOSITORY}", "")
     return plain(render_dockerfile(image, "", ["git"], "")) == plain(dockerfile)
@@ -2913,21 +2910,22 @@ def host_netrc(text: str) -> str:
     """The host's netrc file, of the hosts alone whose addresses stand in a text."""
     import netrc
 
-    found = []
-    for path in (os.environ.get("NETRC"), os.path.join(home_folder(), ".netrc")):
-        if not path or not os.path.isfile(path):
-            continue
-        try:
-            logins = netrc.netrc(path)
-        except (netrc.NetrcParseError, OSError, ValueError) as error:
-            console.warn(f"{path} cannot be read, so no login of it is used: {error}")
-            return ""
-        for host in dict.fromkeys(re.findall(r"://(?:[^/@\s]*@)?([\w.-]+|\[[\w:]+\])", text)):
-            login, account, password = logins.authenticators(host) or ("", "", "")
-            if password:
-                found.append(f"machine {host} login {login} password {password}\n")
-        break
-    return "".join(found)
+    candidates = [os.environ.get("NETRC"), os.path.join(home_folder(), ".netrc")]
+    path = next((path for path in candidates if path and os.path.isfile(path)), "")
+    if not path:
+        return ""
+    try:
+        logins = netrc.netrc(path)
+    except (netrc.NetrcParseError, OSError, ValueError) as error:  # which may say a password
+        where = place_in(path, getattr(error, "lineno", None) or 0)
+        console.warn(f"{where} cannot be read, so no login of it is used")
+        return ""
+    lines = []
+    for host in dict.fromkeys(re.findall(r"://(?:[^/@\s]*@)?([\w.-]+|\[[\w:]+\])", text)):
+        login, _, password = logins.authenticators(host) or ("", "", "")
+        if password:
+            lines.append(f"machine {host} login {login} password {password}\n")
+    return "".join(lines)
 
 
 def limits_of(environ: Mapping[str, str], variables: str) -> str:
@@ -2953,7 +2951,7 @@ def settings_sh(secrets: bool, named: str = "") -> str:
     if not secrets:
         login = r"UV_INDEX_\w+_(USERNAME|PASSWORD)"
         settings = {
-            key: without_login(value)
+            key: masked(value, "")
             for key, value in settings.items()
             if not re.fullmatch(login, key)
         }
@@ -2964,7 +2962,7 @@ def settings_sh(secrets: bool, named: str = "") -> str:
     )
     config = os.environ.get("XDG_CONFIG_HOME") or home_folder() + "/.config"
     uv_toml = host_file(os.environ.get("UV_CONFIG_FILE"), config + "/uv/uv.toml", "/etc/uv/uv.toml")
-    uv_toml = uv_toml if secrets else without_login(uv_toml)
+    uv_toml = uv_toml if secrets else masked(uv_toml, "")
     addresses = "\n".join([*settings.values(), uv_toml, named])
     limits = (
         ("constraint.txt", "PIP_CONSTRAINT UV_CONSTRAINT"),
@@ -3331,11 +3329,11 @@ def drop_old_revisions(session: Session, env: Env) -> None:
         remove_tag(session.engine, env, str(number))
 
 
-def create_argv(container: str, image: str) -> list[str]:
+def create_argv(container: str, image: str, *options: str) -> list[str]:
     """`docker create` of a container that is only committed or read; without the variables that the
     client would set there (proxies)."""
     blank = [word for name in client_proxies() for word in ("-e", name + "=")]
-    return ["create", "--name", container, "--pull", "never", *blank, image]
+    return ["create", "--name", container, "--pull", "never", *blank, *options, image]
 
 
 def temporary_argv(
@@ -3922,16 +3920,17 @@ def run_build(session: Session, env: Env, build: Build) -> None:
     args = build_args(dockerfile, session.settings, engine.root_is_caller())
     if "INSTALLER" in args and not any(line.kind for line in env.requirements()):
         args["INSTALLER"] = "pip"  # nothing to install
-    text, options = text_to_build(env, build), list(build.options)
+    domain, secrets = domain_of(env), has_secrets(session, env)
+    text, options = text_to_build(env, build, domain), list(build.options)
     if engine.podman:
         check_plain(session, env, dockerfile)
     if engine.podman and CACHE_MOUNTS in dockerfile:
         text = text.replace(CACHE_MOUNTS, "")
         options += podman_volumes(session, env)
         args.update(dict.fromkeys({"INSTALLER"} & set(args), "pip"))
-    if domain_of(env) and not engine.podman:
-        args["BUILDKIT_CACHE_MOUNT_NS"] = domain_of(env)
-    values = [f"{key}={value}" for key, value in args.items()] + proxy_values(session, env)
+    if domain and not engine.podman:
+        args["BUILDKIT_CACHE_MOUNT_NS"] = domain
+    values = [f"{key}={value}" for key, value in args.items()] + proxy_values(secrets)
     settings = env_settings(session, env)
     options += network_options(session, settings + env.read("requirements.txt"))
     try:
@@ -3948,10 +3947,10 @@ def run_build(session: Session, env: Env, build: Build) -> None:
         raise PydockError(why, login_hint(session, env) or build_hint(env)) from None
 
 
-def text_to_build(env: Env, build: Build) -> str:
+def text_to_build(env: Env, build: Build, domain: str) -> str:
     """The dockerfile; with an ARG that no step has seen yet where all is built again, and one that
     keeps the layers of others apart."""
-    text, domain = env.read("dockerfile"), domain_of(env)
+    text = env.read("dockerfile")
     if build.again:
         stages = r"(?m)^(FROM\s(?!.* AS installer$).*)$"
         text = re.sub(stages, f"\\1\\nARG PYDOCK_AGAIN={env.id}", text)
@@ -3962,13 +3961,13 @@ def text_to_build(env: Env, build: Build) -> str:
         raise PydockError(f"{env.said('dockerfile')} cannot be built: {error}", hint) from None
 
 
-def proxy_values(session: Session, env: Env) -> list[str]:
+def proxy_values(secrets: bool) -> list[str]:
     """The build arguments of proxies; where no login may be told, with their values, or else the
     client adds those of its settings."""
-    if has_secrets(session, env):
+    if secrets:
         return [name for name in PROXIES if os.environ.get(name)]
     proxies = {**client_proxies(), **{name: os.environ.get(name, "") for name in PROXIES}}
-    return [f"{name}={without_login(value)}" for name, value in proxies.items() if value]
+    return [f"{name}={masked(value, '')}" for name, value in proxies.items() if value]
 
 
 LOCALHOST = r"https?://(?:[^/@\s]*@)?((?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?)(?=[/\s'\"]|$)"
@@ -4001,10 +4000,11 @@ def domain_of(env: Env) -> str:
 
 def has_secrets(session: Session, env: Env) -> bool:
     """Whether the host's logins may be told to what is built or installed by its dockerfile."""
+    if not domain_of(env):
+        return True
     dockerfile = env.read("dockerfile")
     base = base_reference(dockerfile, session.settings)
-    generated = is_generated(dockerfile) and re.fullmatch(own_bases(), base)
-    return bool(generated) or not domain_of(env)
+    return is_generated(dockerfile) and bool(re.fullmatch(own_bases(), base))
 
 
 def env_settings(session: Session, env: Env, named: str = "") -> str:
@@ -4202,10 +4202,9 @@ def install_projects(
     unfit = engine.run(*argv, data=script, capture="unfit", show=True)
     if check and unfit.endswith("unfit") and not env.scripted:
         line = next(iter(env.projects().values()))
-        project = option_text("-e", with_extras(line.url, line.extras))
         console.warn(
             f"{env.name} lacks what its project needs (see above)",
-            f"pydock install {env.title} {project}",
+            f"pydock install {env.title} {project_text(line.url, line.extras)}",
         )
     commit(engine, env, env.temporary_tag + "-project", config, {})
     engine.try_run("rm", "-f", env.temporary)
@@ -5394,7 +5393,7 @@ class Change:
         present = env.projects()
         for path, line in {**present, **self.projects}.items():
             old = present.get(path, line)
-            body = option_text("-e", with_extras(old.url, {*old.extras, *line.extras}))
+            body = project_text(old.url, {*old.extras, *line.extras})
             same = {*line.extras} <= {*old.extras} and path in present
             self.wanted.projects[path] = old.body if same else body
 
@@ -5819,7 +5818,7 @@ def add_projects(session: Session, env: Env, change: Change, args: argparse.Name
         env.check_local(line, "the command line")
         top = os.path.realpath(os.path.dirname(env.scope.root))
         line.url = re.sub("^[^.]", r"./\g<0>", os.path.relpath(path, top))
-        line.body = option_text("-e", with_extras(line.url, line.extras))
+        line.body = project_text(line.url, line.extras)
         env.project_of(line, "the command line")
         wanted = [("extra", extra) for extra in line.extras]
         wanted += [("extra", name) for name in args.extra]
@@ -8035,10 +8034,9 @@ def cmd_clone(session: Session, args: argparse.Namespace) -> int:
 def check_no_project(env: Env) -> None:
     """PydockError where the environment has a project that lies in its own folder."""
     for path, line in env.projects().items():
-        name = env.title
         raise PydockError(
             f"{env.name} has the project in {path} as it lies there ('{line.body}')",
-            f"pydock export {name} {env.name}.tar leaves it out",
+            f"pydock export {env.title} {env.name}.tar leaves it out",
         )
 
 
@@ -8325,14 +8323,16 @@ def tree_of(engine: Engine, env: Env, image: str) -> dict[str, str]:
         if not re.search(noted, path):
             owner = "user" if str(member.uid) == user else str(member.uid)
             content = content_of(archive, member, found)
-            if content.startswith("project:"):
-                left_out.add(os.path.dirname(path) * (unquote(content[8:]) in projects))
+            if member.isfile() and unquote(content.partition("project:")[2]) in projects:
+                left_out.add(os.path.dirname(path))
             found[path] = f"{member.type.decode()} {member.mode & 0o7777:o} {owner} {content}"
 
     try:
         copy_out(engine, argv, f"cannot read the image {image}", note)
     finally:
         engine.try_run("rm", "-f", container)
+    if not left_out or len(left_out) > len(projects):  # a package may say to be what it is not
+        return found
     return {path: line for path, line in found.items() if left_out.isdisjoint(parts_of(path))}
 
 
@@ -8443,8 +8443,8 @@ def save_image(engine: Engine, env: Env, image: Image, out: IO[bytes]) -> None:
     say where it was made, and by which command. Only under the environment's lock."""
     recover(engine, env)
     try:
-        words = [word for name in ("folder", "command") for word in ("--label", f"pydock.{name}=")]
-        engine.run(*create_argv(env.temporary, image.id)[:-1], *words, image.id)
+        bare = ["--label", "pydock.folder=", "--label", "pydock.command="]
+        engine.run(*create_argv(env.temporary, image.id, *bare))
         commit(engine, env, env.temporary_tag, image.config, {})
         stream_image(engine, existing_image(engine, env.temporary_tag), out)
     finally:
@@ -8784,14 +8784,12 @@ def report_removed(engine: Engine, own: dict[str, int]) -> None:
 
 def caches_of(engine: Engine) -> dict[str, str]:
     """What is kept of downloads, a volume or a folder, and what it is."""
+    import glob
+
     volumes = engine.output("volume", "ls", "-q", "--filter", "name=" + CACHE).split()
     found = {name: "downloads" for name in volumes if re.fullmatch(CACHE + "(-[0-9a-f]{8})?", name)}
-    below = cache_folder()
-    names = sorted(os.listdir(below)) if os.path.isdir(below) else []
-    folders = {
-        os.path.join(below, name): "downloads" for name in names if re.match("downloads", name)
-    }
-    folders[uv_folders()] = "the installer"
+    paths = glob.glob(os.path.join(glob.escape(cache_folder()), "downloads*"))
+    folders = {**dict.fromkeys(sorted(paths), "downloads"), uv_folders(): "the installer"}
     return {**found, **{path: what for path, what in folders.items() if os.path.isdir(path)}}
 
 

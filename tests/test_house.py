@@ -19,8 +19,8 @@ import run
 from support import PYDOCK, ROOT
 
 LIMITS = {
-    "lines": 10074,  # goal: 5800; more by what installs projects, reads pip's options and renames
-    "lines of the ground floor": 4440,  # goal: 1800
+    "lines": 10072,  # goal: 5800; more by what installs projects, reads pip's options and renames
+    "lines of the ground floor": 4439,  # goal: 1800
     "lines of a slice": 450,  # goal: 450
     "lines of the texts that run elsewhere": 605,  # goal: 330
     "lines of a function": 60,  # goal: 60

@@ -633,6 +633,13 @@ class SettingsOfTheHost(Folder):
         self.assertIn("/dev/shm/netrc", pydock.settings_sh(True, "--index-url http://h:80/"))
         self.assertNotIn("password p", pydock.settings_sh(False, "--index-url http://h:80/"))
 
+    def test_a_broken_netrc_is_said_without_a_word_of_it(self) -> None:
+        self.write(".netrc", "machine h login l password p\nsecret secret\n")
+        with mock.patch.object(pydock.console, "warn") as warn:
+            self.assertNotIn("secret", pydock.settings_sh(True, "https://h/"))
+        self.assertIn("netrc cannot be read", str(warn.call_args))
+        self.assertNotIn("secret", str(warn.call_args))
+
     def test_what_others_build_gets_no_login(self) -> None:
         self.write(".config/uv/uv.toml", "[[index]]\nurl = \"https://u:secret@h/\"\n")
         self.environ({"PIP_INDEX_URL": "https://u:secret@a/ ", "HTTPS_PROXY": "http://u:secret@p:1", "UV_INDEX_MINE_PASSWORD": "secret", "UV_PUBLISH_PASSWORD": "token", "UV_GITHUB_TOKEN": "token"})
@@ -659,6 +666,10 @@ class SettingsOfTheHost(Folder):
                 self.assertIn(old, text)
                 self.assertFalse(pydock.is_generated(text.replace(old, new, 1)), new)
         self.assertFalse(pydock.is_generated(pydock.render_dockerfile("python:3", "", ["git"], "").replace("recommends git", "recommends git;x")))
+        text = pydock.render_dockerfile("python:3", "", ["git"], "")
+        for step in ("apt-get update; evil #-recommends git && rm -rf x", "apt-get update && evil --no-install-recommends git && rm -rf /var/lib/apt/lists/*",
+                     "apt-get update && apt-get install -y --no-install-recommends git && rm -rf $(evil)", "apt-get update && apt-get install -y --no-install-recommends -oX=y && rm -rf /var/lib/apt/lists/*"):
+            self.assertFalse(pydock.is_generated(text.replace("LABEL pydock=1\n", "LABEL pydock=1\nRUN %s\n" % step)), step)
         self.assertFalse(pydock.is_generated(""))
         # What would take hours if it were read again from each line.
         for text in ("\n" * (1 << 20), "#\n" * (1 << 19), "#" + " " * (1 << 20), "FROM" + " " * (1 << 20), "FROM a" + " " * (1 << 20) + "b", "FROM " + "a" * (1 << 20) + " b", "RUN apt-get update -recommends a" * (1 << 15)):
@@ -667,6 +678,48 @@ class SettingsOfTheHost(Folder):
                 pydock.in_domain("FROM a\n" + text, "D")
             except ValueError:
                 pass
+
+
+class Digest(Folder):
+    """What a digest leaves out of an environment that has a project as it lies there."""
+
+    def tree(self, members: Dict[str, Any]) -> Dict[str, str]:
+        """Of files by path, and of links, which are given as (target,)."""
+        made = io.BytesIO()
+        with tarfile.open(fileobj=made, mode="w") as archive:
+            for path, content in members.items():
+                member = tarfile.TarInfo("venv/" + path)
+                if isinstance(content, tuple):
+                    member.type, member.linkname = tarfile.SYMTYPE, content[0]
+                member.size = 0 if isinstance(content, tuple) else len(content)
+                archive.addfile(member, None if isinstance(content, tuple) else io.BytesIO(content))
+        made.seek(0)
+
+        def copy_out(engine: Any, argv: Any, failed: str, take: Any) -> None:
+            with tarfile.open(fileobj=made, mode="r|") as archive:
+                for member in archive:
+                    take(archive, member)
+
+        env = mock.Mock(temporary="t", **{"projects.return_value": {"/a b/p": None}})
+        with mock.patch.object(pydock, "copy_out", copy_out), mock.patch.object(pydock, "existing_image"):
+            return pydock.tree_of(mock.Mock(), env, "image")
+
+    NOTE = b'{"url": "file:///a%20b/p", "dir_info": {"editable": true}}'
+
+    def test_the_notes_of_the_project_alone(self) -> None:
+        members = {"x.dist-info/direct_url.json": self.NOTE, "x.dist-info/METADATA": b"1", "x.dist-info/licenses/L": b"2", "x.pth": b"/a b/p", "x.dist-info2": b"3"}
+        self.assertEqual(set(self.tree(members)), {"x.pth", "x.dist-info2"})
+
+    def test_no_package_hides_by_what_it_says(self) -> None:
+        mine = {"x.dist-info/direct_url.json": self.NOTE, "x.dist-info/METADATA": b"1"}
+        evil: Any
+        for evil in ({"evil/y": ("project:/a%20b/p",)}, {"evil/y": ("project:/a b/p",)}, {"evil/direct_url.json": self.NOTE}, {"evil.dist-info/y.json": self.NOTE},
+                     {"evil.dist-info/direct_url.json": ("project:/a%20b/p",)}, {"evil.dist-info/direct_url.json": self.NOTE.replace(b"/p", b"/q")},
+                     {"evil.dist-info/direct_url.json": b"[" * 60000}, {"evil.dist-info/direct_url.json": self.NOTE + b" " * 70000}):
+            with self.subTest(evil):
+                self.assertEqual(set(self.tree({**mine, **evil})), set(evil))
+        twice = {**mine, "evil.dist-info/direct_url.json": self.NOTE, "evil.dist-info/evil.py": b""}
+        self.assertEqual(set(self.tree(twice)), set(twice), "only one is the project's")
 
 
 class Interrupted(unittest.TestCase):
