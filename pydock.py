@@ -4196,8 +4196,7 @@ def install_projects(
     script += f"{heredoc(['cat'], options, OPTIONS_FILE)}\n" * bool(options) + PROJECT_SH
     container.mounts += [Mount(uv, "/uv", True)] * bool(uv)
     container.options = network_options(session, script)
-    how = "check" if check else ""
-    command = in_image(config, image, ["/bin/sh", "-s", "--", how, *words])
+    command = in_image(config, image, ["/bin/sh", "-s", "--", "check" * check, *words])
     argv = ["run", "-i", *container.argv(), *command]
     unfit = engine.run(*argv, data=script, capture="unfit", show=True)
     if check and unfit.endswith("unfit") and not env.scripted:
@@ -5374,10 +5373,7 @@ class Change:
         self.python = ""  # its version, where that becomes another one
 
     def is_any(self) -> bool:
-        return bool(self.projects or self.is_of_packages())
-
-    def is_of_packages(self) -> bool:
-        return bool(self.packages or self.lines or self.mounts or self.files)
+        return any((self.packages, self.lines, self.mounts, self.files, self.projects))
 
     def is_empty(self) -> bool:
         """Whether no package is asked for, but perhaps one of the system, or to uninstall."""
@@ -5393,9 +5389,9 @@ class Change:
         present = env.projects()
         for path, line in {**present, **self.projects}.items():
             old = present.get(path, line)
-            body = project_text(old.url, {*old.extras, *line.extras})
-            same = {*line.extras} <= {*old.extras} and path in present
-            self.wanted.projects[path] = old.body if same else body
+            more = {*line.extras} - {*old.extras}
+            text = project_text(old.url, [*old.extras, *more])
+            self.wanted.projects[path] = text if more else old.body
 
     def check(self, env: Env, packages: dict[str, str], latest: Image | None) -> None:
         python = self.python or (latest.labels.get("pydock.python", "") if latest else "")
@@ -5556,7 +5552,7 @@ def commit_change(
         if projects:
             base = install_projects(session, env, base, projects)
             change.bases.append(base)
-        nothing = words == change.words and not change.is_of_packages()
+        nothing = words == change.words and not (change.lines or change.mounts or change.files)
         nothing &= bool(change.python or change.projects)
         argv = ["/bin/sh", "-s", "--", *(["lock"] if nothing else [change.verb, *words])]
         options = install_options(cache_volume(env), mounts)
@@ -5823,7 +5819,8 @@ def add_projects(session: Session, env: Env, change: Change, args: argparse.Name
         wanted = [("extra", extra) for extra in line.extras]
         wanted += [("extra", name) for name in args.extra]
         wanted += [("group", name) for name in args.group]
-        add_needs(session, env, change, path + "/pyproject.toml", wanted)
+        file = "pyproject.toml" if os.path.exists(path + "/pyproject.toml") else "setup.py"
+        add_needs(session, env, change, f"{path}/{file}", wanted)
 
 
 def add_installer_words(change: Change, given: Sequence[str]) -> list[tuple[str, str]]:
@@ -6151,7 +6148,7 @@ def add_needs(
 ) -> None:
     """What a pyproject.toml, with these extras and groups, or a lock file asks for."""
     try:
-        if os.path.basename(path) in ("pyproject.toml", "uv.lock"):
+        if os.path.basename(path) in ("pyproject.toml", "setup.py", "uv.lock"):
             lines = list(project_lines(session, env, change, path, wanted))
         else:
             lines = list(pylock_lines(change, path, read_toml(session, env, path)))
@@ -6182,9 +6179,8 @@ def project_lines(
 ) -> Iterable[Requirement]:
     """What a project needs, by its pyproject.toml, or by the uv.lock beside it."""
     change.project = path
-    beside = os.path.join(os.path.dirname(path), "pyproject.toml")
-    data = read_toml(session, env, beside) if os.path.exists(beside) else {}
-    project = Pyproject(beside, data)
+    beside = re.sub(r"uv\.lock$", "pyproject.toml", path)
+    project = Pyproject(beside, {} if path.endswith(".py") else read_toml(session, env, beside))
     if path != beside:
         project.chosen(wanted)
         return locked_lines(session, env, change, path, wanted)
@@ -6355,9 +6351,8 @@ class Pyproject:
         change.builds.append(folder)
         change.mounts.append((folder, "/dev/shm" + place))
         extras = [(kind, name) for kind, name in wanted if kind == "extra"]
-        alone = os.path.exists(f"{folder}/setup.py") and not os.path.exists(self.path)
-        file = "setup.py" if alone else "pyproject.toml"
-        change.words += ["-r", f"/tmp{place}/{file}", *uv_options(extras)]
+        file = f"/tmp{place}/{os.path.basename(self.path)}"
+        change.words += ["-r", file, *uv_options(extras)]
 
     def needs(
         self, wanted: Sequence[tuple[str, str]], seen: set[tuple[str, str]]
@@ -6443,23 +6438,29 @@ def warn_ignored(env: Env, wheels: Sequence[str]) -> None:
 def ignored(lines: Sequence[str], name: str, wheel: str) -> str:
     """What these lines of a .gitignore leave out of a wheel that an environment keeps, and of the
     folders above it; empty where they do not."""
-    from fnmatch import translate
-
-    env = f"/.pydock/envs/{name}/"
-    for path in ("/.pydock/", "/.pydock/envs/", env, env + "wheels/", f"{env}wheels/{wheel}"):
-        left_out = False
+    parts = [".pydock", "envs", name, "wheels", wheel]
+    for end in range(1, 6):
+        left_out, path = False, parts[:end]
         for line in lines:
             pattern = line.strip().lstrip("!")
-            anchored = "/" in pattern.rstrip("/")
-            pattern = ("/" if anchored else "/**/") + pattern.lstrip("/")
-            text = translate(pattern.replace("**", "\0")).replace(".*", "[^/]*")
-            text = text.replace("\0/", "(?:.*/)?").replace("\0", ".*")
-            way = path if pattern.endswith("/") else path.rstrip("/")
-            if line.strip() and re.match(text, way):
+            words = ["**"] * ("/" not in pattern.rstrip("/")) + pattern.lstrip("/").split("/")
+            words += ["*"] * (words[-1] == "**")  # what is inside, and not the folder itself
+            if pattern and fits_path(path + [""] * (words[-1] == "" and end < 5), words):
                 left_out = not line.startswith("!")
         if left_out:
-            return path
+            return f"/{'/'.join(path)}{'/' * (end < 5)}"
     return ""
+
+
+def fits_path(path: Sequence[str], words: Sequence[str]) -> bool:
+    """Whether a path is what a pattern says, both by their parts; ** is any number of them."""
+    from fnmatch import fnmatchcase
+
+    ends = {0}
+    for word in words:  # what is longer than a name can be takes fnmatch for ever
+        fit = {i + 1 for i in ends if path[i:] and len(word) < 256 and fnmatchcase(path[i], word)}
+        ends = set(range(min(ends, default=99), len(path) + 1)) if word == "**" else fit
+    return len(path) in ends
 
 
 def fits(version: str, specifier: str) -> bool:

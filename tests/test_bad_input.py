@@ -241,7 +241,7 @@ class Words(BadCase):
         self.assertEqual(self.ok("run", "e", "echo", "ran"), "ran\n")
 
     def test_files_that_do_not_exist(self) -> None:
-        for words in (["-r", "no.txt"], ["-r", "."], ["./no-folder"], ["no.whl"], ["/no/such/folder"]):
+        for words in (["-r", "no.txt"], ["-r", "pyproject.toml"], ["-r", "."], ["./no-folder"], ["no.whl"], ["/no/such/folder"]):
             self.refused("install", "e", *words, says=words[-1].lstrip("./") or str(self.work))
 
     def test_no_requirement_is_read_by_a_shell(self) -> None:

@@ -19,7 +19,7 @@ import run
 from support import PYDOCK, ROOT
 
 LIMITS = {
-    "lines": 10072,  # goal: 5800; more by what installs projects, reads pip's options and renames
+    "lines": 10073,  # goal: 5800; more by what installs projects, reads pip's options and renames
     "lines of the ground floor": 4439,  # goal: 1800
     "lines of a slice": 450,  # goal: 450
     "lines of the texts that run elsewhere": 605,  # goal: 330

@@ -649,6 +649,8 @@ class Projects(unittest.TestCase):
             with self.subTest(line):
                 self.assertEqual(pydock.ignored([line], "dev", wheel), left_out)
                 self.assertEqual(pydock.ignored([line, "!" + left_out], "dev", wheel), "")
+        for line in ("**a" * 40 + "b", "*a" * 40 + "b", "**/" * 20000 + "b", "[a" * 30000, "*" * 60000 + "b"):  # which would take for ever
+            self.assertEqual(pydock.ignored([line], "a" * 60, wheel), "")
         for line in ("", "# wheels/", "/wheels/", "build/", "*.egg", "lib/wheels/", "/*/*.whl"):
             self.assertEqual(pydock.ignored([line], "dev", wheel), "", line)
 
