@@ -82,7 +82,6 @@ if sys.platform == "win32":
 
 import errno
 import io
-import json
 import os
 import re
 import shlex
@@ -309,6 +308,19 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f"did you mean '{found}'?" if found else ""
 
 
+def from_json(text: str | bytes) -> Any:
+    """ValueError. The library is a tenth of the time of `--version`."""
+    import json
+
+    return json.loads(text)
+
+
+def to_json(data: Any, **how: Any) -> str:
+    import json
+
+    return json.dumps(data, **how)
+
+
 def text_hash(text: str) -> str:
     return sha256(text.encode(errors="surrogateescape"))
 
@@ -361,7 +373,7 @@ def client_proxies() -> dict[str, str]:
     by variable."""
     text = client_config()
     try:
-        proxies = json.loads(text)["proxies"] if '"proxies"' in text else {}
+        proxies = from_json(text)["proxies"] if '"proxies"' in text else {}
         chosen = proxies.get(os.environ.get("DOCKER_HOST", ""), proxies.get("default", {}))
         names = [key for key in chosen if key.endswith("Proxy")]
         found = {key[: -len("Proxy")] + "_proxy": str(chosen[key]) for key in names}
@@ -785,7 +797,7 @@ class ScriptEngine(Engine):
                 "WorkingDir": "/home/" + self.user,
                 "Labels": {"pydock": "1", "pydock.name": "", "pydock.folder": ""},
             }
-            return json.dumps([{"Id": argv[-1], "Config": config}])
+            return to_json([{"Id": argv[-1], "Config": config}])
         return found
 
     def secret(self, text: str) -> str:
@@ -1804,7 +1816,7 @@ class Inventory:
         try:
             if not line.startswith("pydock-inventory: "):
                 raise ValueError
-            found = json.loads(line.partition(" ")[2])
+            found = from_json(line.partition(" ")[2])
             self.python = self.checked(r"\d+\.\d+\.\d+", found["python"])
             self.packages = {
                 self.checked(r"[a-z0-9]+(?:-[a-z0-9]+)*", name): self.package(name, *package)
@@ -2064,7 +2076,7 @@ def inventory_job(lines: Sequence[Requirement], wanted: Wanted) -> str:
     for line in asked:
         extras.setdefault(line.name, []).extend(line.extras)
     todo = asked if wanted.lock else []
-    return json.dumps(
+    return to_json(
         {
             "extras": extras,
             "unasked": sorted(unasked),
@@ -2630,7 +2642,7 @@ def read_note(env: Env) -> dict[str, dict[str, str]] | None:
     folder, name = os.path.split(trust_file(env))
     try:
         with Folder(folder) as notes:
-            files = json.loads(notes.read(name))["files"]
+            files = from_json(notes.read(name))["files"]
         known = ("sha256", "text")
         return {
             path: {"sha256": entry["sha256"], **{k: str(entry[k]) for k in known if k in entry}}
@@ -3193,7 +3205,7 @@ def inspect(engine: Engine, references: dict[str, str]) -> dict[str, Image]:
     process = engine.prefetched.pop(argv, None) or engine.start(argv)
     out, _ = engine.finish(process)
     found: dict[str, dict[str, Any]] = {}
-    for data in json.loads(out or b"[]"):
+    for data in from_json(out or b"[]"):
         found.update({plain(name): data for name in [data["Id"], *(data.get("RepoTags") or [])]})
     wanted = {key: plain(name) for key, name in references.items()}
     if process.returncode:
@@ -3209,7 +3221,7 @@ def inspect_argv(references: Iterable[str]) -> tuple[str, ...]:
 
 def find_image(engine: Engine, reference: str) -> Image | None:
     text = engine.try_output("image", "inspect", reference)
-    return Image(reference, json.loads(text)[0]) if text else None
+    return Image(reference, from_json(text)[0]) if text else None
 
 
 def existing_image(engine: Engine, reference: str) -> Image:
@@ -3377,10 +3389,10 @@ def commit_argv(
         raise PydockError(
             f"the image has a user or a folder that cannot be written down: {user}, {folder}"
         )
-    changes = ["CMD " + json.dumps(config.get("Cmd") or ["python3"])]
+    changes = ["CMD " + to_json(config.get("Cmd") or ["python3"])]
     changes += ["USER " + user, "WORKDIR " + folder]
     if config.get("Entrypoint"):
-        changes.append("ENTRYPOINT " + json.dumps(config["Entrypoint"]))
+        changes.append("ENTRYPOINT " + to_json(config["Entrypoint"]))
     changes += [f"ENV {key}=" for key in blank]
     changes += [label_words({key: value}) for key, value in labels.items()]
     options = [word for change in changes for word in ("--change", change)]
@@ -3394,7 +3406,7 @@ def commit(
     added to it of its own accord (the proxies of its configuration file, which may have
     passwords)."""
     variables = ("container", "inspect", "--format", "{{json .Config.Env}}", env.temporary)
-    found = json.loads(engine.output(*variables)) or []
+    found = from_json(engine.output(*variables)) or []
     usual = {item.split("=")[0] for item in config.get("Env") or []}
     usual |= {"PATH", "HOME", "HOSTNAME", "TERM", "container"}
     blank = sorted({item.split("=")[0] for item in found} - usual)
@@ -4792,7 +4804,7 @@ def checked_user(user: str) -> str:
 def cmd_list(session: Session, args: argparse.Namespace) -> int:
     rows = listing(session, args)
     if args.json:
-        console.emit(json.dumps(rows, indent=2))
+        console.emit(to_json(rows, indent=2))
     elif rows:
         print_table(rows)
     else:
@@ -6265,7 +6277,7 @@ def read_toml(session: Session, env: Env, path: str) -> dict[str, Any]:
         if not image:
             raise ValueError("this host's Python is older than 3.11, and no base image is here")
         argv = [*look_argv(image)[:-1], "-i", image, "python3", "-IBc", program]
-        return dict(json.loads(session.engine.output(*argv, data=text)))
+        return dict(from_json(session.engine.output(*argv, data=text)))
     except (ValueError, RecursionError, EngineError) as error:
         said = (getattr(error, "output", "") or str(error)).splitlines()[-1]
         raise PydockError(f"{path} cannot be read: {said}") from None
@@ -6621,7 +6633,7 @@ def read_started(text: str) -> tuple[str, list[str], str]:
     """What `start_label` wrote: folder, options, and what tells the folder from another one; empty
     where it is none of ours."""
     try:
-        folder, options, id_ = json.loads(text)
+        folder, options, id_ = from_json(text)
         good = isinstance(options, list) and all(
             isinstance(word, str) for word in [folder, id_, *options]
         )
@@ -6716,7 +6728,7 @@ class Background:
 
 def find_background(engine: Engine, env: Env) -> Background | None:
     text = engine.try_output("container", "inspect", env.background)
-    background = Background(json.loads(text)[0]) if text else None
+    background = Background(from_json(text)[0]) if text else None
     if background and background.environment != env.folder:
         background.moved = True
     if background and background.environment != env.folder and may_exist(background.environment):
@@ -6732,7 +6744,7 @@ def inspect_containers(engine: Engine, names: Sequence[str]) -> list[dict[str, A
     if not names:
         return []
     process = engine.start(["container", "inspect", *names])
-    return list(json.loads(engine.finish(process)[0] or b"[]"))
+    return list(from_json(engine.finish(process)[0] or b"[]"))
 
 
 def signal_argv(background: Background, signal: str) -> list[str]:
@@ -6780,7 +6792,7 @@ def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
 
 
 def start_label(folder: str, options: Sequence[str]) -> dict[str, str]:
-    return {"pydock.start": quote(json.dumps([folder, list(options), file_id(folder)]))}
+    return {"pydock.start": quote(to_json([folder, list(options), file_id(folder)]))}
 
 
 def idle_argv(times: str, container: str, seconds: int) -> list[str]:
@@ -7178,7 +7190,7 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
     with env.lock():
         make_folder(os.path.join(shims_folder(env), "bin"))
         record = {**linked(shims_folder(env)), **paths}
-        write_file(note_path(env, "links"), json.dumps(record), 0o644)
+        write_file(note_path(env, "links"), to_json(record), 0o644)
         make_folder(folder)
         for path in paths:
             make_link(os.path.join(shims_folder(env), "enter"), path)
@@ -7384,7 +7396,7 @@ def linked(folder: str) -> dict[str, str]:
     """The program by the path of its link, of the links of an environment that are still there and
     its own; `folder` is its `shims_folder`."""
     text = host_file(os.path.join(folder, "links"))
-    found: dict[str, str] = json.loads(text) if text else {}
+    found: dict[str, str] = from_json(text) if text else {}
     enter = os.path.join(folder, "enter")
     return {
         path: word
@@ -7406,7 +7418,7 @@ def render_compose(
     """What `create` writes for options that are to hold always; JSON's strings are YAML's."""
 
     def quoted(value: str) -> str:
-        text = json.dumps(value.replace("$", "$$"), ensure_ascii=False)
+        text = to_json(value.replace("$", "$$"), ensure_ascii=False)
         special = "[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]"
         return re.sub(special, lambda found: f"\\u{ord(found.group()):04x}", text)
 
@@ -7417,10 +7429,10 @@ def render_compose(
     if gpus:
         which = f"count: {gpus}"
         if gpus.startswith("device="):
-            which = "device_ids: " + json.dumps(gpus[len("device=") :].split(","))
+            which = "device_ids: " + to_json(gpus[len("device=") :].split(","))
         text += f"    deploy:\n      resources:\n        reservations:\n          devices:\n            - {{driver: nvidia, {which}, capabilities: [gpu]}}\n"
     named = sorted({volume.split(":")[0] for volume in volumes if "/" not in volume.split(":")[0]})
-    return text + "volumes:\n" * bool(named) + "".join(f"  {json.dumps(v)}:\n" for v in named)
+    return text + "volumes:\n" * bool(named) + "".join(f"  {to_json(v)}:\n" for v in named)
 
 
 def compose_of(env: Env, args: argparse.Namespace) -> dict[str, str]:
@@ -7477,11 +7489,11 @@ def compose_file(session: Session, env: Env, container: Container) -> tuple[str,
     engine, path = session.engine, env.path(COMPOSE)
     service = container.service()
     argv = compose_argv(env)
-    text = json.dumps({"services": {SERVICE: service}})
+    text = to_json({"services": {SERVICE: service}})
     names = (*argv[:-2], "config", "--services")
     engine.prefetch(*names)
     try:
-        whole = json.loads(engine.output(*argv, "config", "--format", "json", data=text))
+        whole = from_json(engine.output(*argv, "config", "--format", "json", data=text))
         known = engine.output(*names).split()
     except EngineError as error:
         check_compose(engine, env)
@@ -7498,7 +7510,7 @@ def compose_file(session: Session, env: Env, container: Container) -> tuple[str,
         )
     if not whole["services"][SERVICE].get("command"):
         service["command"] = WAIT
-    return json.dumps({"services": {SERVICE: service}}), published_ports(whole)
+    return to_json({"services": {SERVICE: service}}), published_ports(whole)
 
 
 def check_compose(engine: Engine, env: Env) -> None:
@@ -7695,7 +7707,7 @@ def save_note(env: Env, entries: dict[str, dict[str, str]]) -> None:
     folder, name = os.path.split(trust_file(env))
     make_folder(folder)
     os.chmod(folder, 0o700)
-    text = json.dumps({"folder": env.folder, "files": entries}, indent=1)
+    text = to_json({"folder": env.folder, "files": entries}, indent=1)
     with Folder(folder) as notes:
         notes.write(name, text, 0o600, durable=True)
 
@@ -7797,7 +7809,7 @@ def cmd_history(session: Session, args: argparse.Namespace) -> int:
     images = images_of(session.engine, env)
     rows = revision_rows(images, find_image(session.engine, base))
     if args.json:
-        console.emit(json.dumps(rows, indent=2))
+        console.emit(to_json(rows, indent=2))
         return 0
     lines = [["REVISION", "WHEN", "SIZE", "COMMAND", "PACKAGES"]]
     for row in rows:
@@ -8356,7 +8368,7 @@ def content_of(archive: Any, member: Any, found: dict[str, str]) -> str:
 def project_in(text: bytes) -> str:
     """`project:` and the address that a package says to be installed from, as it lies there."""
     try:
-        found = json.loads(text)
+        found = from_json(text)
         if found["dir_info"]["editable"] is True:
             return f"project:{quote(unquote(found['url'].partition('://')[2]))}"
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -8613,7 +8625,7 @@ def saved_image(archive: Any, members: dict[str, Any]) -> tuple[list[str], dict[
     names: a tag might be somebody else's here."""
 
     def read(name: str) -> Any:
-        return json.loads(archive.extractfile(members[name]).read()) if name in members else None
+        return from_json(archive.extractfile(members[name]).read()) if name in members else None
 
     try:
         [image] = read("manifest.json")
@@ -8632,7 +8644,7 @@ def saved_image(archive: Any, members: dict[str, Any]) -> tuple[list[str], dict[
     if tags:
         raise ValueError("the image in it has a name; one by `docker save ID` has none")
     ids = ["sha256:" + sha256(config), str(listed.get("digest"))]
-    texts = {name: json.dumps(data).encode() for name, data in lists.items()}
+    texts = {name: to_json(data).encode() for name, data in lists.items()}
     return [id_ for id_ in ids if re.fullmatch("sha256:[0-9a-f]{64}", id_)], texts
 
 
@@ -8866,7 +8878,7 @@ def cmd_config(session: Session, args: argparse.Namespace) -> int:
         settings = {k: {"value": session.settings[k], "source": v} for k, v in sources.items()}
         wrong = [{"problem": problem, "hint": hint} for problem, hint in problems]
         found = {**found, "settings": settings, "problems": wrong}
-        console.emit(json.dumps(found, indent=2))
+        console.emit(to_json(found, indent=2))
     else:
         for key, value in found.items():
             console.show(f"{key:<12} {value}")
