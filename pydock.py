@@ -201,22 +201,36 @@ class Console:
 
     def table(self, lines: Sequence[Sequence[str]], narrow: Sequence[int] = ()) -> None:
         """For people, the heads first. On a terminal too small for them, without the columns
-        `narrow`, one by one, and with the last one cut at its beginning."""
+        `narrow`, one by one, then with the widest one cut, and the last one: a PATH at its
+        beginning."""
         import shutil
 
+        lines = [[one_line(cell) for cell in line] for line in lines]
         widths = [max(map(len, column)) for column in zip(*lines)]
-        columns = list(range(len(widths)))
-        width = shutil.get_terminal_size().columns if narrow and sys.stdout.isatty() else 0
+        columns = list(range(len(widths) - 1))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+        room = width - min(widths[-1], 20)  # for all but the last
         for column in narrow:
-            if width and sum(widths[i] + 2 for i in columns[:-1]) + min(widths[-1], 20) > width:
+            if width and sum(widths[i] + 2 for i in columns) > room:
                 columns.remove(column)
-        room = max(width - sum(widths[i] + 2 for i in columns[:-1]), 0)
-        for *cells, last in lines:
-            if width and len(last) > room:
-                last = "…" + last[len(last) - room + 1 :] if room > 1 else ""
-            cells = [*cells, last]
-            text = "  ".join(cells[i].ljust(widths[i]) for i in columns).rstrip()
-            self.show(text[:width] if width else text)
+        over = sum(widths[i] + 2 for i in columns) - room
+        if width and over > 0:
+            widest = max(columns, key=lambda i: widths[i])
+            widths[widest] = max(widths[widest] - over, 8)
+        room = width - sum(widths[i] + 2 for i in columns) if width else widths[-1]
+        for line in lines:
+            cells = [cut(line[i], widths[i]).ljust(widths[i]) for i in columns]
+            last = cut(line[-1], room, at_start=lines[0][-1] == "PATH")
+            text = "  ".join([*cells, last]).rstrip()
+            self.emit(text[:width] if width else text)
+
+
+def cut(text: str, width: int, at_start: bool = False) -> str:
+    if len(text) <= width:
+        return text
+    if width < 2:
+        return ""
+    return "…" + text[1 - width :] if at_start else text[: width - 1] + "…"
 
 
 def silence(fd: int) -> None:
@@ -286,6 +300,10 @@ def age_of(created: str) -> float | None:
     except ValueError:
         return None
     return (datetime.now(timezone.utc) - then).total_seconds()
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def human_age(seconds: float | None) -> str:
@@ -4886,14 +4904,17 @@ def image_row(image: Image | None, name: str, mode: str, path: str, state: str) 
         "image": image.tag if image else None,
         "id": image.id.split(":")[-1][:12] if image else None,
         "size": image.size if image else None,
-        "created": image.created if image else None,
+        "created": (image.labels.get("pydock.time") or image.created) if image else None,
         "state": state,
         "frozen": False,
     }
 
 
+def home_path(path: str) -> str:
+    return re.sub(f"^{re.escape(home_folder())}(?=/)", "~", path)
+
+
 def print_table(rows: Sequence[dict[str, Any]]) -> None:
-    home = home_folder()
     lines = [["NAME", "MODE", "PYTHON", "STATE", "IMAGE", "SIZE", "AGE", "RUNNING", "PATH"]]
     for row in rows:
         line = [
@@ -4905,7 +4926,7 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
             human_size(row["size"]) if row["size"] is not None else "-",
             human_age(age_of(row["created"])) if row["created"] else "-",
             " ".join([human_age(age_of(row["running"])), *row["ports"]]) if row["running"] else "",
-            re.sub(f"^{re.escape(home)}(?=/)", "~", row["path"]),
+            home_path(row["path"]),
         ]
         lines.append(line)
     if not any(row["running"] for row in rows):
@@ -5269,30 +5290,25 @@ def finish_change(
     collect_garbage(session)
     changed = change_packages(session, env, change, command)
     reconcile_after_change(session, env)
-    same = change.verb == "lock" or change.is_empty() or env.hashes() == before
+    if change.verb == "lock":
+        pins = [line for line in env.requirements() if line.kind == "requirement"]
+        text = f"locked {env.name}: {count(len(pins), 'package')}"
+        report(env, text, f"pydock lock --check {env.title}")
+        return 0
+    same = change.is_empty() or env.hashes() == before
     if not changed and not change.is_from_folders() and same:
         report(env, nothing, f"pydock run {env.title} …")
         return 0
-    text = ", ".join(
-        [f"Python {change.python}"] * bool(change.python)
-        + [
-            f"{name} {version}" if version else f"no {name}"
-            for name, version in list(changed.items())[:8]
-        ]
-    )
-    report(
-        env,
-        f"{env.name}: {text or 'installed'}{f' and {len(changed) - 8} more' if len(changed) > 8 else ''}",
-        f"pydock shell {env.title}",
-    )
+    text = ", ".join([f"Python {change.python}"] * bool(change.python) + changed[:8]) or "installed"
+    more = f" and {len(changed) - 8} more" if len(changed) > 8 else ""
+    report(env, f"{env.name}: {text}{more}", f"pydock shell {env.title}")
     return 0
 
 
 def change_packages(
     session: Session, env: Env, change: Change, command: Sequence[str]
-) -> dict[str, str]:
-    """install, uninstall, update (design: changing). Returns what became different, name to version
-    ('' for removed)."""
+) -> list[str]:
+    """install, uninstall, update (design: changing). Returns what became different, in words."""
     engine = session.engine
     with env.lock():
         check_frozen(env)
@@ -5312,7 +5328,7 @@ def change_packages(
             before = {line.name: line.specifier for line in env.requirements() if line.name}
         change.check(env, before, latest)
         if change.is_empty():
-            return {}
+            return []
         if change.verb == "lock":
             change.dockerfile = pin_base(session, env, latest)
         try:
@@ -5327,7 +5343,7 @@ def change_packages(
                 and not change.is_from_folders()
             ):
                 remove_temporary(engine, env, env.id)
-                return {}
+                return []
             tag_revision(engine, env, images)
             engine.try_run("rm", "-f", env.temporary)
             if change.bases:
@@ -5343,11 +5359,11 @@ def change_packages(
             else:  # the next command finishes what may be left to do
                 console.info(f"{env.name} was changed already")
             raise
-        return {
-            name: after.get(name, "")
+        return [
+            f"{name} {after[name]}" if name in after else f"removed {name} {before[name]}"
             for name in sorted({*before, *after})
             if before.get(name) != after.get(name)
-        }
+        ]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -7056,7 +7072,7 @@ HOST_HELPERS = ("docker-credential-", "git-credential-", "git-remote-", "ssh-", 
     "put its programs first on this shell's PATH",
     arg("--shell", choices=SHELLS, help="if it is not the one that called"),
     flag("--persistent", help="go on when nothing runs, and after `deactivate`"),
-    flag("--end", help="==SUPPRESS=="),  # what `deactivate` calls
+    flag("--end", help=""),  # hidden: what `deactivate` calls
 )
 def cmd_activate(session: Session, args: argparse.Namespace) -> int:
     if args.end:
@@ -7171,8 +7187,11 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
         unlink_shims([os.path.join(folder, name) for name in args.words])
         return 0
     if not args.words:
-        for path in sorted(all_links()):
-            console.show(path)
+        lines = [[path, name, home_path(folder)] for path, (name, folder) in all_links().items()]
+        if lines:
+            console.table([["LINK", "ENVIRONMENT", "PATH"], *sorted(lines)])
+        else:
+            console.info("no links; next: pydock link NAME PROGRAM")
         return 0
     env = session.env(args.words[0])
     if not args.words[1:]:
@@ -7195,17 +7214,24 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
         for path in paths:
             make_link(os.path.join(shims_folder(env), "enter"), path)
         write_shims(session, env, config)  # which looks for the links that are there
-    report(env, f"linked {', '.join(paths)}", os.path.basename(args.words[-1]))
+    report(env, f"linked {', '.join(paths)} to {env.name}", os.path.basename(args.words[-1]))
     if folder not in os.environ.get("PATH", "").split(os.pathsep):
         console.warn(f"{folder} is not on your PATH")
     return 0
 
 
-def all_links() -> set[str]:
-    """The paths of all links that pydock made."""
-    folder = data_folder()
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    return {path for name in names for path in linked(os.path.join(folder, name))}
+def all_links() -> dict[str, tuple[str, str]]:
+    """The environments, name and folder, of all links that pydock made, by the links' paths."""
+    data = data_folder()
+    folders = [os.path.join(data, name) for name in os.listdir(data)] if os.path.isdir(data) else []
+    return {path: shims_owner(folder) for folder in folders for path in linked(folder)}
+
+
+def shims_owner(folder: str) -> tuple[str, str]:
+    """The name and folder of the environment whose `shims_folder` this is."""
+    text = host_file(os.path.join(folder, "enter"))
+    found = re.match(r"#!/bin/sh\n# pydock: the programs of (\S+/envs/([^\s;]+))", text)
+    return (found.group(2), unquote(found.group(1))) if found else ("", "")
 
 
 def unlink_shims(paths: Sequence[str]) -> None:
@@ -7822,7 +7848,7 @@ def cmd_history(session: Session, args: argparse.Namespace) -> int:
         when = human_age(age) + " ago" if age is not None else "-"
         size, text = "+" + human_size(row["bytes"]), "pydock " + row["command"]
         lines.append([names, when, size, text, ", ".join(packages[:6]) + more])
-    console.table(lines)
+    console.table(lines, narrow=(2,))
     if "latest" in images and images["latest"].hashes != env.hashes():
         console.info(f"{env.name} was edited since; next: pydock build {env.title}")
     return 0
@@ -8156,13 +8182,15 @@ def relabel_all(engine: Engine, env: Env, images: dict[str, Image]) -> None:
 def cmd_lock(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     if not args.check:
-        return finish_change(session, env, Change("lock"), args.line, f"{env.name} is locked")
+        return finish_change(session, env, Change("lock"), args.line, "")
+    if not is_locked(env.requirements()):
+        raise PydockError(f"{env.name} is not locked", f"pydock lock {env.title}")
     faults = lock_faults(session, env)
     for fault in faults:
         console.show(fault)
     if faults:
-        raise PydockError(f"the lock of {env.name} does not hold", f"pydock lock {env.title}")
-    report(env, f"the lock of {env.name} holds", f"pydock verify {env.title}")
+        raise PydockError(f"the lock of {env.name} does not match", f"pydock lock {env.title}")
+    report(env, f"{env.name} is locked", f"pydock verify {env.title}")
     return 0
 
 
@@ -8193,8 +8221,6 @@ def lock_faults(session: Session, env: Env) -> list[str]:
     """What is not pinned in the files, or is not what the image holds; a line each."""
     lines, image = env.requirements(), find_image(session.engine, env.latest)
     faults = base_faults(session, env)
-    if not is_locked(lines):
-        faults.append("requirements.txt: --require-hashes is not its first line")
     projects = len(env.projects())  # whose names their lines do not tell
     lines = [line for line in lines if line.kind == "requirement"]
     faults += [fault for line in lines for fault in line_faults(env, line)]
@@ -8752,18 +8778,20 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     old = [tag for owner, env in envs for tag in old_tags(owner, env, images)]
     caches = caches_of(engine) if args.cache else {}
     own = unique_sizes(images, [*gone, *old])
+    lines = [["NAME", "REASON", "UNIQUE", "SHARED", "PATH"]]
     for tag in [*gone, *old]:
-        folder = unquote(images[tag].labels["pydock.folder"])
-        cause = "orphaned: " + folder if tag in gone else "an old revision"
-        shared = human_size(images[tag].size - own[tag])
-        sizes = f"{human_size(own[tag]):>10} unique  {shared:>10} shared"
-        console.show(f"{tag:<40}  {cause:<20}  {sizes}")
-    for path, cause in caches.items():
-        console.show(f"{path:<40}  {cause}")
+        sizes = [human_size(own[tag]), human_size(images[tag].size - own[tag])]
+        folder = home_path(unquote(images[tag].labels["pydock.folder"]))
+        lines.append([tag, "orphaned" if tag in gone else "old revision", *sizes, folder])
+    for path, reason in caches.items():
+        folder = home_path(path) if "/" in path else ""
+        lines.append(["" if folder else path, reason, "", "", folder])
+    if lines[1:]:
+        console.table(lines)
     if not own and not caches:
-        console.info("there is nothing to remove")
+        console.info("nothing to remove")
         return 0
-    if not confirmed(args, "remove them", "whether to remove them"):
+    if not confirmed(args, "remove these", "removing these"):
         return 1
     for tag in gone:  # whoever was asked may have taken a while
         image = find_image(engine, tag)
@@ -8789,10 +8817,10 @@ def old_tags(session: Session, env: Env, images: dict[str, Image]) -> list[str]:
 def report_removed(engine: Engine, own: dict[str, int]) -> None:
     left = [tag for tag in own if engine.try_output("image", "inspect", tag)]
     if left:
-        console.warn(f"some are still in use: {', '.join(left)}")
+        console.warn(f"still in use: {', '.join(left)}")
     if own:
         size = human_size(sum(size for tag, size in own.items() if tag not in left))
-        console.info(f"removed {len(own) - len(left)}, about {size}")
+        console.info(f"removed {count(len(own) - len(left), 'image')}; about {size} reclaimed")
 
 
 def caches_of(engine: Engine) -> dict[str, str]:
@@ -9016,7 +9044,8 @@ def complete_value(name: str, values: Sequence[str], mode: str | None) -> list[s
         engine = Settings(scope).engine()
         if engine.sudo:  # would ask for a password, in the middle of a line
             return []
-        return [tag for tag in tags_of(engine, env, timeout=2) if is_number(tag) or is_label(tag)]
+        tags = tags_of(engine, env, timeout=2)
+        return sorted(filter(is_number, tags), key=int) + sorted(filter(is_label, tags))
     return {"KEY": list(SETTINGS), "SHELL": list(COMPLETION)}.get(kind, [])
 
 
@@ -9093,7 +9122,8 @@ def make_parser(name: str) -> argparse.ArgumentParser:
     )
     p.set_defaults(func=command.operation, command=[], dry_run=False)
     for names, options in command.arguments:
-        p.add_argument(*names, **options)
+        hidden = {"help": argparse.SUPPRESS} if options.get("help") == "" else {}
+        p.add_argument(*names, **{**options, **hidden})
     group = p.add_argument_group("everywhere")
     for names, options in OPTS_EVERYWHERE:
         if "-n" not in names or name in DRY_RUN:
@@ -9195,9 +9225,8 @@ def activated_scope() -> Scope | None:
     for path in os.environ.get("PATH", "").split(os.pathsep) if name else ():
         folder, end = os.path.split(path)
         if os.path.dirname(folder) == data and end == "bin":
-            text = host_file(os.path.join(folder, "enter"))
-            found = re.match(r"#!/bin/sh\n# pydock: the programs of (\S+)/envs/([^\s;]+)", text)
-            root = unquote(found.group(1)) if found and found.group(2) == name else ""
+            owner, path = shims_owner(folder)
+            root = path[: -len("/envs/" + name)] if owner == name else ""
             if os.path.basename(root) == ".pydock" and root != global_scope().root:
                 return Scope("local", root, ACTIVATED)
     return None
@@ -10054,12 +10083,12 @@ COMPLETION = {
     local IFS=$'\n'
     COMPREPLY=($(pydock completion --words "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
 }
-complete -o default -F _pydock pydock
+complete -o nosort -o default -F _pydock pydock 2>/dev/null || complete -o default -F _pydock pydock
 """,
     "zsh": r"""_pydock() {
     local -a found
     found=("${(@f)$(pydock completion --words "${(@)words[2,CURRENT]}" 2>/dev/null)}")
-    if [[ -n $found ]]; then compadd -a found; else _files; fi
+    if [[ -n $found ]]; then compadd -V pydock -a found; else _files; fi
 }
 (( $+functions[compdef] )) || { autoload -Uz compinit; compinit; }
 compdef _pydock pydock
@@ -10069,7 +10098,7 @@ compdef _pydock pydock
     set -l found (pydock completion --words $tokens[2..] 2>/dev/null)
     if set -q found[1]; printf '%s\n' $found; else; __fish_complete_path (commandline -ct); end
 end
-complete -c pydock -f -a '(_pydock)'
+complete -c pydock -f -k -a '(_pydock)'
 """,
 }
 

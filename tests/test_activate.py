@@ -1113,7 +1113,7 @@ class Links(ActivateCase):
         shutil.rmtree(str(self.links), ignore_errors=True)
 
     def linked(self) -> List[str]:
-        return self.ok("link").splitlines()
+        return [line.split("  ")[0] for line in self.ok("link").splitlines()[1:]]
 
     def call(self, path: Path, *words: str, status: int = 0, cwd: Any = None, input: bytes = b"") -> str:
         done = subprocess.run([str(path), *words], cwd=str(cwd or self.work), env={"PATH": "/usr/bin:/bin", "HOME": str(self.home)}, input=input,
@@ -1126,6 +1126,8 @@ class Links(ActivateCase):
         self.assertEqual(result.status, 0, result)
         self.assertIn("not on your PATH", result.err)
         self.assertEqual(self.linked(), [str(self.links / "greet"), str(self.links / "sort")])
+        self.assertIn("%s to e;" % (self.links / "sort"), result.err)
+        self.assertEqual(self.ok("link").splitlines()[1].split()[1:], ["e", "~/.pydock/envs/e"])
         self.assertEqual(self.call(self.links / "greet", "a  b", "é", status=2), "hello a  b é\n")
         self.assertEqual(self.call(self.links / "sort", "-r", input=b"1\n2\n"), "2\n1\n")
         self.assertEqual({os.readlink(str(self.links / name)) for name in ("greet", "sort")}, {str(self.data() / "enter")})

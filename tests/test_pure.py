@@ -783,6 +783,25 @@ class Words(Folder):
                            1_500_000_000_000: "1.5TB"}.items():
             self.assertEqual(pydock.human_size(size), text)
 
+    def table(self, width: int, lines: Sequence[Sequence[str]], narrow: Sequence[int] = ()) -> List[str]:
+        with mock.patch.dict(os.environ, {"COLUMNS": str(width or 20)}), mock.patch("sys.stdout", io.StringIO()) as out:
+            out.isatty = lambda: bool(width)  # type: ignore[method-assign]
+            pydock.console.table(lines, narrow)
+            return out.getvalue().splitlines()
+
+    def test_tables_fit_the_terminal_and_a_pipe_has_all(self) -> None:
+        history = [["REVISION", "WHEN", "SIZE", "COMMAND", "PACKAGES"], ["1", "2 h ago", "+22MB", "pydock create ds 3.12", ""],
+                   ["2 paper *", "1 h ago", "+103MB", "pydock install ds pandas scikit-learn matplotlib seaborn", "+numpy 2.4.6, +pandas 3.0.1, +six 1.17.0"]]
+        self.assertIn("matplotlib seaborn  +numpy 2.4.6, +pandas 3.0.1, +six 1.17.0", self.table(0, history, (2,))[2])
+        for width in range(30, 200):
+            self.assertLessEqual(max(map(len, self.table(width, history, (2,)))), width)
+        narrow = self.table(80, history, (2,))
+        self.assertRegex(narrow[2], r"^2 paper \*  1 h ago  pydock install ds pandas.*…  \+numpy 2.4.6, .*…$")
+        self.assertEqual(self.table(200, history, (2,)), self.table(0, history, (2,)))
+        found = self.table(60, [["NAME", "REASON", "PATH"], ["pydock-ds:1", "old revision", "/home/ana/a/long/path/to/a/project/.pydock/envs/ds"]])
+        self.assertRegex(found[1], r"^pydock-ds:1  old revision  ….*/.pydock/envs/ds$")
+        self.assertEqual(self.table(80, [["NAME", "PATH"], ["a\x1bb", "/x\ny"]])[1], "a\\x1bb  /x\\ny")
+
     def test_ages_are_short(self) -> None:
         for seconds, text in {-5: "0 s", 0: "0 s", 59: "59 s", 60: "1 min", 7200: "2 h", 86400 * 3 + 5: "3 d"}.items():
             self.assertEqual(pydock.human_age(seconds), text)
