@@ -34,7 +34,7 @@ LANES = {
         test_installer
         test_pure test_requirements
         test_house
-        test_trust.Passed test_bad_input.Hosts test_rootless.KeptGroups test_run.EveryPython""",
+        test_trust.Passed test_bad_input.Hosts test_rootless.KeptGroups test_run.EveryPython test_readme.Words""",
     "test": """
         test_start.StartStopReset
         test_install.InstallTest
