@@ -873,17 +873,33 @@ def buildx_remedy(program: Sequence[str]) -> str:
     # Docker's own packages have another name for it; Debian 12 has none, but its docker.io is a
     # client with BuildKit.
     debian = "docker-buildx || sudo apt-get install docker.io"
-    if os.path.exists("/usr/share/doc/docker-ce-cli"):
-        debian = "docker-buildx-plugin"
-    remedies = {
-        "apt-get": "sudo apt-get install " + debian,
-        "dnf": "sudo dnf install docker-buildx-plugin || sudo dnf install docker-buildx",
-        "pacman": "sudo pacman -S docker-buildx",
-        "apk": "sudo apk add docker-cli-buildx",
-        "brew": "brew install docker-buildx",
+    names = {
+        "apt-get": "docker-buildx-plugin" if from_docker() else debian,
+        "dnf": "docker-buildx-plugin || sudo dnf install docker-buildx",
+        "pacman": "docker-buildx",
+        "apk": "docker-cli-buildx",
+        "brew": "docker-buildx",
     }
-    found = [line for manager, line in remedies.items() if shutil.which(manager)]
-    return [*found, "https://docs.docker.com/go/buildx/"][0]
+    return package_line(names) or "https://docs.docker.com/go/buildx/"
+
+
+def from_docker() -> bool:
+    """Whether the client is of Docker's own packages for Debian or Ubuntu."""
+    return os.path.exists("/usr/share/doc/docker-ce-cli")
+
+
+def package_line(names: Mapping[str, str]) -> str:
+    """The line that installs a package here, by its name for each package manager; '' where there
+    is none."""
+    import shutil
+
+    how = {"pacman": "sudo pacman -S", "apk": "sudo apk add", "brew": "brew install"}
+    lines = [
+        f"{how.get(manager, f'sudo {manager} install')} {name}"
+        for manager, name in names.items()
+        if name and shutil.which(manager)
+    ]
+    return "".join(lines[:1])
 
 
 def last_line(text: str) -> str:
@@ -4567,9 +4583,9 @@ def confirmed(
     return False
 
 
-def original_line(args: argparse.Namespace, env: Env) -> str:
-    """The arguments of the command line, with the name as it is to be typed here."""
-    return " ".join(env.title if word == env.name else shell_join([word]) for word in args.line[1:])
+def typed_line(line: Sequence[str], env: Env) -> str:
+    """The arguments of a command line, with the name as it is to be typed here."""
+    return " ".join(env.title if word == env.name else shell_join([word]) for word in line[1:])
 
 
 # --------------------------------------------------------------------------------------------------
@@ -4613,9 +4629,12 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
     given = words.pop(0) if words and re.fullmatch(VERSION, words[0]) else ""
     change = package_change(session, env, ["install"], words, args)
     check_new(env)
+    kept = compose_of(env, args)
+    if kept and not args.no_build:
+        check_compose(session.engine, "-p, -v, -e and --gpus of create need compose")
     text = new_dockerfile(session, env, args, given, change)
     check_packages(env, words)
-    files = {"dockerfile": text, "requirements.txt": "", **compose_of(env, args)}
+    files = {"dockerfile": text, "requirements.txt": "", **kept}
     packages = change if change.is_any() else None
     if change.wanted.options and not packages:
         raise PydockError(
@@ -4630,8 +4649,6 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
         create(session, env, files, None, {})
     else:
         old = before_create(session, env, text)
-        if COMPOSE in files:
-            check_compose(session.engine, env)
         create(session, env, files, lambda: build_new(session, env, packages, args.line), old)
     image, version = base_of(text)
     python = "Python " + version if version else image.replace("${REPOSITORY}", "")
@@ -5076,6 +5093,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     if fresh and not args.root:
         check_trust(env)  # before it is built; what started before goes on
     options = run_options(session.engine, args)
+    check_ports(session, env, options)
     place = run_folder(session, env)
     command = args.command or SHELL
     if any(not is_utf8(word) for word in command):
@@ -5143,8 +5161,6 @@ def run_options(engine: Engine, args: argparse.Namespace, keep: bool = False) ->
     options: list[str] = []
     for port in args.publish:
         options += ["-p", publish_value(port)]
-    if not keep:
-        check_ports(options)
     for volume in args.volume:
         options += ["-v", host_volume(volume)]
     for name in ("env", "env_file", "gpus", "network", "platform"):
@@ -5173,30 +5189,57 @@ def host_volume(volume: str) -> str:
     return source + ":" + rest
 
 
-def check_ports(options: Sequence[str], own: Sequence[str] = ()) -> None:
+def check_ports(
+    session: Session, env: Env, options: Sequence[str], own: Sequence[str] = ()
+) -> None:
     """An error where somebody on this host listens already on a port to be published: the engine's
     own comes late and long. `own`: ADDRESS:PORT of a container that is about to go."""
     remote = os.environ.get("DOCKER_HOST", "").startswith(("tcp:", "ssh:"))
     for pair in zip(options, options[1:]):
-        port = r"-p ((\[[0-9a-f:]+\]|[0-9.]+):(\d+)):(\d+)(/tcp)?"
+        port = r"-p (((?:\[[0-9a-f:]+\]|[0-9.]+):)(\d+))(:\d+)(/tcp)?"
         found = re.fullmatch(port, " ".join(pair))
         if remote or not found or found.group(1) in own:
             continue
-        import socket
+        address, number = found.group(2), int(found.group(3))
+        if is_taken(address, number):
+            others = (str(n) for n in range(number + 1, 65536) if not is_taken(address, n))
+            other = f"{address}{next(others, 'OTHER')}{found.group(4)}".replace("127.0.0.1:", "")
+            raise PydockError(
+                f"port {number} is taken on this host", port_hint(session, env, pair[1], other)
+            )
 
-        address = found.group(2).strip("[]")
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, int(found.group(3))))
-            except OverflowError:
-                raise PydockError(f"{found.group(3)} is not a port") from None
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    raise PydockError(
-                        f"port {found.group(3)} is taken on this host",
-                        f"another one: -p OTHER:{found.group(4)}",
-                    ) from None
+
+def is_taken(address: str, port: int) -> bool:
+    """Whether somebody on this host listens on a port of an address, which ends with a colon."""
+    import socket
+
+    host = address[:-1].strip("[]")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OverflowError:
+            raise PydockError(f"{port} is not a port") from None
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+def port_hint(session: Session, env: Env, taken: str, other: str) -> str:
+    """The line to type where a port is taken: the same with another one, or what has it from
+    elsewhere."""
+    words = list(session.line)
+    for i, word in enumerate(words):
+        before, value = "", word
+        found = re.fullmatch("(-p=?|--publish=)(.+)", word)
+        if found:
+            before, value = found.groups()
+        if (found or words[i - 1] in ("-p", "--publish")) and publish_value(value) == taken:
+            words[i] = before + other
+            return f"pydock {words[0]} {typed_line(words, env)}"
+    if env.has(COMPOSE):
+        return f"another one in {env.path(COMPOSE)}, such as {other}"
+    return f"pydock reset -p {other} {env.title}"
 
 
 # --------------------------------------------------------------------------------------------------
@@ -6557,13 +6600,13 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
         if background and background.running and options not in ([], background.options):
             raise PydockError(
                 f"{env.name} runs already, with {shell_join(background.options) or 'no options'} instead of {shell_join(options)}",
-                f"to start it anew as you say: pydock reset {original_line(args, env)}",
+                f"to start it anew as you say: pydock reset {typed_line(session.line, env)}",
             )
         reconcile(session, env, config, background, StartRequest(place, options, kept=True))
     if background and background.running and background.inside(place[1], config) is None:
         console.warn(
             f"{env.name} runs with the folder {background.folder}, and not with this one",
-            f"pydock reset {original_line(args, env)}",
+            f"pydock reset {typed_line(session.line, env)}",
         )
     report(
         env,
@@ -6610,9 +6653,8 @@ def cmd_reset(session: Session, args: argparse.Namespace) -> int:
             options = options or background.options
         if env.has(COMPOSE):  # an error before anything ends
             compose_file(session, env, describe(session, env, config, env.background, place))
-        check_ports(
-            options, [port.split("->")[0] for port in background.ports] if background else []
-        )
+        own = [port.split("->")[0] for port in background.ports] if background else []
+        check_ports(session, env, options, own)
         kept = is_kept(env) or not background
         if background:
             remove_background(session.engine, env)
@@ -6883,7 +6925,7 @@ def reconcile(
         background = None
     if not background:
         if wanted.make:
-            check_ports(wanted.options)
+            check_ports(session, env, wanted.options)
             start_background(session, env, config, wanted)
         return bool(wanted.make)
     note_again(env, background)
@@ -7094,7 +7136,7 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
             f"export XDG_DATA_HOME=/some/folder; or: pydock link {env.title} PROGRAM",
         )
     if sys.stdout.isatty():
-        line = f"{shell_join([os.path.basename(sys.argv[0]) if '/bin/' in sys.argv[0] else sys.argv[0]])} activate {original_line(args, env)}"
+        line = f"{shell_join([os.path.basename(sys.argv[0]) if '/bin/' in sys.argv[0] else sys.argv[0]])} activate {typed_line(session.line, env)}"
         console.show(f"{line} | source" if shell == "fish" else f'eval "$({line})"')
         return 0
     check_trust(env)
@@ -7522,7 +7564,7 @@ def compose_file(session: Session, env: Env, container: Container) -> tuple[str,
         whole = from_json(engine.output(*argv, "config", "--format", "json", data=text))
         known = engine.output(*names).split()
     except EngineError as error:
-        check_compose(engine, env)
+        check_compose(engine, f"{env.name} has a {COMPOSE}")
         raise PydockError(f"cannot use {path}: {last_line(error.output)}") from None
     if SERVICE not in known:
         raise PydockError(
@@ -7539,13 +7581,36 @@ def compose_file(session: Session, env: Env, container: Container) -> tuple[str,
     return to_json({"services": {SERVICE: service}}), published_ports(whole)
 
 
-def check_compose(engine: Engine, env: Env) -> None:
+def check_compose(engine: Engine, need: str) -> None:
     """PydockError where there is no compose to start what a file names."""
     if engine.try_output("compose", "version") is None:
         raise PydockError(
-            f"{env.name} has a {COMPOSE}, and this {engine.client} has no compose",
-            "https://docs.docker.com/compose/install/ (Debian 13: docker-compose)",
+            f"{need}, and this {engine.client} has no compose", compose_remedy(engine)
         )
+
+
+def compose_remedy(engine: Engine) -> str:
+    """The line that brings compose to this system."""
+    release, debian = host_file("/etc/os-release"), "docker-compose"
+    if from_docker():
+        debian = "docker-compose-plugin"
+    elif re.search(r"(?m)^ID(_LIKE)?=.*ubuntu", release):
+        debian = "docker-compose-v2"
+    elif re.search(r'(?m)^VERSION_ID="?1[0-2]\b', release):  # another program, of that name
+        debian = ""
+    if engine.podman:
+        return "podman 4.7 or newer, with docker-compose or podman-compose"
+    names = {
+        "apt-get": debian,
+        "dnf": "docker-compose-plugin || sudo dnf install docker-compose",
+        "pacman": "docker-compose",
+        "apk": "docker-cli-compose",
+        "brew": "docker-compose",
+    }
+    path = "/usr/local/lib/docker/cli-plugins/docker-compose"
+    url = "https://github.com/docker/compose/releases/latest/download/docker-compose-linux-"
+    download = f"sudo curl -fsSL --create-dirs -o {path} {url}{os.uname().machine} && sudo chmod 755 {path}"
+    return package_line(names) or download
 
 
 def published_ports(whole: dict[str, Any]) -> list[str]:
@@ -7563,7 +7628,7 @@ def compose_up(session: Session, env: Env, container: Container, *options: str) 
     text, ports = compose_file(session, env, container)
     project = "label=com.docker.compose.project=" + compose_project(env)
     if not session.engine.output("ps", "-q", "--filter", project):
-        check_ports(ports)
+        check_ports(session, env, ports)
     see = console.verbose or sys.stderr.isatty()
     try:
         run_compose(session.engine, env, ["up", "-d", *options], text, show=see)
@@ -7608,7 +7673,7 @@ def compose_one_off(session: Session, env: Env, container: Container) -> None:
         if "-p" not in options and not engine.output("ps", "-q", *others):
             # Otherwise the ports are those of the running services.
             if not engine.output("ps", "-q", *others[:2]):
-                check_ports(ports)
+                check_ports(session, env, ports)
             argv.insert(0, "-P")
         run = ["run", "-d", *argv]
         run_compose(engine, env, run, text, capture="container", show=console.verbose)

@@ -47,6 +47,20 @@ client() {
     die "$(command -v docker) cannot build: it needs buildx (sudo apt-get install $package, or https://docs.docker.com/go/buildx/)"
 }
 
+# Sees to compose, where the system's packages have it. Debian's docker-compose 1 is another program.
+compose() {
+    ! docker compose version >/dev/null 2>&1 || return 0
+    local package=docker-compose candidate=''
+    if is_debian && [ "$(id -u)" = 0 ]; then
+        if dpkg -s docker-ce-cli >/dev/null 2>&1; then package=docker-compose-plugin
+        elif grep -qE '^ID(_LIKE)?=.*ubuntu' /etc/os-release; then package=docker-compose-v2; fi
+        candidate=$(apt-cache policy "$package" | sed -n 's/^ *Candidate: //p')
+        case $candidate in '' | '(none)' | 1.*) ;; *) say "installing $package"; apt_install "$package" 3>&- || true ;; esac
+        ! docker compose version >/dev/null 2>&1 || return 0
+    fi
+    say "docker has no compose here; only ports, volumes and services that an environment keeps need it (pydock create -p says how to get it)"
+}
+
 start_engine() {
     [ -z "${DOCKER_HOST:-}" ] || die "nothing answers at DOCKER_HOST=$DOCKER_HOST; start that engine, or unset DOCKER_HOST"
     is_debian || die "no docker engine answers; see https://docs.docker.com/engine/install/"
@@ -135,6 +149,7 @@ trap 'exit 130' INT TERM HUP
 
 answers || start_engine 3>&-            # what it starts must not hold the stdout of a caller's $(…)
 client
+compose
 [ $# -gt 0 ] || set -- 3.11
 tmp=$(mktemp -d /var/tmp/pydock-engine.XXXXXX)
 set -m                                  # a process group for each job, so that cleanup ends all of it

@@ -267,8 +267,11 @@ class Words(BadCase):
             taken.bind(("127.0.0.1", 0))
             taken.listen(1)
             port = str(taken.getsockname()[1])
-            for value in (port, port + ":80", "127.0.0.1:%s:80" % port):
-                self.refused("run", "-p", value, "e", "touch", "ran", says="port %s is taken" % port, hint="-p ")
+            for inside, value in ((port, port), ("80", port + ":80"), ("80", "127.0.0.1:%s:80" % port)):
+                result = self.refused("run", "-p", value, "e", "echo", "-p", value, says="port %s is taken" % port)
+                hint = result.err.splitlines()[-1]
+                self.assertRegex(hint, r"^hint: pydock run --publish=\d+:%s e echo -p %s$" % (inside, value))
+                self.assertIn("-p " + value, self.ok(*hint.split()[2:]), "the line works when it is pasted")
         self.refused("run", "-p", "99999", "e", "true", says="99999")
         self.assertFalse((self.work / "ran").exists())
 

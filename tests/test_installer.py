@@ -120,6 +120,7 @@ class Case(unittest.TestCase):
     def program(self, path: str, script: str) -> Path:
         file = self.tmp / path
         file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)  # it may be a link to this machine's own
         file.write_text("#!/bin/sh\n%s\n" % script)
         file.chmod(0o755)
         return file
@@ -879,6 +880,34 @@ class Options(Case):
     @unittest.skipUnless(shutil.which("shellcheck"), "no shellcheck here")
     def test_shellcheck(self) -> None:
         subprocess.run(["shellcheck", str(SCRIPT)], check=True)
+
+
+class Compose(Case):
+    """What install/engine.sh does about docker compose, with a system of its own."""
+
+    def brought(self, candidate: str, uid: str = "0") -> str:
+        """What it installed, where a docker is there and compose is not."""
+        self.program("system/docker", "case $* in 'compose version') exit 1 ;; esac")
+        self.program("system/dpkg", "exit 1")
+        self.program("system/id", "echo " + uid)
+        self.program("system/grep", "case $* in *'debian|ubuntu'*) exit 0 ;; esac; exit 1")
+        self.program("system/apt-cache", "echo '  Candidate: %s'" % candidate)
+        self.program("system/apt-get", 'echo "$@" >>"%s/installed"' % self.tmp)
+        done = subprocess.run(["bash", str(REPOSITORY / "install" / "engine.sh")], env={**self.environ, "PATH": "%s:/usr/bin:/bin" % (self.tmp / "system")}, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertEqual((done.returncode, done.stdout), (0, ""), done.stderr)
+        self.assertIn("docker has no compose here", done.stderr)
+        path = self.tmp / "installed"
+        return path.read_text().split()[-1] if path.exists() else ""
+
+    def test_it_is_brought_where_the_system_has_it(self) -> None:
+        self.assertEqual(self.brought("2.26.1-4"), "docker-compose")
+
+    def test_a_program_of_that_name_is_no_compose(self) -> None:
+        self.assertEqual([self.brought(candidate) for candidate in ("1.29.2-3", "(none)")], ["", ""])
+
+    def test_who_is_not_root_is_only_told(self) -> None:
+        self.assertEqual(self.brought("2.26.1-4", uid="1000"), "")
 
 
 if __name__ == "__main__":

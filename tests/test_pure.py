@@ -115,6 +115,21 @@ class WhatDockerGets(unittest.TestCase):
         self.assertEqual(self.remedy(["/usr/bin/docker", "the client of Debian 12"], "sudo docker"), "pydock config --global engine 'sudo /usr/bin/docker'")
         self.assertEqual(self.remedy([]), "https://docs.docker.com/go/buildx/")
 
+    def test_what_brings_compose_is_one_line_for_a_shell(self) -> None:
+        download = "sudo curl -fsSL --create-dirs -o /usr/local/lib/docker/cli-plugins/docker-compose https://github.com/docker/compose/releases/latest/download/"
+        for release, present, line in (
+                ('ID=debian\nVERSION_ID="13"', ["apt-get"], "sudo apt-get install docker-compose"),
+                ('ID=debian\nVERSION_ID="12"', ["apt-get"], download),
+                ('ID=debian\nVERSION_ID="12"', ["apt-get", "/usr/share/doc/docker-ce-cli"], "sudo apt-get install docker-compose-plugin"),
+                ('ID=linuxmint\nID_LIKE="ubuntu debian"', ["apt-get"], "sudo apt-get install docker-compose-v2"),
+                ("ID=alpine", ["apk"], "sudo apk add docker-cli-compose"), ("", [], download)):
+            with self.subTest(release, present=present), mock.patch.object(pydock, "host_file", return_value=release), \
+                    mock.patch("shutil.which", lambda name, there=present: name if name in there else None), \
+                    mock.patch("os.path.exists", lambda path, there=present: path in there):
+                found = pydock.compose_remedy(pydock.Engine(["docker"]))
+                self.assertEqual(found[:len(line)], line)
+                subprocess.run(["sh", "-n", "-c", found], check=True)
+
     def test_build_options_stand_before_the_folder(self) -> None:
         got = self.build("buildkit", ["USER_UID=7", "HTTP_PROXY"], labels={"pydock.name": "ds"}, options=["--no-cache", "--pull"])
         self.assertEqual(got[5:], ["--no-cache", "--pull", "--build-arg", "USER_UID=7", "--build-arg", "HTTP_PROXY", "--label", "pydock.name=ds", "/h/ds"])
@@ -1757,9 +1772,12 @@ class BadInput(Process):
 
     def test_what_needs_compose_is_not_created_without_it(self) -> None:
         self.engine("[ \"$1\" != compose ]")
-        done = self.pydock("create", "ds", "-p", "8000")
-        self.assertEqual((done.returncode, done.stderr.splitlines()[0]), (1, "pydock: error: ds has a docker-compose.yml, and this docker has no compose"))
-        self.assertFalse((self.tmp / ".pydock/envs/ds").exists())
+        for option in ("-p8000", "-vdata:/data", "-eA=1", "--gpus=all"):
+            done = self.pydock("create", "ds", option)
+            self.assertEqual((done.returncode, done.stderr.splitlines()[0]),
+                             (1, "pydock: error: -p, -v, -e and --gpus of create need compose, and this docker has no compose"))
+            subprocess.run(["sh", "-n", "-c", done.stderr.splitlines()[1].partition("hint: ")[2]], check=True)
+        self.assertFalse((self.tmp / ".pydock").exists())
 
     def test_update_asks_for_the_extras_that_are_written(self) -> None:
         self.environment()
