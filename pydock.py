@@ -254,7 +254,7 @@ def heredoc(command: Sequence[str], text: str, target: str = "") -> str:
     """A shell command with its standard input; no line of the text can end it early. PydockError
     where a shell would read another text, as it leaves out a NUL."""
     if "\0" in text:
-        raise PydockError("what is to be written has a NUL in it, which no script can hold")
+        raise PydockError("cannot print the script: a text in it has a NUL byte")
     end = "END-OF-INPUT"
     while end in text.splitlines():
         end += "-"
@@ -442,7 +442,7 @@ class Engine:
 
         value = os.environ.get(name, "")
         if "\n" in value or not hasattr(os, "memfd_create"):
-            raise PydockError(f"sudo cannot be told the value of {name}", f"-e {name}=VALUE")
+            raise PydockError(f"sudo would show the value of {name}", f"-e {name}=VALUE")
         fd = fcntl.fcntl(os.memfd_create("pydock"), fcntl.F_DUPFD, 10)  # none that PARENT_SH uses
         os.write(fd, f"{name}={value}\n".encode(errors="surrogateescape"))
         self.has_parent = True  # in which it stays open
@@ -513,7 +513,7 @@ class Engine:
             out, err = process.communicate(fed, timeout)
         except subprocess.TimeoutExpired:
             self.end(process)
-            raise EngineError(f"{self.client} gave no answer") from None
+            raise EngineError(f"{self.client} did not answer") from None
         except BaseException:
             self.end(process)
             raise
@@ -709,7 +709,7 @@ class Engine:
                     connection.connect(path)
                 return
             except PermissionError:
-                said = f"no permission on the docker socket {path}"
+                said = f"permission denied on the docker socket {path}"
                 hint = "sudo usermod -aG docker $USER, then log in again; or: pydock config --global engine 'sudo docker'"
             except OSError:
                 said = f"the docker daemon is not running (nothing answers at {path})"
@@ -945,7 +945,7 @@ def current_folder() -> str:
         return os.getcwd()
     except OSError:
         raise PydockError(
-            "the current folder no longer exists, or cannot be read", "cd somewhere else"
+            "the current folder no longer exists, or cannot be read", "cd to another folder"
         ) from None
 
 
@@ -955,7 +955,7 @@ def absolute_path(path: str, real: bool = False) -> str:
     try:
         return os.path.realpath(path) if real else os.path.normpath(path)
     except ValueError:  # a NUL, in a file
-        raise PydockError(f"{path!r} is no path") from None
+        raise PydockError(f"{path!r} is not a path") from None
 
 
 def without_scheme(path: str) -> str:
@@ -1039,19 +1039,19 @@ class Folder:
             if stat.S_ISLNK(mode):
                 raise PydockError(
                     f"{path} is a symbolic link, which pydock does not follow",
-                    f"put the {'folder' if folder else 'file'} itself there",
+                    f"replace it by the {'folder' if folder else 'file'} itself",
                 ) from None
             why = f"cannot read {path}: {error.strerror}"
-            raise PydockError(why if is_kind(mode) else f"{path} is no {kind}") from None
+            raise PydockError(why if is_kind(mode) else f"{path} is not a {kind}") from None
         found = os.fstat(fd)
         if not is_kind(found.st_mode):
             os.close(fd)
-            raise PydockError(f"{path} is no {kind}")
+            raise PydockError(f"{path} is not a {kind}")
         if own and self.own and found.st_uid != os.getuid():
             os.close(fd)
             raise PydockError(
                 f"{path} belongs to another user (uid {found.st_uid})",
-                f"if you trust what is in it: sudo chown -R {os.getuid()} {shell_join([path])}",
+                f"if you trust its contents: sudo chown -R {os.getuid()} {shell_join([path])}",
             )
         return fd
 
@@ -1068,7 +1068,7 @@ class Folder:
         found = os.fstat(file.fileno())
         if found.st_size > 1 << 30 and found.st_blocks * 512 < found.st_size >> 6:
             file.close()
-            raise PydockError(f"{os.path.join(self.path, name)} is larger than what is in it")
+            raise PydockError(f"{os.path.join(self.path, name)} is a sparse file")
         return file
 
     def read(self, name: str) -> bytes:
@@ -1124,7 +1124,7 @@ class Folder:
             pass
         except OSError as error:
             path = os.path.join(self.path, name)
-            raise PydockError(f"cannot make the folder {path}: {error.strerror}") from None
+            raise PydockError(f"cannot create the folder {path}: {error.strerror}") from None
 
     def clear(self, name: str) -> None:
         """Removes whatever has this name, with all that is in it, as far as that can be done."""
@@ -1221,7 +1221,7 @@ def make_folder(path: str, parents: bool = True) -> list[str]:
     except FileExistsError:
         pass
     except OSError as error:
-        raise PydockError(f"cannot make the folder {path}: {error.strerror}") from None
+        raise PydockError(f"cannot create the folder {path}: {error.strerror}") from None
     return made
 
 
@@ -1279,11 +1279,11 @@ def strict_members() -> Any:
         def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Member:
             member = super().frombuf(buf, encoding, errors)
             if member.type in b"xgXLK" and member.size > 1 << 16:  # what stands before a member
-                raise tarfile.ReadError(f"a header of {human_size(member.size)} is too much")
+                raise tarfile.ReadError(f"a header of {human_size(member.size)} is too large")
             if member.type in b"gX":
-                raise tarfile.ReadError("a header for all members is nothing that belongs there")
+                raise tarfile.ReadError("unexpected global header")
             if member.type == tarfile.GNUTYPE_SPARSE:
-                raise tarfile.ReadError(f"{member.name!r} has holes")
+                raise tarfile.ReadError(f"{member.name!r} is sparse")
             return member
 
         def _block(self, count: int) -> int:
@@ -1292,7 +1292,7 @@ def strict_members() -> Any:
             return -(-count // 512) * 512
 
         def _proc_gnusparse_10(self, *_: object) -> None:
-            raise tarfile.ReadError(f"{self.name!r} has holes")
+            raise tarfile.ReadError(f"{self.name!r} is sparse")
 
     return Member
 
@@ -1307,13 +1307,13 @@ USERNAME = r"[a-z_][a-z0-9_.-]{0,31}"
 SETTINGS = {  # key: (default, what it can be, what it is)
     "image": ("python:{version}-slim", r"\S+", "base image of new environments"),
     "repository": ("", r"\S*", "prefix of base images, such as a mirror's address"),
-    "user": ("", f"(?:{USERNAME})?", "user name inside; empty: the login name"),
+    "user": ("", f"(?:{USERNAME})?", "user name inside the container; default: your login name"),
     "installer": ("uv", "uv|pip", "uv or pip"),
-    "python": ("3.12", VERSION, "version where none is given"),
-    "history": ("10", r"[1-9]\d{0,2}", "older revisions kept"),
-    "idle": ("30", r"[1-9]\d{0,4}", "minutes without a program that end an activated container"),
-    "prefix": ("pydock", NAME, "first part of image names"),
-    "engine": ("docker", ".+", "docker, podman or 'sudo docker'; never from a local file"),
+    "python": ("3.12", VERSION, "default Python version"),
+    "history": ("10", r"[1-9]\d{0,2}", "number of older revisions to keep"),
+    "idle": ("30", r"[1-9]\d{0,4}", "minutes until an idle activated container stops"),
+    "prefix": ("pydock", NAME, "prefix of image names"),
+    "engine": ("docker", ".+", "docker, podman or 'sudo docker'; ignored in a project's file"),
 }
 
 
@@ -1412,11 +1412,11 @@ def find_scope(mode: str | None) -> Scope:
         local.why = "--local" if mode else local.why
         return local
     scope = global_scope()
-    scope.why = "--global" if mode else "no .pydock of yours in this folder or above it"
+    scope.why = "--global" if mode else "no .pydock of yours in this folder or its parents"
     if not mode and os.path.lexists(".pydock") and os.path.realpath(".") != home_folder():
-        why = "belongs to another user" if os.path.isdir(".pydock") else "is no folder"
+        why = "belongs to another user" if os.path.isdir(".pydock") else "is not a folder"
         why = "is a symbolic link" if os.path.islink(".pydock") else why
-        console.warn(f"the .pydock of this folder {why} and is left alone")
+        console.warn(f"ignoring .pydock in this folder, which {why}")
     return scope
 
 
@@ -1441,9 +1441,7 @@ class Settings:
         for source in [global_scope()] + [scope] * (scope.mode == "local"):
             for key, value in read_conf(source).items():
                 if key == "engine" and source.mode == "local":
-                    console.warn(
-                        f"{source.conf} names an engine, which a project may not choose; ignored"
-                    )
+                    console.warn(f"ignoring engine in {source.conf}: a project may not choose it")
                 else:
                     self.values[key] = (checked(key, value, source.conf), source.conf)
         for key in SETTINGS:
@@ -1481,12 +1479,12 @@ def read_conf(scope: Scope) -> dict[str, str]:
         parser.read_string(text)
     except configparser.Error as error:  # whose words repeat what is in the file
         line = getattr(error, "lineno", None) or [*getattr(error, "errors", ()), (0,)][0][0]
-        why = "is neither [pydock] nor KEY = VALUE below it"
+        why = "is neither [pydock] nor KEY = VALUE"
         if type(error).__name__.startswith("Duplicate"):
-            why = "says something again"
+            why = "repeats a key or section"
         raise PydockError(f"cannot read {scope.conf}: line {line} {why}") from None
     if not parser.has_section("pydock"):
-        raise PydockError(f"{scope.conf} has no section [pydock]")
+        raise PydockError(f"{scope.conf} has no [pydock] section")
     return dict(parser.items("pydock"))
 
 
@@ -1502,7 +1500,7 @@ def conf_text(scope: Scope) -> str:
         return ""
     except UnicodeDecodeError as error:
         raise PydockError(
-            f"cannot read {scope.conf}: line {1 + data.count(10, 0, error.start)} is no UTF-8"
+            f"cannot read {scope.conf}: line {1 + data.count(10, 0, error.start)} is not UTF-8"
         ) from None
 
 
@@ -1532,9 +1530,9 @@ def check_name(name: str) -> str:
         return name
     close = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64].strip("-")
     raise PydockError(
-        f"{name!r} is not a name for an environment",
+        f"{name!r} is not a valid environment name",
         (f"did you mean '{close}'? " if 2 * len(close) >= len(name) > 0 else "")
-        + "(small letters, digits, and single . _ - between them; 64 at most)",
+        + "(lowercase letters, digits, and single . _ - between them; at most 64 characters)",
     )
 
 
@@ -1710,7 +1708,7 @@ def read_line(line: Requirement) -> None:
     names = {name for name, _ in line.options}
     if asked:
         if names - set(OF_ONE_REQUIREMENT):
-            raise ValueError("an option that is none of a single requirement")
+            raise ValueError("this option cannot follow a requirement")
         line.kind = "requirement"
         line.hashes = [value for name, value in line.options if name == "--hash"]
         read_requirement(line, asked)
@@ -1723,7 +1721,7 @@ def read_line(line: Requirement) -> None:
         if names & of_kind:
             line.kind, line.url = kind, line.options[0][1]
             if len(line.options) > 1:
-                raise ValueError("more than one thing in a line")
+                raise ValueError("more than one option in a line")
             egg = re.search(rf"#(?:.*&)?egg=({IDENTIFIER})", line.url)
             line.name = canonical(egg.group(1)) if egg else ""
             found = re.match(URL, line.url)
@@ -1731,7 +1729,7 @@ def read_line(line: Requirement) -> None:
                 line.url, line.extras = found.group("url"), extras_of(found)
             return
     if names & set(OF_ONE_REQUIREMENT):
-        raise ValueError("an option of a requirement, without one")
+        raise ValueError("this option needs a requirement before it")
     line.kind = "option" if names else ""
 
 
@@ -1742,7 +1740,7 @@ def read_options(text: str) -> list[tuple[str, str]]:
     while words:
         if option_name(words[0]) not in OPTIONS:
             name = masked(option_name(words[0]))
-            raise ValueError(f"{name} is no option of a requirements file")
+            raise ValueError(f"{name} is not an option of requirements files")
         found.append(next_option(words, OPTIONS))
     return found
 
@@ -1758,7 +1756,7 @@ def next_option(words: list[str], known: Mapping[str, str]) -> tuple[str, str]:
     value = word[len(name) :]
     if known[name] and not value:
         if not words:
-            raise ValueError(f"{name} lacks its value")
+            raise ValueError(f"{name} needs a value")
         value = words.pop(0)
     elif value.strip(name[1:]) and not known[name]:  # -vv is twice -v
         raise ValueError(f"{name} takes no value")
@@ -1865,8 +1863,8 @@ class Inventory:
                     self.hashes[asked.pin] = sorted(set(asked.hashes))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, PydockError):
             raise PydockError(
-                "the environment's Python does not tell what is installed",
-                "a package of it may change how Python starts",
+                "cannot list the installed packages with the environment's Python",
+                "one of its packages may change how Python starts",
             ) from None
 
     @staticmethod
@@ -2048,12 +2046,12 @@ class Freeze:
             return []
         if re.match(r"[a-z]+\+", pin.url):
             raise NoHash(
-                f"there is no hash of what comes from a repository ({pin.pin})",
-                "make a wheel of it (pip wheel --no-deps …)",
+                f"a repository has no hash: {pin.pin}",
+                "build a wheel of it (pip wheel --no-deps …)",
             )
         hashes = self.found.hashes.get(pin.pin, [])
         if not hashes:
-            raise NoHash(f"its index tells no hash of {pin.pin}")
+            raise NoHash(f"its index has no hash of {pin.pin}")
         self.few += [pin.pin] * (len(hashes) == 1)
         return hashes
 
@@ -2145,8 +2143,8 @@ def check_variables(line: Requirement, file: str, known: Collection[str] = ()) -
     for name in re.findall(r"\$\{([A-Z0-9_]+)\}", line.body):
         if name not in known:
             raise PydockError(
-                f"{place_in(file, line.number)} has ${{{name}}}, and no file gets a variable of this host",
-                "write its value there; a login belongs in ~/.netrc: machine HOST login USER password SECRET",
+                f"{place_in(file, line.number)} uses ${{{name}}}, but files get no variables of this host",
+                "write the value itself; put a login in ~/.netrc: machine HOST login USER password SECRET",
             )
 
 
@@ -2154,8 +2152,8 @@ def no_password(text: str, what: str) -> None:
     what = masked(what)
     if re.search(r"://[^/@\s:]*:[^/@\s]*@|https?://(?!git@)[^/@\s]+@", text):
         raise PydockError(
-            f"{what} has a user or password in it, which would be written to requirements.txt",
-            "put it into ~/.netrc: machine HOST login USER password SECRET",
+            f"{what} contains a login, which would be written to requirements.txt",
+            "put it in ~/.netrc: machine HOST login USER password SECRET",
         )
 
 
@@ -2252,7 +2250,7 @@ class Env:
         except FileNotFoundError:
             raise PydockError(
                 f"{self.staging} has no {file}",
-                f"git checkout it, or write one; or: pydock delete {self.title}",
+                f"restore or write it; or: pydock delete {self.title}",
             ) from None
 
     def hashes(self) -> tuple[str, str]:
@@ -2262,7 +2260,7 @@ class Env:
             if ".." in found.group(1).split("/"):
                 number = requirements.count("\n", 0, found.start()) + 1
                 raise PydockError(
-                    f"line {number} of {self.said('requirements.txt')} leads out of wheels/: {found.group(1)!r}",
+                    f"line {number} of {self.said('requirements.txt')} leads outside wheels/: {found.group(1)!r}",
                     f"pydock install {self.title} /PATH/TO/THE.whl copies a wheel",
                 )
         return text_hash(dockerfile), text_hash(requirements)
@@ -2274,7 +2272,7 @@ class Env:
             data = self.read("requirements.txt").encode(errors="surrogateescape")
             lines = read_requirements(decode_requirements(data), path)
         except UnicodeError:
-            raise PydockError(f"{path} is not in the encoding that it begins with") from None
+            raise PydockError(f"{path} does not match its byte order mark") from None
         if any("$" in line.body for line in lines):
             joined = re.sub(r"\\[ \t\r]*\n", " ", self.read("dockerfile"))
             sets = re.findall(r"(?im)^[ \t]*(?:ARG|ENV)[ \t](.*)$", joined)
@@ -2292,8 +2290,8 @@ class Env:
     def check_local(self, line: Requirement, file: str) -> None:
         if self.scope.mode != "local":
             raise PydockError(
-                f"'{line.body}' of {file} needs an environment of that project, and {self.name} is a global one",
-                f"in its folder: pydock --local create {self.name} --editable .",
+                f"'{line.body}' in {file} needs a local environment; {self.name} is global",
+                f"in the project's folder: pydock --local create {self.name} --editable .",
             )
 
     def project_of(self, line: Requirement, file: str) -> str:
@@ -2303,9 +2301,9 @@ class Env:
         top = os.path.realpath(os.path.dirname(self.scope.root))
         path = os.path.realpath(os.path.join(top, os.path.expanduser(line.url)))
         if not is_in(path, top):
-            raise PydockError(f"'{line.body}' of {file} names {path}, which is not in {top}")
+            raise PydockError(f"'{line.body}' in {file} names {path}, which is outside {top}")
         if not any(os.path.isfile(f"{path}/{name}") for name in ("pyproject.toml", "setup.py")):
-            raise PydockError(f"{path} is no project: it has no pyproject.toml and no setup.py")
+            raise PydockError(f"{path} is not a project: it has no pyproject.toml or setup.py")
         return path
 
     def write(self, file: str, text: str) -> None:
@@ -2348,7 +2346,7 @@ class Env:
                 found.append(name)
 
         argv = ["cp", self.temporary + ":/opt/pydock/.", "-"]
-        copy_out(engine, argv, f"cannot keep the files of {self.name}", keep)
+        copy_out(engine, argv, f"cannot save the files of {self.name}", keep)
         if "requirements.txt" not in texts:
             raise EngineError(f"{engine.client} cp failed")
         return texts, found
@@ -2600,7 +2598,7 @@ class Lock:
             if self.patience > 0:  # it may soon be free
                 time.sleep(0.05)
                 return self.release()
-            console.info(f"waiting for another pydock, which is changing {self.title}")
+            console.info(f"waiting for another pydock command that is changing {self.title}")
             self.flock(fcntl.LOCK_EX)
         if os.path.isdir(self.folder) and os.path.samestat(os.stat(self.folder), there):
             return True
@@ -2816,9 +2814,9 @@ def in_domain(dockerfile: str, domain: str) -> str:
     line = r"(?mi)^([^\S\n]*FROM(?:[^\S\n]+--\S+)*[^\S\n]+\S*[^\s\\`](?:[^\S\n]+AS[^\S\n]+\S+)?[^\S\n]*)$"
     text, count = re.subn(line, f"\\1\nARG PYDOCK_DOMAIN={domain}", dockerfile)
     if any(len(re.findall(line, read)) > count for read in readings(dockerfile)):
-        raise ValueError("it has a FROM that goes over lines")
+        raise ValueError("its FROM spans several lines")
     if re.search("[\ufeff\0]", dockerfile):
-        raise ValueError("it has characters that nobody sees")
+        raise ValueError("it contains invisible characters")
     return text
 
 
@@ -2964,7 +2962,7 @@ def host_netrc(text: str) -> str:
         logins = netrc.netrc(path)
     except (netrc.NetrcParseError, OSError, ValueError) as error:  # which may say a password
         where = place_in(path, getattr(error, "lineno", None) or 0)
-        console.warn(f"{where} cannot be read, so no login of it is used")
+        console.warn(f"cannot read {where}; its logins are not used")
         return ""
     lines = []
     for host in dict.fromkeys(re.findall(r"://(?:[^/@\s]*@)?([\w.-]+|\[[\w:]+\])", text)):
@@ -3178,7 +3176,7 @@ class Session:
         chosen = scope.mode == "global" or scope.why == "--local"
         if there and not chosen and read_note(env) is None:
             console.warn(
-                f"this is the environment {name} of {os.path.dirname(scope.root)}, which was not made here, and not your global one",
+                f"using {name} of {os.path.dirname(scope.root)}, which was not created here, instead of your global one",
                 f"pydock --global {shell_join(self.line)}",
             )
         return env
@@ -3190,15 +3188,13 @@ class Session:
         strange = strange_pydock() if self.scope.mode == "global" else ""
         if strange:
             mine = f"sudo chown -R {os.getuid()} {shell_join([strange])}"
-            return (
-                f"{strange} is another user's, and left alone; if you trust what is in it: {mine}"
-            )
+            return f"{strange} belongs to another user and is ignored; if you trust its contents: {mine}"
         names = self.scope.names()
         close = closest(env.name, beside.names()) if beside else ""
         if beside and close and not closest(env.name, names):
             line = shell_join([close if word == env.name else word for word in self.line])
             return f"pydock --{beside.mode} {line}"
-        known = f"there are: {', '.join(names[:8])}; a new one: " if names else ""
+        known = f"existing: {', '.join(names[:8])}; to create it: " if names else ""
         return nearest(env.name, names) or f"{known}pydock create {env.title}"
 
 
@@ -3263,7 +3259,7 @@ def existing_image(engine: Engine, reference: str) -> Image:
     image = find_image(engine, reference)
     if image:
         return image
-    raise PydockError(f"the image {reference} has vanished")
+    raise PydockError(f"the image {reference} no longer exists")
 
 
 def check_owner(engine: Engine, env: Env, images: dict[str, Image]) -> None:
@@ -3274,12 +3270,12 @@ def check_owner(engine: Engine, env: Env, images: dict[str, Image]) -> None:
             mine = login_name() if re.fullmatch(NAME, login_name()) else "mine"
             raise PydockError(
                 f"the image {env.repo} belongs to the environment in {unquote(image.labels['pydock.folder'])}",
-                f"give your images another name: pydock config --global prefix {mine}",
+                f"use another prefix for your images: pydock config --global prefix {mine}",
             )
         if image.tag in ("latest", env.latest) and "pydock.folder" not in image.labels:
             raise PydockError(
                 f"the image {env.latest} was not made by pydock",
-                f"docker rmi {env.latest}, or another name",
+                f"docker rmi {env.latest}, or choose another name",
             )
 
 
@@ -3421,7 +3417,7 @@ def commit_argv(
     user, folder = config.get("User") or "0", config.get("WorkingDir") or "/"
     if re.search(r"[\x00-\x1f\x7f]", user + folder):
         raise PydockError(
-            f"the image has a user or a folder that cannot be written down: {user}, {folder}"
+            f"the image has an unsupported user or working directory: {user}, {folder}"
         )
     changes = ["CMD " + to_json(config.get("Cmd") or ["python3"])]
     changes += ["USER " + user, "WORKDIR " + folder]
@@ -3677,7 +3673,7 @@ def publish_value(port: str) -> str:
         )
     numbers = re.findall(r"\d+", re.sub(r"^(\[.*\]|[0-9.]+):", "", port))
     if any(int(number) > 65535 for number in numbers):
-        raise PydockError(f"{port} is not a port: they end at 65535")
+        raise PydockError(f"{port} is not a port: the highest is 65535")
     return port
 
 
@@ -3750,7 +3746,7 @@ def guarded_folder(
         parts = parts_of(os.path.relpath(way, folder))
         if any(os.path.islink(os.path.join(folder, part)) for part in parts):
             console.warn(
-                f"{folder} can be read only, inside: a program there could replace the symbolic link at {way}"
+                f"{folder} is read-only inside: programs there could replace the symbolic link {way}"
             )
             whole = True
         elif not os.path.isdir(way):
@@ -3871,7 +3867,7 @@ def run_folder(session: Session, env: Env) -> tuple[str, str]:
     require_local_engine(
         session.engine,
         folder,
-        "run it there: docker push, or pydock export --image, and pydock create --from hand it over",
+        "take the environment there: pydock export --image, then pydock create --from",
     )
     return folder, current
 
@@ -3881,7 +3877,7 @@ def require_local_engine(engine: Engine, path: str, hint: str) -> None:
     address = engine.remote_address()
     if address:
         raise PydockError(
-            f"the engine is on another machine ({address}), which has no {path} to mount", hint
+            f"the engine is on another machine ({address}) and cannot mount {path}", hint
         )
 
 
@@ -3922,12 +3918,12 @@ def run_as(engine: Engine, env: Env, config: dict[str, Any]) -> str:
         if is_allowed(env, "dockerfile") or not os.getuid():  # who is root can become no more
             return ""
         console.warn(
-            f"the dockerfile of {env.name}, which others wrote, names the user {user}; programs run as you",
+            f"ignoring the user {user} of the dockerfile of {env.name}, which others wrote; programs run as you",
             f"pydock trust {env.title}",
         )
         return mine
     raise PydockError(
-        f"the image of {env.name} was built for the user id {user.split(':')[0]}, and you are {os.getuid()}",
+        f"the image of {env.name} was built for user id {user.split(':')[0]}; yours is {os.getuid()}",
         f"pydock build {env.title}",
     )
 
@@ -3989,7 +3985,7 @@ def run_build(session: Session, env: Env, build: Build) -> None:
             see = console.verbose or sys.stderr.isatty()
             engine.run(*argv, data=text if stdin else None, show=see)
     except EngineError as error:
-        why = f"cannot build {env.name}: what failed is above" if error.code != 130 else str(error)
+        why = f"cannot build {env.name} (see above)" if error.code != 130 else str(error)
         raise PydockError(why, login_hint(session, env) or build_hint(env)) from None
 
 
@@ -4003,8 +3999,8 @@ def text_to_build(env: Env, build: Build, domain: str) -> str:
     try:
         return in_domain(text, domain) if domain else text
     except ValueError as error:
-        hint = f"to read and allow it: pydock trust {env.title}"
-        raise PydockError(f"{env.said('dockerfile')} cannot be built: {error}", hint) from None
+        hint = f"to review and allow it: pydock trust {env.title}"
+        raise PydockError(f"cannot build {env.said('dockerfile')}: {error}", hint) from None
 
 
 def proxy_values(secrets: bool) -> list[str]:
@@ -4025,7 +4021,7 @@ def network_options(session: Session, text: str) -> list[str]:
     found = re.search(LOCALHOST, text)
     if found and session.network != "host":
         console.warn(
-            f"an index or proxy is at {found.group(1)}, this host's own, which no container reaches",
+            f"an index or proxy is at {found.group(1)}, this host's own address, which containers cannot reach",
             "add --network host",
         )
     return ["--network", session.network] if session.network else []
@@ -4070,8 +4066,8 @@ def check_plain(session: Session, env: Env, dockerfile: str) -> None:
     if domain_of(env) and not is_plain(text, own_bases()):
         unpack = f"unpack it into {env.scope.envs}, " if env.staging != env.folder else ""
         raise PydockError(
-            f"{env.said('dockerfile')} has flags or a base image that podman may give this host to",
-            f"{unpack}read it, then: pydock trust {env.title}",
+            f"{env.said('dockerfile')} has flags or a base image with which podman may expose this host",
+            f"{unpack}review it, then: pydock trust {env.title}",
         )
 
 
@@ -4120,7 +4116,7 @@ def uv_folder(session: Session, env: Env) -> str:
     image = fetcher_image(session, env)
     if not image:
         return ""
-    console.info(f"fetching the installer (uv {UV}), once")
+    console.info(f"downloading the installer (uv {UV}), once")
     options = "--rm -i --pull never --security-opt no-new-privileges"
     argv = ["run", *options.split(), *network_options(session, ""), image, "/bin/sh", "-s"]
     uv = os.path.join(folder, "bin", "uv")
@@ -4129,8 +4125,8 @@ def uv_folder(session: Session, env: Env) -> str:
         engine.fetch(argv, engine.secret(settings_sh(True)) + FETCH_UV_SH, uv)
     except EngineError as error:
         console.warn(
-            f"uv {UV} cannot be fetched ({last_line(error.output)}); pip installs, which takes longer",
-            "to leave it at that: pydock config --global installer pip",
+            f"cannot download uv {UV} ({last_line(error.output)}); using pip, which is slower",
+            "to always use pip: pydock config --global installer pip",
         )
         return ""
     return folder
@@ -4173,7 +4169,7 @@ def base_image(session: Session, image: str, hint: str = "") -> bool:
         session.engine.run("pull", image, show=True)
         return True
     except EngineError:
-        said = f"there is no image {image} here, and it cannot be pulled"
+        said = f"cannot pull {image}, and there is no local copy"
         raise PydockError(said, hint or base_hint(session, image)) from None
 
 
@@ -4182,9 +4178,9 @@ def base_hint(session: Session, image: str) -> str:
     own = Settings(global_scope())
     versions = versions_here(session, own)
     if not (re.fullmatch(own_images(own["repository"], own), image) and versions):
-        return f"docker pull {image} says why; or another version, or --image"
+        return f"docker pull {image} tells why; or choose another version, or --image"
     usual = f"pydock config --global python {versions[-1]}"
-    return f"another version; here is Python {', '.join(versions)}: {usual}"
+    return f"choose another version (here: Python {', '.join(versions)}): {usual}"
 
 
 def version_key(version: str) -> list[int]:
@@ -4215,7 +4211,7 @@ def build_image(session: Session, env: Env, command: Sequence[str], build: Build
     try:
         whole = install_projects(session, env, built, env.projects(), check=True)
     except EngineError:
-        why = f"cannot build {env.name}: a project of it cannot be installed (see above)"
+        why = f"cannot build {env.name}: its project cannot be installed (see above)"
         raise PydockError(why, build_hint(env)) from None
     packages = inventory(engine, env, whole, config)
     commit(engine, env, build.tag, config, {**labels, **packages})
@@ -4234,7 +4230,7 @@ def install_projects(
         return image
     config = existing_image(engine, image).config
     top = os.path.realpath(os.path.dirname(env.scope.root))
-    require_local_engine(engine, top, "leave out the line -e of requirements.txt")
+    require_local_engine(engine, top, "remove the -e line from requirements.txt")
     container = describe(session, env, config, env.temporary, (top, top))
     uv = uv_folder(session, env)
     options = installer_options(env.requirements(), Wanted())
@@ -4248,7 +4244,7 @@ def install_projects(
     if check and unfit.endswith("unfit") and not env.scripted:
         line = next(iter(env.projects().values()))
         console.warn(
-            f"{env.name} lacks what its project needs (see above)",
+            f"{env.name} lacks packages that its project needs (see above)",
             f"pydock install {env.title} {project_text(line.url, line.extras)}",
         )
     commit(engine, env, env.temporary_tag + "-project", config, {})
@@ -4270,7 +4266,7 @@ def login_hint(session: Session, env: Env) -> str:
     """What to type where a login may have been missing that the user has."""
     if has_secrets(session, env) or settings_sh(True) == settings_sh(False):
         return ""
-    return f"no login of yours was told to a dockerfile of others; to read and allow it: pydock trust {env.title}"
+    return f"your logins are not given to a dockerfile of others; to review and allow it: pydock trust {env.title}"
 
 
 def build_hint(env: Env) -> str:
@@ -4278,7 +4274,7 @@ def build_hint(env: Env) -> str:
     if env.staging == env.folder:
         return f"dockerfile and requirements.txt are in {env.folder}"
     if re.search(r"(?m)^RUN apt-get", dockerfile):
-        return "--apt takes names of the base image's own packages, and base images of Debian or Ubuntu"
+        return "--apt needs a base image of Debian or Ubuntu, and names of its packages"
     return f"the base image {base_of(dockerfile)[0].replace('${REPOSITORY}', '')} needs Python 3 with venv"
 
 
@@ -5971,7 +5967,7 @@ def add_local(change: Change, line: Requirement, path: str) -> None:
         raise PydockError(f"there is no {path}", hint)
     project = [name for name in ("pyproject.toml", "setup.py") if os.path.exists(f"{path}/{name}")]
     if os.path.isdir(path) and not project:
-        raise PydockError(f"{path} is no project: it has no pyproject.toml and no setup.py")
+        raise PydockError(f"{path} is not a project: it has no pyproject.toml or setup.py")
     check_hashes(line, path)
     change.wanted.lock |= bool(line.hashes)
     extras = with_extras("./", line.extras)[2:] + (f" ; {line.marker}" if line.marker else "")
@@ -6065,7 +6061,7 @@ def file_text(file: str, included_by: Included | None = None) -> str:
     try:
         return decode_requirements(included_by.read(file) if included_by else read_named(file))
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it is not in the encoding that it begins with"
+        why = getattr(error, "strerror", None) or "it does not match its byte order mark"
         raise PydockError(f"cannot read {file}: {why}") from None
 
 
@@ -7884,7 +7880,7 @@ def check_trust(env: Env) -> None:
             why = why + " since it was allowed" if allowed else "was not allowed yet"
             raise PydockError(
                 f"{env.path(path)} {why}",
-                f"it decides what starts on this host; to read and allow it: pydock trust {env.title}",
+                f"it decides what starts on this host; to review and allow it: pydock trust {env.title}",
             )
 
 
@@ -8664,7 +8660,7 @@ def read_bundle(env: Env, archive: Any, members: dict[str, Any]) -> dict[str, st
         raise ValueError("it does not begin with a dockerfile and requirements.txt")
     if COMPOSE in texts:
         texts[COMPOSE] = HANDED_OVER + texts[COMPOSE].lstrip("\ufeff")
-        console.info(f"it brings a {COMPOSE}; to read and allow it: pydock trust {env.title}")
+        console.info(f"it brings a {COMPOSE}; to review and allow it: pydock trust {env.title}")
     return texts
 
 
@@ -8770,7 +8766,7 @@ def import_image(
     engine = session.engine
     image = find_image(engine, reference)
     if not image:
-        raise PydockError(f"the image {reference} has vanished")
+        raise PydockError(f"the image {reference} no longer exists")
     if "pydock" not in image.labels:
         raise PydockError(
             f"{reference} is not the image of an environment of pydock's",

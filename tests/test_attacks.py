@@ -852,11 +852,11 @@ class Domains(Attack):
         self.project("fails", dockerfile=self.with_step("RUN false\n"))
         environ = {"PIP_EXTRA_INDEX_URL": "https://u:url-%s@index.invalid/simple" % SECRET}
         result = self.fails("build", "dev", cwd=self.work / "fails", environ=environ)
-        self.assertIn("hint: no login of yours was told to a dockerfile of others; to read and allow it: pydock trust dev", result.err)
+        self.assertIn("hint: your logins are not given to a dockerfile of others; to review and allow it: pydock trust dev", result.err)
         self.assertNotIn("trust", self.fails("build", "dev", cwd=self.work / "fails").err)
         folder = self.project("lacks", dockerfile=TEMPLATE + "LABEL mine=1\n")
         result = self.fails("install", "dev", "no-such-package-of-pydock", cwd=folder, environ=environ)
-        self.assertIn("hint: no login of yours was told", result.err)
+        self.assertIn("hint: your logins are not given", result.err)
 
 
 class Definitions(Attack):

@@ -151,12 +151,12 @@ class Names(BadCase):
         before = self.state()
         for name in self.BAD:
             with self.subTest(name=name):
-                result = self.not_started("create", name, says="is not a name")
+                result = self.not_started("create", name, says="is not a valid environment name")
                 self.assertEqual(len(result.err.splitlines()), 2, result)
-                self.not_started("run", name, "true", says="is not a name")
+                self.not_started("run", name, "true", says="is not a valid environment name")
         for command in (["build", "../e"], ["shell", "../e"], ["install", "../e", "six"], ["uninstall", "../e", "six"], ["update", "../e"], ["delete", "-y", "../e"],
                         ["delete", "-y", "e", ".."], ["delete", "-y", ""]):
-            self.not_started(*command, says="is not a name")
+            self.not_started(*command, says="is not a valid environment name")
         self.assertEqual(self.state(), before)
         found = set(os.listdir(str(self.home))) - {".docker", ".local"}  # of docker's client, and for the tests' uv
         self.assertEqual(found, {".pydock"})
@@ -260,7 +260,7 @@ class Words(BadCase):
     def test_words_that_are_options_of_the_installer(self) -> None:
         self.refused("install", "e", "six", "--target", "x", status=2, says="one place for packages")
         self.refused("install", "e", "", says="not a requirement")
-        self.refused("install", "e", "-e", ".", says="'-e .' of the command line needs an environment of that project", hint="pydock --local create e --editable .")
+        self.refused("install", "e", "-e", ".", says="'-e .' in the command line needs a local environment", hint="pydock --local create e --editable .")
 
     def test_a_port_that_is_taken(self) -> None:
         with socket.socket() as taken:
@@ -326,7 +326,7 @@ class Files(BadCase):
         file = self.folder("file")
         file.write_text("", encoding="utf-8")
         self.addCleanup(file.unlink)
-        self.refused("run", "file", "true", says="envs/file is no folder")
+        self.refused("run", "file", "true", says="envs/file is not a folder")
         self.refused("create", "file")
         self.assertNotIn("file", self.listed())
 
@@ -335,7 +335,7 @@ class Files(BadCase):
         (home / ".pydock").mkdir(parents=True)
         (home / ".pydock" / "envs").write_text("", encoding="utf-8")
         self.fails("create", "x", says="envs", environ={"HOME": str(home)})
-        self.fails("list", "--json", says="envs is no folder", environ={"HOME": str(home)})
+        self.fails("list", "--json", says="envs is not a folder", environ={"HOME": str(home)})
 
     def test_broken_settings_files(self) -> None:
         conf = self.home / ".pydock" / "pydock.conf"

@@ -399,7 +399,7 @@ class CopyTest(SharedCase, Handing):
         self.fails("create", "pulled", "--from", reference, says="is not the image of an environment", hint="pydock create pulled --image")
         self.assertEqual(self.everything(), before)
         self.assertEqual(engine("image", "ls", "-q", reference), "")
-        self.fails("create", "pulled", "--from", "%s/%s/nothing:1" % (registry, self.prefix), says="cannot be pulled")
+        self.fails("create", "pulled", "--from", "%s/%s/nothing:1" % (registry, self.prefix), says="cannot pull")
         self.assertEqual(self.everything(), before)
 
 
@@ -658,7 +658,7 @@ class TakeTest(SharedCase, Handing):
 
     def test_without_its_image_it_needs_the_base_and_says_so(self) -> None:
         before = self.everything()
-        self.fails("create", "n", "--from", "../files.tar", says="there is no image %s--base:1 here, and it cannot be pulled" % self.prefix)
+        self.fails("create", "n", "--from", "../files.tar", says="cannot pull %s--base:1, and there is no local copy" % self.prefix)
         self.assertEqual(self.everything(), before)
 
     def test_what_goes_with_from_and_a_dry_run_change_nothing(self) -> None:
@@ -791,7 +791,7 @@ class HostileTest(SharedCase, Handing):
         compose = entry("e/docker-compose.yml", b"services:\n  app:\n    image: nothing\n")
         result = self.run_pydock("create", "n", "--from", self.written(packed([*self.standard(), compose, *self.saved()])))
         self.assertEqual(result.status, 0, result)
-        self.assertIn("it brings a docker-compose.yml; to read and allow it: pydock trust n", result.err)
+        self.assertIn("it brings a docker-compose.yml; to review and allow it: pydock trust n", result.err)
         self.assertEqual((self.folder("n") / "docker-compose.yml").read_text(encoding="utf-8"),
                          pydock.HANDED_OVER + "services:\n  app:\n    image: nothing\n")
         self.assert_small("n", self.layers_of_good)
@@ -968,7 +968,7 @@ class HostileTest(SharedCase, Handing):
             with self.subTest("a Python that says " + title):
                 tag = self.changed({"bin/sh": ELF.replace(FOUND, answer.ljust(len(FOUND), b" ")[:len(FOUND)])}, {})
                 before = self.everything()
-                self.fails("create", "n", "--from", tag, says="does not tell what is installed")
+                self.fails("create", "n", "--from", tag, says="cannot list the installed packages")
                 self.assertEqual(self.everything(), before)
                 engine("rmi", tag)
         before = self.everything()
@@ -1138,7 +1138,7 @@ class ElsewhereTest(Case):
         for argv in (["run", "e", "true"], ["shell", "e"], ["start", "e"], ["activate", "e"], ["run", "--fresh", "e", "true"]):
             with self.subTest(" ".join(argv)):
                 self.fake()
-                result = self.fails(*argv, says="the engine is on another machine", hint="docker push", environ=environ, timeout=60)
+                result = self.fails(*argv, says="the engine is on another machine", hint="pydock export --image", environ=environ, timeout=60)
                 self.assertIn(FAR, result.err)
                 self.assertEqual(set(self.calls()) - {"context inspect"}, set(), "an engine that cannot be meant was asked")
                 self.assertEqual(self.snapshot(), before)

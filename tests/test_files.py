@@ -56,14 +56,14 @@ class NoWayOut(FilesCase):
         os.mkfifo(str(file))
         for argv in self.COMMANDS:
             with self.subTest(argv):
-                self.refused(*argv, says="dockerfile is no regular file")
+                self.refused(*argv, says="dockerfile is not a regular file")
         file.unlink()
         with file.open("wb") as handle:
             handle.truncate((16 << 20) + 1)
         self.refused("build", "dev", says="dockerfile is larger than 16 MiB")
         file.unlink()
         file.mkdir()
-        self.refused("build", "dev", says="dockerfile is no regular file")
+        self.refused("build", "dev", says="dockerfile is not a regular file")
 
     def test_settings_that_lead_elsewhere(self) -> None:
         conf = self.clone / ".pydock" / "pydock.conf"
@@ -76,13 +76,13 @@ class NoWayOut(FilesCase):
         conf.unlink()
         os.mkfifo(str(conf))
         for argv in commands:
-            self.refused(*argv, says="pydock.conf is no regular file")
+            self.refused(*argv, says="pydock.conf is not a regular file")
         self.assertEqual((self.home / ".netrc").read_text(encoding="utf-8"), SECRET + "\n")
 
     def test_a_broken_settings_file_is_named_with_its_line_and_never_repeated(self) -> None:
         conf = self.clone / ".pydock" / "pydock.conf"
         for text, says in ((SECRET, "line 1 "), ("[pydock]\npython = 3.12\n%s\n" % SECRET, "line 3 "), ("[pydock]\nlogin = 1\nlogin = 2\n", "line 3 "),
-                           ("[login]\n[login]\n", "line 2 "), ("[other]\n", "no section")):
+                           ("[login]\n[login]\n", "line 2 "), ("[other]\n", "no [pydock] section")):
             conf.write_text(text, encoding="utf-8")
             self.refused("list", says=says)
         conf.write_bytes(b"[pydock]\npython = \xff\n")
@@ -136,7 +136,7 @@ class NoWayOut(FilesCase):
         (self.clone / "sub").mkdir()
         self.refused("--local", "list", says=".pydock is a symbolic link")
         result = self.run_pydock("config", cwd=self.clone)
-        self.assertIn("is a symbolic link and is left alone", result.err)
+        self.assertIn("ignoring .pydock in this folder, which is a symbolic link", result.err)
         self.assertIn("mode         global", result.out)
         self.assertIn("mode         global", self.run_pydock("config", cwd=self.clone / "sub").out)
         self.assertEqual(self.snapshot(), before)
@@ -179,7 +179,7 @@ class NoWayOut(FilesCase):
                     self.refused(*argv, says="line 2 of %s" % (self.clone / "r.txt"))
         os.mkfifo(str(self.clone / "more" / "fifo"))
         (self.clone / "r.txt").write_text("-r more/fifo\n", encoding="utf-8")
-        self.refused("install", "dev", "-r", "r.txt", says="no regular file")
+        self.refused("install", "dev", "-r", "r.txt", says="not a regular file")
 
     def test_an_environment_of_somebody_else(self) -> None:
         if os.getuid():
@@ -189,7 +189,7 @@ class NoWayOut(FilesCase):
             self.refused("--local", "run", "dev", "true", says="%s belongs to another user (uid 12345)" % path)
             os.chown(str(path), 0, -1)
         os.chown(str(self.clone / ".pydock"), 12345, -1)
-        self.assertIn("belongs to another user and is left alone", self.run_pydock("list", cwd=self.clone).err)
+        self.assertIn("which belongs to another user", self.run_pydock("list", cwd=self.clone).err)
         (self.clone / "below").mkdir(exist_ok=True)
         self.fails("build", "nope", hint="sudo chown -R %d %s" % (os.getuid(), self.clone / ".pydock"), cwd=self.clone / "below")
 
@@ -241,7 +241,7 @@ class Wheels(FilesCase):
             (self.dev / "requirements.txt").write_text("# x\n%s\n" % line, encoding="utf-8")
             for argv in (["install", "dev", "six"], ["uninstall", "dev", "demo"], ["update", "dev"], ["build", "dev"], ["run", "dev", "true"], ["lock", "dev"]):
                 with self.subTest(line, argv=argv):
-                    self.refused(*argv, says="line 2 of %s/requirements.txt leads out of wheels/" % self.dev)
+                    self.refused(*argv, says="line 2 of %s/requirements.txt leads outside wheels/" % self.dev)
         self.assertTrue(wheel.exists())
 
 

@@ -299,7 +299,7 @@ class FileTest(PackageCase):
         (self.work / "thief.txt").write_text("alpha @ https://host.invalid/${PYDOCK_TEST_SECRET}/alpha.whl\n", encoding="utf-8")
         result = self.run_pydock("install", "ds", "-r", "thief.txt", environ={"PYDOCK_TEST_SECRET": "s3cr3t"})
         self.assertNotIn("s3cr3t", result.out + result.err, "a variable of this host reaches no file of others")
-        self.assertIn("thief.txt has ${PYDOCK_TEST_SECRET}, and no file gets a variable of this host", result.err)
+        self.assertIn("thief.txt uses ${PYDOCK_TEST_SECRET}, but files get no variables of this host", result.err)
         (self.work / "bad.txt").write_text("six\n\n--index-url\n", encoding="utf-8")
         self.fails("install", "ds", "-r", "bad.txt", says="line 3 of %s" % (self.work / "bad.txt"))
 
@@ -317,7 +317,7 @@ class FileTest(PackageCase):
             return ["install", "ds", "-r", file]
 
         for text, says, hint in (
-            ("alpha @ file:///croot/alpha_1/work\n", "there is no /croot/alpha_1/work", "conda run -n ENV pip list --format=freeze"), ("file:.\n", "%s is no project" % self.work, ""),
+            ("alpha @ file:///croot/alpha_1/work\n", "there is no /croot/alpha_1/work", "conda run -n ENV pip list --format=freeze"), ("file:.\n", "%s is not a project" % self.work, ""),
             ("./none.whl\n", "there is no %s/none.whl" % self.work, ""), ("dist/%s --hash=sha256:%s\n" % (wheel.name, "0" * 64), "%s is not what its --hash" % wheel, ""),
         ):
             self.fails(*read(text), says=says, hint=hint)
@@ -658,15 +658,15 @@ class EditableTest(PackageCase):
         self.project(self.base / "out")
         self.ok("create", "ds", PYTHON)
         before = self.state("ds")
-        self.fails("install", "ds", "-e", "in", says="ds is a global one", hint="pydock --local create ds")
+        self.fails("install", "ds", "-e", "in", says="ds is global", hint="pydock --local create ds")
         (self.work / "r.txt").write_text("-e ./in\n", encoding="utf-8")
-        self.fails("install", "ds", "-r", "r.txt", says="ds is a global one")
+        self.fails("install", "ds", "-r", "r.txt", says="ds is global")
         self.assertEqual(self.state("ds"), before)
         self.fails("--local", "create", "dev", PYTHON, "-e", ".", says="cannot be kept in docker-compose.yml", hint="--editable FOLDER")
         self.ok("--local", "create", "dev", PYTHON)
         before = self.state("dev")
         self.fails("--local", "install", "dev", "-e", "../out", says="is not in")
-        self.fails("--local", "install", "dev", "-e", ".", says="is no project")
+        self.fails("--local", "install", "dev", "-e", ".", says="is not a project")
         self.fails("--local", "install", "dev", "-e", "./in[nosuch]", says="has no extra 'nosuch'")
         (self.work / "in/pyproject.toml").write_text("[build-system]\nrequires = ['no-such-package-of-pydock']\nbuild-backend = 'nosuch'\n[project]\nname = 'mylib'\nversion = '1'\n", encoding="utf-8")
         self.fails("--local", "install", "dev", "-e", "./in", says="cannot install -e ./in in dev")
@@ -877,7 +877,7 @@ class UpdateTest(PackageCase):
         self.assertIn("old==1.0; python_version < '3.12'", self.lines())
         make_wheel(self.base / "packages", "six", "1.1")
         before = self.state()
-        self.fails("update", "ds", "--python", "3.99", says="there is no image")
+        self.fails("update", "ds", "--python", "3.99", says="cannot pull")
         self.fails("update", "ds", "--python", "new", says="cannot get Python new")
         self.fails("update", "ds", "--python", PYTHON, says="has Python 3.11 already")
         self.fails("update", "ds", "no-such-package-of-pydock", "--python", "3.13", says="cannot update")

@@ -471,7 +471,7 @@ class AtOnce(Indexed):
         self.assertIn("waiting for ", line)
         self.assertIn(" e", line)
         if os.path.exists("/proc/locks"):
-            self.assertIn("which is changing e", line)
+            self.assertIn("that is changing e", line)
         self.assertIsNone(first.poll())
         self.assertEqual(self.requirements("e").count("=="), 1)
         self.assertEqual(self.let_go(first).status, 0)
@@ -703,7 +703,7 @@ class OtherPeople(Disturbed):
         user = self.user()
         self.home.chmod(0o555)
         result = self.as_they(user, "create", "e", status=1)
-        self.assertRegex(result.err, "(?m)^pydock: error: cannot make the folder .*: Permission denied$")
+        self.assertRegex(result.err, "(?m)^pydock: error: cannot create the folder .*: Permission denied$")
         self.assertEqual(self.as_they(user, "list", "--json").out.strip(), "[]")
         self.assertEqual((self.tags(), self.containers(), self.snapshot()), ({}, [], {}))
 
@@ -757,7 +757,7 @@ class OtherPeople(Disturbed):
                 with self.subTest(text=text, command=argv[0]):
                     result = self.run_pydock(*argv, cwd=project)
                     self.assertEqual(result.status, 0, result)
-                    self.assertIn("names an engine", result.err, result)
+                    self.assertIn("ignoring engine in", result.err, result)
                     self.assertFalse((self.base / "ran").exists())
 
 

@@ -652,7 +652,7 @@ class SettingsOfTheHost(Folder):
         self.write(".netrc", "machine h login l password p\nsecret secret\n")
         with mock.patch.object(pydock.console, "warn") as warn:
             self.assertNotIn("secret", pydock.settings_sh(True, "https://h/"))
-        self.assertIn("netrc cannot be read", str(warn.call_args))
+        self.assertIn("netrc; its logins are not used", str(warn.call_args))
         self.assertNotIn("secret", str(warn.call_args))
 
     def test_what_others_build_gets_no_login(self) -> None:
@@ -891,7 +891,7 @@ with pydock.Lock(sys.argv[2], "ds", wait=sys.argv[1] == "wait") as lock:
                 self.assertEqual([self.start("envs/" + env, name, "no").communicate("\n", timeout=20)[0] for env in ("ds", "other")], ["not held\n", "held\n"])
                 second = self.start("envs/ds", name, "wait")
                 assert second.stderr
-                self.assertRegex(second.stderr.readline(), r"^waiting for another pydock, which is changing ds$")
+                self.assertRegex(second.stderr.readline(), r"^waiting for another pydock command that is changing ds$")
                 first.kill()
                 self.assertEqual(self.line(second), "held")
                 second.communicate("\n", timeout=20)
@@ -1213,7 +1213,7 @@ class StrangersArchives(Folder):
     def test_a_header_of_gigabytes_is_not_read(self) -> None:
         for kind in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
             for size in (6 << 30, 1 << 20):
-                with self.subTest(kind=kind, size=size), self.assertRaisesRegex(tarfile.ReadError, "too much"):
+                with self.subTest(kind=kind, size=size), self.assertRaisesRegex(tarfile.ReadError, "too large"):
                     self.read(self.archive((kind, size, b"")))
 
     def test_nor_one_that_goes_backwards_or_has_holes(self) -> None:
@@ -1351,7 +1351,7 @@ class CommandLines(unittest.TestCase):
         self.assertEqual(args.installer_args, ["--user", "-f", "https://h/", "-vv", "--no-binary=six", "--no-deps"])
         self.assertEqual(pydock.first_word("install", ["-f", "https://h/", "--user", "-c", "c.txt", "six"]), 5)
         self.assertEqual(pydock.parse(["create", "-v", "/a:/b", "ds", "--no-input"]).volume, ["/a:/b"])
-        for words, fate in ((["--target", "x"], "one place"), (["-I"], "one place"), (["--proxy=x"], "HTTPS_PROXY"), (["--find-links"], "lacks its value"), (["--user=x"], "takes no value")):
+        for words, fate in ((["--target", "x"], "one place"), (["-I"], "one place"), (["--proxy=x"], "HTTPS_PROXY"), (["--find-links"], "needs a value"), (["--user=x"], "takes no value")):
             with self.assertRaisesRegex(pydock.PydockError, fate):
                 pydock.add_installer_words(pydock.Change("install"), words)
 
@@ -1564,9 +1564,9 @@ class AFailedChange(Process):
         self.write(".pydock/envs/ds/requirements.txt", "# ${X}\nsix==${VERSION}\n")
         for dockerfile in ("FROM x\n", "FROM x\nENV OTHER=1\n# VERSION\n"):
             self.write(".pydock/envs/ds/dockerfile", dockerfile)
-            with self.assertRaisesRegex(pydock.PydockError, r"^line 2 of /.*/envs/ds/requirements.txt has \$\{VERSION\}, and no file gets") as caught:
+            with self.assertRaisesRegex(pydock.PydockError, r"^line 2 of /.*/envs/ds/requirements.txt uses \$\{VERSION\}, but files get") as caught:
                 env.requirements()
-            self.assertIn("write its value there", caught.exception.hint)
+            self.assertIn("write the value itself", caught.exception.hint)
         for line in ("ENV VERSION=1.16.0", "ARG VERSION", "ENV OTHER=1 \\\n    VERSION=1.16.0", "env VERSION 1.16.0"):
             self.write(".pydock/envs/ds/dockerfile", "FROM x\n%s\n" % line)
             self.assertEqual(env.requirements()[1].specifier, "==${VERSION}")
@@ -1581,7 +1581,7 @@ class AFailedChange(Process):
         with self.assertRaisesRegex(pydock.PydockError, "^line 2 of the requirements.txt of ds:"):
             env.requirements()
         self.write(".pydock/envs/.ds.new-12345678/dockerfile", "FROM x\n")
-        with self.assertRaisesRegex(pydock.PydockError, "^line 1 of the requirements.txt of ds leads out of wheels"):
+        with self.assertRaisesRegex(pydock.PydockError, "^line 1 of the requirements.txt of ds leads outside wheels"):
             env.hashes()
 
     def test_what_is_there_is_not_asked_for_again(self) -> None:
@@ -1842,7 +1842,7 @@ class BadInput(Process):
         done = subprocess.run(["sh", "-c", limit, "sh", sys.executable, "-IS", str(PYDOCK), "create", "x", "--from", "b.tar"], cwd=str(self.tmp), timeout=60,
                               stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8", env={**os.environ, "PATH": "%s:%s" % (self.tmp / "bin", os.environ["PATH"])})
         self.assertEqual(done.returncode, 1)
-        self.assertRegex(done.stderr, r"^pydock: error: cannot read b.tar: a header of 6.44GB is too much\nhint: .*\n$")
+        self.assertRegex(done.stderr, r"^pydock: error: cannot read b.tar: a header of 6.44GB is too large\nhint: .*\n$")
         self.assertEqual(os.listdir(str(self.tmp / ".pydock/envs")) if (self.tmp / ".pydock/envs").exists() else [], [])
 
 
@@ -1924,7 +1924,7 @@ class OddFolders(Process):
                 script = 'cd "$0" && rmdir "$0" && exec "$@"'
                 done = subprocess.run(["sh", "-c", script, str(gone), sys.executable, "-IS", str(PYDOCK), *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                       stderr=subprocess.PIPE, encoding="utf-8", env={**os.environ, "PATH": "%s:%s" % (self.tmp / "bin", os.environ["PATH"])})
-                self.assertEqual((done.returncode, done.stderr), (1, "pydock: error: the current folder no longer exists, or cannot be read\nhint: cd somewhere else\n"))
+                self.assertEqual((done.returncode, done.stderr), (1, "pydock: error: the current folder no longer exists, or cannot be read\nhint: cd to another folder\n"))
 
     def test_a_path_with_a_nul_is_none(self) -> None:
         for text in ("-r a\0b\n", "./a\0b\n"):

@@ -537,7 +537,7 @@ class TheInventory(unittest.TestCase):
                            ("packages", {"a": ["1", "a==1 # x", []]}), ("packages", {"a": ["1", "./wheels/../../x.whl", []]}), ("packages", {"a": ["1", "/etc/x.whl", []]}),
                            ("packages", {"a": ["1", "a==1", ["b\n"]]}), ("packages", {"a": ["1", "a==1"]}), ("packages", {"a\n": ["1", "a==1", []]}), ("elsewhere", 1),
                            ("hashes", "a==1 --hash=sha256:x\\n"), ("hashes", "-q"), ("packages", {"a": [1, "a==1", []]})):
-            with self.subTest(key=key, value=value), self.assertRaisesRegex(pydock.PydockError, "does not tell what is installed"):
+            with self.subTest(key=key, value=value), self.assertRaisesRegex(pydock.PydockError, "cannot list the installed packages"):
                 pydock.Inventory("pydock-inventory: " + json.dumps({**good, key: value}))
         for text in ("", "pydock-inventory: ", "x pydock-inventory: {}", "pydock-inventory: [" * 2000, "pydock-inventory: %s\nx" % json.dumps(good)):
             with self.subTest(text=text[:40]), self.assertRaises(pydock.PydockError):

@@ -118,7 +118,7 @@ class Words(AllowedCase):
 
     def test_links_and_special_files_are_an_error(self) -> None:
         self.make()
-        for make, says in ((lambda path: path.symlink_to("/etc/passwd"), "is a symbolic link"), (lambda path: os.mkfifo(str(path)), "is no regular file"),
+        for make, says in ((lambda path: path.symlink_to("/etc/passwd"), "is a symbolic link"), (lambda path: os.mkfifo(str(path)), "is not a regular file"),
                            (lambda path: path.symlink_to("/"), "is a symbolic link")):
             make(self.dev / "x")
             for argv in (["trust", "-y", "dev"], ["run", "dev", "true"], ["start", "dev"]):
