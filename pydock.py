@@ -4450,40 +4450,42 @@ def many(*names: str, metavar: str, help: str) -> tuple[Sequence[str], dict[str,
 
 ARG_NAME = arg("name", metavar="NAME")
 ARG_NAMES = arg("names", metavar="NAME", nargs="+")
-OPT_JSON = flag("--json", help="for programs")
-OPT_YES = flag("-y", "--yes", help="do not ask")
-OPT_NETWORK = arg("--network", default="", metavar="NET", help="as docker's, for downloads")
-OPT_FORCE = flag("--force", help="end the programs in it")
+OPT_JSON = flag("--json", help="print JSON")
+OPT_YES = flag("-y", "--yes", help="do not ask for confirmation")
+OPT_NETWORK = arg(
+    "--network", default="", metavar="NET", help="network for downloads; see docker run --help"
+)
+OPT_FORCE = flag("--force", help="end programs that still run in it")
 KEPT_OPTIONS = [
     many(
         "-p",
         "--publish",
         metavar="PORT",
-        help="open a port on 127.0.0.1: 8888, or HOST:INSIDE, or ADDRESS:HOST:INSIDE",
+        help="publish a port on 127.0.0.1: 8888, HOST:INSIDE or ADDRESS:HOST:INSIDE",
     ),
     many("-v", "--volume", metavar="SRC:DST", help="mount a folder or volume"),
-    many("-e", "--env", metavar="K=V", help="set a variable"),
-    many("--gpus", metavar="X", help="as docker's"),
+    many("-e", "--env", metavar="K=V", help="set an environment variable"),
+    many("--gpus", metavar="X", help="see docker run --help"),
 ]
 
 
 RUN_OPTIONS = KEPT_OPTIONS + [
     *(
-        many(option, metavar="X", help="as docker's")
+        many(option, metavar="X", help="see docker run --help")
         for option in ("--env-file", "--network", "--platform")
     ),
     many(
         "-o",
         "--option",
         metavar="OPTION",
-        help="anything else for docker run, such as -o --shm-size=1g",
+        help="any other option of docker run, such as -o --init",
     ),
 ]
 
 
 FRESH_OPTIONS = RUN_OPTIONS + [
-    flag("--root", help="be root inside"),
-    flag("--fresh", help="in a container of its own, also where the environment is started"),
+    flag("--root", help="run as root"),
+    flag("--fresh", help="run in a new container, even if the environment is started"),
 ]
 
 
@@ -4502,18 +4504,18 @@ FATES = (
     ("idle", "--disable-pip-version-check --root-user-action="),
     ("idle", "--break-system-packages --require-virtualenv --exists-action="),
     (
-        "an environment has one place for packages",
+        "packages always go into the environment",
         "-t= --target= --prefix= --root= --src= -I --ignore-installed",
     ),
     (
-        "an environment has the Python of its base image",
+        "the environment's Python is that of its base image",
         "--python= --platform= --python-version= --implementation= --abi= --ignore-requires-python",
     ),
     (
-        "pip.conf, or a variable such as HTTPS_PROXY, PIP_CERT or PIP_DEFAULT_TIMEOUT, says it",
+        "set it in pip.conf, or in a variable such as HTTPS_PROXY, PIP_CERT or PIP_DEFAULT_TIMEOUT",
         "--proxy= --cert= --client-cert= --timeout= --retries=",
     ),
-    ("it comes with a file that has hashes, and by pydock lock", "--require-hashes"),
+    ("use pydock lock, or a file with hashes", "--require-hashes"),
 )
 FATE = {word.rstrip("="): fate for fate, words in FATES for word in words.split()}
 PIP_OPTIONS = {
@@ -4539,7 +4541,7 @@ def split_pip_options(words: Sequence[str], known: set[str]) -> tuple[list[str],
     return left, taken
 
 
-EDITABLE = "a project of this folder, as it lies there: its edits take effect at once"
+EDITABLE = "install this project in place: edits take effect at once"
 PACKAGE_OPTIONS = [
     many(
         "-r",
@@ -4547,31 +4549,29 @@ PACKAGE_OPTIONS = [
         metavar="FILE",
         help="requirements.txt, pyproject.toml, uv.lock or pylock.toml",
     ),
-    many("--extra", metavar="X", help="an extra of the pyproject.toml, too"),
-    many("--group", metavar="G", help="a dependency group of it, too"),
+    many("--extra", metavar="X", help="also install this extra of the project"),
+    many("--group", metavar="G", help="also install this dependency group of it"),
     flag("--pre", help="allow pre-releases; kept in requirements.txt"),
     many(
         "-c",
         "--constraint",
         metavar="FILE",
-        help="limits for versions, which stay those of the environment",
+        help="constrain versions, now and in later changes",
     ),
     arg(
         "-i", "--index-url", metavar="URL", help="index of these packages; kept in requirements.txt"
     ),
-    many("--extra-index-url", metavar="URL", help="one more index; kept in requirements.txt"),
+    many("--extra-index-url", metavar="URL", help="additional index; kept in requirements.txt"),
     OPT_NETWORK,
 ]
 
 
-def confirmed(
-    args: argparse.Namespace, what: str, short: str, no: str = "nothing was removed"
-) -> bool:
+def confirmed(args: argparse.Namespace, what: str, short: str, no: str = "nothing removed") -> bool:
     """Asks whether to do it; an error where there is nobody to be asked."""
     if args.yes or args.dry_run:
         return True
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
-        raise PydockError(f"nobody here can be asked {short}", "add -y")
+        raise PydockError(f"not {short} without confirmation (no terminal)", "add -y")
     console.write(f"{one_line(what)}? [y/N] ")
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
         return True
@@ -4591,22 +4591,22 @@ def typed_line(line: Sequence[str], env: Env) -> str:
 @command(
     "environments",
     "create NAME [VERSION] [PKG…]",
-    "make an environment",
+    "create an environment",
     arg(
         "packages",
         metavar="[VERSION] PKG",
         nargs="*",
         help="Python version, such as 3.12, and packages to install",
     ),
-    arg("--image", default="", help="base image; {version} in it is replaced"),
-    many("--apt", metavar="PKG", help="system package"),
-    arg("--user", default="", metavar="[ID:]NAME", help="user inside, if not you"),
-    flag("--no-build", help="write the files only"),
+    arg("--image", default="", help="base image; {version} stands for the Python version"),
+    many("--apt", metavar="PKG", help="system package to install"),
+    arg("--user", default="", metavar="[ID:]NAME", help="user inside the container; default: you"),
+    flag("--no-build", help="only write the files"),
     arg(
         "--from",
         dest="source",
         metavar="IMAGE|FILE",
-        help="what somebody handed over: an image of pydock's, or a file of `pydock export`",
+        help="image of an environment, or a file made by `pydock export`",
     ),
     many("--editable", metavar="FOLDER", help=EDITABLE),
     *KEPT_OPTIONS,
@@ -4634,12 +4634,12 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
     packages = change if change.is_any() else None
     if change.wanted.options and not packages:
         raise PydockError(
-            "no package was named for the index", f"pydock create {env.title} … PKG --index-url URL"
+            "no package given for the index", f"pydock create {env.title} … PKG --index-url URL"
         )
     if args.no_build and packages:
         raise PydockError(
-            "packages are installed into an image, which --no-build leaves out",
-            "write them into requirements.txt",
+            "--no-build cannot install packages",
+            "list them in requirements.txt",
         )
     if args.no_build:
         create(session, env, files, None, {})
@@ -4662,7 +4662,7 @@ def new_dockerfile(
         version = fitting_python(session, change, version, bool(given))
     if not re.match(r"3(\.|$)", version):
         raise PydockError(
-            f"there is no Python {version} for environments",
+            f"Python {version} is not supported",
             f"pydock create {env.title} {session.settings['python']}",
         )
     packages = [checked_apt(package) for package in args.apt]
@@ -4673,7 +4673,7 @@ def check_packages(env: Env, words: Sequence[str]) -> None:
     for word in words:
         if re.fullmatch("python|(python)?=*" + VERSION, word):
             raise PydockError(
-                f"'{word}' is no package",
+                f"'{word}' is not a package",
                 f"the version comes right after the name: pydock create {env.title} 3.12 PKG…",
             )
 
@@ -4681,8 +4681,8 @@ def check_packages(env: Env, words: Sequence[str]) -> None:
 def check_new(env: Env) -> None:
     if env.exists():
         raise PydockError(
-            f"the environment '{env.name}' is there already, in {env.folder}",
-            f"another name, or: pydock delete {env.title}",
+            f"the environment '{env.name}' already exists, in {env.folder}",
+            f"choose another name, or: pydock delete {env.title}",
         )
 
 
@@ -4779,7 +4779,7 @@ def publish(env: Env, texts: dict[str, str], allowed: Sequence[str] | None) -> N
             envs.rename(os.path.basename(env.staging), env.name)
     except OSError:
         raise PydockError(
-            f"the environment '{env.name}' was created by somebody else meanwhile", "pydock list"
+            f"the environment '{env.name}' was created by another command meanwhile", "pydock list"
         ) from None
     env.staging = env.folder
     if allowed is None and env.scope.mode == "local":
@@ -4795,11 +4795,11 @@ def python_version_file() -> str:
     except (FileNotFoundError, UnicodeDecodeError):
         return ""
     except PydockError as error:
-        console.warn(f"{error}; ignored")
+        console.warn(f"ignoring .python-version: {error}")
         return ""
     if not re.fullmatch(VERSION, lines[0].strip()):
         console.warn(
-            f".python-version names {lines[0].strip()[:40]!r}, which is no version of CPython; ignored"
+            f"ignoring .python-version: {lines[0].strip()[:40]!r} is not a CPython version"
         )
         return ""
     return lines[0].strip()
@@ -4807,7 +4807,7 @@ def python_version_file() -> str:
 
 def checked_apt(package: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9+.:=~-]*", package):
-        raise PydockError(f"{package!r} is not the name of a system package")
+        raise PydockError(f"{package!r} is not a valid name of a system package")
     return package
 
 
@@ -4815,8 +4815,8 @@ def checked_user(user: str) -> str:
     uid, _, name = user.rpartition(":")
     if user and not (re.fullmatch(USERNAME, name) and (not uid or re.fullmatch(r"\d{1,9}", uid))):
         raise PydockError(
-            f"{user!r} is not a user",
-            "--user NAME or --user ID:NAME; small letters, digits and _ . -",
+            f"{user!r} is not a valid user",
+            "--user NAME or --user ID:NAME; lowercase letters, digits and _ . -",
         )
     return user
 
@@ -4828,8 +4828,8 @@ def checked_user(user: str) -> str:
 @command(
     "environments",
     "list",
-    "show the environments",
-    flag("--all", help="also of every other folder on this engine"),
+    "list environments",
+    flag("--all", help="also those of all other folders"),
     OPT_JSON,
 )
 def cmd_list(session: Session, args: argparse.Namespace) -> int:
@@ -4839,7 +4839,7 @@ def cmd_list(session: Session, args: argparse.Namespace) -> int:
     elif rows:
         print_table(rows)
     else:
-        console.info("no environments; next: pydock create NAME")
+        console.info("no environments yet; next: pydock create NAME")
     return 0
 
 
@@ -4950,9 +4950,9 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
 @command(
     "environments",
     "build NAME",
-    "make the image anew from its files",
-    flag("--no-cache", help="as docker's"),
-    flag("--pull", help="as docker's: look for a newer base image"),
+    "rebuild the image from its files",
+    flag("--no-cache", help="do not use docker's build cache"),
+    flag("--pull", help="pull a newer base image"),
     OPT_NETWORK,
 )
 def cmd_build(session: Session, args: argparse.Namespace) -> int:
@@ -4978,9 +4978,9 @@ def cmd_build(session: Session, args: argparse.Namespace) -> int:
 @command(
     "environments",
     "delete NAME…",
-    "remove folder, images and containers",
+    "delete an environment: folder, images and containers",
     OPT_YES,
-    flag("--force", help="stop programs that run in it"),
+    flag("--force", help="end programs that still run in it"),
 )
 def cmd_delete(session: Session, args: argparse.Namespace) -> int:
     envs = [session.env(name) for name in dict.fromkeys(args.names)]
@@ -4993,8 +4993,8 @@ def cmd_delete(session: Session, args: argparse.Namespace) -> int:
         in_use(engine, env, args.force)
     if not confirmed(
         args,
-        f"delete {', '.join(env.folder for env in envs)}, with folder, images and containers",
-        f"whether to delete {', '.join(args.names)}",
+        f"delete {', '.join(env.folder for env in envs)}, with images and containers",
+        f"deleting {', '.join(args.names)}",
     ):
         return 1
     collect_garbage(session)
@@ -5020,7 +5020,7 @@ def in_use(engine: Engine, env: Env, force: bool) -> list[str]:
         if busy:
             raise PydockError(
                 f"a program is running in {env.name}: {', '.join(busy)}",
-                f"end it, or: pydock delete --force {env.title}",
+                f"end it first, or: pydock delete --force {env.title}",
             )
         found.append(name)
     return found
@@ -5063,9 +5063,7 @@ def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
         if env.scope.mode == "local" and not env.scripted:
             env.clear_project()
     else:
-        console.warn(
-            f"some images of {env.name} could not be removed; the next command that changes something tries again"
-        )
+        console.warn(f"some images of {env.name} could not be removed; the next change tries again")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -5077,7 +5075,7 @@ def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
     "run NAME CMD…",
     "run a program",
     *FRESH_OPTIONS,
-    arg("command", metavar="CMD", nargs="*", help="the program and its arguments, as they are"),
+    arg("command", metavar="CMD", nargs="*", help="the program and its arguments"),
 )
 @command("run", "shell NAME", "open a shell", *FRESH_OPTIONS)
 def cmd_run(session: Session, args: argparse.Namespace) -> int:
@@ -5099,7 +5097,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     tty = os.isatty(0) and os.isatty(1) and stdin
     if command is SHELL and tty or command[:2] == ["pip", "install"]:
         console.info(
-            f"{env.name}: what `pip install` brings ends with its container; to keep it: pydock install {env.title} PKG"
+            f"{env.name}: what `pip install` adds is lost with its container; to keep it: pydock install {env.title} PKG"
         )
     program = Program(command, options, stdin, tty)
     if not fresh and not options:
@@ -5144,7 +5142,7 @@ def told_absent(engine: Engine, env: Env, words: Sequence[str]) -> dict[str, str
         code = 'command -v -- "$0" >/dev/null || echo absent'
         look = shell_join(engine.command([*look_argv(env.latest), "/bin/sh", "-c", code, word]))
         line = shell_join([word])
-        hint = f"pydock install {env.title} {line}; a program of the system: pydock install {env.title} --apt {line}"
+        hint = f"pydock install {env.title} {line}; for a system program: pydock install {env.title} --apt {line}"
         if word.endswith(".py") and os.path.isfile(word):
             hint = f"pydock run {env.title} python {shell_join(words)}"
         absent = f"pydock: error: {one_line(word)} is not in {env.name}\nhint: {one_line(hint)}"
@@ -5181,7 +5179,9 @@ def host_volume(volume: str) -> str:
         return volume
     source = absolute_path(os.path.expanduser(source))
     if not os.path.exists(source):
-        raise PydockError(f"there is no {source} to mount", "mkdir it first")
+        raise PydockError(
+            f"cannot mount {source}: it does not exist", f"mkdir -p {shell_join([source])}"
+        )
     return source + ":" + rest
 
 
@@ -5245,16 +5245,20 @@ def port_hint(session: Session, env: Env, taken: str, other: str) -> str:
 @command(
     "packages",
     "install NAME PKG…",
-    "add packages",
+    "install packages",
     arg(
         "packages",
         metavar="PKG",
         nargs="*",
-        help="any requirement, URL, or a local wheel or folder (with a / in it)",
+        help="requirement, URL, or path of a local wheel or folder (with a /)",
     ),
-    many("--apt", metavar="PKG", help="system package, for the dockerfile; the image is built"),
+    many(
+        "--apt",
+        metavar="PKG",
+        help="system package; goes into the dockerfile, and the image is built",
+    ),
     many("-e", "--editable", metavar="FOLDER", help=EDITABLE),
-    flag("-U", "--upgrade", help="newest versions of these, as `update`"),
+    flag("-U", "--upgrade", help="upgrade to the newest versions, as `update`"),
     *PACKAGE_OPTIONS,
 )
 def cmd_install(session: Session, args: argparse.Namespace) -> int:
@@ -5264,47 +5268,52 @@ def cmd_install(session: Session, args: argparse.Namespace) -> int:
     change = package_change(session, env, verb, args.packages, args)
     change.apt = [checked_apt(package) for package in args.apt]
     if not (change.is_any() or change.apt or args.requirement):
-        raise PydockError("nothing to install was named", f"pydock install {env.title} PKG", 2)
-    nothing = f"nothing to do: {env.name} has that already"
+        raise PydockError("no package given", f"pydock install {env.title} PKG", 2)
+    nothing = f"nothing to do: already installed in {env.name}"
     if change.is_empty():
-        nothing = f"{env.name} has {', '.join(change.apt)}"
+        nothing = f"{env.name}: installed {', '.join(change.apt)}"
     return finish_change(session, env, change, args.line, nothing)
 
 
 @command(
     "packages",
     "uninstall NAME PKG…",
-    "remove packages",
+    "uninstall packages",
     arg("packages", metavar="PKG", nargs="*"),
-    many("-r", "--requirement", metavar="FILE", help="what this file names"),
-    flag("-y", "--yes", help="for the habit: nothing is asked"),
+    many("-r", "--requirement", metavar="FILE", help="the packages that this file lists"),
+    flag("-y", "--yes", help="accepted, as nothing is asked"),
 )
 def cmd_uninstall(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     change = Change("uninstall")
     add_installer_words(change, args.installer_args)
     if change.words or change.wanted.options:
-        raise PydockError("uninstall takes names of packages, and -r FILE", status=2)
+        raise PydockError("uninstall takes package names and -r FILE", status=2)
     files = [absolute_path(path) for path in args.requirement]
     lines = [line for path in files for line in read_requirements(file_text(path), path)]
     typed = {"", *map(canonical, args.packages)}
     change.listed = [line.name for line in lines if line.name not in typed]
     for word in dict.fromkeys([*args.packages, *change.listed]):
         if not re.fullmatch(IDENTIFIER, word):
-            raise PydockError(f"{word!r} is not the name of a package")
+            raise PydockError(f"{word!r} is not a package name")
         change.words.append(word)
         change.wanted.removed.append(canonical(word))
     if not change.words:
-        raise PydockError("no package was named", f"pydock uninstall {env.title} PKG", 2)
-    return finish_change(session, env, change, args.line, f"{env.name} is as it was")
+        raise PydockError("no package given", f"pydock uninstall {env.title} PKG", 2)
+    return finish_change(session, env, change, args.line, f"{env.name} is unchanged")
 
 
 @command(
     "packages",
     "update NAME [PKG…]",
-    "newest versions of some or all packages, within what was asked for",
-    arg("packages", metavar="PKG", nargs="*", help="none: all of them"),
-    arg("--python", default="", metavar="VERSION", help="another Python; all is resolved anew"),
+    "update packages, within the versions you asked for",
+    arg("packages", metavar="PKG", nargs="*", help="default: all packages"),
+    arg(
+        "--python",
+        default="",
+        metavar="VERSION",
+        help="change the Python version; resolves all packages again",
+    ),
     *PACKAGE_OPTIONS,
 )
 def cmd_update(session: Session, args: argparse.Namespace) -> int:
@@ -5394,9 +5403,9 @@ def change_packages(
             if env.hashes() == latest_hashes:
                 remove_temporary(engine, env, env.id)
                 what = "the packages of " * built + env.name
-                console.info(f"{what} {'are as they were' if built else 'is as it was'}")
+                console.info(f"{what} {'are' if built else 'is'} unchanged")
             else:  # the next command finishes what may be left to do
-                console.info(f"{env.name} was changed already")
+                console.info(f"{env.name} has changed; the next command completes it")
             raise
         return [
             f"{name} {after[name]}" if name in after else f"removed {name} {before[name]}"
@@ -5465,8 +5474,8 @@ class Change:
         for file, specifier in self.pythons if python else ():
             if not fits(python, specifier):
                 raise PydockError(
-                    f"{file} needs Python {specifier}, and {env.name} has {python}",
-                    "another environment: pydock create NAME -r pyproject.toml takes one that fits",
+                    f"{file} needs Python {specifier}, but {env.name} has {python}",
+                    "for an environment that fits: pydock create NAME -r pyproject.toml",
                 )
         for name in [name for name in self.wanted.removed if name not in packages]:
             if name not in self.listed:
@@ -5509,7 +5518,7 @@ class Change:
             extra = ("--extra-index-url", given[0])
             options.append(extra)
             if not any(extra in line.options for line in lines):
-                console.info(f"{given[0]} is one more index of {env.name} from now on")
+                console.info(f"{given[0]} is now an additional index of {env.name}")
             for line in self.wanted.packages.values():
                 line.index = line.index or given[0]
         of_line = {line.name: line.index for line in lines if line.index}
@@ -5588,7 +5597,7 @@ def installer_for(session: Session, env: Env, change: Change) -> str:
     uv = uv_folder(session, env)
     if change.builds and not uv:
         raise PydockError(
-            f"what {change.builds[0]} needs is told by its build, which needs uv",
+            f"{change.builds[0]} has dynamic dependencies, which only uv can resolve",
             "pydock config --global installer uv",
         )
     if uv:
@@ -5686,15 +5695,15 @@ def frozen(
     except NoHash as error:
         if not uv and not error.hint:
             raise PydockError(
-                f"the lock of {env.name} needs uv, which tells the hashes: {error}",
+                f"cannot lock {env.name} without uv: {error}",
                 "pydock config --global installer uv",
             ) from None
         how = error.hint or "get its wheel (pip download --no-deps …)"
         hint = f"{how}, then: pydock install {env.title} ./FILE.whl"
-        raise PydockError(f"{env.name} cannot be locked: {error}", hint) from None
+        raise PydockError(f"cannot lock {env.name}: {error}", hint) from None
     for what, pins in (
-        ("only one file is known, which has to fit wherever the lock is to hold", freeze.few),
-        ("no hash is known, as they are for other systems", freeze.none),
+        ("locked for one platform, as only one file is known", freeze.few),
+        ("not locked, as they are for other platforms", freeze.none),
     ):
         if pins:
             console.info(f"{what}: {', '.join(pins)}")
@@ -5705,7 +5714,7 @@ def frozen(
     ]
     if unneeded and change.verb == "uninstall":
         names = " ".join(unneeded)
-        console.info(f"nothing needs {names} any more: pydock uninstall {env.title} {names}")
+        console.info(f"no longer needed: {names}; to remove: pydock uninstall {env.title} {names}")
     return text
 
 
@@ -5728,9 +5737,9 @@ def change_error(
     """The error behind a failed installer. What it said decides nothing, it only helps to find a
     fitting hint."""
     if error.code == 41:
-        hint = "name all of them in one command, with versions that fit"
-        hint = "uninstall what needs them, too" if change.wanted.removed else hint
-        return PydockError("these packages do not fit together (see above)", hint)
+        hint = "give all of them in one command, with versions that fit"
+        hint = "also uninstall what needs them" if change.wanted.removed else hint
+        return PydockError("these packages are incompatible (see above)", hint)
     dockerfile = env.read("dockerfile")
     for pattern, lack, package in CAUSES:
         wanted = [package]
@@ -5741,9 +5750,9 @@ def change_error(
             words = command if command[0] in ("create", "install") else ["install", env.name]
             apt = " ".join(f"--apt {name}" for name in wanted)
             hint = f"pydock {mode}{words[0]} {apt} {shell_join(words[1:])}"
-            return PydockError(f"the image of {env.name} has not got {lack} (see above)", hint)
+            return PydockError(f"the image of {env.name} lacks {lack} (see above)", hint)
     names = " ".join([*change.named, *change.wanted.removed]) or "the packages"
-    return PydockError(f"cannot {change.verb} {names} in {env.name}: what failed is above")
+    return PydockError(f"cannot {change.verb} {names} in {env.name} (see above)")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -5759,8 +5768,8 @@ def add_apt(
     new = with_apt(old, change.apt)
     if new is None:
         line = "RUN apt-get update && apt-get install -y --no-install-recommends "
-        hint = f"before ARG USERNAME: {line}{' '.join(change.apt)}"
-        raise PydockError(f"{env.path('dockerfile')} has no line for system packages", hint)
+        hint = f"add before ARG USERNAME: {line}{' '.join(change.apt)}"
+        raise PydockError(f"{env.path('dockerfile')} has no apt-get line", hint)
     if new == old:
         return False
     try:
@@ -5791,11 +5800,11 @@ def bare_image(session: Session, env: Env, change: Change, command: Sequence[str
     env.made_here |= is_allowed(env, "dockerfile")
     new = with_python(old, change.python)
     if new == old:
-        raise PydockError(f"{env.name} has Python {change.python} already")
+        raise PydockError(f"{env.name} already has Python {change.python}")
     if not new:
         raise PydockError(
-            f"{env.name} cannot get Python {change.python} in the place of that of {base_of(old)[0]}",
-            f"its base image is the FROM of {env.path('dockerfile')}; then: pydock build {env.title}",
+            f"cannot change {env.name} to Python {change.python}: its base image is {base_of(old)[0]}",
+            f"edit the FROM in {env.path('dockerfile')}, then: pydock build {env.title}",
         )
     reference = base_reference(new, session.settings)
     base_image(session, reference)
@@ -5864,7 +5873,7 @@ def package_change(
             add_named(session, env, change, args, file)
     add_projects(session, env, change, args)
     if (args.extra or args.group) and not change.project:
-        raise PydockError("--extra and --group belong to a project", "-r pyproject.toml", 2)
+        raise PydockError("--extra and --group need a project", "add -r pyproject.toml", 2)
     change.named = [*words, *args.requirement, *(line.body for line in change.projects.values())]
     return change
 
@@ -5915,7 +5924,7 @@ def add_installer_words(change: Change, given: Sequence[str]) -> list[tuple[str,
         elif fate == "once":
             once.append(name)
         elif fate != "idle":
-            raise PydockError(f"{name} has no place here: {fate}", status=2)
+            raise PydockError(f"{name} is not supported: {fate}", status=2)
     change.words += once
     say_once(once)
     return files
@@ -5923,13 +5932,13 @@ def add_installer_words(change: Change, given: Sequence[str]) -> list[tuple[str,
 
 def say_once(words: Sequence[str]) -> None:
     if words:
-        console.info(f"{' '.join(words)} holds for this once: requirements.txt cannot say it")
+        console.info(f"{' '.join(words)} applies only this time: requirements.txt cannot record it")
 
 
 def add_word(change: Change, word: str) -> None:
     """A package of the command line."""
     if word.startswith("-"):
-        raise PydockError(f"'{word}' is not a package", "options of the installer come after --")
+        raise PydockError(f"'{word}' is not a package", "put options of the installer after --")
     line = Requirement(word)
     try:
         read_requirement(line, word.strip())
@@ -5941,7 +5950,9 @@ def add_word(change: Change, word: str) -> None:
         add_local(change, line, check_link(os.path.expanduser(local_path(line))))
         return
     if os.path.isdir(word):
-        console.info(f"'{word}' is taken from the index; the folder of this name would be ./{word}")
+        console.info(
+            f"installing '{word}' from the index; for the folder of this name, type ./{word}"
+        )
     change.packages.append(line)
     if line.name:
         change.wanted.packages[line.name] = line
@@ -5959,11 +5970,9 @@ def local_path(line: Requirement) -> str:
 def add_local(change: Change, line: Requirement, path: str) -> None:
     """A wheel or a folder of this host."""
     if not os.path.exists(path):
-        hint = "a package is a name, a requirement, a URL, or a wheel or folder of this host"
+        hint = "give a name, a requirement, a URL, or a local wheel or folder"
         if line.name and line.url.startswith("file:"):
-            hint = (
-                "a list of conda's that names no folders: conda run -n ENV pip list --format=freeze"
-            )
+            hint = "for a list without local paths: conda run -n ENV pip list --format=freeze"
         raise PydockError(f"there is no {path}", hint)
     project = [name for name in ("pyproject.toml", "setup.py") if os.path.exists(f"{path}/{name}")]
     if os.path.isdir(path) and not project:
@@ -5990,7 +5999,7 @@ def check_hashes(line: Requirement, path: str) -> None:
     with Folder(os.path.dirname(path), own=False) as folder:
         with folder.open(os.path.basename(path)) as file:
             if "sha256:" + stream_hash(file) not in line.hashes:
-                raise PydockError(f"{path} is not what its --hash=sha256:… says")
+                raise PydockError(f"{path} does not match its --hash")
 
 
 def check_link(path: str) -> str:
@@ -5999,7 +6008,7 @@ def check_link(path: str) -> str:
     real = absolute_path(path, real=True)
     if not lies_in(real, os.path.dirname(absolute_path(path).rstrip("/"))):
         raise PydockError(
-            f"{path} is a symbolic link that leads to {real}", "if you mean that, name it so"
+            f"{path} is a symbolic link to {real}", "if you mean that one, give its own path"
         )
     return real
 
@@ -6015,8 +6024,8 @@ class Included:
     def check(self, path: str) -> None:
         if not lies_in(path, os.path.dirname(self.top)):
             raise PydockError(
-                f"{place_in(self.file, self.number)} names {path}, which is neither in its folder nor in the current one",
-                "if you mean that, name it on the command line",
+                f"{place_in(self.file, self.number)} names {path}, which is outside its folder and the current one",
+                "if you mean it, give it on the command line",
             )
 
     def read(self, file: str) -> bytes:
@@ -6085,7 +6094,7 @@ def add_limit(change: Change, line: Requirement) -> None:
 def keep_option(change: Change, option: tuple[str, str], origin: str = "") -> None:
     change.wanted.options.append(option)
     said = masked(option_text(*option))
-    console.info(f"{said}{origin} holds for the environment from now on")
+    console.info(f"{said}{origin} applies to the environment from now on")
 
 
 def add_options(change: Change, line: Requirement, here: Included) -> None:
@@ -6093,7 +6102,7 @@ def add_options(change: Change, line: Requirement, here: Included) -> None:
     for option in line.options:
         if option[0] == "--find-links" and "://" not in option[1]:
             raise PydockError(
-                f"{place_in(here.file, line.number)}: no container sees the folder {option[1]}",
+                f"{place_in(here.file, line.number)}: containers cannot see the folder {option[1]}",
                 f"pydock install {change.title} /PATH/TO/THE.whl copies a wheel",
             )
         if option[0] == "--require-hashes":
@@ -6220,7 +6229,7 @@ def add_needs(
         else:
             lines = list(pylock_lines(change, path, read_toml(session, env, path)))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise PydockError(f"{path} is not as it has to be: {error}") from None
+        raise PydockError(f"{path} is invalid: {error}") from None
     for line in lines:
         line.number = 0  # none of this file
         here = Included(path, path, 0)
@@ -6267,9 +6276,7 @@ def locked_lines(
     uv = uv_folder(session, env)
     image = fetcher_image(session, env) if uv else ""
     if not image:
-        raise PydockError(
-            f"{path} is read by uv, which is not here", "pydock config --global installer uv"
-        )
+        raise PydockError(f"reading {path} needs uv", "pydock config --global installer uv")
     files = [os.path.join(os.path.dirname(path), name) for name in ("pyproject.toml", "uv.lock")]
     script = "".join(
         heredoc(["cat"], file_text(file), os.path.basename(file)) + "\n" for file in files
@@ -6308,7 +6315,7 @@ def index_lines(urls: Iterable[str]) -> Iterator[Requirement]:
 def index_line(option: str, url: str) -> Requirement:
     """A line of options. ValueError where the index is none that a container reaches."""
     if not re.fullmatch(r"https?://[^\s\\'\"]+", url):
-        raise ValueError(f"{url!r} is no index")
+        raise ValueError(f"{url!r} is not an index")
     line = Requirement()
     line.kind, line.body, line.options = "option", f"{option} {url}", [(option, url)]
     return line
@@ -6330,12 +6337,12 @@ def read_toml(session: Session, env: Env, path: str) -> dict[str, Any]:
             return dict(library.loads(text))
         image = fetcher_image(session, env)
         if not image:
-            raise ValueError("this host's Python is older than 3.11, and no base image is here")
+            raise ValueError("that needs Python 3.11 or newer on this host, or a base image")
         argv = [*look_argv(image)[:-1], "-i", image, "python3", "-IBc", program]
         return dict(from_json(session.engine.output(*argv, data=text)))
     except (ValueError, RecursionError, EngineError) as error:
         said = (getattr(error, "output", "") or str(error)).splitlines()[-1]
-        raise PydockError(f"{path} cannot be read: {said}") from None
+        raise PydockError(f"cannot read {path}: {said}") from None
 
 
 def entry(data: dict[str, Any], path: str, empty: Any) -> Any:
@@ -6389,7 +6396,7 @@ class Pyproject:
                 lines.append(index_line(option, index["url"]))
                 if index.get("explicit"):
                     console.info(
-                        f"what {index['name']} is for comes from {index['url']}, but other packages may, too: requirements.txt cannot say otherwise"
+                        f"other packages may come from {index['url']}, too: requirements.txt cannot limit an index to {index['name']}"
                     )
         return lines
 
@@ -6462,7 +6469,7 @@ class Pyproject:
             if source.get("workspace"):
                 raise PydockError(
                     f"{self.path} takes {line.name} from another folder of its workspace",
-                    f"pydock install {title} ./THAT-FOLDER, and a pyproject.toml without that line",
+                    f"remove that line, then: pydock install {title} ./THAT-FOLDER",
                 )
             asked = f"{line.name} @ {url}" if url else line.name + line.specifier
             markers = [f"({text})" for text in (line.marker, source.get("marker")) if text]
@@ -6495,11 +6502,11 @@ def warn_ignored(env: Env, wheels: Sequence[str]) -> None:
         return
     for path in [path for path in found if path][:1]:
         if "/wheels/" in path:
-            what = f"{path.rpartition('/')[2] or wheels[0]}, without which nobody else can build {env.name}"
+            what = f"{path.rpartition('/')[2] or wheels[0]}, and nobody else can build {env.name} without it"
             remedy = "printf '!/.pydock/envs/*/wheels%s\\n' / '/*' >>.gitignore"
         else:
-            what, remedy = f"{path[1:]}, and {env.name} with it", f"echo '!{path}' >>.gitignore"
-        console.warn(f"git leaves out {what}: .gitignore", remedy)
+            what, remedy = f"{path[1:]}, with {env.name} in it", f"echo '!{path}' >>.gitignore"
+        console.warn(f"git ignores {what}", remedy)
 
 
 def ignored(lines: Sequence[str], name: str, wheel: str) -> str:
@@ -6576,7 +6583,7 @@ def fitting_python(session: Session, change: Change, version: str, given: bool) 
         words = [fitting[0] if word == version else word for word in session.line if fitting]
         hint = f"pydock {shell_join(words)}" if given and fitting else ""
         raise PydockError(f"{path} needs Python {specifier}, not {version}", hint)
-    console.info(f"Python {fitting[0]}, as {path} asks for {specifier}")
+    console.info(f"using Python {fitting[0]}: {path} requires {specifier}")
     return fitting[0]
 
 
@@ -7241,7 +7248,8 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
     for path in paths:
         if os.path.lexists(path) and path not in links:
             raise PydockError(
-                f"{path} is there already, and no link of pydock's", "--to another folder"
+                f"{path} already exists, and is not a link made by pydock",
+                "choose another folder: --to DIR",
             )
     check_programs(session.engine, env, list(paths.values()))
     with env.lock():
@@ -7735,7 +7743,7 @@ def cmd_trust(session: Session, args: argparse.Namespace) -> int:
     if not confirmed(
         args,
         "allow these files to use your logins and downloads, and to start containers and more on this host",
-        f"whether to allow these files of {env.name}",
+        f"trusting {env.name}",
         "nothing was allowed",
     ):
         return 1
@@ -8047,7 +8055,7 @@ def restore(
         if env.hashes() == before:
             engine.try_run("rmi", env.temporary_tag)
         else:  # the next command finishes what may be left to do
-            console.info(f"{env.name} was changed already")
+            console.info(f"{env.name} has changed; the next command completes it")
         engine.try_run("rm", "-f", env.temporary)
         raise
 
@@ -8485,7 +8493,7 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
 
     env, path = session.env(args.name), absolute_path(args.file)
     if os.path.lexists(path):
-        raise PydockError(f"{path} is there already", "another name, or remove it")
+        raise PydockError(f"{path} already exists", "choose another name, or remove it")
     if args.image:
         check_no_project(env)
     image = ready_image(session, env)["Id"] if args.image else ""
@@ -9136,7 +9144,7 @@ OTHER_WORDS = {  # a command, or else a line that is typed as it stands here
     "log": "history",
     "logs": "docker logs CONTAINER; docker ps -a shows its name",
     "version": "pydock --version",
-    "deactivate": "deactivate alone, in the activated shell; what `start` started ends by pydock stop",
+    "deactivate": "deactivate (alone, in the activated shell); after `start`: pydock stop",
 }
 
 
@@ -9147,11 +9155,23 @@ NAME_IMPLIED = {"run", "install", "uninstall", "update", *TAKES_NAME_ONLY}
 ALONE = TAKES_NAME_ONLY - {"lock", "verify"}
 DRY_RUN = "run shell create build install uninstall update start stop delete clone rollback".split()
 OPTS_EVERYWHERE = (
-    arg("--local", dest="mode", action="store_const", const="local", help="work in this folder"),
-    arg("--global", dest="mode", action="store_const", const="global", help="work in your home"),
+    arg(
+        "--local",
+        dest="mode",
+        action="store_const",
+        const="local",
+        help="use this project's environments",
+    ),
+    arg(
+        "--global",
+        dest="mode",
+        action="store_const",
+        const="global",
+        help="use those of your home folder",
+    ),
     flag("-n", "--dry-run", help="only print the docker commands, as a script"),
     flag("--verbose", help="show each docker command"),
-    flag("-q", "--quiet", help="say nothing but errors"),
+    flag("-q", "--quiet", help="print only errors"),
 )
 EVERYWHERE = {name for names, _ in OPTS_EVERYWHERE for name in names}
 
@@ -9177,7 +9197,7 @@ def make_parser(name: str) -> argparse.ArgumentParser:
     p = Parser(
         prog="pydock " + name,
         usage=f"pydock {name} [OPTIONS] {command.usage}".rstrip(),
-        description=command.summary.capitalize() + ".",
+        description=command.summary[0].upper() + command.summary[1:] + ".",
         allow_abbrev=False,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, width=width),
     )
@@ -9227,7 +9247,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     p = make_parser(name)
     check_options(p, name, own)
     if name == "run" and not rest and not {"-h", "--help"} & set(own):
-        raise PydockError("no program was named", f"pydock run {own[-1]} python", 2)
+        raise PydockError("no program given", f"pydock run {own[-1]} python", 2)
     args = p.parse_args(own) if name in ("run", "shell") else p.parse_intermixed_args(own)
     if name == "shell" and rest:
         hint = f"pydock run {args.name} {shell_join(rest)}"
@@ -9261,8 +9281,8 @@ def with_name(
         return after, "", with_it[0] if with_it and with_it[0].why == ACTIVATED else None
     found, name = implied_name(scopes)
     if not found and command == "run" and after == [word] and not word.startswith("-"):
-        hint = f"pydock run NAME {shell_join([word])}; pydock list shows the names"
-        raise PydockError("no environment was named", hint, 2)
+        hint = f"pydock run NAME {shell_join([word])} (names: pydock list)"
+        raise PydockError("no environment given", hint, 2)
     if not found:
         return after, "", None
     check_typo(command, scopes, name, after[position:])
@@ -9326,8 +9346,10 @@ def implied_name(scopes: Sequence[Scope]) -> tuple[Scope | None, str]:
     if active:
         with_it = [scope for scope in scopes if scope.has(active)]
         if not with_it:
-            hint = "name one; or unset PYDOCK_ENV; or, where it was activated: deactivate"
-            raise PydockError(f"PYDOCK_ENV names {active}, which is no environment here", hint)
+            hint = "give a name, or: unset PYDOCK_ENV (or deactivate)"
+            raise PydockError(
+                f"PYDOCK_ENV is {active}, but there is no such environment here", hint
+            )
         on_path = os.environ.get("PATH", "").split(os.pathsep)
         for scope in with_it:
             env = Env(scope, active, Settings(scope)["prefix"])
@@ -9389,8 +9411,8 @@ def split_line(name: str, before: list[str], after: list[str]) -> tuple[list[str
     if name in ("run", "shell"):
         own, rest = split_command(after)
         if rest and rest[0].startswith("-") and "--" not in after:
-            hint = f"options come before it: pydock {name} {shell_join(rest[:1])} … {own[-1]}"
-            raise PydockError(f"{rest[0]} stands after the name", hint, 2)
+            hint = f"put options before the name: pydock {name} {shell_join(rest[:1])} … {own[-1]}"
+            raise PydockError(f"{rest[0]} comes after the name", hint, 2)
         return before + own, rest
     if name in ("start", "reset"):
         return [word for part in split_command(before + after) for word in part], []
@@ -9411,7 +9433,9 @@ def check_options(p: argparse.ArgumentParser, name: str, words: Sequence[str]) -
     known = {option for action in p._actions for option in action.option_strings}
     for word in words:
         if word in ("-n", "--dry-run") and name not in DRY_RUN:
-            raise PydockError(f"{name} has no dry run", "-n goes with " + ", ".join(DRY_RUN), 2)
+            raise PydockError(
+                f"{name} does not support --dry-run", "it works with " + ", ".join(DRY_RUN), 2
+            )
         if word.startswith("-") and word.split("=")[0] not in known and word[:2] not in known:
             raise PydockError(f"unknown option {word}", f"{p.prog} --help", 2)
 
@@ -9438,8 +9462,8 @@ def overview() -> str:
                 lines.append(f"  {name + ' ' + command.usage:<30} {command.summary}")
     lines += [
         "",
-        "NAME may be left out of most, where an environment is activated or a project has only one.",
-        "pydock COMMAND --help tells more; docker runs everything: pydock -n COMMAND shows how.",
+        "NAME is optional in most of them where an environment is activated, or the project has only one.",
+        "For more: pydock COMMAND --help. To see the docker commands: pydock -n COMMAND.",
     ]
     return "\n".join(lines)
 
@@ -9448,7 +9472,9 @@ def show_needs(name: str, argv: Sequence[str]) -> int:
     """The small help of a command that got no arguments, with the names that could stand there."""
     command = COMMANDS[name]
     console.put(f"usage: pydock {name} [OPTIONS] {command.usage}\n")
-    console.put(f"{command.summary.capitalize()}; pydock {name} --help tells more.\n")
+    console.put(
+        f"{command.summary[0].upper()}{command.summary[1:]}; for more: pydock {name} --help\n"
+    )
     if name != "create":
         try:
             scope = find_scope(mode_of(argv))

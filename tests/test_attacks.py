@@ -1002,7 +1002,7 @@ class Mounts(Attack):
         steps: Dict[str, str] = {
             "cache": "RUN %s %s" % (cache, touch), "bind": "RUN %s %s" % (stage, touch), "continued": "RUN \\\n  %s \\\n  %s" % (cache, touch),
                     "a comment between": "RUN \\\n# nothing\n  %s %s" % (cache, touch),
-            "a blank line between": "RUN \\\n\n  %s %s" % (cache, touch), "small letters": "run %s %s" % (cache, touch),
+            "a blank line between": "RUN \\\n\n  %s %s" % (cache, touch), "lowercase letters": "run %s %s" % (cache, touch),
                     "a tab": "RUN\t%s %s" % (cache, touch), "another flag first": "RUN --network=none %s %s" % (cache, touch),
             "blanks before": "   RUN %s %s" % (cache, touch), "split in the flag": "RUN --mou\\\nnt=type=cache,id=%s%s,target=/h %s" % (up,
                     str(out).lstrip("/"), touch), "split in the word": "RU\\\nN %s %s" % (cache, touch),

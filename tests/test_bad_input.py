@@ -196,7 +196,7 @@ class Names(BadCase):
         self.refused("delete", "e", hint="-y")
 
     def test_a_name_that_is_taken(self) -> None:
-        self.refused("create", "e", says="there already")
+        self.refused("create", "e", says="already exists")
         engine("tag", BASE, self.prefix + "-foreign:latest")
         self.addCleanup(engine, "rmi", self.prefix + "-foreign:latest", check=False)
         self.refused("create", "foreign", says="not made by pydock")
@@ -258,7 +258,7 @@ class Words(BadCase):
             self.refused(*command)
 
     def test_words_that_are_options_of_the_installer(self) -> None:
-        self.refused("install", "e", "six", "--target", "x", status=2, says="one place for packages")
+        self.refused("install", "e", "six", "--target", "x", status=2, says="packages always go into the environment")
         self.refused("install", "e", "", says="not a requirement")
         self.refused("install", "e", "-e", ".", says="'-e .' in the command line needs a local environment", hint="pydock --local create e --editable .")
 

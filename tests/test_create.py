@@ -80,7 +80,7 @@ class CreateTest(EnvironmentCase):
     def test_a_taken_name_changes_nothing(self) -> None:
         self.ok("create", "ds", "--no-build")
         before = self.everything()
-        self.fails("create", "ds", "3.13", "six", says="'ds' is there already")
+        self.fails("create", "ds", "3.13", "six", says="'ds' already exists")
         self.assertEqual(self.everything(), before)
 
     def test_the_version_is_the_argument_else_the_file_else_the_setting(self) -> None:
@@ -757,7 +757,7 @@ class RenameTest(EnvironmentCase):
                 before = json.loads(self.ok(mode, "history", "ds", "--json", cwd=cwd))
                 files = {path.name: path.read_text() for path in (envs / "ds").iterdir()}
                 self.ok(mode, "create", "new", "--no-build", cwd=cwd)
-                self.fails(mode, "rename", "ds", "new", says="is there already", cwd=cwd)
+                self.fails(mode, "rename", "ds", "new", says="already exists", cwd=cwd)
                 self.ok(mode, "delete", "-y", "new", cwd=cwd)
                 result = self.run_pydock(mode, "rename", "ds", "new", cwd=cwd)
                 self.assertEqual((result.status, result.out), (0, ""), result)
@@ -922,7 +922,7 @@ class WordsTest(EnvironmentCase):
                 self.assertEqual("--dry-run" in text, name in dry)
                 if name not in dry:
                     for argv in (["-n", name, "x", "y"], [name, "x", "--dry-run"]):
-                        self.fails(*argv, status=2, says="has no dry run", hint="-n goes with run, shell, create,")
+                        self.fails(*argv, status=2, says="does not support --dry-run", hint="it works with run, shell, create,")
 
     def test_the_nearest_command_and_name_are_suggested(self) -> None:
         self.ok("create", "datascience", "--no-build")

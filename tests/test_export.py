@@ -298,7 +298,7 @@ class CopyTest(SharedCase, Handing):
     def test_a_name_that_is_taken_or_none_changes_nothing(self) -> None:
         self.ok("create", "taken", "--no-build")
         before = self.snapshot(), self.tags()
-        for argv, says in ((["clone", "e", "taken"], "'taken' is there already"), (["clone", "e", "e"], "'e' is there already"),
+        for argv, says in ((["clone", "e", "taken"], "'taken' already exists"), (["clone", "e", "e"], "'e' already exists"),
                            (["clone", "nothing", "new"], "no global environment 'nothing'"), (["clone", "e", "Bad Name"], "Bad Name"),
                            (["clone", "e", "../up"], "../up"), (["clone", "../e", "new"], "../e"), (["clone", "e", "New"], "New")):
             with self.subTest(" ".join(argv)):
@@ -487,7 +487,7 @@ class ExportTest(SharedCase, Handing):
         (folder / "folder.tar").mkdir()
         for name in ("file.tar", "link.tar", "folder.tar"):
             with self.subTest(name):
-                self.fails("export", "e", str(folder / name), says="is there already")
+                self.fails("export", "e", str(folder / name), says="already exists")
         self.assertEqual(content(folder), {"file.tar": b"mine", "link.tar": b"", "folder.tar": b""})
         self.assertEqual(os.readlink(str(folder / "link.tar")), "nowhere")
 
@@ -667,7 +667,7 @@ class TakeTest(SharedCase, Handing):
                      ["--pre"], ["--index-url", "https://x.example/simple"], ["--", "--no-deps"]):
             with self.subTest(more):
                 self.fails("create", "n", "--from", "../ds.tar", *more, status=2, says="--from brings all that belongs to the environment")
-        self.fails("create", "ds", "--from", "../ds.tar", says="'ds' is there already")
+        self.fails("create", "ds", "--from", "../ds.tar", says="'ds' already exists")
         self.fails("create", "Bad", "--from", "../ds.tar", says="Bad")
         for source in ("../none.tar", "./none", "/none", "..", "~/none", ""):
             with self.subTest(source):

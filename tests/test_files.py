@@ -161,7 +161,7 @@ class NoWayOut(FilesCase):
             make()
             result = self.run_pydock("create", "new", "--no-build", cwd=self.clone, timeout=20)
             self.assertEqual(result.status, 0, result)
-            self.assertIn("; ignored", result.err)
+            self.assertIn("ignoring .python-version: ", result.err)
             self.assertNotIn("hunter2", result.err)
             self.ok("delete", "-y", "new", cwd=self.clone)
             file.unlink()

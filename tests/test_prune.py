@@ -323,13 +323,13 @@ class Asked(PruneCase):
                 self.assertEqual((result.status, self.tags()), (1, self.before), result)
                 self.assertEqual(set(self.rows(result.out)), self.unneeded, result)
                 self.assertIn("[y/N]", result.out[result.out.rindex("shared"):])
-                self.assertIn("nothing was removed", result.out)
+                self.assertIn("nothing removed", result.out)
         result = self.terminal("prune", answer="y\n", columns=160)
         self.assertEqual((result.status, self.tags()), (0, self.needed), result)
 
     def test_where_nobody_can_be_asked_it_is_an_error_that_says_how(self) -> None:
         for typed in (None, "y\n"):
-            self.fails("prune", says="nobody here can be asked", hint="-y", input=typed)
+            self.fails("prune", says="without confirmation (no terminal)", hint="-y", input=typed)
             self.assertEqual(self.tags(), self.before)
 
     def test_what_is_needed_again_by_the_time_of_the_answer_stays(self) -> None:
@@ -359,8 +359,8 @@ class Asked(PruneCase):
                          "'volume '*) echo \"$@\" >>'%s'; test ! -e '%s/used' || { echo 'volume is in use' >&2; exit 1; }; exit ;;\nesac"
                          % (self.base, pydock.CACHE, noted, self.base))
         self.assertIn("nothing to remove", self.run_pydock("prune", "-y").err)
-        self.fails("prune", "--cache", says="nobody here can be asked", hint="-y")
-        self.assertIn("nothing was removed", self.terminal("prune", "--cache", answer="n\n").out)
+        self.fails("prune", "--cache", says="without confirmation (no terminal)", hint="-y")
+        self.assertIn("nothing removed", self.terminal("prune", "--cache", answer="n\n").out)
         uv = self.home / ".local" / "share" / "pydock" / "uv"
         self.assertFalse(noted.exists())
         self.assertIn(pydock.CACHE, self.ok("prune", "--cache", "-y"))

@@ -480,7 +480,7 @@ class WhatOthersCannotChange(Folder):
         self.write("clone/own.txt", "six\n")
         os.chdir(str(self.tmp / "clone"))
         self.addCleanup(os.chdir, "/")
-        with self.assertRaisesRegex(pydock.PydockError, "symbolic link that leads to .*secret"):
+        with self.assertRaisesRegex(pydock.PydockError, "symbolic link to .*secret"):
             pydock.add_file(pydock.Change("install"), "r.txt")
         change = pydock.Change("install")
         pydock.add_file(change, "inner.txt")
@@ -1351,7 +1351,7 @@ class CommandLines(unittest.TestCase):
         self.assertEqual(args.installer_args, ["--user", "-f", "https://h/", "-vv", "--no-binary=six", "--no-deps"])
         self.assertEqual(pydock.first_word("install", ["-f", "https://h/", "--user", "-c", "c.txt", "six"]), 5)
         self.assertEqual(pydock.parse(["create", "-v", "/a:/b", "ds", "--no-input"]).volume, ["/a:/b"])
-        for words, fate in ((["--target", "x"], "one place"), (["-I"], "one place"), (["--proxy=x"], "HTTPS_PROXY"), (["--find-links"], "needs a value"), (["--user=x"], "takes no value")):
+        for words, fate in ((["--target", "x"], "packages always go"), (["-I"], "packages always go"), (["--proxy=x"], "HTTPS_PROXY"), (["--find-links"], "needs a value"), (["--user=x"], "takes no value")):
             with self.assertRaisesRegex(pydock.PydockError, fate):
                 pydock.add_installer_words(pydock.Change("install"), words)
 
@@ -1407,7 +1407,7 @@ class CommandLines(unittest.TestCase):
     def test_words_of_other_tools_get_the_right_one(self) -> None:
         for line, right in (("exec ds ls", "pydock run ds ls"), ("add ds six", "pydock install ds six"), ("remove ds six", "pydock uninstall ds six"),
                             ("env list", "pydock list"), ("--local upgrade ds", "pydock --local update ds"), ("init", "pydock create NAME [VERSION] [PKG…]"),
-                            ("version", "pydock --version"), ("ps", "pydock list"), ("logs", "docker logs CONTAINER"), ("deactivate", "deactivate alone")):
+                            ("version", "pydock --version"), ("ps", "pydock list"), ("logs", "docker logs CONTAINER"), ("deactivate", "deactivate (alone")):
             with self.subTest(line=line):
                 self.assertTrue(self.error(*line.split()).hint.startswith(right), self.error(*line.split()).hint)
         for right in pydock.OTHER_WORDS.values():
@@ -1553,7 +1553,7 @@ class AFailedChange(Process):
 
     def test_a_line_that_brings_what_was_missing(self) -> None:
         said, hint = self.error(self.GCC, "-r", "r.txt", "x")
-        self.assertEqual((said, hint), ("the image of ds has not got the compiler that a package needs (see above)",
+        self.assertEqual((said, hint), ("the image of ds lacks the compiler that a package needs (see above)",
                                         "pydock install --apt build-essential ds -r r.txt x"))
 
     def test_the_headers_come_along_where_pythons_base_has_them_apart(self) -> None:
@@ -1585,10 +1585,10 @@ class AFailedChange(Process):
             env.hashes()
 
     def test_what_is_there_is_not_asked_for_again(self) -> None:
-        self.assertEqual(self.error(self.GCC, "x", apt=("build-essential",)), ("cannot install x in ds: what failed is above", ""))
+        self.assertEqual(self.error(self.GCC, "x", apt=("build-essential",)), ("cannot install x in ds (see above)", ""))
 
     def test_a_file_is_named_and_not_what_it_holds(self) -> None:
-        self.assertEqual(self.error("no", "-r", "r.txt", "x")[0], "cannot install x r.txt in ds: what failed is above")
+        self.assertEqual(self.error("no", "-r", "r.txt", "x")[0], "cannot install x r.txt in ds (see above)")
 
 
 class NameLeftOut(Process):
@@ -1635,14 +1635,14 @@ class NameLeftOut(Process):
         for folder in ("q", "."):
             with self.subTest(folder=folder):
                 self.assertEqual(self.line("install", "six", "x", folder=folder), ("", ["install", "six", "x"]))
-                self.assertEqual(self.wrong("run", "pytest", folder=folder)[0], "no environment was named")
+                self.assertEqual(self.wrong("run", "pytest", folder=folder)[0], "no environment given")
         self.assertEqual(self.line("--global", "install", "six"), ("", ["install", "six"]))
 
     def test_the_activated_one_comes_first(self) -> None:
         self.environ({"PYDOCK_ENV": "datasci"})
         self.assertEqual(self.line("install", "six"), ("datasci", ["install", "datasci", "six"]))
         self.environ({"PYDOCK_ENV": "nope"})
-        self.assertEqual(self.wrong("install", "six")[0], "PYDOCK_ENV names nope, which is no environment here")
+        self.assertEqual(self.wrong("install", "six")[0], "PYDOCK_ENV is nope, but there is no such environment here")
 
     def test_what_a_project_has_activated_is_meant_everywhere(self) -> None:
         shims = self.tmp / ".local/share/pydock/pydock-a-one__12345678"
@@ -1657,7 +1657,7 @@ class NameLeftOut(Process):
         for line in (["--global", "install", "six"], ["install", "dev", "six"]):
             with self.inside(self.tmp / "p"):
                 if line[0] == "--global":
-                    self.assertIn("PYDOCK_ENV names a-one", self.wrong(*line)[0])
+                    self.assertIn("PYDOCK_ENV is a-one", self.wrong(*line)[0])
                 else:
                     self.assertIsNone(pydock.parse(line).scope)
 

@@ -587,7 +587,7 @@ class Projects(unittest.TestCase):
         self.assertEqual(change.lines, ["six @ git+http://h/six.git@v1#subdirectory=s",
                                         "alpha[x] @ http://h/alpha.whl ; (python_version > '3') and (os_name == 'nt')", "alpha[x]>1 ; (python_version > '3')"])
         self.assertEqual(change.wanted.options, [("--extra-index-url", "http://h/a"), ("--extra-index-url", "http://h/b")])
-        self.assertIn("what a is for comes from http://h/a, but other packages may, too", self.said)
+        self.assertIn("other packages may come from http://h/a, too: requirements.txt cannot limit an index to a", self.said)
         change.settle_index(pydock.Env(pydock.Scope("local", "/p/.pydock", ""), "dev", "pydock"), [])
         self.assertEqual(change.wanted.served, {"http://h/a": {"alpha[x]>1 ; (python_version > '3')": "alpha"}})
         data["tool"]["uv"]["sources"].pop("alpha")  # which alone comes from the index that is for nothing else
@@ -623,7 +623,7 @@ class Projects(unittest.TestCase):
             pydock.add_file(change, "https://h/c.txt", True)
             pydock.add_file(change, "https://h/r.txt")
         self.assertEqual((change.limits, change.lines), (["-c https://h/c.txt"], ["-r https://h/r.txt"]))
-        said.assert_called_once_with("-c https://h/c.txt holds for this once: requirements.txt cannot say it")
+        said.assert_called_once_with("-c https://h/c.txt applies only this time: requirements.txt cannot record it")
 
     def test_groups_that_name_each_other(self) -> None:
         change = self.needs({"dependency-groups": {"a": [{"include-group": "b"}], "b": ["six", {"include-group": "a"}]}}, [], ["a"])

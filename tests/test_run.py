@@ -114,7 +114,7 @@ class Status(contract.Status):
         result = self.run_pydock("run", "e", "no-such-program", "-q")
         self.assertEqual(result.status, 127)
         self.assertEqual(result.err.splitlines()[-2:], ["pydock: error: no-such-program is not in e",
-                         "hint: pydock install e no-such-program; a program of the system: pydock install e --apt no-such-program"])
+                         "hint: pydock install e no-such-program; for a system program: pydock install e --apt no-such-program"])
         (self.work / "script.py").write_text("")
         self.assertTrue(self.run_pydock("run", "e", "script.py", "a b").err.endswith("\nhint: pydock run e python script.py 'a b'\n"))
         self.assertNotIn("is not in", self.run_pydock("run", "e", "sh", "-c", "exit 127").err)

@@ -80,7 +80,7 @@ class Tour(Case):
         self.ok("create", "science", "3.11", "--no-build")
         before = self.snapshot()
         self.fails("run", "sience", "true", says="no global environment 'sience'", hint="did you mean 'science'?")
-        self.fails("create", "science", says="is there already")
+        self.fails("create", "science", says="already exists")
         self.fails("create", "x", "2.99", says="2.99")
         self.fails("delete", "science", says="asked", hint="-y")
         self.assertEqual(self.snapshot(), before)

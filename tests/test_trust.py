@@ -72,7 +72,7 @@ class Words(AllowedCase):
         (self.dev / "HEAD").write_bytes(b"\xff\x00")
         (self.dev / "objects").mkdir()
         (self.dev / "objects" / "deep").write_text("deep down\n", encoding="utf-8")
-        self.fails("trust", "dev", says="nobody here can be asked", hint="-y", cwd=self.clone)
+        self.fails("trust", "dev", says="without confirmation (no terminal)", hint="-y", cwd=self.clone)
         self.refused("run", "dev", "true")
         shown = self.terminal("trust", "dev", answer="n\n", cwd=self.clone)
         self.assertEqual(shown.status, 1, shown)
