@@ -6591,7 +6591,7 @@ def fitting_python(session: Session, change: Change, version: str, given: bool) 
 # Start, stop, reset
 
 
-@command("run", "start NAME", "keep a container in the background, for a quick run", *RUN_OPTIONS)
+@command("run", "start NAME", "start a background container, so that run is quick", *RUN_OPTIONS)
 def cmd_start(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     check_trust(env)
@@ -6602,18 +6602,20 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
         background = find_background(session.engine, env)
         if background and background.running and options not in ([], background.options):
             raise PydockError(
-                f"{env.name} runs already, with {shell_join(background.options) or 'no options'} instead of {shell_join(options)}",
-                f"to start it anew as you say: pydock reset {typed_line(session.line, env)}",
+                f"{env.name} is already running with {shell_join(background.options) or 'no options'}, not {shell_join(options)}",
+                f"to restart it with these: pydock reset {typed_line(session.line, env)}",
             )
         reconcile(session, env, config, background, StartRequest(place, options, kept=True))
     if background and background.running and background.inside(place[1], config) is None:
         console.warn(
-            f"{env.name} runs with the folder {background.folder}, and not with this one",
+            f"{env.name} is running with the folder {background.folder}, not this one",
             f"pydock reset {typed_line(session.line, env)}",
         )
     report(
         env,
-        f"{env.name} {'runs already' if background and background.running else 'is started'}",
+        f"{env.name} is already running"
+        if background and background.running
+        else f"started {env.name}",
         f"pydock run {env.title} …, pydock stop {env.title}",
     )
     return 0
@@ -6622,7 +6624,7 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
 @command(
     "run",
     "stop NAME…",
-    "end that container",
+    "stop the background container",
     OPT_FORCE,
 )
 def cmd_stop(session: Session, args: argparse.Namespace) -> int:
@@ -6635,14 +6637,14 @@ def cmd_stop(session: Session, args: argparse.Namespace) -> int:
                 session.engine.raise_if_down()
             if background or env.has(COMPOSE) or is_started(env):
                 remove_background(session.engine, env)
-        report(
-            env,
-            f"{env.name} {'is stopped' if background or env.has(COMPOSE) else 'was not started'}",
-        )
+        stopped = background or env.has(COMPOSE)
+        report(env, f"stopped {env.name}" if stopped else f"{env.name} was not started")
     return 0
 
 
-@command("run", "reset NAME", "end it, and start a new one from the image", *RUN_OPTIONS, OPT_FORCE)
+@command(
+    "run", "reset NAME", "replace the background container with a new one", *RUN_OPTIONS, OPT_FORCE
+)
 def cmd_reset(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     check_trust(env)
@@ -6662,7 +6664,7 @@ def cmd_reset(session: Session, args: argparse.Namespace) -> int:
         if background:
             remove_background(session.engine, env)
         start_background(session, env, config, StartRequest(place, options, kept))
-    report(env, f"{env.name} is started anew", f"pydock run {env.title} …, pydock stop {env.title}")
+    report(env, f"restarted {env.name}", f"pydock run {env.title} …, pydock stop {env.title}")
     return 0
 
 
@@ -6670,8 +6672,8 @@ def check_idle(engine: Engine, env: Env, background: Background, force: bool, co
     busy = processes(engine, background) if background.running and not force else []
     if busy:
         raise PydockError(
-            f"in {env.name} runs: {', '.join(busy)}",
-            f"end it, or: pydock {command} --force {env.title}",
+            f"still running in {env.name}: {', '.join(busy)}",
+            f"end it first, or: pydock {command} --force {env.title}",
         )
 
 
@@ -6680,8 +6682,8 @@ def start_options(session: Session, env: Env, args: argparse.Namespace) -> list[
     options = run_options(session.engine, args, keep=True)
     if options and env.has(COMPOSE):
         raise PydockError(
-            f"{env.name} has a {env.path(COMPOSE)}, where such options go",
-            f"then: pydock reset {env.title}",
+            f"such options of {env.name} belong in {env.path(COMPOSE)}",
+            f"edit it, then: pydock reset {env.title}",
         )
     return options
 
@@ -6823,7 +6825,7 @@ def processes(engine: Engine, background: Background) -> list[str]:
     except EngineError:
         raise PydockError(
             f"cannot see what runs in the container {background.name}",
-            "--force ends it, whatever runs there",
+            "--force ends it anyway",
         ) from None
     found = [line.strip()[:60] for line in told.split("\n") if " pydock-signal " not in line]
     return [line for line in found if line]
@@ -6973,10 +6975,10 @@ def warn_busy(env: Env, background: Background, busy: Sequence[str], present: bo
     if present:  # only compose asks, then
         what = f"an edit of its {COMPOSE}"
     elif background.moved:
-        what = "its folder as it is now"
+        what = "its folder at the new place"
     console.warn(
-        f"the started container of {env.name} does not have {what}, for in it runs: {', '.join(busy)}",
-        f"when it has ended, or to end it: pydock reset --force {env.title}",
+        f"the container of {env.name} does not have {what} yet, as this is still running: {', '.join(busy)}",
+        f"when it has ended, or to end it now: pydock reset --force {env.title}",
     )
 
 
@@ -6997,7 +6999,7 @@ def reconcile_after_change(session: Session, env: Env) -> None:
             background = find_background(session.engine, env)
             reconcile(session, env, config, background, StartRequest(place, [], False, make=False))
         except PydockError as error:  # the change is made, all the same
-            console.warn(f"{env.name} is not started any more: {error}", error.hint)
+            console.warn(f"{env.name} is no longer running: {error}", error.hint)
 
 
 def background_container(
@@ -7016,7 +7018,7 @@ def background_container(
                 reconcile(session, env, config, background, wanted)
             background = find_background(session.engine, env)
         if not background:
-            raise PydockError(f"the container of {env.name} ended as soon as it was started")
+            raise PydockError(f"the container of {env.name} exited at once")
     if not background or env.scripted and not background.running:
         return None
     container = background.container(run_as(session.engine, env, config), current, config)
@@ -7115,8 +7117,8 @@ HOST_HELPERS = ("docker-credential-", "git-credential-", "git-remote-", "ssh-", 
     "run",
     "activate NAME",
     "put its programs first on this shell's PATH",
-    arg("--shell", choices=SHELLS, help="if it is not the one that called"),
-    flag("--persistent", help="go on when nothing runs, and after `deactivate`"),
+    arg("--shell", choices=SHELLS, help="default: the calling shell"),
+    flag("--persistent", help="keep running when idle, and after `deactivate`"),
     flag("--end", help=""),  # hidden: what `deactivate` calls
 )
 def cmd_activate(session: Session, args: argparse.Namespace) -> int:
@@ -7135,7 +7137,7 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
     shell = args.shell or parent_shell()
     if os.pathsep in shims_folder(env):
         raise PydockError(
-            f"activate has no effect here: PATH cannot hold a folder with a '{os.pathsep}' in its name, as {data_folder()}",
+            f"cannot activate: PATH cannot hold a folder with a '{os.pathsep}' in its name, such as {data_folder()}",
             f"export XDG_DATA_HOME=/some/folder; or: pydock link {env.title} PROGRAM",
         )
     if sys.stdout.isatty():
@@ -7156,7 +7158,7 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
             write_shims(session, env, config)
     if background and background.inside(place[1], config) is None:
         console.info(
-            f"{env.name} is started with the folder {background.folder}; elsewhere its programs start in containers of their own, which takes longer"
+            f"{env.name} is running with the folder {background.folder}; in other folders its programs start more slowly, each in a new container"
         )
     console.emit(render_activate(env, shell, args.persistent), "")
     return 0
@@ -7171,7 +7173,7 @@ def deactivate(session: Session, env: Env) -> int:
         busy = processes(engine, background) if background and background.running else []
         if busy:
             console.info(
-                f"{env.name} goes on, for in it runs: {', '.join(busy)}; to end it: pydock stop --force {env.title}"
+                f"{env.name} keeps running, with {', '.join(busy)} in it; to stop it: pydock stop --force {env.title}"
             )
         elif background:
             noted = host_file(note_path(env, "started"))
@@ -7214,15 +7216,15 @@ def render_activate(env: Env, shell: str, persistent: bool) -> str:
 @command(
     "run",
     "link [NAME PROGRAM…]",
-    "put single programs on the PATH",
+    "put single programs on your PATH",
     arg(
         "words",
         metavar="NAME PROGRAM",
         nargs="*",
-        help="an environment and its programs; none: show the links",
+        help="an environment and its programs; default: list the links",
     ),
-    arg("--to", metavar="DIR", default="", help="instead of ~/.local/bin"),
-    flag("--remove", help="remove the links of these PROGRAMs"),
+    arg("--to", metavar="DIR", default="", help="folder of the links; default: ~/.local/bin"),
+    flag("--remove", help="remove the links of these programs"),
 )
 def cmd_link(session: Session, args: argparse.Namespace) -> int:
     folder = absolute_path(
@@ -7240,7 +7242,7 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
         return 0
     env = session.env(args.words[0])
     if not args.words[1:]:
-        raise PydockError("no program to link was named", f"pydock link {env.title} PROGRAM", 2)
+        raise PydockError("no program given", f"pydock link {env.title} PROGRAM", 2)
     check_trust(env)
     config = ready_image(session, env)
     paths = {os.path.join(folder, os.path.basename(word)): word for word in args.words[1:]}
@@ -7285,8 +7287,8 @@ def unlink_shims(paths: Sequence[str]) -> None:
     for path in paths:
         if path not in links:
             raise PydockError(
-                f"{path} is no link of pydock's",
-                "pydock link (lists them); --remove takes programs only",
+                f"{path} is not a link made by pydock",
+                "pydock link (to list them); --remove takes only programs",
             )
     for path in paths:
         os.unlink(path)
@@ -7297,12 +7299,12 @@ def check_programs(engine: Engine, env: Env, words: Sequence[str]) -> None:
     """An error where the image has no such program."""
     code = 'for word do found=$(command -v -- "$word"); case $found in /*) [ -f "$found" ] && [ -x "$found" ] ;; *) false ;; esac && echo yes || echo no; done'
     if any(not is_utf8(word) or word.startswith("-") or word.endswith("/") for word in words):
-        raise PydockError(f"{words[0]!r} is not the name of a program")
+        raise PydockError(f"{words[0]!r} is not a program name")
     answers = engine.output(*look_argv(env.latest), "/bin/sh", "-c", code, "sh", *words).split()
     for word, answer in zip(words, answers):
         if answer != "yes":
             raise PydockError(
-                f"{env.name} has no program {word}", f"pydock install {env.title} PKG"
+                f"there is no program {word} in {env.name}", f"pydock install {env.title} PKG"
             )
 
 
@@ -7448,7 +7450,7 @@ def write_programs(engine: Engine, env: Env, where: Sequence[str]) -> None:
     if wanted != found:
         names = sorted(found - wanted)
         console.warn(
-            f"{env.name} brings programs of this host's names ({', '.join(names)}); they are not put before the host's own",
+            f"not replacing this host's own programs by those of {env.name}: {', '.join(names)}",
             f"pydock link {env.title} {' '.join(names)}",
         )
     for name in wanted:
@@ -7520,7 +7522,7 @@ def compose_of(env: Env, args: argparse.Namespace) -> dict[str, str]:
     ):
         for value in values:
             if not re.fullmatch(good, value, re.ASCII) or not is_utf8(value):
-                raise PydockError(f"{hint[:2]} {value!r} cannot be kept in {COMPOSE}", hint)
+                raise PydockError(f"{hint[:2]} {value!r} cannot be stored in {COMPOSE}", hint)
     for volume in args.volume:
         source, colon, rest = host_volume(volume).partition(":")
         project = os.path.dirname(os.path.realpath(env.scope.root)) + "/"
@@ -7530,7 +7532,8 @@ def compose_of(env: Env, args: argparse.Namespace) -> dict[str, str]:
     gpus = [gpu.strip('"') for gpu in args.gpus]
     if len(gpus) > 1 or gpus and not re.fullmatch(r"all|\d+|device=[\w,.-]+", gpus[0]):
         raise PydockError(
-            f"{' '.join(args.gpus)} are no GPUs", "one of --gpus all, --gpus 2, --gpus device=0,1"
+            f"{' '.join(args.gpus)} is not a valid value of --gpus",
+            "--gpus all, --gpus 2 or --gpus device=0,1",
         )
     return {
         COMPOSE: render_compose(
@@ -7572,12 +7575,12 @@ def compose_file(session: Session, env: Env, container: Container) -> tuple[str,
         raise PydockError(f"cannot use {path}: {last_line(error.output)}") from None
     if SERVICE not in known:
         raise PydockError(
-            f"{path} has no service '{SERVICE}'", "the environment is the service of that name"
+            f"{path} has no service '{SERVICE}'", "the environment's own service has that name"
         )
     programs_of_host = [name for name, each in whole["services"].items() if "provider" in each]
     if programs_of_host and env.scope.mode == "local":
         raise PydockError(
-            f"the service {programs_of_host[0]} of {path} is a program of this host, which a project may not choose",
+            f"the service {programs_of_host[0]} of {path} runs a program on this host, which a project may not do",
             "start it yourself",
         )
     if not whole["services"][SERVICE].get("command"):
@@ -7647,7 +7650,7 @@ def run_compose(engine: Engine, env: Env, argv: Sequence[str], text: str, **more
         engine.run(*compose_argv(env), *argv, data=text, **more)
     except EngineError:
         raise PydockError(
-            f"cannot start {env.name}: what failed is above",
+            f"cannot start {env.name} (see above)",
             f"its services are in {env.path(COMPOSE)}",
         ) from None
 
@@ -7658,8 +7661,8 @@ def compose_one_off(session: Session, env: Env, container: Container) -> None:
     engine, options, name = session.engine, container.options, container.name
     if set(options[::2]) - {"-p", "-v", "--env"}:
         raise PydockError(
-            f"{env.name} has a {env.path(COMPOSE)}, where such options go",
-            "only -p, -v and -e NAME=VALUE can stand here",
+            f"such options of {env.name} belong in {env.path(COMPOSE)}",
+            "only -p, -v and -e NAME=VALUE work here",
         )
     container.name = ""  # compose gives none but the one that `run` is told
     try:
@@ -7705,7 +7708,7 @@ def end_services(engine: Engine, env: Env, how: str) -> None:
     left = dict(containers_named(engine, *which)) if running and not env.scripted else {}
     if "running" in map(left.get, running):  # docker may list a removed one for a moment
         raise PydockError(
-            f"{engine.client} cannot stop the containers of {env.name}", "docker ps shows them"
+            f"{engine.client} cannot stop the containers of {env.name}", "to see them: docker ps"
         )
 
 
@@ -7716,9 +7719,9 @@ def end_services(engine: Engine, env: Env, how: str) -> None:
 @command(
     "trust",
     "trust NAME",
-    "read and allow the files of somebody else",
+    "review and allow files that others wrote",
     OPT_YES,
-    flag("--remove", help="nothing is allowed any more"),
+    flag("--remove", help="allow nothing any more"),
 )
 def cmd_trust(session: Session, args: argparse.Namespace) -> int:
     """Shows the files that decide what compose starts on this host, and what is built with the
@@ -7726,29 +7729,29 @@ def cmd_trust(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     note = read_note(env)
     if is_own(env, note):
-        console.info(f"{env.name} was made on this machine, and is trusted")
+        console.info(f"{env.name} was created on this machine, and is trusted already")
         return 0
     if args.remove:
         write_note(env, {})
-        report(env, f"nothing of {env.name} is allowed any more", f"pydock trust {env.title}")
+        report(env, f"{env.name} is no longer trusted", f"pydock trust {env.title}")
         return 0
     files = watched_files(env)
     if note is not None and {path: entry["sha256"] for path, entry in note.items()} == {
         path: sha256(data) for path, data in files.items()
     }:
-        report(env, f"{env.name} is allowed as it is", f"pydock run {env.title} …")
+        report(env, f"{env.name} is trusted already", f"pydock run {env.title} …")
         return 0
     for line in trust_lines(note or {}, files):
         console.show(line)
     if not confirmed(
         args,
-        "allow these files to use your logins and downloads, and to start containers and more on this host",
+        "let these files use your logins and downloads, and start containers with access to this host",
         f"trusting {env.name}",
-        "nothing was allowed",
+        "nothing allowed",
     ):
         return 1
     write_note(env, files)
-    report(env, f"allowed {env.name}, until a file changes", f"pydock run {env.title} …")
+    report(env, f"trusted {env.name}, until a file changes", f"pydock run {env.title} …")
     return 0
 
 
@@ -7764,17 +7767,17 @@ def trust_lines(note: dict[str, dict[str, str]], files: dict[str, bytes]) -> Ite
         old, data = note.get(path, {}), files.get(path)
         text = plain_text(data) if data is not None else None
         if data is None:
-            yield f"==> {path} is gone"
+            yield f"==> {path} was deleted"
         elif old.get("sha256") == sha256(data):
-            yield f"==> {path} is as it was allowed"
+            yield f"==> {path} is unchanged since you allowed it"
         elif text is None:
-            yield f"==> {path}: {len(data)} bytes that are no text, sha256 {sha256(data)}"
+            yield f"==> {path}: {len(data)} bytes, not text, sha256 {sha256(data)}"
         elif "text" in old:
             yield f"==> {path} was changed:"
             yield from difflib.unified_diff(
                 old["text"].split("\n"),
                 text.split("\n"),
-                path + " as it was allowed",
+                path + " as allowed",
                 path + " now",
                 lineterm="",
             )
@@ -7863,8 +7866,8 @@ def watched_files(env: Env) -> dict[str, bytes]:
                 or sum(map(len, found.values())) > 4 * MAX_TEXT
             ):
                 raise PydockError(
-                    f"{env.folder} holds more than anybody can read",
-                    "what is no part of the environment goes elsewhere",
+                    f"{env.folder} holds more than anybody can review",
+                    "move what is not part of the environment elsewhere",
                 )
 
     with env.open() as folder:
@@ -7884,8 +7887,8 @@ def check_trust(env: Env) -> None:
     ):
         allowed = (note or {}).get(path)
         if not allowed or path not in files or allowed["sha256"] != sha256(files[path]):
-            why = "was changed" if path in files else "is gone"
-            why = why + " since it was allowed" if allowed else "was not allowed yet"
+            why = "was changed" if path in files else "was deleted"
+            why = why + " since you allowed it" if allowed else "is not trusted yet"
             raise PydockError(
                 f"{env.path(path)} {why}",
                 f"it decides what starts on this host; to review and allow it: pydock trust {env.title}",
@@ -9452,8 +9455,7 @@ def parse_no_command(argv: list[str]) -> NoReturn:
 def overview() -> str:
     lines = [
         "usage: pydock [--local|--global] [-n|--dry-run] [--verbose] [-q] [--version] COMMAND …",
-        "Named Python environments over docker images; each is a folder with a dockerfile and a "
-        "requirements.txt.",
+        "Named Python environments: docker images made from a dockerfile and requirements.txt.",
     ]
     for group in GROUPS:
         lines += ["", group]
@@ -9462,7 +9464,7 @@ def overview() -> str:
                 lines.append(f"  {name + ' ' + command.usage:<30} {command.summary}")
     lines += [
         "",
-        "NAME is optional in most of them where an environment is activated, or the project has only one.",
+        "NAME is optional where an environment is activated or the project has only one.",
         "For more: pydock COMMAND --help. To see the docker commands: pydock -n COMMAND.",
     ]
     return "\n".join(lines)

@@ -800,7 +800,7 @@ class RenameTest(EnvironmentCase):
         project = self.project()
         self.ok("--local", "create", "dev", "-e", "A=1", "--no-build", cwd=project)
         self.ok("rename", "dev", "work", cwd=project)
-        self.assertIn("work is allowed as it is", self.run_pydock("trust", "work", cwd=project).err)
+        self.assertIn("work is trusted already", self.run_pydock("trust", "work", cwd=project).err)
         (project / ".pydock/envs/work").rename(project / ".pydock/envs/dev")
         self.assertNotIn("is allowed", self.run_pydock("trust", "dev", cwd=project).err)
 

@@ -662,7 +662,7 @@ class EditableTest(PackageCase):
         (self.work / "r.txt").write_text("-e ./in\n", encoding="utf-8")
         self.fails("install", "ds", "-r", "r.txt", says="ds is global")
         self.assertEqual(self.state("ds"), before)
-        self.fails("--local", "create", "dev", PYTHON, "-e", ".", says="cannot be kept in docker-compose.yml", hint="--editable FOLDER")
+        self.fails("--local", "create", "dev", PYTHON, "-e", ".", says="cannot be stored in docker-compose.yml", hint="--editable FOLDER")
         self.ok("--local", "create", "dev", PYTHON)
         before = self.state("dev")
         self.fails("--local", "install", "dev", "-e", "../out", says="is not in")

@@ -1896,7 +1896,7 @@ class OddFolders(Process):
         self.engine("touch '%s/called'" % self.tmp)
         done = self.pydock("activate", "ds")
         self.assertEqual((done.returncode, done.stdout), (1, "false\n"))
-        self.assertRegex(done.stderr, "^pydock: error: activate has no effect here: .*':'.*\nhint: .*pydock link ds.*\n$")
+        self.assertRegex(done.stderr, "^pydock: error: cannot activate: .*':'.*\nhint: .*pydock link ds.*\n$")
         self.assertFalse((self.tmp / "called").exists() or os.path.exists(pydock.shims_folder(env)))
 
     def test_a_home_with_words_of_the_template_in_its_name(self) -> None:

@@ -35,7 +35,7 @@ class AllowedCase(Case):
         whole = {"services": {"app": {"build": ".", "command": ["/bin/sleep", "infinity"], **service}, **(services or {})}}
         (self.dev / "docker-compose.yml").write_text(json.dumps(whole, indent=1), encoding="utf-8")
 
-    def refused(self, *argv: str, says: str = "docker-compose.yml was not allowed yet", cwd: Optional[Path] = None, **options: Any) -> None:
+    def refused(self, *argv: str, says: str = "docker-compose.yml is not trusted yet", cwd: Optional[Path] = None, **options: Any) -> None:
         self.fails(*argv, says=says, hint="pydock trust dev", cwd=cwd or self.clone, **options)
 
     def fake_compose(self) -> None:
@@ -76,13 +76,13 @@ class Words(AllowedCase):
         self.refused("run", "dev", "true")
         shown = self.terminal("trust", "dev", answer="n\n", cwd=self.clone)
         self.assertEqual(shown.status, 1, shown)
-        for text in ("docker-compose.yml", "COMPOSE_EXPERIMENTAL_GIT_REMOTE=1", "\\x1b[2Jx", "deep down", "HEAD: 2 bytes that are no text", "nothing was allowed"):
+        for text in ("docker-compose.yml", "COMPOSE_EXPERIMENTAL_GIT_REMOTE=1", "\\x1b[2Jx", "deep down", "HEAD: 2 bytes, not text", "nothing allowed"):
             self.assertIn(text, shown.out)
         self.assertNotIn("\x1b[2J", shown.out)
         self.assertNotIn("\u202e", shown.out)
         self.refused("run", "dev", "true")
         self.assertEqual(self.terminal("trust", "dev", answer="y\n", cwd=self.clone).status, 0)
-        self.assertIn("allowed as it is", self.run_pydock("trust", "dev", cwd=self.clone).err)
+        self.assertIn("is trusted already", self.run_pydock("trust", "dev", cwd=self.clone).err)
         note, = (self.home / ".local" / "share" / "pydock" / "trust").iterdir()
         self.assertEqual((stat.S_IMODE(note.stat().st_mode), stat.S_IMODE(note.parent.stat().st_mode)), (0o600, 0o700))
 
@@ -94,8 +94,8 @@ class Words(AllowedCase):
         def change(path: str, text: str) -> Any:
             return lambda: (self.dev / path).write_text(text, encoding="utf-8")
 
-        for what, says in ((change("more/part.yml", "one\n2\n"), "part.yml was changed since"), (change("more/new", "x"), "more/new was not allowed yet"),
-                           (change(".hidden.new", "x"), ".hidden.new was not allowed yet"), (lambda: (self.dev / "more" / "part.yml").unlink(), "part.yml is gone since")):
+        for what, says in ((change("more/part.yml", "one\n2\n"), "part.yml was changed since"), (change("more/new", "x"), "more/new is not trusted yet"),
+                           (change(".hidden.new", "x"), ".hidden.new is not trusted yet"), (lambda: (self.dev / "more" / "part.yml").unlink(), "part.yml was deleted since")):
             self.ok("trust", "-y", "dev", cwd=self.clone)
             self.assertEqual(self.run_pydock("-n", "run", "dev", "true", cwd=self.clone).status, 0)
             what()
@@ -105,7 +105,7 @@ class Words(AllowedCase):
         out = self.ok("trust", "-y", "dev", cwd=self.clone)
         self.assertIn('+   "ports": [', out)
         self.assertNotIn("-   \"build\"", out)
-        self.assertIn("==> dockerfile is as it was allowed", out)
+        self.assertIn("==> dockerfile is unchanged since you allowed it", out)
 
     def test_packages_are_no_part_of_it(self) -> None:
         self.make()
@@ -147,7 +147,7 @@ class Words(AllowedCase):
         self.ok("--local", "create", "dev", "--no-build", "-p", "8000", cwd=self.clone)
         self.ok("-n", "start", "dev", cwd=self.clone)
         (self.dev / ".env").write_text("A=1\n", encoding="utf-8")
-        self.refused("-n", "start", "dev", says=".env was not allowed yet")
+        self.refused("-n", "start", "dev", says=".env is not trusted yet")
 
     def test_another_folder_with_the_same_bytes_is_another(self) -> None:
         self.make()
@@ -258,26 +258,26 @@ class Real(AllowedCase):
         self.make()
         self.ok("build", "dev", cwd=self.clone)
         self.ok("--global", "clone", "dev", "copy", cwd=self.clone)
-        self.fails("--global", "-n", "start", "copy", says="was not allowed yet", hint="pydock trust copy")
+        self.fails("--global", "-n", "start", "copy", says="is not trusted yet", hint="pydock trust copy")
         self.ok("--local", "clone", "dev", "local", cwd=self.clone)
-        self.fails("-n", "start", "local", says="was not allowed yet", cwd=self.clone)
+        self.fails("-n", "start", "local", says="is not trusted yet", cwd=self.clone)
         self.ok("trust", "-y", "dev", cwd=self.clone)
         self.ok("--global", "clone", "dev", "second", cwd=self.clone)
         self.ok("--global", "-n", "start", "second", cwd=self.work)
         self.write(privileged=True)
         self.ok("--global", "clone", "dev", "third", cwd=self.clone)
-        self.fails("--global", "-n", "start", "third", says="was not allowed yet")
+        self.fails("--global", "-n", "start", "third", says="is not trusted yet")
         self.ok("--global", "trust", "-y", "third")
         self.ok("--global", "-n", "start", "third")
         self.ok("--global", "trust", "--remove", "third")  # it never becomes one that was made here
-        self.fails("--global", "-n", "start", "third", says="was not allowed yet")
+        self.fails("--global", "-n", "start", "third", says="is not trusted yet")
 
     def test_what_somebody_handed_over_is_not_allowed(self) -> None:
         self.ok("--global", "create", "mine", "-e", "A=1")
         self.ok("export", "mine", "mine.tar")
         self.ok("--global", "create", "theirs", "--from", "mine.tar")
-        self.fails("--global", "-n", "start", "theirs", says="was not allowed yet", hint="pydock trust theirs")
-        self.fails("--global", "run", "theirs", "true", says="was not allowed yet", hint="pydock trust theirs")
+        self.fails("--global", "-n", "start", "theirs", says="is not trusted yet", hint="pydock trust theirs")
+        self.fails("--global", "run", "theirs", "true", says="is not trusted yet", hint="pydock trust theirs")
         self.assertIn('- "A=1"', self.ok("--global", "trust", "-y", "theirs"))
         self.assertEqual(self.ok("--global", "run", "theirs", "printenv", "A"), "1\n")
         self.ok("delete", "-y", "theirs")
