@@ -80,6 +80,7 @@ if sys.version_info < (3, 9):
 if sys.platform == "win32":
     sys.exit("pydock: error: pydock runs on Linux and macOS; on Windows run it inside WSL 2")
 
+import _thread
 import errno
 import io
 import os
@@ -148,10 +149,20 @@ def one_line(text: str) -> str:
 
 class Console:
     """Everything that is said, on stderr: best effort, for no work ends because nobody can hear of
-    it. And what was asked for, on stdout, which is an error where it cannot be written."""
+    it. And what was asked for, on stdout, which is an error where it cannot be written. On a
+    terminal, a line that comes where nothing is said for a second, and goes again, tells what is
+    done, and for how long."""
 
     quiet = False
     verbose = False
+    step: tuple[str, float, bool, Callable[[], str]] | None = None  # see `begin`
+    heard = 0.0  # when something was said
+    at_start = True  # whether nothing of others stands where the line would come
+    drawn = False  # whether it is there
+    watched = False
+
+    def __init__(self) -> None:
+        self.lock = _thread.allocate_lock()
 
     @staticmethod
     def coloured(text: str, code: str) -> str:
@@ -159,14 +170,62 @@ class Console:
             return f"\033[{code}m{text}\033[0m"
         return text
 
-    @staticmethod
-    def write(text: str) -> None:
+    def write(self, text: str) -> None:
         """To stderr, as it is."""
-        try:
-            sys.stderr.write(text)
-            sys.stderr.flush()
-        except OSError:
-            silence(2)
+        with self.lock:
+            if text:
+                self.heard, self.at_start = time.monotonic(), text.endswith("\n")
+            try:
+                sys.stderr.write("\r\033[K" * self.drawn + text)
+                sys.stderr.flush()
+            except OSError:
+                silence(2)
+            self.drawn = False
+
+    def begin(self, what: str, aloud: bool = True, amount: Callable[[], str] = str) -> None:
+        """What is done from now on; `amount` tells how much of it was. Where there is no terminal,
+        what is `aloud` is said once, unless something was said before."""
+        self.step = (what, time.monotonic(), aloud, amount)
+        if not self.watched and not self.quiet:
+            self.watched = True
+            _thread.start_new_thread(self.watch, (sys.stderr.isatty(), time.monotonic()))
+
+    def end(self) -> bool:
+        """Takes the line away for good. Whether it was there."""
+        self.step, drawn = None, self.drawn
+        self.write("")
+        return drawn
+
+    def watch(self, terminal: bool, since: float) -> None:
+        while terminal or not self.heard:
+            time.sleep(0.25)
+            silent = time.monotonic() - max(since, self.heard)
+            step = self.step
+            if terminal and silent >= 1:
+                self.draw()
+            elif step and step[2] and silent >= 2:
+                self.info(step[0])
+
+    def draw(self) -> None:
+        with self.lock:
+            if not (self.step and self.at_start and foreground() and echoes()):
+                return
+            what, since, _, amount = self.step
+            try:
+                parts = [f"{what} ... {int(time.monotonic() - since)} s", amount()]
+                width = os.get_terminal_size(2).columns or 80
+                line = one_line(", ".join(filter(None, parts)))[: width - 1]
+                sys.stderr.write(f"\r{line}\033[K")
+                sys.stderr.flush()
+                self.drawn = True
+            except (OSError, ValueError):  # it was hung up; or a file is closed by now
+                self.step = None
+
+    def ask(self, question: str) -> str:
+        self.write(one_line(question) + " ")
+        answer = sys.stdin.readline().strip().lower()
+        self.at_start = True
+        return answer
 
     def put(self, text: str) -> None:
         """What may have lines, such as those of an engine."""
@@ -186,6 +245,7 @@ class Console:
 
     def emit(self, text: str, end: str = "\n") -> None:
         """For programs: as it is."""
+        self.write("")
         try:
             sys.stdout.write(text + end)
             sys.stdout.flush()
@@ -231,6 +291,30 @@ def cut(text: str, width: int, at_start: bool = False) -> str:
     if width < 2:
         return ""
     return "…" + text[1 - width :] if at_start else text[: width - 1] + "…"
+
+
+def foreground() -> bool:
+    """Whether our process group is what the controlling terminal sends its signals to."""
+    try:
+        fd = os.open("/dev/tty", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def echoes() -> bool:
+    """Whether the terminal shows what is typed: it does not while a password is asked for."""
+    import termios
+
+    try:
+        return bool(termios.tcgetattr(2)[3] & termios.ECHO)
+    except termios.error:
+        return False
 
 
 def silence(fd: int) -> None:
@@ -371,6 +455,21 @@ ENVIRON = {
     "build": ["DOCKER_BUILDKIT=1", "BUILDX_GIT_INFO=false"],
     "compose": ["COMPOSE_EXPERIMENTAL_GIT_REMOTE=0", "COMPOSE_EXPERIMENTAL_OCI_REMOTE=0"],
 }
+# What a command of the client does, for the console; what is not here only reads.
+DOING = {
+    "build": "building the image",
+    "commit": "committing the image",
+    "cp": "copying files",
+    "create": "making a container",
+    "load": "loading the image",
+    "pull": "pulling the base image",
+    "rm": "removing a container",
+    "rmi": "removing an image",
+    "save": "saving the image",
+    "start": "starting the container",
+    "stop": "stopping the container",
+    "tag": "tagging the image",
+}
 BUILDX = ("buildx", "version")
 SECURITY = ("info", "--format", "{{json .SecurityOptions}}")
 CLIENT = ("version", "--format", "{{.Client.Version}}")
@@ -458,17 +557,22 @@ class Engine:
         feed: bool = False,
         out: str | IO[bytes] = "keep",
         err: str = "drop",
+        doing: str = "",
     ) -> subprocess.Popen[bytes]:
-        """`out` and `err` say what becomes of stdout and stderr: keep, drop, merge into stdout,
-        show on our stderr, or a file; `feed`, that there will be a stdin. Compose, which looks
-        around in the current folder, runs in /."""
+        """`out` and `err` say what becomes of stdout and stderr: keep (on a `screen`, as the client
+        would show it on our terminal), drop, merge into stdout, or a file; `feed`, that there will
+        be a stdin; `doing`, what the console says of it. Compose, which looks around in the current
+        folder, runs in /."""
         import subprocess
 
         pipe, drop = subprocess.PIPE, subprocess.DEVNULL
-        to: dict[Any, Any] = {"keep": pipe, "drop": drop, "merge": subprocess.STDOUT, "show": 2}
+        to: dict[Any, Any] = {"keep": pipe, "drop": drop, "merge": subprocess.STDOUT}
         command = self.command(argv)
+        master, to["screen"] = pseudo_terminal() if out == "screen" else (-1, pipe)
         if console.verbose:
             console.put("+ " + shell_join(self.shown(argv)) + "\n")
+        doing = doing or DOING.get(argv[0], "")
+        console.begin(doing or f"waiting for {self.client}", bool(doing))
         pairs = [pair.partition("=")[::2] for pair in self.environ(argv)]
         new = subprocess.Popen.__new__
         process: subprocess.Popen[bytes] = new(subprocess.Popen)  # type: ignore[arg-type]
@@ -481,6 +585,9 @@ class Engine:
                 stderr=to[err],
                 cwd="/" if argv[0] == "compose" else None,
             )
+            if master >= 0:
+                os.close(to["screen"])
+                process.stdout = os.fdopen(master, "rb", 0)
             return process
         except (OSError, ValueError) as error:  # a NUL, in what others wrote
             raise cannot_start(command[0], error) from None
@@ -517,6 +624,7 @@ class Engine:
         except BaseException:
             self.end(process)
             raise
+        console.begin("working", False)
         return out or b"", (err or b"").decode(errors="replace")
 
     def check(
@@ -563,45 +671,71 @@ class Engine:
         return None if process.returncode else out.decode(errors="surrogateescape")
 
     def run(
-        self, *argv: str, data: str | None = None, capture: str = "", show: bool | None = None
+        self,
+        *argv: str,
+        data: str | None = None,
+        capture: str = "",
+        show: bool | None = None,
+        doing: str = "",
     ) -> str:
         """Runs a changing command. `data` goes to its stdin. `capture` names what its stdout is
-        kept as: the text is returned. `show` lets the user see what it says: while it runs, or if
-        False where it fails. EngineError then, with what it said."""
+        kept as: the text is returned. `show` lets the user see what it says: while it runs (through
+        a pipe only with `capture`, or --verbose), or else where it fails. EngineError then, with
+        what it said."""
         see = show and not console.quiet
-        # Where nothing is kept, the terminal stays the client's own.
-        to = "show" if see and not capture else "keep"
-        process = self.start(argv, data is not None, to, "keep" if capture else "merge")
-        out, said = (self.relay if see and capture else self.finish)(process, data=data)
+        if not capture:
+            see = see and (sys.stderr.isatty() or console.verbose)
+        to = "screen" if see and not (capture or self.podman) else "keep"
+        err = "keep" if capture else "merge"
+        process = self.start(argv, data is not None, to, err, doing)
+        out, said = (self.relay if see else self.finish)(process, data=data)
         text = out.decode(errors="surrogateescape")
-        self.check(process, argv[0], said if capture else text, show is not None and not see)
+        self.check(process, argv[0], said or text, show is not None and not see)
         return text.strip()
 
     def relay(self, process: subprocess.Popen[bytes], data: str | None) -> tuple[bytes, str]:
-        """As `finish`, where the user sees stderr on its way; its end is returned."""
+        """As `finish`, where the user sees stderr on its way; its end is returned. Where it is
+        merged into stdout, what takes less than two seconds and goes well is not seen."""
         import codecs
         import threading
 
-        said = bytearray()
-        utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        lines = io.IncrementalNewlineDecoder(utf8, translate=True)
+        patience = 0 if process.stderr or console.verbose else 2
+        said, held, late = bytearray(), [""], time.monotonic() + patience
         stream, process.stderr = process.stderr, None
+        if not stream:
+            stream, process.stdout = process.stdout, None
+        assert stream
+        raw = stream.isatty()
+        utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        lines = utf8 if raw else io.IncrementalNewlineDecoder(utf8, translate=True)
+
+        def show() -> None:
+            text, held[0] = held[0], ""
+            console.write(text if raw else visible(text))
+            console.at_start &= not raw  # where its picture goes on
 
         def drain(stream: IO[bytes]) -> None:
-            for chunk in iter(lambda: os.read(stream.fileno(), 65536), b""):
+            for chunk in chunks(stream.fileno()):
                 said.extend(chunk)
                 del said[:-65536]
-                console.put(lines.decode(chunk))
-            console.put(lines.decode(b"", final=True))
+                held[0] += lines.decode(chunk)
+                if time.monotonic() >= late:
+                    show()
+            held[0] += lines.decode(b"", final=True)
 
         thread = threading.Thread(target=drain, args=(stream,), daemon=True)
         try:
             thread.start()  # waits for it
+            out, _ = self.finish(process, data=data)
         except BaseException:
             self.end(process)
+            if thread.is_alive():
+                thread.join(1)
             raise
-        out, _ = self.finish(process, data=data)
         thread.join()
+        if process.returncode or time.monotonic() >= late:
+            show()
+        console.at_start |= raw
         return out, said.decode(errors="replace")
 
     def fetch(self, argv: Sequence[str], data: str, path: str) -> None:
@@ -612,7 +746,7 @@ class Engine:
         with tempfile.TemporaryDirectory(prefix=".new-", dir=os.path.dirname(path)) as folder:
             new = os.path.join(folder, "new")
             with open(new, "wb") as file:
-                process = self.start(argv, feed=True, out=file, err="keep")
+                process = self.start(argv, True, file, "keep", "fetching the installer")
                 _, said = self.finish(process, data=data)
             self.check(process, "run", said)
             os.chmod(new, 0o755)
@@ -662,6 +796,7 @@ class Engine:
     def exec_command(command: list[str]) -> NoReturn:
         import signal
 
+        console.end()
         # Python ignores it, and the client would inherit that
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         try:
@@ -762,7 +897,12 @@ class ScriptEngine(Engine):
         self.user = user
 
     def run(
-        self, *argv: str, data: str | None = None, capture: str = "", show: bool | None = None
+        self,
+        *argv: str,
+        data: str | None = None,
+        capture: str = "",
+        show: bool | None = None,
+        doing: str = "",
     ) -> str:
         """With `capture`, a reference to the shell variable of this name."""
         compose, words = argv[0] == "compose", self.shown(argv)
@@ -829,18 +969,34 @@ def parent_sh(known: dict[str, str]) -> str:
     return assignments(known) + FOREGROUND_SH + PARENT_SH
 
 
-def foreground() -> bool:
-    """Whether our process group is what the controlling terminal sends its signals to."""
+def pseudo_terminal() -> tuple[int, int]:
+    """What is shown there, and where; a pipe in its place where the system has none."""
     try:
-        fd = os.open("/dev/tty", os.O_RDONLY)
+        fit(2)  # which may be none
+        master, client = os.openpty()
+        fit(master)
+        return master, client
     except OSError:
-        return False
+        return -1, -1  # subprocess.PIPE
+
+
+def chunks(fd: int) -> Iterator[bytes]:
+    """What comes there, until its end."""
     try:
-        return os.tcgetpgrp(fd) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
+        for chunk in iter(lambda: os.read(fd, 65536), b""):
+            if os.isatty(fd):
+                fit(fd)
+            yield chunk
+    except OSError:  # how Linux tells the end of a terminal
+        pass
+
+
+def fit(fd: int) -> None:
+    """Gives a pseudo-terminal the size of ours."""
+    import fcntl
+    import termios
+
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, fcntl.ioctl(2, termios.TIOCGWINSZ, bytes(8)))
 
 
 def cannot_start(program: str, error: Exception) -> PydockError:
@@ -1256,6 +1412,7 @@ def copy_out(
         with tarfile.open(
             fileobj=process.stdout, mode="r|", bufsize=1 << 20, tarinfo=strict_members()
         ) as archive:
+            console.begin("reading files", amount=lambda: human_size(archive.offset))
             for member in archive:
                 take(archive, member)
         _, said = engine.finish(process)
@@ -2599,6 +2756,7 @@ class Lock:
                 time.sleep(0.05)
                 return self.release()
             console.info(f"waiting for another pydock command that is changing {self.title}")
+            console.begin("waiting for it")
             self.flock(fcntl.LOCK_EX)
         if os.path.isdir(self.folder) and os.path.samestat(os.stat(self.folder), there):
             return True
@@ -3982,8 +4140,7 @@ def run_build(session: Session, env: Env, build: Build) -> None:
             build, stdin = build._replace(options=options), text != dockerfile
             argv = build_argv(builder, env.staging, build, values, stdin)
             console.info(f"building the image of {env.name}")
-            see = console.verbose or sys.stderr.isatty()
-            engine.run(*argv, data=text if stdin else None, show=see)
+            engine.run(*argv, data=text if stdin else None, show=True)
     except EngineError as error:
         why = f"cannot build {env.name} (see above)" if error.code != 130 else str(error)
         raise PydockError(why, login_hint(session, env) or build_hint(env)) from None
@@ -4165,6 +4322,7 @@ def base_image(session: Session, image: str, hint: str = "") -> bool:
     broken build. Whether it was pulled."""
     if "$" in image or session.engine.try_output("image", "inspect", image) is not None:
         return False
+    console.info(f"pulling {image}")
     try:
         session.engine.run("pull", image, show=True)
         return True
@@ -4240,7 +4398,8 @@ def install_projects(
     container.options = network_options(session, script)
     command = in_image(config, image, ["/bin/sh", "-s", "--", "check" * check, *words])
     argv = ["run", "-i", *container.argv(), *command]
-    unfit = engine.run(*argv, data=script, capture="unfit", show=True)
+    doing = "installing the project"
+    unfit = engine.run(*argv, data=script, capture="unfit", show=True, doing=doing)
     if check and unfit.endswith("unfit") and not env.scripted:
         line = next(iter(env.projects().values()))
         console.warn(
@@ -4258,7 +4417,7 @@ def inventory(engine: Engine, env: Env, image: str, config: dict[str, Any]) -> d
     how = "found" if env.scripted else "tell"
     command = [*PYTHON, INVENTORY_PY, inventory_job(env.requirements(), Wanted()), "", how]
     argv = temporary_argv(env.temporary, image, config, command)
-    found = engine.run(*argv, capture="found")
+    found = engine.run(*argv, capture="found", doing="listing the packages")
     return found_labels(found) if env.scripted else Inventory(found).labels()
 
 
@@ -4572,8 +4731,7 @@ def confirmed(args: argparse.Namespace, what: str, short: str, no: str = "nothin
         return True
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise PydockError(f"not {short} without confirmation (no terminal)", "add -y")
-    console.write(f"{one_line(what)}? [y/N] ")
-    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+    if console.ask(f"{what}? [y/N]") in ("y", "yes"):
         return True
     console.info(no)
     return False
@@ -5634,12 +5792,9 @@ def commit_change(
         options = install_options(cache_volume(env), mounts)
         script = change.script(session, env, config)
         options += network_options(session, script)
-        found = engine.run(
-            *temporary_argv(env.temporary, base, config, argv, options),
-            data=script,
-            capture="found",
-            show=True,
-        )
+        argv = temporary_argv(env.temporary, base, config, argv, options)
+        doing = change.verb.rstrip("e") + "ing the packages"
+        found = engine.run(*argv, data=script, capture="found", show=True, doing=doing)
     except EngineError as error:
         failed = change_error(env, change, error, command)
         failed.hint = failed.hint or login_hint(session, env)
@@ -6890,7 +7045,8 @@ def start_background(
         if env.has(COMPOSE):
             compose_up(session, env, container)
         else:
-            session.engine.run(*container.start_argv(first, end=not wanted.kept))
+            argv = container.start_argv(first, end=not wanted.kept)
+            session.engine.run(*argv, doing=DOING["start"])
     except BaseException:
         try:
             remove_background(session.engine, env)
@@ -7636,9 +7792,8 @@ def compose_up(session: Session, env: Env, container: Container, *options: str) 
     project = "label=com.docker.compose.project=" + compose_project(env)
     if not session.engine.output("ps", "-q", "--filter", project):
         check_ports(session, env, ports)
-    see = console.verbose or sys.stderr.isatty()
     try:
-        run_compose(session.engine, env, ["up", "-d", *options], text, show=see)
+        run_compose(session.engine, env, ["up", "-d", *options], text, show=True)
     except BaseException:
         # What compose gave up, the engine may still make; only then can it be removed.
         time.sleep(1)
@@ -7647,7 +7802,8 @@ def compose_up(session: Session, env: Env, container: Container, *options: str) 
 
 def run_compose(engine: Engine, env: Env, argv: Sequence[str], text: str, **more: Any) -> None:
     try:
-        engine.run(*compose_argv(env), *argv, data=text, **more)
+        doing = "starting the services"
+        engine.run(*compose_argv(env), *argv, data=text, doing=doing, **more)
     except EngineError:
         raise PydockError(
             f"cannot start {env.name} (see above)",
@@ -8563,21 +8719,14 @@ def save_image(engine: Engine, env: Env, image: Image, out: IO[bytes]) -> None:
 
 
 def stream_image(engine: Engine, image: Image, out: IO[bytes]) -> None:
-    """How far it is, is told on a terminal."""
     out.flush()
-    seen = sys.stderr.isatty() and not console.quiet
     process = engine.start(["save", image.id], out=out, err="keep")
-    try:
-        while seen and process.poll() is None:
-            size = human_size(os.fstat(out.fileno()).st_size)
-            console.write(f"\r{size} of about {human_size(image.size)} ")
-            time.sleep(0.2)
-    except BaseException:
-        engine.end(process)
-        raise
+
+    def amount() -> str:
+        return f"{human_size(os.fstat(out.fileno()).st_size)} of about {human_size(image.size)}"
+
+    console.begin(DOING["save"], amount=amount)
     _, said = engine.finish(process)
-    if seen:
-        console.write("\r\033[K")
     engine.check(process, "save", said)
 
 
@@ -8680,11 +8829,15 @@ def load_image(engine: Engine, env: Env, archive: Any, members: dict[str, Any], 
     gets an archive of its own: it might read another name, or other bytes, out of the stranger's."""
     import tarfile
 
-    ids, texts = saved_image(archive, members)
+    ids, texts, size = *saved_image(archive, members), os.path.getsize(archive.name)
     if not env.scripted:
         env.write(LOADING, " ".join(id_ for id_ in ids if not find_image(engine, id_)))
 
+    def amount() -> str:
+        return f"{human_size(archive.fileobj.tell())} of {human_size(size)}"
+
     def write(stream: IO[bytes]) -> None:
+        console.begin(DOING["load"], amount=amount)
         with tarfile.open(fileobj=stream, mode="w|") as forward:
             for name, member in members.items():
                 if os.path.basename(name) in (*STANDARD, "repositories") or name.endswith(".whl"):
@@ -8821,7 +8974,8 @@ def remap_user(session: Session, env: Env, image: Image) -> dict[str, Any]:
         )
     known = {"OLD": os.path.basename(home), "USERNAME": name, "USER_UID": uid, "USER_GID": gid}
     argv = temporary_argv(env.temporary, image.id, config, ["/bin/sh", "-s"])
-    engine.run(*argv, data=assignments(known) + USER_SH, capture="ignored")
+    doing = "changing the owner of the packages"
+    engine.run(*argv, data=assignments(known) + USER_SH, capture="ignored", doing=doing)
     return {**config, "User": uid + ":" + gid, "WorkingDir": "/home/" + name}
 
 
@@ -9536,7 +9690,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         status = 0
     except KeyboardInterrupt:
-        if sys.stderr.isatty():
+        if not console.end() and sys.stderr.isatty():
             console.put("\n")
         console.error("interrupted")
         status = 130
@@ -9551,6 +9705,7 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         console.error(*bug(error))
         status = 1
+    console.end()
     return flushed(status)
 
 
@@ -9617,7 +9772,7 @@ FETCH_SH = r"""export UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip UV_LINK_MO
 
 
 FINISH_SH = r"""if [ ! -L /opt/venv/bin/python3 ]; then ln -sf "$(command -v python3)" /opt/venv/bin/python3; fi; \
-    python3 -ISm compileall -q -j0 -x '/tests?/' /opt/venv >/dev/null || true; \
+    python3 -ISW ignore -m compileall -q -j0 -x '/tests?/' /opt/venv >/dev/null || true; \
     find /opt/venv ! -user $USER_UID -exec chown -h $USER_UID:$USER_GID {} +
 """
 

@@ -10,9 +10,9 @@ PATH=$PATH:/usr/sbin:/sbin              # dockerd and debootstrap, where sbin is
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 
 bundle=/etc/ssl/certs/ca-certificates.crt
-tmp='' jobs=()
+tmp='' jobs=() clock=''
 
-say() { printf 'engine.sh: %s\n' "$*"; }
+say() { printf '%sengine.sh: %s\n' "${clock:+$'\r\e[K'}" "$*"; }
 die() { say "$*"; exit 1; }
 answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 has_image() { docker image inspect "python:$1-slim" >/dev/null 2>&1; }
@@ -89,6 +89,7 @@ start_engine() {
 # Pulls python:$1-slim. A registry that says nothing for 20 s is out of reach; one that answers gets all the time it needs.
 pull() {
     local pid log=$tmp/pull-$1
+    say "pulling python:$1-slim"
     docker pull "python:$1-slim" >"$log" 2>&1 &
     pid=$!
     for _ in {1..100}; do
@@ -137,7 +138,11 @@ base_image() {
     say "python:$1-slim made"
 }
 
+# On a terminal the last line tells for how long this has been at work.
+tick() { while sleep 1; do printf '\r... %d s\e[K' "$SECONDS"; done; }
+
 cleanup() {
+    [ -z "$clock" ] || { kill "$clock" && printf '\r\e[K'; } 2>/dev/null
     for pid in "${jobs[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
     [ ${#jobs[@]} = 0 ] || wait "${jobs[@]}" || true          # not all children: dockerd may be one
     [ -n "$tmp" ] || return 0
@@ -147,6 +152,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
 
+if [ -t 2 ]; then tick 3>&- & clock=$!; fi
 answers || start_engine 3>&-            # what it starts must not hold the stdout of a caller's $(…)
 client
 compose

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 from unittest import mock
 
-from support import PYDOCK, STARTER, catches, pydock
+from support import PYDOCK, STARTER, Terminal, catches, pydock
 
 SOURCE = PYDOCK.read_text(encoding="utf-8")
 TREE = ast.parse(SOURCE)
@@ -1475,6 +1475,57 @@ class Process(Folder):
         self.write("listed", listed)
         self.write("inspected", json.dumps([{"Id": "sha256:%064d" % at, "RepoTags": [image["tag"]], **image} for at, image in enumerate(images)]))
         self.engine("case \"$1 $2\" in\n'image ls') cat '%s/listed' ;;\n'image inspect') cat '%s/inspected' ;;\n*) exit 1 ;;\nesac\n" % (self.tmp, self.tmp))
+
+
+class NoSilence(Process):
+    """What is done, and for how long, is told on a terminal where nothing else is for a second; through a pipe once."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.engine("case $1 in commit) sleep 2.6 ;; run) echo one >&2; sleep 1.6; echo two >&2 ;; esac\n"
+                    "case $1 in build) echo picture; [ \"$2\" != slow ] || { sleep 2.2; [ -t 1 ] && echo on a terminal; } ;; esac; [ \"$2\" != bad ]")
+        self.code = "import sys; sys.path.insert(0, %r); import pydock, time; e = pydock.Engine(['docker']); info = pydock.console.info\n" % str(PYDOCK.parent)
+
+    def terminal(self, code: str) -> Terminal:
+        environ = {**os.environ, "PATH": "%s:%s" % (self.tmp / "bin", os.environ["PATH"])}
+        return Terminal(self, [sys.executable, "-c", self.code + code], self.tmp, environ)
+
+    def shown(self, code: str) -> str:
+        terminal = self.terminal(code + "\ninfo('END')")
+        terminal.expect("END")
+        return terminal.shown.partition("END")[0].replace("\r\n", "\n")
+
+    def test_a_line_that_goes_again(self) -> None:
+        shown = self.shown("e.run('commit'); info('done'); e.run('run', capture='x', show=True)")
+        self.assertRegex(shown, r"^(\rcommitting the image \.\.\. 1 s\x1b\[K)+(\rcommitting the image \.\.\. 2 s\x1b\[K)+\r\x1b\[Kdone\n"
+                                r"one\n(\rwaiting for docker \.\.\. 1 s\x1b\[K)+\r\x1b\[Ktwo\n$")
+
+    def test_through_a_pipe_one_line(self) -> None:
+        environ = {**os.environ, "PATH": "%s:%s" % (self.tmp / "bin", os.environ["PATH"])}
+        said = {"e.run('commit'); e.begin('next'); time.sleep(2.5)": "committing the image\n", "info('x'); e.run('commit')": "x\n",
+                "e.output('inspect'); time.sleep(2.5)": ""}  # what only reads does not speak into the output of a program
+        running = {code: subprocess.Popen([sys.executable, "-c", self.code + code.replace("e.begin", "pydock.console.begin")], stderr=subprocess.PIPE, env=environ) for code in said}
+        self.assertEqual({code: process.communicate()[1].decode() for code, process in running.items()}, said)
+
+    def test_nothing_where_a_password_or_an_answer_is_awaited(self) -> None:
+        code = "import termios; mode = termios.tcgetattr(2); mode[3] &= ~termios.ECHO; termios.tcsetattr(2, 0, mode); e.run('commit'); mode[3] |= termios.ECHO\n"
+        self.assertEqual(self.shown(code + "pydock.console.write('password? '); termios.tcsetattr(2, 0, mode); e.run('commit')"), "password? ")
+
+    def test_the_picture_of_a_build_comes_after_two_seconds_or_where_it_fails(self) -> None:
+        self.assertEqual(self.shown("e.run('build', show=True)"), "")
+        shown = self.shown("e.run('build', 'slow', show=True)")
+        self.assertRegex(shown, r"^(\rbuilding the image \.\.\. [12] s\x1b\[K)+\r\x1b\[Kpicture\non a terminal\n$")
+        self.assertEqual(self.shown("\ntry: e.run('build', 'bad', show=True)\nexcept pydock.EngineError: pass"), "picture\n")
+
+    def test_an_interruption_takes_it_away(self) -> None:
+        self.engine("sleep 60")
+        self.environ({"NO_COLOR": "1"})
+        terminal = self.terminal("sys.exit(pydock.main(['list', '--all']))")
+        terminal.expect("waiting for docker ... 1 s\x1b[K")
+        terminal.type("\x03")
+        self.assertEqual(terminal.wait(), 130)
+        terminal.expect("interrupted\n")
+        self.assertRegex(terminal.shown, r"\^C\r\x1b\[Kpydock: error: interrupted\n$")
 
 
 class WhatWasMissing(unittest.TestCase):
