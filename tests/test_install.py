@@ -284,6 +284,17 @@ class FileTest(PackageCase):
         self.ok("create", "ds", PYTHON, "-r", "r.txt")
         self.assertEqual(self.requirements("ds"), "--extra-index-url %s\nalpha==1.0\nsix==1.16.0\n" % index.url)
 
+    def test_sources_that_warn_or_are_wrong(self) -> None:
+        """What byte-compiling them says is nobody's business here, and ends nothing."""
+        files = {"bad/warns.py": "assert (1, 'x')\n1 is 1\n'\\d'\n", "bad/wrong.py": "def (:\n", "bad/nul.py": "\0", "bad/bytes.py": "# coding: nonsense\n"}
+        make_wheel(self.base / "packages", "alpha", files=files)
+        (self.work / "r.txt").write_text("--extra-index-url %s\nalpha\n" % self.index().url, encoding="utf-8")
+        done = [self.run_pydock("--verbose", "create", "ds", PYTHON, "-r", "r.txt", environ={"PYTHONWARNINGS": "error"}),
+                self.run_pydock("install", "ds", make_wheel(self.work, "beta", files={"b" + path: text for path, text in files.items()}))]
+        self.assertEqual([result.status for result in done], [0, 0], done)
+        self.assertNotRegex("".join(result.err for result in done), r"Warning:|Error:|bad/\w+\.py")
+        self.assertIn(".pyc", self.ok("run", "ds", "python", "-c", "import alpha, beta; print(alpha.__cached__, beta.__cached__)"))
+
     def test_a_file_as_people_write_it(self) -> None:
         """UTF-16, CRLF, continuations, quotes, options; and what is written of it."""
         make_wheel(self.base / "packages", "alpha", "1.0")
