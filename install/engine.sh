@@ -152,7 +152,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
 
-if [ -t 2 ]; then tick 3>&- & clock=$!; fi
+if [ -t 2 ]; then tick 3>&- & clock=$!; disown; fi
 answers || start_engine 3>&-            # what it starts must not hold the stdout of a caller's $(…)
 client
 compose
