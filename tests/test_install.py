@@ -290,7 +290,7 @@ class FileTest(PackageCase):
         make_wheel(self.base / "packages", "alpha", files=files)
         (self.work / "r.txt").write_text("--extra-index-url %s\nalpha\n" % self.index().url, encoding="utf-8")
         done = [self.run_pydock("--verbose", "create", "ds", PYTHON, "-r", "r.txt", environ={"PYTHONWARNINGS": "error"}),
-                self.run_pydock("install", "ds", make_wheel(self.work, "beta", files={"b" + path: text for path, text in files.items()}))]
+                self.run_pydock("install", "ds", str(make_wheel(self.work, "beta", files={"b" + path: text for path, text in files.items()})))]
         self.assertEqual([result.status for result in done], [0, 0], done)
         self.assertNotRegex("".join(result.err for result in done), r"Warning:|Error:|bad/\w+\.py")
         self.assertIn(".pyc", self.ok("run", "ds", "python", "-c", "import alpha, beta; print(alpha.__cached__, beta.__cached__)"))
