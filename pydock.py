@@ -789,7 +789,8 @@ class Engine:
         if exec_id or self.has_parent or closes:
             terminal = "yes" if tty or not exec_id and foreground() else ""
             known = {**told, "engine": shell_join(self.program), "terminal": terminal}
-            command = ["/bin/sh", "-c", parent_sh(known), "pydock", *command]
+            os.environ["PYDOCK_TOLD"] = parent_sh(known)  # not what `ps` shows before the command
+            command = ["/bin/sh", "-c", 'eval "$PYDOCK_TOLD"', "pydock", *command]
         self.exec_command(command)
 
     @staticmethod
@@ -966,7 +967,7 @@ def parent_sh(known: dict[str, str]) -> str:
     """The text of a client's sh parent, with what it is to know."""
     if known.get("exec_id"):
         known = {**known, "signal": SIGNAL_SH}
-    return assignments(known) + FOREGROUND_SH + PARENT_SH
+    return "unset PYDOCK_TOLD\n" + assignments(known) + FOREGROUND_SH + PARENT_SH
 
 
 def pseudo_terminal() -> tuple[int, int]:
@@ -7188,7 +7189,7 @@ def background_container(
     to the present where it needs that; None where a one-off container is to be taken."""
     background = find_background(session.engine, env)
     place = run_folder(session, env)
-    if not background and not env.scripted and os.environ.get("PYDOCK_ENV") == env.name:
+    if not background and not env.scripted and is_active(env.name, env.repo):
         folder, options, _ = read_started(host_file(note_path(env, "started")))
         wanted = StartRequest((folder or place[0], current), options, is_kept(env))
         with env.lock():
@@ -10235,7 +10236,7 @@ exit $status
 # environment on the host are symbolic links: the link's name is the program's, or one of `linked`.
 # Nothing but builtins up to the engine's client: each process would cost a millisecond, and PATH
 # may lead anywhere. Only a link of the user's own with another name has to be read.
-SHIM_SH = r"""rest=:$PATH:
+SHIM_SH = r"""path=$PATH rest=:$PATH:
 case $rest in *:"$bin":*) rest=${rest%%:"$bin":*}:${rest#*:"$bin":}; rest=${rest#:}; PATH=${rest%:} ;; esac
 link=$0
 case $link in "${bin%/bin}/enter") program=$1 link=; shift; eval "$PYDOCK_TOLD" ;; esac  # by `pydock run`
@@ -10264,7 +10265,7 @@ remove= LC_ALL=C
 cd -P . 2>/dev/null
 place
 case $inside$PWD$* in *[!"$plain"\ -~]*) inside= ;; esac
-if [ -z "$inside" ] || ! alive; then export PYDOCK_TOLD=yes; pydock run "$name" "$program" "$@"; fi
+if [ -z "$inside" ] || ! alive; then PATH=$path; export PYDOCK_TOLD=yes; pydock run "$name" "$program" "$@"; fi
 if ! read -r exec_id </proc/sys/kernel/random/uuid; then exec_id=$PPID-$$; fi 2>/dev/null
 stdin=-i terminal=
 if [ -t 0 ] && ! foreground; then stdin=
