@@ -965,8 +965,6 @@ class ScriptEngine(Engine):
 
 def parent_sh(known: dict[str, str]) -> str:
     """The text of a client's sh parent, with what it is to know."""
-    if known.get("exec_id"):
-        known = {**known, "signal": SIGNAL_SH}
     return "unset PYDOCK_TOLD\n" + assignments(known) + FOREGROUND_SH + PARENT_SH
 
 
@@ -3819,6 +3817,8 @@ def restore_requirements(engine: Engine, env: Env, image: Image) -> None:
 # Containers
 
 
+HELPER = "/run/pydock"  # a file of pydock's own in a container, which stands before programs
+INIT = [HELPER, "init"]
 WAIT = ["/bin/sleep", "infinity"]  # what a container does that waits for programs
 SYSTEM = set("bin boot dev etc lib lib32 lib64 libx32 proc run sbin sys usr".split())
 TOP = set("home media mnt opt root srv tmp var".split())
@@ -3949,6 +3949,7 @@ class Container:
         self.groups: list[int] = []  # the caller's further ones
         self.keep_id = False  # a rootless podman maps the caller onto the same uid
         self.init = True  # the engine has a first process
+        self.helper = False  # HELPER is there for what `run` starts
         self.root = False  # programs may become more than the user is
         self.mounts: list[Mount] = []
         self.folder = "/"  # where programs start
@@ -3971,22 +3972,22 @@ class Container:
 
     def run_argv(self, program: Program) -> list[str]:
         """`docker run` of a program in a container of its own."""
-        init = self.init and not program.tty
-        argv = ["run", "--rm", *stream_options(program), *["--init"] * init, *self.argv()]
-        return [*argv, self.image, *([] if init else INIT), *program.words]
+        own = self.helper and (program.tty or not self.init)
+        argv = ["run", "--rm", *stream_options(program), *["--init"] * (self.init and not own)]
+        return [*argv, *self.argv(), self.image, *INIT * own, *program.words]
 
     def start_argv(self, first: Sequence[str], end: bool) -> list[str]:
         """`docker run` of a background container, with its first program; nothing of it stays when
         that has ended, if `end`."""
         argv = ["run", "-d", *["--rm"] * end, *["--init"] * self.init]
         argv += [word for item in self.labels.items() for word in ("--label", "=".join(item))]
-        return [*argv, *self.argv(), self.image, *([] if self.init else INIT), *first]
+        return [*argv, *self.argv(), self.image, *INIT * (not self.init), *first]
 
     def exec_argv(self, program: Program, exec_id: str) -> list[str]:
-        """`docker exec` of a program in it; the shell is there for the exec id, and for the exit
+        """`docker exec` of a program in it; the helper is there for the exec id, and for the exit
         status where there is no such program."""
         argv = ["exec", *stream_options(program), "-u", self.user, "-w", self.folder]
-        note = ["/bin/sh", "-c", NOTE_EXEC_SH, f"{self.name}.{exec_id}"]
+        note = [HELPER, "exec", f"{self.name}.{exec_id}"] if exec_id else []
         return [*argv, *program.options, self.name, *note, *program.words]
 
     def service(self) -> dict[str, Any]:
@@ -4019,6 +4020,17 @@ class Container:
             "security_opt": [f"no-new-privileges:{str(not self.root).lower()}"],
         }
         return {key: value for key, value in service.items() if value}
+
+
+def add_helper(env: Env, container: Container) -> None:
+    """Mounts the file HELPER: the container keeps the one that it began with, whatever becomes of
+    that on the host."""
+    path = os.path.join(data_folder(), "helper")
+    if env.scripted or host_file(path) != HELPER_FILE:
+        env.make_folder(data_folder())
+        env.write_file(path, HELPER_FILE, 0o755)
+    container.mounts.append(Mount(path, HELPER, True))
+    container.helper = True
 
 
 def further_groups(user: str) -> list[int]:
@@ -5269,13 +5281,14 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     options = run_options(session.engine, args)
     check_ports(session, env, options)
     place = run_folder(session, env)
-    command = args.command or SHELL
+    command = args.command or (SHELL if env.scripted else [HELPER, "shell", env.name])
     if any(not is_utf8(word) for word in command):
-        command = [*PYTHON, BYTES_PY, *map(quote, command)]
+        escaped = ["".join(f"\\0{byte:03o}" for byte in os.fsencode(word)) for word in command]
+        command = ["/bin/sh", "-c", BYTES_SH, "pydock", *escaped]
     # In the background of a terminal, the client would be stopped for reading it.
     stdin = not os.isatty(0) or foreground()
     tty = os.isatty(0) and os.isatty(1) and stdin
-    if command is SHELL and tty or command[:2] == ["pip", "install"]:
+    if not args.command and tty or command[:2] == ["pip", "install"]:
         console.info(
             f"{env.name}: what `pip install` adds is lost with its container; to keep it: pydock install {env.title} PKG"
         )
@@ -5288,6 +5301,9 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
         exec_program(session, env, container, program)
     container = describe(session, env, config, f"{env.repo}--run-{env.id}", place, args.root)
     container.options = options
+    own = tty or not args.command or not container.init
+    if env.has(COMPOSE) or own and not env.scripted:  # a script gets by without it
+        add_helper(env, container)
     if env.has(COMPOSE):
         try:
             compose_one_off(session, env, container)
@@ -5311,7 +5327,8 @@ def exec_program(
         "remove": remove,
     }
     told.update(told_absent(session.engine, env, program.words))
-    session.engine.exec(container.exec_argv(program, env.id), told, program.tty)
+    argv = container.exec_argv(program, "" if env.scripted else env.id)
+    session.engine.exec(argv, told, program.tty)
 
 
 def told_absent(engine: Engine, env: Env, words: Sequence[str]) -> dict[str, str]:
@@ -6895,7 +6912,8 @@ class Background:
         self.since: str = data["State"]["StartedAt"]
         self.pid: int = data["State"].get("Pid") or 0
         self.image: str = data["Image"].split(":")[-1]
-        binds = [mount for mount in data.get("Mounts") or [] if mount.get("Type") == "bind"]
+        mounts = [mount for mount in data.get("Mounts") or [] if mount.get("Destination") != HELPER]
+        binds = [mount for mount in mounts if mount.get("Type") == "bind"]
         self.mounts = [(mount["Source"], mount["Destination"]) for mount in binds]
         self.readonly = [mount["Source"] for mount in binds if not mount.get("RW", True)]
         ports = (data.get("NetworkSettings") or {}).get("Ports") or {}
@@ -6991,7 +7009,7 @@ def inspect_containers(engine: Engine, names: Sequence[str]) -> list[dict[str, A
 
 def signal_argv(background: Background, signal: str) -> list[str]:
     """`docker exec` of what ends or tells the programs in a background container, as their user."""
-    words = ["/bin/sh", "-c", SIGNAL_SH, "pydock-signal", signal, background.name]
+    words = [HELPER, "signal", signal, background.name]
     return ["exec", "-w", "/", "-u", background.user, background.name, *words]
 
 
@@ -7006,8 +7024,7 @@ def processes(engine: Engine, background: Background) -> list[str]:
             f"cannot see what runs in the container {background.name}",
             "--force ends it anyway",
         ) from None
-    found = [line.strip()[:60] for line in told.split("\n") if " pydock-signal " not in line]
-    return [line for line in found if line]
+    return [line.strip()[:60] for line in told.split("\n") if line.strip()]
 
 
 def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
@@ -7038,7 +7055,7 @@ def start_label(folder: str, options: Sequence[str]) -> dict[str, str]:
 
 
 def idle_argv(times: str, container: str, seconds: int) -> list[str]:
-    return ["/bin/sh", "-c", IDLE_SH, "pydock-idle", times, container, str(seconds)]
+    return [HELPER, "idle", times, container, str(seconds)]
 
 
 class StartRequest(namedtuple("StartRequest", "place options kept make", defaults=(True,))):
@@ -7061,6 +7078,7 @@ def start_background(
     container = describe(session, env, config, env.background, (wanted.place[0],) * 2)
     container.options = wanted.options
     container.labels = start_label(wanted.place[0], wanted.options)
+    add_helper(env, container)
     env.make_folder(shims_folder(env))
     first = WAIT if wanted.kept else idle_argv(session.settings["idle"], env.background, 60)
     try:
@@ -7123,6 +7141,7 @@ def reconcile(
     if env.has(COMPOSE) and background.project:
         container = describe(session, env, config, env.background, (folder, folder))
         container.labels = start_label(folder, background.options)
+        add_helper(env, container)
         compose_up(session, env, container, *["--no-recreate"] * bool(busy))
         write_shims(session, env, config)
     elif present and not background.running:
@@ -7578,8 +7597,6 @@ def shim_library_sh(
         "python": sys.executable,
         "itself": os.path.realpath(sys.argv[0]),
         "plain": "\t\n",
-        "note": NOTE_EXEC_SH,
-        "signal": SIGNAL_SH,
     }
     links = {os.path.basename(path): word for path, word in linked(shims_folder(env)).items()}
     arms = "".join(
@@ -10061,9 +10078,109 @@ os._exit(0)  # what a package has left for the end would come after the last lin
 """
 
 
-# The first process of a container where the engine brings none, or on a terminal, where the
-# engine's would let Ctrl-Z stop the program with nobody to wake it: passes signals on, so that
-# SIGTERM is obeyed.
+# Runs the text $0 by the base system's Python: `python3` may be a package's.
+PYTHON = ["/bin/sh", "-c", f'exec "$({BASE_PATH_SH}; command -v python3)" -BISc "$0" "$@"']
+
+
+# Runs a program whose words are escaped for printf: the engine's client passes on nothing but UTF-8.
+BYTES_SH = 'for word do shift; word=$(printf %b_ "$word"); set -- "$@" "${word%_}"; done; exec "$@"'
+
+
+# A shell for a dry run, whose script brings no helper.
+SHELL = ["/bin/sh", "-c", f'exec "$({BASE_PATH_SH}; command -v bash || echo /bin/sh)"']
+
+
+# HELPER in a container is this, with INIT_PY behind it; the environment's own user runs it there, by
+# nothing but builtins of the base system's shell where that can be:
+# - `exec CONTAINER.EXECID PROGRAM…` is what each program is started by. It leaves an empty file with its
+#   exec id and process id, since its environment may change; with the container's name, since memory may
+#   be shared. Those of ended programs go when they are many: a signal reads all of them.
+# - `shell NAME` is bash, or sh, which reads it again, without a word, where it is interactive.
+# - `init PROGRAM…` is INIT_PY.
+# - `idle TIMES CONTAINER SECONDS` ends a container: when it looked so many times, SECONDS apart (not those
+#   of a sleeping machine), and there was no process but 1, the engine's, and no mark of a program.
+# - `signal SIGNAL CONTAINER [EXECID]`: to the process group of this program, or else to all; END is TERM,
+#   and KILL for what is there 10 s later. Fails where it finds none. TELL prints the command lines of what
+#   `exec` started and that left behind. Where a compose file names a command, only what `exec` started counts.
+HELPER_SH = r"""case ${1-} in
+exec)
+    true 2>/dev/null >/dev/shm/pydock.$2.$$
+    tidy() { [ $# -lt 65 ] || (for mark do shift; [ -d /proc/${mark##*.} ] || set -- "$@" "$mark"; done; exec /bin/rm -f "$@"); }
+    tidy /dev/shm/pydock.${2%.*}.* 2>/dev/null
+    shift 2
+    exec "$@" ;;
+'')
+    unset ENV
+    if [ -n "${BASH-}" ] && [ -r ~/.bashrc ]; then . ~/.bashrc; fi
+    case $PATH in /opt/venv/bin:*) ;; *) PATH=/opt/venv/bin:$PATH ;; esac
+    unalias python python3 pip pip3 2>/dev/null
+    PS1="($VIRTUAL_ENV_PROMPT) $PS1"; return 0 ;;
+esac
+init() { exec "$(@BASE_PATH@; command -v python3)" -BIS /run/pydock "$@"; }
+shell() {
+    export VIRTUAL_ENV_PROMPT="$1" ENV=/run/pydock
+    set -- "$(@BASE_PATH@; command -v bash)"
+    exec "${1:-/bin/sh}" ${1:+--rcfile /run/pydock}
+}
+idle() {
+    true 2>/dev/null >/dev/shm/pydock.$2.waits.$$
+    times=0
+    while [ $times -lt $1 ]; do
+        /bin/sleep $3
+        times=$((times + 1))
+        for mark in /dev/shm/pydock.$2.*; do
+            case $mark in *.waits.$$ | *'*') ;; *) times=0; [ -d /proc/${mark##*.} ] || /bin/rm -f "$mark" ;; esac
+        done
+        for process in /proc/[0-9]*; do case $process in /proc/1 | "/proc/$$") ;; *) times=0 ;; esac; done
+    done
+}
+stat() { parent= state=; read -r line </proc/$1/stat && set -- ${line##*) } && state=$1 parent=$2 && [ $state != Z ]; } 2>/dev/null
+find() {
+    found= waits= others= left= loop=
+    if [ -n "$exec_id" ]; then
+        for file in /dev/shm/pydock.$name.$exec_id.*; do
+            if stat ${file##*.} && [ $parent = 0 ]; then found="$found -${file##*.}"; fi
+        done
+        return
+    fi
+    for file in /dev/shm/pydock.$name.waits.*; do loop=${file##*.}; done
+    for proc in /proc/[0-9]*; do
+        pid=${proc#/proc/}
+        if [ $pid = 1 ] || [ $pid = $$ ] || ! stat $pid || [ $parent = "$loop" ]; then continue; fi
+        words=; { read -r words </proc/$pid/cmdline; } 2>/dev/null  # without the NUL between them
+        case $parent-$pid-$words in
+        0-/bin/sh/run/pydocksignal*) ;;  # another one like this
+        0-*) found="$found $pid" ;;
+        1-"$loop"-* | 1-*-/bin/sleepinfinity | 1-*-sleepinfinity) waits=yes ;;
+        1-*) left="$left $pid" others="$others $pid" ;;
+        *) others="$others $pid" ;;
+        esac
+    done
+    told=$found
+    if [ -n "$waits" ]; then told=$told$left found=$found$others; fi
+}
+signal() {
+    signal=$1 name=$2 exec_id=${3-}
+    find
+    if [ $signal = TELL ]; then
+        for pid in $told; do /usr/bin/tr '\0\n' '  ' </proc/$pid/cmdline && echo; done 2>/dev/null
+        exit 0
+    fi
+    [ -n "$found" ] || exit 1
+    if [ $signal != END ]; then kill -s $signal -- $found; exit; fi
+    kill -s TERM -- $found
+    tenths=0
+    while find; [ -n "$found" ]; do
+        tenths=$((tenths + 1)); if [ $tenths -gt 100 ]; then kill -s KILL -- $found; exit; fi
+        /bin/sleep 0.1
+    done
+}
+"$@"; exit
+""".replace("@BASE_PATH@", BASE_PATH_SH)
+
+
+# The first process where the engine brings none, or on a terminal, where the engine's would let
+# Ctrl-Z stop the program with nobody to wake it: passes signals on, so that SIGTERM is obeyed.
 INIT_PY = r"""
 import os, signal, sys
 child = os.fork()
@@ -10086,99 +10203,7 @@ while True:
 """
 
 
-# Runs the text $0 by the base system's Python: `python3` may be a package's.
-PYTHON_SH = (
-    "path=$PATH; "
-    + BASE_PATH_SH
-    + """; python=$(command -v python3); PATH=$path; exec "$python" -BISc "$0" "$@"
-"""
-)
-
-
-PYTHON = ["/bin/sh", "-c", PYTHON_SH]
-INIT = [*PYTHON, INIT_PY]
-
-
-# Runs a program whose arguments are URL-quoted: the engine's client passes on nothing but UTF-8.
-BYTES_PY = r"""
-import os, sys, urllib.parse
-words = map(urllib.parse.unquote_to_bytes, sys.argv[1:])
-os.execv("/bin/sh", ["pydock", "-c", 'exec "$@"', "pydock", *words])  # says what it cannot start
-"""
-
-
-# Sends a signal inside a background container, run there by the environment's own user, with
-# nothing but builtins of the base system's shell: to the process group of the program with this
-# exec id, or without one to every program; END is TERM, and KILL for what is there 10 s later.
-# Fails where it finds none. TELL sends nothing: it prints the command lines of what `exec` started
-# and of what that left behind. Where a compose file gives the container a command of its own, only
-# what `exec` started counts. Each program that `exec` starts leaves an empty file with its exec id
-# and process id, since its environment may change; with the container's name, since memory may be
-# shared.
-SIGNAL_SH = r"""signal=$1 name=$2 exec_id=$3
-stat() { parent= state=; read -r line </proc/$1/stat && set -- ${line##*) } && state=$1 parent=$2 && [ $state != Z ]; } 2>/dev/null
-find() {
-    found= waits= others= left= loop=
-    if [ -n "$exec_id" ]; then
-        for file in /dev/shm/pydock.$name.$exec_id.*; do
-            if stat ${file##*.} && [ $parent = 0 ]; then found="$found -${file##*.}"; fi
-        done
-        return
-    fi
-    for file in /dev/shm/pydock.$name.waits.*; do loop=${file##*.}; done
-    for proc in /proc/[0-9]*; do
-        pid=${proc#/proc/}
-        if [ $pid = 1 ] || [ $pid = $$ ] || ! stat $pid || [ $parent = "$loop" ]; then continue; fi
-        words=; { read -r words </proc/$pid/cmdline; } 2>/dev/null  # without the NUL between them
-        case $parent-$pid-$words in
-        0-*) found="$found $pid" ;;
-        1-"$loop"-* | 1-*-/bin/sleepinfinity | 1-*-sleepinfinity) waits=yes ;;
-        1-*) left="$left $pid" others="$others $pid" ;;
-        *) others="$others $pid" ;;
-        esac
-    done
-    told=$found
-    if [ -n "$waits" ]; then told=$told$left found=$found$others; fi
-}
-find
-if [ $signal = TELL ]; then
-    for pid in $told; do /usr/bin/tr '\0\n' '  ' </proc/$pid/cmdline && echo; done 2>/dev/null
-    exit 0
-fi
-[ -n "$found" ] || exit 1
-if [ $signal != END ]; then kill -s $signal -- $found; exit; fi
-kill -s TERM -- $found
-tenths=0
-while find; [ -n "$found" ]; do
-    tenths=$((tenths + 1)); if [ $tenths -gt 100 ]; then kill -s KILL -- $found; exit; fi
-    /bin/sleep 0.1
-done
-"""
-
-
-# What each program is started by, as CONTAINER.EXECID. Leaves the program's mark, and removes those of
-# ended programs when they are many: a signal reads all of them.
-NOTE_EXEC_SH = r"""true 2>/dev/null >/dev/shm/pydock.$0.$$
-tidy() { [ $# -lt 65 ] || { for mark do shift; [ -d /proc/${mark##*.} ] || set -- "$@" "$mark"; done; /bin/rm -f "$@"; }; }
-tidy /dev/shm/pydock.${0%.*}.* 2>/dev/null
-exec "$@"
-"""
-
-
-# The first program of a container that ends itself: `pydock-idle TIMES CONTAINER SECONDS`. Ends, and
-# the container with it, when it looked so many times, SECONDS apart (not those of a sleeping
-# machine), and there was no process but 1, the engine's, and no mark of a program.
-IDLE_SH = r"""true 2>/dev/null >/dev/shm/pydock.$2.waits.$$
-times=0
-while [ $times -lt $1 ]; do
-    /bin/sleep $3
-    times=$((times + 1))
-    for mark in /dev/shm/pydock.$2.*; do
-        case $mark in *.waits.$$ | *'*') ;; *) times=0; [ -d /proc/${mark##*.} ] || /bin/rm -f "$mark" ;; esac
-    done
-    for process in /proc/[0-9]*; do case $process in /proc/1 | "/proc/$$") ;; *) times=0 ;; esac; done
-done
-"""
+HELPER_FILE = f'#!/bin/sh\n""":"\n{HELPER_SH}"""{INIT_PY}'
 
 
 # Whether this shell's process group is what the terminal sends its signals to, without a process
@@ -10190,9 +10215,9 @@ FOREGROUND_SH = r"""foreground() { [ -e /proc/$$/stat ] || return 0; read -r lin
 # The parent of a client that cannot be left alone. A client of `run` that a closed pipe or terminal
 # kills says no word to its container; one of `exec` (`exec_id` is set) passes no signal on, and is
 # kept from those of the terminal's process group. The client is "$@"; set before are `container`,
-# `engine`, `exec_id`, `user`, `signal` (the text that signals it), `terminal` (what its signals would
+# `engine`, `exec_id`, `user`, `terminal` (what its signals would
 # reach), `remove` (the container ends with it), `absent` (said if `look` finds no such program).
-PARENT_SH = r"""inside() { eval "$engine exec -w / -u \"\$user\" $container /bin/sh -c \"\$signal\" pydock-signal $1 $container $exec_id" </dev/null >/dev/null 2>&1; }
+PARENT_SH = r"""inside() { eval "$engine exec -w / -u \"\$user\" $container /run/pydock signal $1 $container $exec_id" </dev/null >/dev/null 2>&1; }
 tell() {
     told=$1
     [ -n "$client" ] || return
@@ -10270,7 +10295,7 @@ if ! read -r exec_id </proc/sys/kernel/random/uuid; then exec_id=$PPID-$$; fi 2>
 stdin=-i terminal=
 if [ -t 0 ] && ! foreground; then stdin=
 elif [ -t 0 ] && [ -t 1 ]; then terminal=yes stdin="-i -t $keys"; fi
-set -- exec $stdin -u "$user" -w "$inside" "$container" /bin/sh -c "$note" "$container.$exec_id" "$program" "$@"
+set -- exec $stdin -u "$user" -w "$inside" "$container" /run/pydock exec "$container.$exec_id" "$program" "$@"
 eval "set -- $engine \"\$@\""
 """
 
@@ -10369,13 +10394,6 @@ end
 complete -c pydock -f -k -a '(_pydock)'
 """,
 }
-
-
-SHELL = [
-    "/bin/sh",
-    "-c",
-    "path=$PATH; " + BASE_PATH_SH + "; bash=$(command -v bash); PATH=$path; exec ${bash:-/bin/sh}",
-]
 
 
 if __name__ == "__main__":

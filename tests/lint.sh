@@ -48,7 +48,7 @@ for name, text in vars(pydock).items():
         with open(f"{sys.argv[1]}/{name}{'.py' if name.endswith('_PY') else '.sh'}", "w") as file:
             file.write(text)
 END
-check shellcheck -s dash -S warning -e SC1007,SC2034,SC2064,SC2115,SC2154,SC2164 "$texts"/*.sh
+check shellcheck -s dash -S warning -e SC1007,SC1090,SC2034,SC2064,SC2115,SC2154,SC2164 "$texts"/*.sh
 check "$venv/bin/ruff" check -q --isolated --target-version py37 --output-format concise --select E,F,W --ignore E401,E501 "$texts"/*.py
 check shellcheck install/*.sh tests/*.sh .ci/run
 exit "$status"

@@ -149,7 +149,7 @@ class ActivateCase(Case):
     def minutes(self, name: str = "e") -> str:
         """After how many the container ends itself; '' for never."""
         words = json.loads(engine("container", "inspect", "--format", "{{json .Config.Cmd}}", self.warm(name)))
-        return str(words[-3]) if words[-4:-3] == ["pydock-idle"] else ""
+        return str(words[-3]) if words[-4:-3] == ["idle"] else ""
 
     def line(self, name: str = "e", *options: str) -> str:
         """What a person types to activate."""
@@ -684,12 +684,15 @@ class Idle(ActivateCase):
 
     def begin(self, minutes: int, *options: str) -> str:
         name = "%s-idle--background" % self.prefix
-        engine("run", "-d", "--rm", *(["--init"] if pydock.Engine(ENGINE).has_init() else []), *options, "--name", name, "%s-e:latest" % self.prefix,
+        helper = self.work / "helper"
+        helper.write_text(pydock.HELPER_FILE, encoding="utf-8")
+        helper.chmod(0o755)
+        engine("run", "-d", "--rm", "--mount", pydock.mount_value(str(helper), pydock.HELPER, True), *(["--init"] if pydock.Engine(ENGINE).has_init() else []), *options, "--name", name, "%s-e:latest" % self.prefix,
                *([] if pydock.Engine(ENGINE).has_init() else pydock.INIT), *pydock.idle_argv(str(minutes), name, 1))
         return name
 
     def note_exec(self, name: str, *words: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([*ENGINE, "exec", name, "/bin/sh", "-c", pydock.NOTE_EXEC_SH, name + ".x%d" % time.monotonic_ns(), *words])
+        process = subprocess.Popen([*ENGINE, "exec", name, pydock.HELPER, "exec", name + ".x%d" % time.monotonic_ns(), *words])
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         return process

@@ -190,9 +190,15 @@ class WhatDockerGets(unittest.TestCase):
         self.assertNotIn("-t", self.run_argv())
 
     def test_without_an_init_of_the_engine_pydock_brings_one(self) -> None:
-        got = self.run_argv(init=False)
-        self.assertNotIn("--init", got)
-        self.assertEqual(got[got.index("img") + 1:], ["/bin/sh", "-c", pydock.PYTHON_SH, pydock.INIT_PY, "ls", "-l"])
+        for got in (self.run_argv(helper=True, init=False), self.run_argv(helper=True, tty=True)):
+            self.assertNotIn("--init", got)
+            self.assertEqual(got[got.index("img") + 1:], ["/run/pydock", "init", "ls", "-l"])
+
+    def test_what_a_script_runs_is_the_users_words_alone(self) -> None:
+        got = self.run_argv(tty=True)
+        self.assertIn("--init", got)
+        self.assertEqual(got[got.index("img") + 1:], ["ls", "-l"])
+        self.assertEqual(self.container().exec_argv(pydock.Program(["ls"], [], True, False), "")[-2:], ["c", "ls"])
 
     def test_where_the_dockerfile_says_who_the_user_is_nobody_else_does(self) -> None:
         self.assertNotIn("-u", self.run_argv(user=""))
@@ -209,13 +215,13 @@ class WhatDockerGets(unittest.TestCase):
     def test_start(self) -> None:
         got = self.container(labels={"a": "b"}).start_argv(pydock.WAIT, False)
         self.assertEqual((got[:6], got[-3:]), (["run", "-d", "--init", "--label", "a=b", "--name"], ["img", "/bin/sleep", "infinity"]))
-        got = self.container(init=False).start_argv(["/bin/sh", "-c", pydock.IDLE_SH], True)
+        got = self.container(init=False).start_argv(pydock.idle_argv("7", "c", 60), True)
         self.assertEqual(got[:4], ["run", "-d", "--rm", "--name"])
-        self.assertEqual(got[got.index("img") + 1:], ["/bin/sh", "-c", pydock.PYTHON_SH, pydock.INIT_PY, "/bin/sh", "-c", pydock.IDLE_SH])
+        self.assertEqual(got[got.index("img") + 1:], ["/run/pydock", "init", "/run/pydock", "idle", "7", "c", "60"])
 
     def test_exec(self) -> None:
         self.assertEqual(self.container().exec_argv(pydock.Program(["ls", ""], ["-e", "A=1"], True, False), "m"),
-                         ["exec", "-i", "-u", "7:8", "-w", "/home/u/p", "-e", "A=1", "c", "/bin/sh", "-c", pydock.NOTE_EXEC_SH, "c.m", "ls", ""])
+                         ["exec", "-i", "-u", "7:8", "-w", "/home/u/p", "-e", "A=1", "c", "/run/pydock", "exec", "c.m", "ls", ""])
         self.assertEqual(self.container().exec_argv(pydock.Program(["ls"], [], False, True), "m")[:4], ["exec", "-t", *pydock.DETACH_KEYS])
 
     def test_the_users_own_options_come_last_and_so_win(self) -> None:
