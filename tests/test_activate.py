@@ -748,6 +748,7 @@ class Ending(ActivateCase):
         two.do("deactivate")
         self.assertEqual(self.containers(), [])
         self.ok("run", "e", "true")  # where it is not activated
+        self.ok("run", "e", "true", environ={"PYDOCK_ENV": "e"})
         self.assertEqual(self.containers(), [])
 
     def test_one_that_ended_itself_is_started_again(self) -> None:

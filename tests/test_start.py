@@ -211,6 +211,7 @@ class StartStopReset(WarmCase):
         self.ok("start", "e")
         before = self.state()
         process = self.busy("sh", "-c", ": > ready; exec sleep 1234")
+        self.assertRegex("\n".join(self.clients()), r"\A(/bin/sh -c eval \S+ pydock )?(.*/)?(docker|podman) exec .* /run/pydock exec .* sleep 1234 \n?", "what ps shows")
         for command in ("stop", "reset"):
             self.fails(command, "e", says="sleep 1234", hint="pydock %s --force e" % command)
         self.assertEqual(self.state(), before)
@@ -251,6 +252,7 @@ class StartStopReset(WarmCase):
             (("sh", "-c", ": > ready; exec python -c 'import time; time.sleep(99)' 'a\\nb\\cd'"), "a\\nb\\cd"),
             (("sh", "-c", ": > ready; exec sleep infinity"), "sleep infinity"),
             (("sh", "-c", ": > ready; exec env -i sleep 99"), "sleep 99"),
+            (("sh", "-c", ": > ready; exec python -c 'import time; time.sleep(99)' ' pydock-signal '"), "pydock-signal"),
         )
         self.ok("start", "e")
         for program, shown in programs:
