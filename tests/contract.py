@@ -370,20 +370,6 @@ class Shell(RunCase):
         self.assertIn("pydock install e", note)
         self.assertIn("pip install", note)
 
-    def test_shell_from_the_home_folder_has_the_environment_before_what_the_hosts_bashrc_brings(self) -> None:
-        other = self.home / "conda/bin/python"
-        other.parent.mkdir(parents=True)
-        other.write_text("#!/bin/sh\necho conda\n", encoding="utf-8")
-        other.chmod(0o755)
-        rc = self.home / ".bashrc"
-        rc.write_text("PATH=~/conda/bin:$PATH PS1='mine: '\nalias python=~/conda/bin/python own='echo own'\n", encoding="utf-8")
-        self.addCleanup(rc.unlink)
-        terminal = self.terminal("shell", "e", cwd=self.home)
-        terminal.expect("(e) mine: ")
-        terminal.type("stty -echo; command -v python; own alias; type find stat; exit 9\n")
-        terminal.expect("/opt/venv/bin/python\nown alias\nfind is /usr/bin/find\nstat is /usr/bin/stat\n")
-        self.assertEqual(terminal.wait(), 9)
-
     def test_shell_opens_sh_where_there_is_no_bash(self) -> None:
         without = 'rm -f "$(command -v bash)"; exec "$@"'
         self.assertEqual(self.ok("run", "--root", "e", "sh", "-c", without, "sh", *pydock.SHELL, input="echo ${BASH_VERSION:-this is sh}\n"), "this is sh\n")

@@ -160,6 +160,20 @@ class OnATerminal(contract.OnATerminal, contract.Shell):
         self.assertEqual(self.ok("shell", "e", input=program + "\n"), "six\n")
         self.assertEqual(self.run_pydock("run", "e", "sh", "-c", "python -c 'import six' 2>/dev/null").status, 1)
 
+    def test_shell_from_the_home_folder_has_the_environment_before_what_the_hosts_bashrc_brings(self) -> None:
+        other = self.home / "conda/bin/python"
+        other.parent.mkdir(parents=True)
+        other.write_text("#!/bin/sh\necho conda\n", encoding="utf-8")
+        other.chmod(0o755)
+        rc = self.home / ".bashrc"
+        rc.write_text("PATH=~/conda/bin:$PATH PS1='mine: '\nalias python=~/conda/bin/python own='echo own'\n", encoding="utf-8")
+        self.addCleanup(rc.unlink)
+        terminal = self.terminal("shell", "e", cwd=self.home)
+        terminal.expect("(e) mine: ")
+        terminal.type("stty -echo; command -v python; own alias; type find stat; exit 9\n")
+        terminal.expect("/opt/venv/bin/python\nown alias\nfind is /usr/bin/find\nstat is /usr/bin/stat\n")
+        self.assertEqual(terminal.wait(), 9)
+
     def test_shell_without_a_terminal_reads_commands_from_stdin(self) -> None:
         result = self.run_pydock("shell", "e", input="echo one\npwd\nexit 3\n")
         self.assertEqual((result.status, result.out, result.err), (3, "one\n%s/%s\n" % (INNER_HOME, self.work.name), ""))
