@@ -2337,7 +2337,6 @@ class Env:
         self.repo = f"{prefix}-{name}{path_hash}"
         self.latest = self.repo + ":latest"
         self.made_here = False  # by this command, of the user's own words
-        self.held: dict[str, str] = {}  # texts of files that are read no more
         self.background = self.repo + "--background"
         self.take_id(os.urandom(4).hex())
 
@@ -2400,14 +2399,7 @@ class Env:
         except FileNotFoundError:
             return False
 
-    def hold(self) -> None:
-        """Until the lock ends, the dockerfile is what it is now, whoever writes to it: what was
-        decided of it holds for what is built of it."""
-        self.held["dockerfile"] = self.read("dockerfile")
-
     def read(self, file: str) -> str:
-        if file in self.held:
-            return self.held[file]
         try:
             with self.open() as folder:
                 return folder.read(file).decode(errors="surrogateescape")
@@ -2474,11 +2466,9 @@ class Env:
         """Replaces a file at once, and durably: a crash leaves the old one or the new one."""
         with self.open() as folder:
             folder.write(file, text)
-        if file == "dockerfile":
-            self.held[file] = text
 
     def lock(self, wait: bool = True) -> Lock:
-        return Lock(self.staging, self.name, wait, self.held)
+        return Lock(self.staging, self.name, wait)
 
     def add_wheel(self, name: str, content: IO[bytes], origin: Sequence[str] = ()) -> None:
         """`origin` is a command that prints it, for a script."""
@@ -2587,12 +2577,13 @@ class ScriptEnv(Env):
 
     def __init__(self, scope: Scope, name: str, prefix: str) -> None:
         super().__init__(scope, name, prefix)
+        self.planned: dict[str, str] = {}
         self.fetched: set[str] = set()
 
     def read(self, file: str) -> str:
         if file in self.fetched and not self.has(file):
-            return self.held.get(file, "")
-        return super().read(file)
+            return self.planned.get(file, "")
+        return self.planned[file] if file in self.planned else super().read(file)
 
     def hashes(self) -> tuple[str, str]:
         dockerfile, requirements = (
@@ -2604,7 +2595,7 @@ class ScriptEnv(Env):
         return dockerfile, requirements
 
     def write(self, file: str, text: str) -> None:
-        self.held[file] = text
+        self.planned[file] = text
         console.emit(heredoc(["cat"], text, self.path(file)))
 
     def lock(self, wait: bool = True) -> Lock:
@@ -2642,7 +2633,7 @@ class ScriptEnv(Env):
 
     def clear(self, entry: str) -> None:
         self.remove(os.path.join(self.scope.envs, entry))
-        self.held.clear()
+        self.planned.clear()
 
     def make_folder(self, path: str) -> None:
         console.emit(shell_join(["mkdir", "-p", path]))
@@ -2733,13 +2724,10 @@ class Lock:
     where the file system, such as NFS, has none of folders. It ends with the process, however that
     ends."""
 
-    def __init__(
-        self, folder: str, title: str, wait: bool = True, texts: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, folder: str, title: str, wait: bool = True) -> None:
         self.folder = folder
         self.title = title
         self.wait = wait
-        self.texts = texts  # which the environment holds as long as this
         self.patience = 20
         self.fd = -1
 
@@ -2799,8 +2787,6 @@ class Lock:
     def __exit__(self, *_: object) -> None:
         if self.held():
             self.release()
-            if self.texts:
-                self.texts.clear()
 
 
 class NoLock(Lock):
@@ -2980,15 +2966,12 @@ def readings(dockerfile: str) -> list[str]:
 
 
 def in_domain(dockerfile: str, domain: str) -> str:
-    """A dockerfile whose steps share no layer with those of another domain, for the engine's own
-    builder: another one (`# syntax=`) need not keep the caches apart. (Of an ARG, a dockerfile can
-    set the value, but not take back the name.) ValueError where a FROM is hidden."""
-    own = f"ARG PYDOCK_DOMAIN_{domain}=1"
+    """A dockerfile whose steps share no layer with those of another domain. ValueError where a FROM
+    is hidden."""
     line = r"(?mi)^([^\S\n]*FROM(?:[^\S\n]+--\S+)*[^\S\n]+\S*[^\s\\`](?:[^\S\n]+AS[^\S\n]+\S+)?[^\S\n]*)$"
-    text = re.sub(r"(?mi)^[^\S\n]*(#|//)[^\S\n]*syntax[^\S\n]*=.*\n?", "", dockerfile)
-    text, count = re.subn(line, f"\\1\n{own}", text)
-    if not count or any(re.search(f"{line}(?!\n{own}$)", read) for read in readings(text)):
-        raise ValueError("it has no FROM, or one that spans several lines")
+    text, count = re.subn(line, f"\\1\nARG PYDOCK_DOMAIN={domain}", dockerfile)
+    if any(len(re.findall(line, read)) > count for read in readings(dockerfile)):
+        raise ValueError("its FROM spans several lines")
     if re.search("[\ufeff\0]", dockerfile):
         raise ValueError("it contains invisible characters")
     return text
@@ -4141,7 +4124,6 @@ def build_argv(
 def run_build(session: Session, env: Env, build: Build) -> None:
     """`docker build` of the environment's folder, by whatever builder there is. PydockError where it
     fails."""
-    env.hold()
     engine, dockerfile = session.engine, env.read("dockerfile")
     builder = engine.builder()
     for name in ("", "dockerfile"):  # which the client reads
@@ -4168,9 +4150,7 @@ def run_build(session: Session, env: Env, build: Build) -> None:
         with Secret(engine, settings) as secret:
             if secret.path:
                 options += ["--secret", "id=pydock,src=" + secret.path]
-            # what others may write to is not read once more
-            stdin = text != dockerfile or not (env.scripted or is_own(env, read_note(env)))
-            build = build._replace(options=options)
+            build, stdin = build._replace(options=options), text != dockerfile
             argv = build_argv(builder, env.staging, build, values, stdin)
             console.info(f"building the image of {env.name}")
             engine.run(*argv, data=text if stdin else None, show=True)
@@ -4388,7 +4368,6 @@ def versions_here(session: Session, own: Settings) -> list[str]:
 
 def build_image(session: Session, env: Env, command: Sequence[str], build: Build) -> None:
     """Builds the files as they are; the result, with all its labels, is the build's tag."""
-    env.hold()
     engine, hashes = session.engine, env.hashes()
     version = base_of(env.read("dockerfile"))[1]
     labels = labels_for(env, hashes, command)
@@ -5145,6 +5124,7 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
     "rebuild the image from its files",
     flag("--no-cache", help="do not use docker's build cache"),
     flag("--pull", help="pull a newer base image"),
+    many("-o", "--option", metavar="OPTION", help="any other option of docker build"),
     OPT_NETWORK,
 )
 def cmd_build(session: Session, args: argparse.Namespace) -> int:
@@ -5155,7 +5135,7 @@ def cmd_build(session: Session, args: argparse.Namespace) -> int:
     with env.lock():
         check_frozen(env)
         images = recover(session.engine, env)
-        options = ["--no-cache"] * args.no_cache + ["--pull"] * args.pull
+        options = ["--no-cache"] * args.no_cache + ["--pull"] * args.pull + args.option
         changed = rebuild(session, env, images, args.line, options)
         drop_old_revisions(session, env)
     reconcile_after_change(session, env)
@@ -5558,7 +5538,6 @@ def change_packages(
     with env.lock():
         check_frozen(env)
         images = recover(engine, env)
-        env.hold()
         built = bool(change.apt) and add_apt(session, env, images, change, command)
         if built:
             images = images_of(engine, env)
@@ -5808,7 +5787,6 @@ def commit_change(
 ) -> Image | None:
     """Container, installer, freeze, commit to the temporary tag, then the files: until the tag
     moves, nothing is lost."""
-    env.hold()
     engine, lines = session.engine, env.requirements()
     config = existing_image(engine, base).config
     change.wanted.lock |= change.verb == "lock" or is_locked(lines)
@@ -8681,22 +8659,30 @@ def digest_of(tree: dict[str, str]) -> str:
 
 @command(
     "share, care",
-    "export NAME FILE.tar",
-    "write it to one file, for others",
-    arg("file", metavar="FILE.tar"),
+    "export NAME FILE",
+    "write it to one file, for others or for an editor",
+    arg("file", metavar="FILE", help="X.tar, or .devcontainer/devcontainer.json"),
     flag("--image", help="with the image: it runs where there is no network"),
 )
 def cmd_export(session: Session, args: argparse.Namespace) -> int:
+    env, path = session.env(args.name), absolute_path(args.file)
+    if os.path.lexists(path):
+        raise PydockError(f"{path} already exists", "choose another name, or remove it")
+    if path.endswith("devcontainer.json"):
+        export_devcontainer(env, path)
+    else:
+        export_bundle(session, env, path, args.image)
+    return 0
+
+
+def export_bundle(session: Session, env: Env, path: str, with_image: bool) -> None:
     """One file with what another machine needs: the standard files, and the image as `docker save`
     gives it, in one tar."""
     import tarfile
 
-    env, path = session.env(args.name), absolute_path(args.file)
-    if os.path.lexists(path):
-        raise PydockError(f"{path} already exists", "choose another name, or remove it")
-    if args.image:
+    if with_image:
         check_no_project(env)
-    image = ready_image(session, env)["Id"] if args.image else ""
+    image = ready_image(session, env)["Id"] if with_image else ""
     with env.open() as folder:
         left = [n for n in folder.names() if n[0] != "." and n not in (*STANDARD, "wheels")]
     if left:
@@ -8733,7 +8719,6 @@ def cmd_export(session: Session, args: argparse.Namespace) -> int:
         f"exported {env.name} to {path} ({human_size(os.path.getsize(path))})",
         f"pydock create NAME --from {shell_join([os.path.basename(path)])}",
     )
-    return 0
 
 
 def exported(env: Env, member: Any, content: IO[bytes]) -> IO[bytes]:
@@ -8744,6 +8729,36 @@ def exported(env: Env, member: Any, content: IO[bytes]) -> IO[bytes]:
     data = "".join(lines).encode(errors="surrogateescape")
     member.size = len(data)
     return io.BytesIO(data)
+
+
+def export_devcontainer(env: Env, path: str) -> None:
+    """What VS Code and PyCharm start a container of the dockerfile by. The project lies at its own
+    path of the host, and the user inside takes its owner's uid."""
+    import json
+
+    context = os.path.relpath(env.folder, os.path.realpath(os.path.dirname(path)))
+    user = re.search(r'(?m)^ARG USERNAME="?([\w.-]+)"?$', env.read("dockerfile"))
+    work = "${localWorkspaceFolder}"
+    python = {"python.defaultInterpreterPath": "/opt/venv/bin/python"}
+    content = {
+        "name": env.name,
+        "build": {"dockerfile": context + "/dockerfile", "context": context},
+        "workspaceMount": f"source={work},target={work},type=bind",
+        "workspaceFolder": work,
+        "securityOpt": ["no-new-privileges"],
+        "customizations": {"vscode": {"extensions": ["ms-python.python"], "settings": python}},
+    }
+    if user:
+        content["remoteUser"] = user[1]
+    projects = [word for line in env.projects().values() for word in shlex.split(line.body)]
+    if projects:
+        content["postCreateCommand"] = ["pip", "install", "--no-deps", *projects]
+    if env.has(COMPOSE):
+        console.info(f"left out: {COMPOSE}; pydock start {env.title} starts what is in it")
+    make_folder(os.path.dirname(path), parents=False)
+    with NewFile(path) as out:
+        out.write(json.dumps(content, indent=2).encode() + b"\n")
+    report(env, f"wrote {path}; VS Code and PyCharm open its folder in {env.name}")
 
 
 def save_image(engine: Engine, env: Env, image: Image, out: IO[bytes]) -> None:

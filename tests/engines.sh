@@ -5,7 +5,7 @@
 #   podman    the system's podman, with a storage of its own
 #   rootless  the same for an ordinary user, $PYDOCK_TEST_USER: what follows runs as that user, by tests/as_user.sh COMMAND…
 #   registry  Debian's docker-registry on a loopback port
-#   tools     no engine: shells (busybox too) and direnv, and a Redis server's image on the engine at hand, for the tests that want them
+#   tools     no engine: shells (busybox too), direnv, the Dev Containers CLI where there is npm, and a Redis server's image on the engine at hand, for the tests that want them
 # Only `export` lines go to stdout. A second call finds the engine running. Debian, as root.
 set -euo pipefail
 exec 3>&1 1>&2 </dev/null               # daemons must not inherit fd 3, or the caller's $(…) would wait for them
@@ -260,6 +260,7 @@ tools() {
     packages fish fish
     packages direnv direnv
     packages busybox busybox
+    command -v devcontainer >/dev/null || ! command -v npm >/dev/null || npm install -gs @devcontainers/cli || say "no Dev Containers CLI"
     docker image inspect "$redis" >/dev/null 2>&1 || {      # on the engine at hand, whichever it is
         client=$(system)
         eval "$client"

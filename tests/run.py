@@ -44,13 +44,14 @@ LANES = {
         test_create.BuildTest
         test_lock.Digest test_lock.Verify
         test_bad_input
-        test_export.ExportTest test_export.TakeTest
+        test_export.ExportTest test_export.TakeTest test_export.Editor
         test_lock.Lock
         test_create.DeleteTest test_create.RenameTest test_create.ListTest test_create.ConfigTest test_create.WordsTest
         test_install.FileTest test_install.UninstallTest test_install.UpdateTest test_install.DryRunTest
         test_prune.Asked test_prune.Words
         test_run.Signals test_run.Status test_run.OnATerminal
         test_run.Arguments test_run.Options test_run.Streams
+        test_readme.Run
         test_tour
         test_attacks.NoNewPrivileges test_compose.Parsed test_compose.Written""",
     "classic": """

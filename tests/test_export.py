@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 from unittest import mock
 
-from support import ENGINE, PYTHON, ROOT, Case, Disturbed, Result, SharedCase, engine, is_podman, make_wheel, pydock, signals_as_usual
+from support import ENGINE, PYTHON, ROOT, Case, Disturbed, Result, SharedCase, engine, is_podman, make_wheel, needs, pydock, signals_as_usual
 
 FAR = "192.0.2.1"  # an address that nobody has (RFC 5737)
 SITE = "opt/venv/lib/python%s/site-packages/" % PYTHON
@@ -401,6 +401,52 @@ class CopyTest(SharedCase, Handing):
         self.assertEqual(engine("image", "ls", "-q", reference), "")
         self.fails("create", "pulled", "--from", "%s/%s/nothing:1" % (registry, self.prefix), says="cannot pull")
         self.assertEqual(self.everything(), before)
+
+
+class Editor(Case):
+    """A file for VS Code and PyCharm, and what the Dev Containers CLI makes of it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ok("--local", "create", "dev", PYTHON, "--no-build")
+        self.env = self.work / ".pydock" / "envs" / "dev"
+        wheel = make_wheel(self.env / "wheels", "pydocktiny")
+        (self.env / "requirements.txt").write_text(f"./wheels/{wheel.name}\n", encoding="utf-8")
+
+    def export(self) -> Dict[str, Any]:
+        result = self.run_pydock("export", "dev", ".devcontainer/devcontainer.json")
+        self.assertEqual((result.status, result.out), (0, ""), result)
+        return dict(json.loads((self.work / ".devcontainer" / "devcontainer.json").read_bytes()))
+
+    def test_it_names_the_dockerfile_and_is_written_once(self) -> None:
+        (self.work / "setup.py").touch()
+        with open(self.env / "requirements.txt", "a", encoding="utf-8") as file:
+            file.write("-e '.[test]'  # mine\n")
+        said = self.export()
+        self.assertEqual(said["build"], {"dockerfile": "../.pydock/envs/dev/dockerfile", "context": "../.pydock/envs/dev"})
+        self.assertEqual((said["name"], said["remoteUser"]), ("dev", "user"))
+        self.assertEqual(said["postCreateCommand"], ["pip", "install", "--no-deps", "-e", ".[test]"])
+        self.assertNotIn(str(self.base), json.dumps(said), "a colleague has it elsewhere")
+        self.fails("export", "dev", ".devcontainer/devcontainer.json", says="already exists")
+        self.fails("export", "dev", "no/such/devcontainer.json", says="cannot create the folder")
+        self.assertEqual(sorted(os.listdir(self.work)), [".devcontainer", ".pydock", "setup.py"])
+
+    @needs(lambda: bool(shutil.which("devcontainer")) and not is_podman(), "no Dev Containers CLI for docker here (tests/engines.sh tools)")
+    def test_a_dev_container_has_the_packages_and_the_project(self) -> None:
+        self.export()
+        self.addCleanup(self.remove)
+        for words in (["up"], ["exec", "python", "-c", "import os, pydocktiny, sys; open('made', 'w').write(sys.prefix + ' ' + os.getcwd())"]):
+            argv = ["devcontainer", words[0], "--workspace-folder", str(self.work), *words[1:]]
+            done = subprocess.run(argv, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+            self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertEqual((self.work / "made").read_text(encoding="utf-8"), f"/opt/venv {self.work}")
+        self.assertEqual((self.work / "made").stat().st_uid, os.getuid())
+
+    def remove(self) -> None:
+        for id_ in engine("ps", "-aq", "--filter", f"label=devcontainer.local_folder={self.work}").split():
+            image = engine("inspect", "--format", "{{.Config.Image}}", id_)
+            engine("rm", "-f", id_)
+            engine("rmi", "-f", image, image.replace("-uid", ""), check=False)
 
 
 class ExportTest(SharedCase, Handing):
