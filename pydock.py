@@ -3524,8 +3524,11 @@ def drop_old_revisions(session: Session, env: Env) -> None:
         images = images_of(session.engine, env)
     except PydockError:  # what was asked for is done; the next change tidies up
         return
-    for number in old_revisions(images, session.settings):
-        remove_tag(session.engine, env, str(number))
+    old = [str(number) for number in old_revisions(images, session.settings)]
+    gone = [tag for tag in old if remove_tag(session.engine, env, tag) and images[tag].of(env)]
+    if gone:
+        plural = "s" * (len(gone) > 1)
+        report(env, f"removed revision{plural} {', '.join(gone)}; `pydock snapshot` keeps one")
 
 
 def create_argv(container: str, image: str, *options: str) -> list[str]:
@@ -8074,7 +8077,7 @@ def check_trust(env: Env) -> None:
 # History: history, snapshot, rollback, freeze, unfreeze, clone
 
 
-@command("time", "history NAME", "show its revisions", OPT_JSON)
+@command("time", "history NAME", "list the revisions of an environment", OPT_JSON)
 def cmd_history(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     base = base_reference(env.read("dockerfile"), session.settings)
@@ -8097,7 +8100,7 @@ def cmd_history(session: Session, args: argparse.Namespace) -> int:
         lines.append([names, when, size, text, ", ".join(packages[:6]) + more])
     console.table(lines, narrow=(2,))
     if "latest" in images and images["latest"].hashes != env.hashes():
-        console.info(f"{env.name} was edited since; next: pydock build {env.title}")
+        console.info(f"the files of {env.name} have changed since; next: pydock build {env.title}")
     return 0
 
 
@@ -8140,43 +8143,47 @@ def present_revisions(session: Session, env: Env) -> dict[str, Image]:
 @command(
     "time",
     "snapshot NAME [LABEL]",
-    "give the present revision a label",
-    arg("label", metavar="LABEL", nargs="?", help="a docker tag; none: the time"),
+    "label the current revision",
+    arg("label", metavar="LABEL", nargs="?", help="a docker tag; default: the time"),
 )
 def cmd_snapshot(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     label = time.strftime("%Y-%m-%d-%H%M%S") if args.label is None else args.label
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", label) or not is_label(label):
         raise PydockError(
-            f"{label!r} is not a label",
-            "letters, digits and _ . -, not only digits, not latest, not tmp-…",
+            f"{label!r} is not a valid label",
+            "letters, digits and _ . -; not only digits, not latest, not tmp-…",
         )
     with env.lock():
         images = present_revisions(session, env)
         if label in images and images[label].id != images["latest"].id:
             raise PydockError(
-                f"another revision of {env.name} has the label {label}",
-                f"another label, or: docker rmi {env.repo}:{label}",
+                f"another revision of {env.name} already has the label {label}",
+                f"choose another label, or: docker rmi {env.repo}:{label}",
             )
         session.engine.run("tag", env.latest, f"{env.repo}:{label}")
         if images["latest"].hashes != env.hashes():
             console.warn(
-                f"the files of {env.name} were edited since, which is not in this revision",
+                f"the files of {env.name} have changed since this revision",
                 f"pydock build {env.title}",
             )
-    report(env, f"{env.name}: this revision is {label}", f"pydock rollback {env.title} {label}")
+    report(
+        env,
+        f"labelled the current revision of {env.name}: {label}",
+        f"pydock rollback {env.title} {label}",
+    )
     return 0
 
 
 @command(
     "time",
     "rollback NAME [REVISION]",
-    "go back to a revision; itself a new one",
+    "go back to a revision, as a new revision",
     arg(
         "revision",
         metavar="REVISION",
         nargs="?",
-        help="a number or label of `history`; none: the one before; 1: as created",
+        help="number or label from `history`; default: the one before",
     ),
 )
 def cmd_rollback(session: Session, args: argparse.Namespace) -> int:
@@ -8193,12 +8200,14 @@ def cmd_rollback(session: Session, args: argparse.Namespace) -> int:
                 f"{env.name} has no revision {revision}", f"pydock history {env.title}"
             )
         image, next_line = images[revision], f"pydock history {env.title}"
+        done = f"{env.name} is already at revision {revision}"
         if image.layers != latest.layers or image.hashes != env.hashes():
             restore(session, env, images, image, args.line)
             drop_old_revisions(session, env)
-            next_line = f"pydock shell {env.title}; back again: pydock rollback {env.title}"
+            done = f"rolled back {env.name} to revision {revision}"
+            next_line = f"pydock shell {env.title}; to undo: pydock rollback {env.title}"
     reconcile_after_change(session, env)
-    report(env, f"{env.name} is as it was in revision {revision}", next_line)
+    report(env, done, next_line)
     return 0
 
 
@@ -8216,7 +8225,7 @@ def restore(
         texts, wheels = env.fetch(engine, wheels=True, dockerfile=True)
         if texts and tuple(text_hash(texts.get(file, "")) for file in files) != image.hashes:
             raise PydockError(
-                f"revision {image.tag} of {env.name} does not hold the files that it was made of",
+                f"revision {image.tag} of {env.name} does not contain its own files",
                 "its dockerfile lacks COPY dockerfile /opt/pydock/"
                 if "dockerfile" not in texts
                 else f"pydock history {env.title}",
@@ -8250,7 +8259,7 @@ def keep_edits(env: Env, latest: Image, texts: dict[str, str]) -> None:
             count += 1
             copy = f"{file}.orig{count}"
         env.write(copy, present)
-        console.info(f"{file} was edited and not built; it is kept as {env.path(copy)}")
+        console.info(f"{file} had changes that were not built; saved as {env.path(copy)}")
 
 
 @command("time", "unfreeze NAME", "allow changes again")
@@ -8275,16 +8284,19 @@ def cmd_freeze(session: Session, args: argparse.Namespace) -> int:
     if args.line[0] == "freeze":
         report(
             env,
-            f"froze {env.name}; its packages (pip's freeze) are in {env.path('requirements.txt')}",
+            f"froze {env.name}; its packages are listed in {env.path('requirements.txt')}",
             f"pydock unfreeze {env.title}",
         )
     else:
-        report(env, f"{env.name} may change again", f"pydock install {env.title} PKG")
+        report(env, f"unfroze {env.name}", f"pydock install {env.title} PKG")
     return 0
 
 
 @command(
-    "environments", "clone NAME NEW", "copy one, in no time and no space", arg("new", metavar="NEW")
+    "environments",
+    "clone NAME NEW",
+    "copy an environment; takes no disk space",
+    arg("new", metavar="NEW"),
 )
 def cmd_clone(session: Session, args: argparse.Namespace) -> int:
     """A copy of an environment, here or from the other mode: its files, and its image under labels
@@ -8321,7 +8333,7 @@ def check_no_project(env: Env) -> None:
     """PydockError where the environment has a project that lies in its own folder."""
     for path, line in env.projects().items():
         raise PydockError(
-            f"{env.name} has the project in {path} as it lies there ('{line.body}')",
+            f"{env.name} uses the project in {path} in place ('{line.body}')",
             f"pydock export {env.title} {env.name}.tar leaves it out",
         )
 
@@ -8333,7 +8345,7 @@ def commit_again(engine: Engine, env: Env, image: Image, command: Sequence[str])
     engine.try_run("rm", "-f", env.temporary)
 
 
-@command("environments", "rename NAME NEW", "give one another name", arg("new", metavar="NEW"))
+@command("environments", "rename NAME NEW", "rename an environment", arg("new", metavar="NEW"))
 def cmd_rename(session: Session, args: argparse.Namespace) -> int:
     engine, env, new = session.engine, session.env(args.name), session.new_env(args.new)
     check_new(new)
@@ -8356,7 +8368,7 @@ def check_apart(engine: Engine, env: Env) -> None:
     if is_started(env) or env.background in containers:
         raise PydockError(f"{env.name} is started, or activated", f"pydock stop {env.title}")
     if containers:
-        raise PydockError(f"a program runs in {env.name}: {containers[0]}", "end it first")
+        raise PydockError(f"a program is running in {env.name}: {containers[0]}", "end it first")
     if links:
         folder, word = os.path.split(links[0])
         hint = f"pydock link --to {shell_join([folder])} --remove {word}"
@@ -8366,8 +8378,8 @@ def check_apart(engine: Engine, env: Env) -> None:
     names += engine.output("volume", "ls", "-q", "--filter", project).split()
     if names:
         raise PydockError(
-            f"services of {env.name} hold what goes by its name: {', '.join(names)}",
-            f"a copy without that: pydock clone {env.title} NEW",
+            f"services of {env.name} have containers or volumes under its name: {', '.join(names)}",
+            f"for a copy without them: pydock clone {env.title} NEW",
         )
 
 
@@ -8424,7 +8436,7 @@ def relabel_all(engine: Engine, env: Env, images: dict[str, Image]) -> None:
     "trust",
     "lock NAME",
     "pin the base image and every package by version and hash",
-    flag("--check", help="change nothing; fail where files, lock and image disagree"),
+    flag("--check", help="only check that files, lock and image match"),
 )
 def cmd_lock(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
@@ -8450,16 +8462,16 @@ def pin_base(session: Session, env: Env, latest: Image | None) -> str:
     base_image(session, reference)
     base = find_image(session.engine, reference)
     if not base and "$" not in reference:
-        raise PydockError(f"cannot see the base image {reference}")
+        raise PydockError(f"cannot find the base image {reference}")
     if base and latest and not latest.is_descendant_of(base):
         raise PydockError(
-            f"the base image {reference} is another one now than {env.name} was made of",
+            f"the base image {reference} has changed since {env.name} was built",
             f"pydock build {env.title}",
         )
     digest = base.digest_of(reference) if base else ""
     if not digest:
         console.info(
-            f"the base image {reference} has no digest (it comes from no registry), so {env.name} cannot name it by one"
+            f"the base image {reference} is not pinned: it comes from no registry, and has no digest"
         )
     return pinned(dockerfile, digest) if digest else dockerfile
 
@@ -8474,7 +8486,7 @@ def lock_faults(session: Session, env: Env) -> list[str]:
     if not image or not image.of(env):  # as where it was just checked out
         return faults
     if image.hashes != env.hashes():
-        return [*faults, f"the image is not made of these files: pydock build {env.title}"]
+        return [*faults, f"the image was not built from these files: pydock build {env.title}"]
     packages = image.packages()
     pins: dict[str, list[str]] = {}
     for line in lines:
@@ -8489,7 +8501,7 @@ def lock_faults(session: Session, env: Env) -> list[str]:
     if len(others) <= projects:
         return faults
     return faults + [
-        f"{name}: in the image, and not in requirements.txt" for name in sorted(others)
+        f"{name}: in the image, but not in requirements.txt" for name in sorted(others)
     ]
 
 
@@ -8500,7 +8512,7 @@ def base_faults(session: Session, env: Env) -> list[str]:
     base = find_image(session.engine, reference)
     if base and base.digest_of(reference):
         return [f"dockerfile: FROM {reference} without its digest"]
-    console.info(f"no digest of {reference} is known here: the lock is one of the packages alone")
+    console.info(f"the base image {reference} is not pinned: its digest is not known here")
     return []
 
 
@@ -8509,7 +8521,7 @@ def line_faults(env: Env, line: Requirement) -> Iterator[str]:
     if not line.hashes:
         yield f"requirements.txt: no hash of {line.pin}"
     elif line.wheel and "sha256:" + wheel_hash(env, line.wheel) not in line.hashes:
-        yield f"wheels/{line.wheel}: not what its hash says"
+        yield f"wheels/{line.wheel}: does not match its hash"
     if not line.url and (not line.specifier or ranged(line.specifier)):
         yield f"requirements.txt: no version of {line.pin}"
 
@@ -8535,7 +8547,7 @@ def stream_hash(file: IO[bytes]) -> str:
 @command(
     "trust",
     "digest NAME",
-    "print a digest of what is installed, the same wherever that is the same",
+    "print a digest of what is installed",
 )
 def cmd_digest(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
@@ -8549,8 +8561,8 @@ def cmd_digest(session: Session, args: argparse.Namespace) -> int:
 @command(
     "trust",
     "verify NAME",
-    "build it again from its files, and compare",
-    arg("--against", metavar="DIGEST|NAME", help="instead of its present image"),
+    "rebuild from the files, and compare",
+    arg("--against", metavar="DIGEST|NAME", help="compare with this, not with its own image"),
 )
 def cmd_verify(session: Session, args: argparse.Namespace) -> int:
     """Builds the environment again beside the present one, and compares."""
@@ -8559,11 +8571,11 @@ def cmd_verify(session: Session, args: argparse.Namespace) -> int:
     digest = against if against.startswith("sha256:") else ""
     if digest and not re.fullmatch("sha256:[0-9a-f]{64}", digest):
         raise PydockError(
-            f"{digest!r} is no whole digest",
-            "as pydock digest prints it: sha256: and 64 letters and digits",
+            f"{digest!r} is not a complete digest",
+            "sha256: and 64 hexadecimal digits, as `pydock digest` prints it",
         )
     other = env if args.against is None or digest else session.env(against, other=True)
-    equal = "equal to its present image" if other is env else f"equal to the image of {other.name}"
+    equal = "equal to its image" if other is env else f"equal to the image of {other.name}"
     equal = digest or equal
     image = ready_image(session, other)["Id"] if not digest else ""
     with env.lock():
@@ -8576,7 +8588,7 @@ def cmd_verify(session: Session, args: argparse.Namespace) -> int:
         finally:
             remove_temporary(session.engine, env, env.id)
     if digest_of(tree) == (digest or digest_of(expected or {})):
-        console.info(f"{env.name}, built again, is {equal}")
+        console.info(f"{env.name} rebuilt is {equal}")
         return 0
     old = tree if expected is None else expected
     for path in sorted({*tree, *old}):
@@ -8584,9 +8596,9 @@ def cmd_verify(session: Session, args: argparse.Namespace) -> int:
             sign = "~" if path in old else "+"
             sign = sign if path in tree else "-"
             console.show(f"{sign} {quote(path)}")
-    lock = f"only a locked environment comes out the same: pydock lock {env.title}"
+    lock = f"only a locked environment can be reproduced exactly: pydock lock {env.title}"
     hashed = "--hash" in env.read("requirements.txt")
-    raise PydockError(f"{env.name}, built again, is not {equal}", "" if hashed else lock)
+    raise PydockError(f"{env.name} rebuilt is not {equal}", "" if hashed else lock)
 
 
 def tree_of(engine: Engine, env: Env, image: str) -> dict[str, str]:
@@ -8660,9 +8672,9 @@ def digest_of(tree: dict[str, str]) -> str:
 @command(
     "share, care",
     "export NAME FILE",
-    "write it to one file, for others or for an editor",
+    "write an environment to one file, for others or for an editor",
     arg("file", metavar="FILE", help="X.tar, or .devcontainer/devcontainer.json"),
-    flag("--image", help="with the image: it runs where there is no network"),
+    flag("--image", help="with its image, for machines without a network"),
 )
 def cmd_export(session: Session, args: argparse.Namespace) -> int:
     env, path = session.env(args.name), absolute_path(args.file)
@@ -8686,16 +8698,16 @@ def export_bundle(session: Session, env: Env, path: str, with_image: bool) -> No
     with env.open() as folder:
         left = [n for n in folder.names() if n[0] != "." and n not in (*STANDARD, "wheels")]
     if left:
-        console.info(f"left out, as it is no standard file: {', '.join(left)}")
+        console.info(f"not exported, as no standard file: {', '.join(left)}")
     for line in env.projects().values():
-        console.info(f"left out: '{line.body}', a project that lies in its own folder")
+        console.info(f"not exported: '{line.body}', a project in its own folder")
     if env.has(COMPOSE):
-        console.info(f"{COMPOSE} goes along, with the values of variables that are in it")
+        console.info(f"{COMPOSE} is exported with the values of variables in it")
     with NewFile(path) as out, env.lock():
         held = find_image(session.engine, image) if image else None
         if image and (not held or held.hashes != env.hashes()):
             raise PydockError(
-                f"the image of {env.name} is not made of its files", f"pydock build {env.title}"
+                f"the image of {env.name} was not built from its files", f"pydock build {env.title}"
             )
         archive = tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT)
         files = [file for file in STANDARD if env.has(file)]
@@ -8792,7 +8804,7 @@ def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
     others = "packages image apt user no_build publish volume env gpus requirement pre index_url extra_index_url installer_args".split()
     if any(getattr(args, key) for key in others):
         raise PydockError(
-            "--from brings all that belongs to the environment",
+            "--from cannot be combined with other options",
             f"pydock create {env.title} --from {args.source}, then install, or edit its files",
             2,
         )
@@ -8802,7 +8814,7 @@ def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
         re.search(r"\.tar$|^[./~]", args.source) or not re.fullmatch(r"[\w][\w.:/@-]*", args.source)
     ):
         raise PydockError(
-            f"there is no file {args.source!r}", "a file made by pydock export, or an image"
+            f"no such file: {args.source!r}", "a file made by pydock export, or an image"
         )
     collect_garbage(session)
     old = images_of(session.engine, env)
@@ -8810,7 +8822,7 @@ def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
     pulled = not bundle and base_image(
         session,
         args.source,
-        f"docker pull {args.source} says why; docker login, for a registry that wants it",
+        f"docker pull {args.source} tells why; for a private registry: docker login",
     )
 
     def make() -> None:
@@ -8876,7 +8888,7 @@ def read_bundle(env: Env, archive: Any, members: dict[str, Any]) -> dict[str, st
         raise ValueError("it does not begin with a dockerfile and requirements.txt")
     if COMPOSE in texts:
         texts[COMPOSE] = HANDED_OVER + texts[COMPOSE].lstrip("\ufeff")
-        console.info(f"it brings a {COMPOSE}; to review and allow it: pydock trust {env.title}")
+        console.info(f"it contains a {COMPOSE}; to review and allow it: pydock trust {env.title}")
     return texts
 
 
@@ -8911,7 +8923,7 @@ def load_image(engine: Engine, env: Env, archive: Any, members: dict[str, Any], 
     finally:  # also where it came in after an interruption
         named = any(engine.try_run("tag", id_, tag) for id_ in ids)
     if not named:
-        raise ValueError("the image in it is none that this engine understands")
+        raise ValueError("this engine does not understand the image in it")
 
 
 def saved_members(archive: Any) -> dict[str, Any]:
@@ -8947,9 +8959,9 @@ def saved_image(archive: Any, members: dict[str, Any]) -> tuple[list[str], dict[
             descriptor = {key: listed[key] for key in ("mediaType", "digest", "size")}
             lists["index.json"] = {"schemaVersion": 2, "manifests": [descriptor]}
     except (TypeError, KeyError, AttributeError):
-        raise ValueError("it does not hold one image that `docker save` wrote") from None
+        raise ValueError("it does not contain one image by `docker save`") from None
     if tags:
-        raise ValueError("the image in it has a name; one by `docker save ID` has none")
+        raise ValueError("the image in it has a name; save it by its id: docker save ID")
     ids = ["sha256:" + sha256(config), str(listed.get("digest"))]
     texts = {name: to_json(data).encode() for name, data in lists.items()}
     return [id_ for id_ in ids if re.fullmatch("sha256:[0-9a-f]{64}", id_)], texts
@@ -8962,11 +8974,11 @@ def check_member(member: Any, count: int) -> str:
     link = link and re.fullmatch(r"\.\./\w+(/layer)?\.tar", member.linkname)
     kind = (member.isfile() or member.isdir() or link) and not member.issparse()
     if not kind or {"", ".", ".."} & set(member.name.split("/")):
-        raise ValueError(f"{member.name!r} is nothing that belongs there")
+        raise ValueError(f"{member.name!r} does not belong there")
     texts = (*STANDARD, "manifest.json", "index.json", "repositories")
     large = member.size > 1 << 24 and os.path.basename(member.name) in texts
     if count > 100000 or large:
-        raise ValueError(f"{member.name!r} is too much")
+        raise ValueError(f"{member.name!r} is too large")
     return str(member.name)
 
 
@@ -8974,7 +8986,7 @@ def check_end(archive: Any) -> None:
     """ValueError where an archive that was read to its end lacks the mark of it."""
     archive.fileobj.seek(archive.offset)
     if archive.fileobj.read(512) != bytes(512):
-        raise ValueError("it is not whole")
+        raise ValueError("it is incomplete")
 
 
 def import_image(
@@ -8989,7 +9001,7 @@ def import_image(
         raise PydockError(f"the image {reference} no longer exists")
     if "pydock" not in image.labels:
         raise PydockError(
-            f"{reference} is not the image of an environment of pydock's",
+            f"{reference} is not the image of an environment",
             f"to build on it: pydock create {env.title} --image {reference}",
         )
     try:
@@ -8998,7 +9010,7 @@ def import_image(
         engine.try_run("rm", "-f", env.temporary)
         for file in ("dockerfile", "requirements.txt") if found else ():
             if file not in found or texts.get(file, found[file]) != found[file]:
-                raise PydockError(f"the image was not made of the {file} that should be with it")
+                raise PydockError(f"the image was not built from the {file} beside it")
             env.write(file, found[file])
         if found:
             keep_files(env, found["requirements.txt"], wheels)
@@ -9026,7 +9038,7 @@ def remap_user(session: Session, env: Env, image: Image) -> dict[str, Any]:
         return config
     if uid != present:
         console.info(
-            f"the packages belong to another user (uid {present}); handing them over to you copies them"
+            f"changing the owner of the packages from uid {present} to you; this copies up to {human_size(image.size)}"
         )
     known = {"OLD": os.path.basename(home), "USERNAME": name, "USER_UID": uid, "USER_GID": gid}
     argv = temporary_argv(env.temporary, image.id, config, ["/bin/sh", "-s"])
@@ -9042,8 +9054,8 @@ def remap_user(session: Session, env: Env, image: Image) -> dict[str, Any]:
 @command(
     "share, care",
     "prune",
-    "remove what nothing needs any more",
-    flag("--cache", help="the downloads, too"),
+    "remove what is no longer needed",
+    flag("--cache", help="also remove cached downloads"),
     OPT_YES,
 )
 def cmd_prune(session: Session, args: argparse.Namespace) -> int:
@@ -9168,7 +9180,7 @@ def unique_sizes(images: dict[str, Image], going: Sequence[str]) -> dict[str, in
 @command(
     "environments",
     "config [KEY [VALUE]]",
-    "show what is set and found; set one",
+    "show settings, or change one",
     arg("key", metavar="KEY", nargs="?", help=", ".join(SETTINGS)),
     arg("value", metavar="VALUE", nargs="?"),
     OPT_JSON,
@@ -9242,7 +9254,7 @@ def check_engine(scope: Scope, value: str) -> None:
     client = Engine(shlex.split(value)).client
     if not re.match("docker|podman", os.path.basename(client)) or not shutil.which(client):
         hint = "pydock config --global engine docker, or podman, or 'sudo docker'"
-        raise PydockError(f"{client} is no engine, or not installed", hint)
+        raise PydockError(f"{client} is not an engine, or not installed", hint)
 
 
 def set_setting(session: Session, key: str, value: str) -> None:
@@ -9270,7 +9282,7 @@ def set_setting(session: Session, key: str, value: str) -> None:
 @command(
     "share, care",
     "completion SHELL",
-    "print what completes pydock's words in a shell",
+    "print the completion script of a shell",
     arg("shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="bash, zsh or fish"),
 )
 def cmd_completion(session: Session, args: argparse.Namespace) -> int:

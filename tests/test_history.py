@@ -235,7 +235,9 @@ class Kept(Prepared):
         self.assertEqual(self.numbers(), expected)
         self.assertEqual(set(self.history()), expected)
         self.assertEqual(self.untagged("e"), [])
-        return set(numbers) - expected
+        gone = set(numbers) - expected
+        self.assertEqual(re.findall(r"(?m)^removed revisions? (.*); `pydock snapshot` keeps one$", result.err), [", ".join(map(str, sorted(gone, reverse=True)))] * bool(gone))
+        return gone
 
     def test_the_setting_says_how_many(self) -> None:
         gone: Set[int] = set()
@@ -292,7 +294,7 @@ class Snapshot(Prepared):
         before = self.state("e")
         for label in ("", "1", "007", "latest", "tmp-12345678", ".x", "a b", "a/b", "a:b", "ä", "a\n", "x" * 129, "$(id)"):
             with self.subTest(label):
-                self.fails("snapshot", "e", label, says="is not a label", hint="letters")
+                self.fails("snapshot", "e", label, says="is not a valid label", hint="letters")
         self.fails("snapshot", "e", "-x", status=2)
         self.fails("snapshot", "nothing", "x", says="no global environment 'nothing'")
         self.assertEqual(self.state("e"), before)
@@ -367,7 +369,7 @@ class Rollback(Prepared):
 
     def test_the_present_state_is_no_step_back_but_undoes_an_edit(self) -> None:
         before = self.state("e")
-        self.assertIn("as it was in revision 5", self.run_pydock("rollback", "e", "5").err)
+        self.assertIn("e is already at revision 5", self.run_pydock("rollback", "e", "5").err)
         self.assertEqual(self.state("e"), before, "a rollback to what is there made a new state")
         edited = self.edit("dockerfile", "# an idea\n")
         self.ok("rollback", "e", "5")

@@ -230,7 +230,7 @@ class Lock(SharedTrustCase):
         result = self.run_pydock("lock", "--check", "e")
         self.assertEqual((result.status, result.out), (0, ""), result)
         self.assertIn("e is locked; next: pydock verify e", result.err)
-        self.assertEqual("has no digest, and none is known here" in result.err, not self.digest)
+        self.assertEqual("is not pinned: its digest is not known here" in result.err, not self.digest)
         self.assertEqual(self.state(), before)
 
     def assert_fault(self, file: str, change: Callable[[bytes], bytes], says: str) -> None:
@@ -257,12 +257,12 @@ class Lock(SharedTrustCase):
                 ("no hash of a wheel", lambda text: bare(text, "pydocklocal"), r"requirements.txt: no hash of ./wheels/pydocklocal\S+"),
                 ("no version", lambda text: text.replace("markupsafe==2.1.5", "markupsafe>=2.1.5"), "requirements.txt: no version of markupsafe>=2.1.5"),
                 ("a line more", lambda text: text + "iniconfig\n", "requirements.txt: no hash of iniconfig"),
-                ("an edit", lambda text: text + "# by hand\n", "the image is not made of these files: pydock build e")):
+                ("an edit", lambda text: text + "# by hand\n", "the image was not built from these files: pydock build e")):
             with self.subTest(what):
                 self.assert_fault(file, edited(change), says)
         wheel = "wheels/pydocklocal-1.0-py3-none-any.whl"
         with self.subTest("another wheel"):
-            self.assert_fault(wheel, lambda data: data + b"\0", wheel + ": not what its hash says")
+            self.assert_fault(wheel, lambda data: data + b"\0", wheel + ": does not match its hash")
         if self.digest:
             with self.subTest("base image"):
                 self.assert_fault("dockerfile", edited(lambda text: text.replace("@" + self.digest, "")), r"dockerfile: FROM \S+ without its digest")
@@ -531,7 +531,7 @@ class Verify(SharedTrustCase):
         before = self.state()
         result = self.run_pydock("--verbose", "verify", "e")
         self.assertEqual((result.status, result.out), (0, ""), result)
-        self.assertIn("e, built again, is equal to its present image", result.err.splitlines()[-1])
+        self.assertIn("e rebuilt is equal to its image", result.err.splitlines()[-1])
         builds = [line for line in result.err.splitlines() if re.match(r"\+ .*\bbuild -t ", line)]
         self.assertEqual(len(builds), 1, result)
         self.assertNotIn("--no-cache", builds[0], "that would empty the cache of downloads, too")
@@ -543,7 +543,7 @@ class Verify(SharedTrustCase):
                   "ln -sfn /tmp/python bin/python3; chown -h $(stat -c %u:%g .) bin/python3").format(SITE)
         with self.forged(script):
             before = self.state()
-            result = self.fails("verify", "e", says="e, built again, is not equal to its present image")
+            result = self.fails("verify", "e", says="e rebuilt is not equal to its image")
             self.assertEqual(result.out.splitlines(), ["- bin/a%1Bb", "~ bin/activate", "~ bin/python3", "- %s/evil.pth" % SITE,
                                                        "+ %s/six-1.16.0.dist-info/top_level.txt" % SITE, "~ %s/six.py" % SITE])
             self.assertEqual(self.state(), before)
@@ -588,22 +588,22 @@ class VerifyAgainst(SharedTrustCase):
 
     def test_a_digest(self) -> None:
         before, digest = self.state(), self.ok("digest", "e").strip()
-        self.assertIn("e, built again, is " + digest, self.run_pydock("verify", "e", "--against", digest).err)
+        self.assertIn("e rebuilt is " + digest, self.run_pydock("verify", "e", "--against", digest).err)
         with self.forged("printf x >>bin/file"):  # the present image is not asked
             self.ok("verify", "e", "--against", digest)
         wrong = "sha256:" + "0" * 64
-        self.assertEqual(self.fails("verify", "e", "--against", wrong, says="e, built again, is not " + wrong).out, "")
+        self.assertEqual(self.fails("verify", "e", "--against", wrong, says="e rebuilt is not " + wrong).out, "")
         self.assertEqual(self.state(), before)
 
     def test_another_environment(self) -> None:
         before = self.state(), self.state("other")
         self.assertIn("equal to the image of other", self.run_pydock("verify", "e", "--against", "other").err)
         with self.forged("printf x >>bin/file", "other"):
-            result = self.fails("verify", "e", "--against", "other", says="e, built again, is not equal to the image of other")
+            result = self.fails("verify", "e", "--against", "other", says="e rebuilt is not equal to the image of other")
             self.assertEqual(result.out, "~ bin/file\n")
             self.ok("verify", "e")
         self.fails("verify", "e", "--against", "nobody", says="no global environment 'nobody'")
-        self.fails("verify", "e", "--against", "sha256:123", says="'sha256:123' is no whole digest")
+        self.fails("verify", "e", "--against", "sha256:123", says="'sha256:123' is not a complete digest")
         self.assertEqual((self.state(), self.state("other")), before)
 
     def test_a_hint_at_the_lock_where_there_is_none(self) -> None:

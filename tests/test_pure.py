@@ -1821,7 +1821,7 @@ class BadInput(Process):
         for value in ("nonsense", "sudo nonsense", "ls", "podman-that-is-nowhere"):
             with self.subTest(value=value):
                 done = self.pydock("--global", "config", "engine", value)
-                self.assertEqual(done.stderr.splitlines(), ["pydock: error: %s is no engine, or not installed" % value.split()[-1],
+                self.assertEqual(done.stderr.splitlines(), ["pydock: error: %s is not an engine, or not installed" % value.split()[-1],
                                                             "hint: pydock config --global engine docker, or podman, or 'sudo docker'"])
                 self.assertEqual(done.returncode, 1)
         self.assertFalse((self.tmp / ".pydock").exists())
