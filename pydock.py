@@ -2337,6 +2337,7 @@ class Env:
         self.repo = f"{prefix}-{name}{path_hash}"
         self.latest = self.repo + ":latest"
         self.made_here = False  # by this command, of the user's own words
+        self.held: dict[str, str] = {}  # texts of files that are read no more
         self.background = self.repo + "--background"
         self.take_id(os.urandom(4).hex())
 
@@ -2399,7 +2400,14 @@ class Env:
         except FileNotFoundError:
             return False
 
+    def hold(self) -> None:
+        """Until the lock ends, the dockerfile is what it is now, whoever writes to it: what was
+        decided of it holds for what is built of it."""
+        self.held["dockerfile"] = self.read("dockerfile")
+
     def read(self, file: str) -> str:
+        if file in self.held:
+            return self.held[file]
         try:
             with self.open() as folder:
                 return folder.read(file).decode(errors="surrogateescape")
@@ -2466,9 +2474,11 @@ class Env:
         """Replaces a file at once, and durably: a crash leaves the old one or the new one."""
         with self.open() as folder:
             folder.write(file, text)
+        if file == "dockerfile":
+            self.held[file] = text
 
     def lock(self, wait: bool = True) -> Lock:
-        return Lock(self.staging, self.name, wait)
+        return Lock(self.staging, self.name, wait, self.held)
 
     def add_wheel(self, name: str, content: IO[bytes], origin: Sequence[str] = ()) -> None:
         """`origin` is a command that prints it, for a script."""
@@ -2577,13 +2587,12 @@ class ScriptEnv(Env):
 
     def __init__(self, scope: Scope, name: str, prefix: str) -> None:
         super().__init__(scope, name, prefix)
-        self.planned: dict[str, str] = {}
         self.fetched: set[str] = set()
 
     def read(self, file: str) -> str:
         if file in self.fetched and not self.has(file):
-            return self.planned.get(file, "")
-        return self.planned[file] if file in self.planned else super().read(file)
+            return self.held.get(file, "")
+        return super().read(file)
 
     def hashes(self) -> tuple[str, str]:
         dockerfile, requirements = (
@@ -2595,7 +2604,7 @@ class ScriptEnv(Env):
         return dockerfile, requirements
 
     def write(self, file: str, text: str) -> None:
-        self.planned[file] = text
+        self.held[file] = text
         console.emit(heredoc(["cat"], text, self.path(file)))
 
     def lock(self, wait: bool = True) -> Lock:
@@ -2633,7 +2642,7 @@ class ScriptEnv(Env):
 
     def clear(self, entry: str) -> None:
         self.remove(os.path.join(self.scope.envs, entry))
-        self.planned.clear()
+        self.held.clear()
 
     def make_folder(self, path: str) -> None:
         console.emit(shell_join(["mkdir", "-p", path]))
@@ -2724,10 +2733,13 @@ class Lock:
     where the file system, such as NFS, has none of folders. It ends with the process, however that
     ends."""
 
-    def __init__(self, folder: str, title: str, wait: bool = True) -> None:
+    def __init__(
+        self, folder: str, title: str, wait: bool = True, texts: dict[str, str] | None = None
+    ) -> None:
         self.folder = folder
         self.title = title
         self.wait = wait
+        self.texts = texts  # which the environment holds as long as this
         self.patience = 20
         self.fd = -1
 
@@ -2787,6 +2799,8 @@ class Lock:
     def __exit__(self, *_: object) -> None:
         if self.held():
             self.release()
+            if self.texts:
+                self.texts.clear()
 
 
 class NoLock(Lock):
@@ -2966,12 +2980,15 @@ def readings(dockerfile: str) -> list[str]:
 
 
 def in_domain(dockerfile: str, domain: str) -> str:
-    """A dockerfile whose steps share no layer with those of another domain. ValueError where a FROM
-    is hidden."""
+    """A dockerfile whose steps share no layer with those of another domain, for the engine's own
+    builder: another one (`# syntax=`) need not keep the caches apart. (Of an ARG, a dockerfile can
+    set the value, but not take back the name.) ValueError where a FROM is hidden."""
+    own = f"ARG PYDOCK_DOMAIN_{domain}=1"
     line = r"(?mi)^([^\S\n]*FROM(?:[^\S\n]+--\S+)*[^\S\n]+\S*[^\s\\`](?:[^\S\n]+AS[^\S\n]+\S+)?[^\S\n]*)$"
-    text, count = re.subn(line, f"\\1\nARG PYDOCK_DOMAIN={domain}", dockerfile)
-    if any(len(re.findall(line, read)) > count for read in readings(dockerfile)):
-        raise ValueError("its FROM spans several lines")
+    text = re.sub(r"(?mi)^[^\S\n]*(#|//)[^\S\n]*syntax[^\S\n]*=.*\n?", "", dockerfile)
+    text, count = re.subn(line, f"\\1\n{own}", text)
+    if not count or any(re.search(f"{line}(?!\n{own}$)", read) for read in readings(text)):
+        raise ValueError("it has no FROM, or one that spans several lines")
     if re.search("[\ufeff\0]", dockerfile):
         raise ValueError("it contains invisible characters")
     return text
@@ -4127,6 +4144,7 @@ def build_argv(
 def run_build(session: Session, env: Env, build: Build) -> None:
     """`docker build` of the environment's folder, by whatever builder there is. PydockError where it
     fails."""
+    env.hold()
     engine, dockerfile = session.engine, env.read("dockerfile")
     builder = engine.builder()
     for name in ("", "dockerfile"):  # which the client reads
@@ -4153,7 +4171,9 @@ def run_build(session: Session, env: Env, build: Build) -> None:
         with Secret(engine, settings) as secret:
             if secret.path:
                 options += ["--secret", "id=pydock,src=" + secret.path]
-            build, stdin = build._replace(options=options), text != dockerfile
+            # what others may write to is not read once more
+            stdin = text != dockerfile or not (env.scripted or is_own(env, read_note(env)))
+            build = build._replace(options=options)
             argv = build_argv(builder, env.staging, build, values, stdin)
             console.info(f"building the image of {env.name}")
             engine.run(*argv, data=text if stdin else None, show=True)
@@ -4371,6 +4391,7 @@ def versions_here(session: Session, own: Settings) -> list[str]:
 
 def build_image(session: Session, env: Env, command: Sequence[str], build: Build) -> None:
     """Builds the files as they are; the result, with all its labels, is the build's tag."""
+    env.hold()
     engine, hashes = session.engine, env.hashes()
     version = base_of(env.read("dockerfile"))[1]
     labels = labels_for(env, hashes, command)
@@ -5541,6 +5562,7 @@ def change_packages(
     with env.lock():
         check_frozen(env)
         images = recover(engine, env)
+        env.hold()
         built = bool(change.apt) and add_apt(session, env, images, change, command)
         if built:
             images = images_of(engine, env)
@@ -5790,6 +5812,7 @@ def commit_change(
 ) -> Image | None:
     """Container, installer, freeze, commit to the temporary tag, then the files: until the tag
     moves, nothing is lost."""
+    env.hold()
     engine, lines = session.engine, env.requirements()
     config = existing_image(engine, base).config
     change.wanted.lock |= change.verb == "lock" or is_locked(lines)

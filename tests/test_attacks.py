@@ -32,6 +32,7 @@ TIME = 30  # seconds after which a command counts as hanging
 RECORDER = """#!/bin/sh
 printf '%s\\n' "cwd=$(pwd)" "git=${{COMPOSE_EXPERIMENTAL_GIT_REMOTE-}}" "oci=${{COMPOSE_EXPERIMENTAL_OCI_REMOTE-}}" >'{folder}'/$$.environ
 printf '%s\\0' "$@" >'{folder}'/$$.argv
+{line}
 exec '{real}' "$@"
 """
 
@@ -44,15 +45,15 @@ def little_memory() -> None:
 class Attack(SharedCase):
     """A home and a clone of somebody's project, with what the tests of a class share."""
 
-    def record(self) -> None:
-        """Notes every call of the engine from here on."""
+    def record(self, line: str = ":") -> None:
+        """Notes every call of the engine from here on, and runs a line of sh before it."""
         folder = self.base / "recorder"
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "calls").mkdir(parents=True)
         real = shutil.which(ENGINE[-1])
         assert real
         program = folder / ENGINE[-1]
-        program.write_text(RECORDER.format(folder=folder / "calls", real=real), encoding="utf-8")
+        program.write_text(RECORDER.format(folder=folder / "calls", real=real, line=line), encoding="utf-8")
         program.chmod(0o755)
         (folder / "calls").chmod(0o777)
         self.environ["PATH"] = str(folder) + os.pathsep + os.environ["PATH"]
@@ -847,6 +848,18 @@ class Domains(Attack):
         (folder / ".pydock/envs/dev/dockerfile").write_text(self.with_step(look) + "# pulled\n", encoding="utf-8")
         self.ok("build", "dev", cwd=folder, environ=environ)
         self.assertEqual(self.ok("run", "dev", "cat", "/found-" + self.prefix, cwd=folder), "", "it was changed since")
+
+    def test_a_dockerfile_that_is_swapped_after_the_decision_is_not_built(self) -> None:
+        folder = self.work / "swapped"
+        folder.mkdir()
+        self.ok("--local", "create", "dev", "--no-build", cwd=folder)
+        dockerfile = folder / ".pydock/envs/dev/dockerfile"
+        self.record('if [ "$1" = build ]; then echo ENV EVIL=1 >>"%s"; fi' % dockerfile)
+        self.ok("build", "dev", cwd=folder)
+        self.assertIn("EVIL", dockerfile.read_text(encoding="utf-8"))
+        result = self.run_pydock("run", "dev", "printenv", "EVIL", cwd=folder)
+        self.assertEqual((result.status, result.out), (1, ""))
+        self.assertIn("dev is older than its files", result.err)
 
     def test_a_failure_for_lack_of_them_says_so(self) -> None:
         self.project("fails", dockerfile=self.with_step("RUN false\n"))

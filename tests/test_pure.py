@@ -670,12 +670,15 @@ class SettingsOfTheHost(Folder):
 
     def test_each_stage_of_a_dockerfile_is_of_a_domain_of_its_own(self) -> None:
         text = "FROM a\nRUN x\n  from --platform=q b  as c\t\nRUN <<E\nfrom d import e\nE\n\u2003FROM f"
-        self.assertEqual(pydock.in_domain(text, "D").count("\nARG PYDOCK_DOMAIN=D\n"), 2)
-        self.assertTrue(pydock.in_domain(text, "D").endswith("FROM f\nARG PYDOCK_DOMAIN=D"))
-        for hidden in ("FROM a \\\nAS b\n", "FR\\\nOM a\n", "FR\\\n# c\nOM a\n", "# escape=`\nFROM `\n a\n", "\ufeffFROM a\n", "F\\\n\nROM a\n"):
+        self.assertEqual(pydock.in_domain(text, "D").count("\nARG PYDOCK_DOMAIN_D=1\n"), 2)
+        self.assertTrue(pydock.in_domain(text, "D").endswith("FROM f\nARG PYDOCK_DOMAIN_D=1"))
+        for hidden in ("FROM a \\\nAS b\n", "FR\\\nOM a\n", "FR\\\n# c\nOM a\n", "# escape=`\nFROM `\n a\n", "\ufeffFROM a\n", "F\\\n\nROM a\n",
+                       "FROM a\nRUN \\\nFROM decoy\nFR\\\nOM b\n", '{"syntax": "h/evil"}', "#!x\n"):
             with self.subTest(hidden):
                 with self.assertRaises(ValueError):
                     pydock.in_domain(hidden, "D")
+        for builder in ("# syntax=h/evil", "#\tSYNTAX = h/evil\r", " //syntax=h/evil\n# syntax=h/more"):
+            self.assertEqual(pydock.in_domain(builder + "\n# escape=`\nFROM a\n", "D"), "# escape=`\nFROM a\nARG PYDOCK_DOMAIN_D=1\n")
 
     def test_a_dockerfile_that_create_wrote_is_known(self) -> None:
         for text in (pydock.render_dockerfile("python:{version}-slim", "3.12", [], ""), pydock.render_dockerfile("h.io/python:{version}", "3.12", ["git", "libpq-dev=1:2~x"], "5:me")):
