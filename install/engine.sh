@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A working docker engine and the base images pydock builds on, from Debian's or Ubuntu's own packages.
-#   install/engine.sh [VERSION…]      (Python versions, default 3.11; what is there already is left alone)
-# Base images are pulled; where no registry can be reached they are made of Debian packages instead.
+#   install/engine.sh [--group USER] [VERSION…]      (Python versions, default 3.11; what is there already is left alone)
+# --group lets USER use docker without sudo, by the group docker: its members are as good as root.
+# Base images are pulled; where no registry can be reached they are built from Debian packages instead.
 # To stdout goes one `export` line, and only where another docker than the first on PATH is the one that can build.
 set -euo pipefail
 exec 3>&1 >&2 </dev/null                # all talk goes to stderr, and nothing here may ask
@@ -20,7 +21,7 @@ is_debian() { [ -r /etc/os-release ] && grep -qE '^ID(_LIKE)?=.*(debian|ubuntu)'
 
 apt_install() {
     # A third party's broken list must not stop this: the install itself tells whether it matters.
-    apt-get -qq update || say "apt-get update failed in part, going on"
+    apt-get -qq update || say "apt-get update failed in part; continuing"
     apt-get -qq install -y --no-install-recommends "$@" >/dev/null
 }
 
@@ -34,7 +35,7 @@ client() {
     IFS=: read -ra folders <<<"$path"
     for folder in "${folders[@]}"; do
         { [ -x "$folder/docker" ] && builds "$folder/docker"; } || continue
-        say "$(command -v docker) cannot build, as it has no buildx; $folder/docker can (for pydock: pydock config --global engine $folder/docker)"
+        say "$(command -v docker) cannot build (no buildx); using $folder/docker (for pydock: pydock config --global engine $folder/docker)"
         printf 'export PATH=%q\n' "$folder:$path" >&3
         return 0
     done
@@ -58,13 +59,25 @@ compose() {
         case $candidate in '' | '(none)' | 1.*) ;; *) say "installing $package"; apt_install "$package" 3>&- || true ;; esac
         ! docker compose version >/dev/null 2>&1 || return 0
     fi
-    say "docker has no compose here; only ports, volumes and services that an environment keeps need it (pydock create -p says how to get it)"
+    say "docker has no compose here; only ports, volumes and services of environments need it (how to get it: pydock create -p)"
+}
+
+# Puts a user into the group docker, or says how.
+join_group() {
+    local user=${group:-${SUDO_USER:-root}}
+    [ "$user" != root ] && ! id -nG "$user" | grep -qw docker || return 0
+    if [ -n "$group" ]; then
+        usermod -aG docker "$user" || die "could not put $user into the group docker"
+        say "$user can use docker without sudo after the next login (or now: newgrp docker)"
+    else
+        say "to use docker without sudo: sudo usermod -aG docker $user, then log in again"
+    fi
 }
 
 start_engine() {
     [ -z "${DOCKER_HOST:-}" ] || die "nothing answers at DOCKER_HOST=$DOCKER_HOST; start that engine, or unset DOCKER_HOST"
     is_debian || die "no docker engine answers; see https://docs.docker.com/engine/install/"
-    [ "$(id -u)" = 0 ] || die "no docker engine answers to $(id -un); run this with sudo (or join its group: sudo usermod -aG docker $(id -un))"
+    [ "$(id -u)" = 0 ] || die "no docker engine answers to $(id -un); run: sudo install/engine.sh --group $(id -un)"
     if ! command -v dockerd >/dev/null; then
         say "installing docker.io"
         apt_install docker.io iptables ca-certificates
@@ -100,7 +113,7 @@ pull() {
     return 1
 }
 
-# Makes python:$1-slim of the packages of Debian's release $2, with the face of the official image.
+# Builds python:$1-slim from the packages of Debian's release $2, with the face of the official image.
 build() {
     local root=$tmp/$2 new
     debootstrap --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates "$2" "$root"
@@ -123,19 +136,19 @@ build() {
 }
 
 base_image() {
-    if pull "$1"; then say "python:$1-slim pulled"; return; fi
+    if pull "$1"; then say "pulled python:$1-slim"; return; fi
     local suite=''
     case $1 in 3.9) suite=bullseye ;; 3.11) suite=bookworm ;; 3.13) suite=trixie ;; esac
-    [ -n "$suite" ] || die "python:$1-slim: cannot be pulled, and no Debian release carries Python $1 (3.9, 3.11 and 3.13 can be made)"
-    { is_debian && [ "$(id -u)" = 0 ]; } || die "python:$1-slim: cannot be pulled, and is made of Debian packages only by root on Debian or Ubuntu"
-    say "python:$1-slim: no registry within reach, making it of Debian $suite's packages"
+    [ -n "$suite" ] || die "cannot pull python:$1-slim, and no Debian release has Python $1 (only 3.9, 3.11 and 3.13)"
+    { is_debian && [ "$(id -u)" = 0 ]; } || die "cannot pull python:$1-slim; only root on Debian or Ubuntu can build it from Debian packages"
+    say "cannot reach a registry; building python:$1-slim from the packages of Debian $suite"
     (   # one of the jobs installs what is missing, the others wait for it
         flock 9
         { command -v debootstrap && [ -r /usr/share/keyrings/debian-archive-keyring.gpg ]; } >/dev/null ||
             apt_install debootstrap debian-archive-keyring
     ) 9>"$tmp/lock"
     build "$1" "$suite" >"$tmp/log-$1" 2>&1
-    say "python:$1-slim made"
+    say "built python:$1-slim"
 }
 
 # On a terminal the last line tells for how long this has been at work.
@@ -152,10 +165,18 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
 
+group=''
+case ${1-} in
+    --group) group=${2-}; { [ -n "$group" ] && id "$group"; } >/dev/null 2>&1 || die "--group needs the name of a user"
+        [ "$(id -u)" = 0 ] || die "--group needs root: sudo install/engine.sh $*"
+        shift 2 ;;
+    -*) die "unknown option $1; usage: install/engine.sh [--group USER] [VERSION…]" ;;
+esac
 if [ -t 2 ]; then tick 3>&- & clock=$!; disown; fi
 answers || start_engine 3>&-            # what it starts must not hold the stdout of a caller's $(…)
 client
 compose
+join_group
 [ $# -gt 0 ] || set -- 3.11
 tmp=$(mktemp -d /var/tmp/pydock-engine.XXXXXX)
 set -m                                  # a process group for each job, so that cleanup ends all of it
@@ -172,3 +193,4 @@ for i in "${!jobs[@]}"; do
 done
 jobs=()
 [ "$failed" = 0 ]
+say "ready: docker $(docker version --format '{{.Server.Version}}') with$(printf ' python:%s-slim' "$@")"

@@ -2,9 +2,21 @@
 # What pydock does, shown on a real engine in a throw-away home: your own environments and images are not touched.
 set -euo pipefail
 
+colour='' plain=''
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then colour=$'\033[1;36m' plain=$'\033[0m'; fi
+say() { printf '\n%s# %s%s\n' "$colour" "$*" "$plain"; }
+# Shows a command as a person would type it, and runs it.
+step() {
+    printf '%s$ %s%s\n' "$colour" "$*" "$plain"
+    eval "$*"
+}
+
+say 'The demo of pydock takes two to three minutes: docker and a base image (where they are missing), an environment,
+# scikit-learn in it, an analysis, what is there now, and its removal.'
 here=$(cd "$(dirname "$0")/.." && pwd)
-client=$("$here/install/engine.sh" 3.11)
-eval "$client"
+cd "$here"
+# shellcheck disable=SC2016  # it is evaluated there
+step 'client=$(install/engine.sh 3.11) && eval "$client"'
 
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/pydock-demo.XXXXXX")
 prefix=demo$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
@@ -23,23 +35,14 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
 
-colour='' plain=''
-if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then colour=$'\033[1;36m' plain=$'\033[0m'; fi
-say() { printf '\n%s# %s%s\n' "$colour" "$*" "$plain"; }
-# Shows a command as a person would type it, and runs it.
-step() {
-    printf '%s$ %s%s\n' "$colour" "$*" "$plain"
-    eval "$*"
-}
-
 cd "$HOME/project"
-say "A home of its own for this demo: $HOME"
+say "An environment, in a home folder for this demo alone: $HOME"
 step pydock create datascience 3.11
 
-say 'Packages: the image gets them, requirements.txt their exact versions'
+say 'Packages go into the image, their exact versions into requirements.txt'
 step pydock install datascience scikit-learn
 
-say 'A program of yours, in the current folder'
+say 'A program of your own, in the current folder'
 cat >analysis.py <<'END'
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import RandomForestClassifier
@@ -61,16 +64,19 @@ step cat analysis.py
 step pydock run datascience python analysis.py
 step ls -l
 
-say 'What there is now: one folder of two standard files, and one image'
+say 'What is there now: a folder with two standard files, and an image'
 step pydock list
 step 'cd ~/.pydock/envs/datascience && ls -l'
 step cat requirements.txt
 step cat dockerfile
 
-say 'Nothing is hidden: the docker command behind a run'
+say 'The docker command behind a run'
 step 'cd ~/project && pydock --dry-run run datascience python analysis.py'
 
-say 'And away with it'
+say 'Remove it'
 step pydock delete datascience -y
 step pydock list
-printf '\n%sThat was all of it, in %d seconds.%s\n' "$colour" "$SECONDS" "$plain"
+sudo='sudo '
+[ "$(id -u)" != 0 ] || sudo=''
+say "Done in $SECONDS seconds. Next: ${sudo}make install, then in a folder of yours: pydock create NAME
+# README.md has everything else: activate, notebooks, a team's repository, CI."

@@ -882,8 +882,12 @@ class Options(Case):
         subprocess.run(["shellcheck", str(SCRIPT)], check=True)
 
 
-class Compose(Case):
-    """What install/engine.sh does about docker compose, with a system of its own."""
+class EngineSh(Case):
+    """What install/engine.sh does about docker compose and the group docker, with a system of its own."""
+
+    def engine_sh(self, *argv: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(["bash", str(REPOSITORY / "install" / "engine.sh"), *argv], env={**self.environ, "PATH": "%s:/usr/bin:/bin" % (self.tmp / "system"), **environ},
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def brought(self, candidate: str, uid: str = "0") -> str:
         """What it installed, where a docker is there and compose is not."""
@@ -893,8 +897,7 @@ class Compose(Case):
         self.program("system/grep", "case $* in *'debian|ubuntu'*) exit 0 ;; esac; exit 1")
         self.program("system/apt-cache", "echo '  Candidate: %s'" % candidate)
         self.program("system/apt-get", 'echo "$@" >>"%s/installed"' % self.tmp)
-        done = subprocess.run(["bash", str(REPOSITORY / "install" / "engine.sh")], env={**self.environ, "PATH": "%s:/usr/bin:/bin" % (self.tmp / "system")}, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        done = self.engine_sh()
         self.assertEqual((done.returncode, done.stdout), (0, ""), done.stderr)
         self.assertIn("docker has no compose here", done.stderr)
         path = self.tmp / "installed"
@@ -908,6 +911,24 @@ class Compose(Case):
 
     def test_who_is_not_root_is_only_told(self) -> None:
         self.assertEqual(self.brought("2.26.1-4", uid="1000"), "")
+
+    def test_a_user_joins_the_group_only_where_that_is_asked(self) -> None:
+        self.program("system/docker", "echo 26.1.5")
+        self.program("system/id", "case $* in -u) echo ${UID_OF_TEST-0} ;; *nosuch) exit 1 ;; '-nG member') echo staff docker ;; *) echo staff ;; esac")
+        self.program("system/usermod", 'echo "$@" >>"%s/joined"' % self.tmp)
+        line = "engine.sh: to use docker without sudo: sudo usermod -aG docker %s, then log in again\n"
+        for user, told in (("ana", line % "ana"), ("member", ""), ("root", "")):
+            self.assertEqual(self.engine_sh(SUDO_USER=user).stderr, told + "engine.sh: ready: docker 26.1.5 with python:3.11-slim\n")
+        self.assertFalse((self.tmp / "joined").exists())
+        done = self.engine_sh("--group", "ana", "3.13", SUDO_USER="member")
+        self.assertEqual((done.returncode, (self.tmp / "joined").read_text()), (0, "-aG docker ana\n"), done.stderr)
+        self.assertRegex(done.stderr, "ana can use docker without sudo after the next login.*\n.* with python:3.13-slim\n$")
+        for argv, environ, says in ((["--group", "nosuch"], {}, "name of a user"), (["--group"], {}, "name of a user"), (["--grop", "ana"], {}, "unknown option --grop"),
+                                    (["--group", "ana"], {"UID_OF_TEST": "1000"}, "--group needs root: sudo install/engine.sh --group ana")):
+            done = self.engine_sh(*argv, **environ)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
+            self.assertIn(says, done.stderr)
+        self.assertEqual((self.tmp / "joined").read_text(), "-aG docker ana\n")
 
 
 if __name__ == "__main__":
