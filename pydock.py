@@ -208,7 +208,7 @@ class Console:
 
     def draw(self) -> None:
         with self.lock:
-            if not (self.step and self.at_start and foreground() and echoes()):
+            if not (self.step and self.at_start and may_draw()):
                 return
             what, since, _, amount = self.step
             try:
@@ -293,26 +293,15 @@ def cut(text: str, width: int, at_start: bool = False) -> str:
     return "…" + text[1 - width :] if at_start else text[: width - 1] + "…"
 
 
-def foreground() -> bool:
-    """Whether our process group is what the controlling terminal sends its signals to."""
-    try:
-        fd = os.open("/dev/tty", os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        return os.tcgetpgrp(fd) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-
-
-def echoes() -> bool:
-    """Whether the terminal shows what is typed: it does not while a password is asked for."""
+def may_draw() -> bool:
+    """Whether the terminal is not another job's, nor that of somebody who asks for a password, which
+    it does not show."""
     import termios
 
     try:
-        return bool(termios.tcgetattr(2)[3] & termios.ECHO)
+        return os.tcgetpgrp(2) == os.getpgrp() and bool(termios.tcgetattr(2)[3] & termios.ECHO)
+    except OSError:  # not that of our session, which has none
+        return True
     except termios.error:
         return False
 
@@ -572,7 +561,7 @@ class Engine:
         if console.verbose:
             console.put("+ " + shell_join(self.shown(argv)) + "\n")
         doing = doing or DOING.get(argv[0], "")
-        console.begin(doing or f"waiting for {self.client}", bool(doing))
+        console.begin(doing or f"waiting for {os.path.basename(self.client)}", bool(doing))
         pairs = [pair.partition("=")[::2] for pair in self.environ(argv)]
         new = subprocess.Popen.__new__
         process: subprocess.Popen[bytes] = new(subprocess.Popen)  # type: ignore[arg-type]
@@ -996,6 +985,20 @@ def fit(fd: int) -> None:
     import termios
 
     fcntl.ioctl(fd, termios.TIOCSWINSZ, fcntl.ioctl(2, termios.TIOCGWINSZ, bytes(8)))
+
+
+def foreground() -> bool:
+    """Whether our process group is what the controlling terminal sends its signals to."""
+    try:
+        fd = os.open("/dev/tty", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def cannot_start(program: str, error: Exception) -> PydockError:

@@ -1505,7 +1505,7 @@ class NoSilence(Process):
 
     def setUp(self) -> None:
         super().setUp()
-        self.engine("case $1 in commit) sleep 2.6 ;; run) echo one >&2; sleep 1.6; echo two >&2 ;; esac\n"
+        self.engine("case $1 in commit) sleep 2.6 ;; save) printf 12345; sleep 1.6 ;; run) echo one >&2; sleep 1.6; echo two >&2 ;; esac\n"
                     "case $1 in build) echo picture; [ \"$2\" != slow ] || { sleep 2.2; [ -t 1 ] && echo on a terminal; } ;; esac; [ \"$2\" != bad ]")
         self.code = "import sys; sys.path.insert(0, %r); import pydock, time; e = pydock.Engine(['docker']); info = pydock.console.info\n" % str(PYDOCK.parent)
 
@@ -1522,6 +1522,10 @@ class NoSilence(Process):
         shown = self.shown("e.run('commit'); info('done'); e.run('run', capture='x', show=True)")
         self.assertRegex(shown, r"^(\rcommitting the image \.\.\. 1 s\x1b\[K)+(\rcommitting the image \.\.\. 2 s\x1b\[K)+\r\x1b\[Kdone\n"
                                 r"one\n(\rwaiting for docker \.\.\. 1 s\x1b\[K)+\r\x1b\[Ktwo\n$")
+
+    def test_how_much_of_it(self) -> None:
+        code = "from unittest import mock; out = open('out', 'wb'); pydock.stream_image(e, mock.Mock(id='x', size=2e6), out)"
+        self.assertRegex(self.shown(code), r"^(\rsaving the image \.\.\. 1 s, 5B of about 2MB\x1b\[K)+\r\x1b\[K$")
 
     def test_through_a_pipe_one_line(self) -> None:
         environ = {**os.environ, "PATH": "%s:%s" % (self.tmp / "bin", os.environ["PATH"])}
