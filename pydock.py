@@ -444,16 +444,18 @@ ENVIRON = {
     "build": ["DOCKER_BUILDKIT=1", "BUILDX_GIT_INFO=false"],
     "compose": ["COMPOSE_EXPERIMENTAL_GIT_REMOTE=0", "COMPOSE_EXPERIMENTAL_OCI_REMOTE=0"],
 }
-# What a command of the client does, for the console; what is not here only reads.
+# What a command of the client does, for the console.
 DOING = {
     "build": "building the image",
     "commit": "committing the image",
+    "compose": "waiting for compose",
     "cp": "copying files",
     "create": "making a container",
     "load": "loading the image",
     "pull": "pulling the base image",
     "rm": "removing a container",
     "rmi": "removing an image",
+    "run": "starting a container",
     "save": "saving the image",
     "start": "starting the container",
     "stop": "stopping the container",
@@ -560,8 +562,8 @@ class Engine:
         master, to["screen"] = pseudo_terminal() if out == "screen" else (-1, pipe)
         if console.verbose:
             console.put("+ " + shell_join(self.shown(argv)) + "\n")
-        doing = doing or DOING.get(argv[0], "")
-        console.begin(doing or f"waiting for {os.path.basename(self.client)}", bool(doing))
+        usual = DOING.get(argv[0], f"waiting for {os.path.basename(self.client)}")
+        console.begin(doing or usual, bool(doing) or argv[0] in ("commit", "load", "save"))
         pairs = [pair.partition("=")[::2] for pair in self.environ(argv)]
         new = subprocess.Popen.__new__
         process: subprocess.Popen[bytes] = new(subprocess.Popen)  # type: ignore[arg-type]
@@ -7127,8 +7129,7 @@ def start_background(
         if env.has(COMPOSE):
             compose_up(session, env, container)
         else:
-            argv = container.start_argv(first, end=not wanted.kept)
-            session.engine.run(*argv, doing=DOING["start"])
+            session.engine.run(*container.start_argv(first, end=not wanted.kept))
     except BaseException:
         try:
             remove_background(session.engine, env)
@@ -7887,8 +7888,7 @@ def compose_up(session: Session, env: Env, container: Container, *options: str) 
 
 def run_compose(engine: Engine, env: Env, argv: Sequence[str], text: str, **more: Any) -> None:
     try:
-        doing = "starting the services"
-        engine.run(*compose_argv(env), *argv, data=text, doing=doing, **more)
+        engine.run(*compose_argv(env), *argv, data=text, **more)
     except EngineError:
         raise PydockError(
             f"cannot start {env.name} (see above)",
