@@ -208,7 +208,7 @@ class Console:
 
     def draw(self) -> None:
         with self.lock:
-            if not (self.step and self.at_start and may_draw()):
+            if not (self.step and self.at_start and foreground() and echoes()):
                 return
             what, since, _, amount = self.step
             try:
@@ -293,15 +293,26 @@ def cut(text: str, width: int, at_start: bool = False) -> str:
     return "…" + text[1 - width :] if at_start else text[: width - 1] + "…"
 
 
-def may_draw() -> bool:
-    """Whether the terminal is not another job's, nor that of somebody who asks for a password, which
-    it does not show."""
+def foreground() -> bool:
+    """Whether our process group is what the controlling terminal sends its signals to."""
+    try:
+        fd = os.open("/dev/tty", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def echoes() -> bool:
+    """Whether the terminal shows what is typed: it does not while a password is asked for."""
     import termios
 
     try:
-        return os.tcgetpgrp(2) == os.getpgrp() and bool(termios.tcgetattr(2)[3] & termios.ECHO)
-    except OSError:  # not that of our session, which has none
-        return True
+        return bool(termios.tcgetattr(2)[3] & termios.ECHO)
     except termios.error:
         return False
 
@@ -444,18 +455,16 @@ ENVIRON = {
     "build": ["DOCKER_BUILDKIT=1", "BUILDX_GIT_INFO=false"],
     "compose": ["COMPOSE_EXPERIMENTAL_GIT_REMOTE=0", "COMPOSE_EXPERIMENTAL_OCI_REMOTE=0"],
 }
-# What a command of the client does, for the console.
+# What a command of the client does, for the console; what is not here only reads.
 DOING = {
     "build": "building the image",
     "commit": "committing the image",
-    "compose": "waiting for compose",
     "cp": "copying files",
     "create": "making a container",
     "load": "loading the image",
     "pull": "pulling the base image",
     "rm": "removing a container",
     "rmi": "removing an image",
-    "run": "starting a container",
     "save": "saving the image",
     "start": "starting the container",
     "stop": "stopping the container",
@@ -562,8 +571,8 @@ class Engine:
         master, to["screen"] = pseudo_terminal() if out == "screen" else (-1, pipe)
         if console.verbose:
             console.put("+ " + shell_join(self.shown(argv)) + "\n")
-        usual = DOING.get(argv[0], f"waiting for {os.path.basename(self.client)}")
-        console.begin(doing or usual, bool(doing) or argv[0] in ("commit", "load", "save"))
+        doing = doing or DOING.get(argv[0], "")
+        console.begin(doing or f"waiting for {self.client}", bool(doing))
         pairs = [pair.partition("=")[::2] for pair in self.environ(argv)]
         new = subprocess.Popen.__new__
         process: subprocess.Popen[bytes] = new(subprocess.Popen)  # type: ignore[arg-type]
@@ -956,7 +965,9 @@ class ScriptEngine(Engine):
 
 def parent_sh(known: dict[str, str]) -> str:
     """The text of a client's sh parent, with what it is to know."""
-    return "unset PYDOCK_TOLD\n" + assignments(known) + FOREGROUND_SH + PARENT_SH
+    if known.get("limit"):
+        known = {**known, "clock": CLOCK_SH}
+    return "unset PYDOCK_TOLD\n" + assignments({"limit": "", **known}) + FOREGROUND_SH + PARENT_SH
 
 
 def pseudo_terminal() -> tuple[int, int]:
@@ -987,20 +998,6 @@ def fit(fd: int) -> None:
     import termios
 
     fcntl.ioctl(fd, termios.TIOCSWINSZ, fcntl.ioctl(2, termios.TIOCGWINSZ, bytes(8)))
-
-
-def foreground() -> bool:
-    """Whether our process group is what the controlling terminal sends its signals to."""
-    try:
-        fd = os.open("/dev/tty", os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        return os.tcgetpgrp(fd) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
 
 
 def cannot_start(program: str, error: Exception) -> PydockError:
@@ -1474,6 +1471,11 @@ SETTINGS = {  # key: (default, what it can be, what it is)
     "history": ("10", r"[1-9]\d{0,2}", "number of older revisions to keep"),
     "idle": ("30", r"[1-9]\d{0,4}", "minutes until an idle activated container stops"),
     "prefix": ("pydock", NAME, "prefix of image names"),
+    "sandbox_memory": ("2g", r"[1-9]\d*[kmg]?", "memory limit of a sandbox"),
+    "sandbox_cpus": ("2", r"\d{1,4}(\.\d{1,2})?", "processors that a sandbox may use"),
+    "sandbox_pids": ("256", r"[1-9]\d{0,6}", "limit of processes and threads in a sandbox"),
+    "sandbox_files": ("1024", r"[1-9]\d{0,6}", "limit of open files per process in a sandbox"),
+    "sandbox_timeout": ("300", r"[1-9]\d{0,6}", "seconds until a sandbox is stopped"),
     "engine": ("docker", ".+", "docker, podman or 'sudo docker'; ignored in a project's file"),
 }
 
@@ -1603,6 +1605,12 @@ class Settings:
             for key, value in read_conf(source).items():
                 if key == "engine" and source.mode == "local":
                     console.warn(f"ignoring engine in {source.conf}: a project may not choose it")
+                elif source.mode == "local" and loosens(
+                    key, checked(key, value, source.conf), self[key]
+                ):
+                    console.warn(
+                        f"ignoring {key} in {source.conf}: a project may only lower it, and it is {self[key]}"
+                    )
                 else:
                     self.values[key] = (checked(key, value, source.conf), source.conf)
         for key in SETTINGS:
@@ -1617,6 +1625,16 @@ class Settings:
     def engine(self, dry_run: bool = False) -> Engine:
         program = shlex.split(self["engine"])
         return ScriptEngine(program, self["user"]) if dry_run else Engine(program)
+
+
+def loosens(key: str, value: str, present: str) -> bool:
+    """Whether a limit of a sandbox would hold less than it does."""
+    return key.startswith("sandbox_") and amount(value) > amount(present)
+
+
+def amount(text: str) -> float:
+    """The number of a limit; of bytes where it has docker's unit."""
+    return float(float(text.rstrip("kmg")) * 1024 ** (1 + "kmg".find(text[-1])))
 
 
 def login_name() -> str:
@@ -3835,16 +3853,6 @@ TOP = set("home media mnt opt root srv tmp var".split())
 Mount = namedtuple("Mount", "source target readonly")
 
 
-class Place(namedtuple("Place", "folder current other own", defaults=("", False))):
-    """Where the caller is on the host: the folder to mount, '' for none; the one in it to start in;
-    another name of the first, by a symbolic link; and whether programs start in it at the same path
-    as outside, or else below the home inside."""
-
-    @property
-    def top(self) -> Place:
-        return self._replace(current=self.folder)
-
-
 def mount_value(source: str, target: str, readonly: bool = False) -> str:
     """The value of --mount, which the engine reads as one line of CSV."""
     fields = ["type=bind", "source=" + source, "target=" + target] + ["readonly"] * readonly
@@ -3921,16 +3929,12 @@ def guarded_mounts(
 
 
 def guarded_folder(
-    place: Place, home: str, make: Callable[[str], object]
+    folder: str, current: str, home: str, make: Callable[[str], object]
 ) -> tuple[list[Mount], str]:
     """As `folder_mounts`, where code inside can neither change an environment (but the packages of
     its own in there) nor what pydock keeps for itself: they can be read only. What is not there yet
     is made, or else that code could make it."""
-    folder = place.folder
-    mounts, inside = folder_mounts(folder, place.current, home_folder(), home)
-    if place.own and (folder, folder) in mounts:
-        inside = place.current
-    mounts += [(folder, place.other)] * bool(place.other)
+    mounts, inside = folder_mounts(folder, current, home_folder(), home)
     own, whole = os.path.join(folder, ".pydock"), ".pydock" in os.path.realpath(folder).split("/")
     guarded = [own] if os.path.isdir(own) and not os.path.islink(own) else []
     scope = global_scope()
@@ -3972,6 +3976,7 @@ class Container:
         self.keep_id = False  # a rootless podman maps the caller onto the same uid
         self.init = True  # the engine has a first process
         self.helper = False  # HELPER is there for what `run` starts
+        self.sandbox = False  # what runs there may do harm
         self.root = False  # programs may become more than the user is
         self.mounts: list[Mount] = []
         self.folder = "/"  # where programs start
@@ -4059,17 +4064,15 @@ def further_groups(user: str) -> list[int]:
     return [group for group in os.getgroups() if group != os.getgid()] if user else []
 
 
-def run_folder(session: Session, env: Env, required: bool = True) -> Place:
-    """The current folder; in local mode the project around it is mounted. Where that cannot be
-    mounted, none; an error where it is `required`."""
+def run_folder(session: Session, env: Env) -> tuple[str, str]:
+    """(folder to mount, folder to start in): the current one; in local mode the project around it
+    is mounted."""
     folder = current = current_folder()
     if env.scope.mode == "local":
         project = os.path.dirname(env.scope.root)
         if is_in(current, project):
             folder = project
     if folder.strip("/").split("/")[0] in ("", "proc", "sys", "dev"):
-        if not required:
-            return Place("", "/")
         raise PydockError(
             f"the folder {folder} cannot be mounted into an environment",
             "cd to a folder of your own",
@@ -4081,17 +4084,7 @@ def run_folder(session: Session, env: Env, required: bool = True) -> Place:
         folder,
         "take the environment there: pydock export --image, then pydock create --from",
     )
-    return Place(folder, current, other_name(folder, current))
-
-
-def other_name(folder: str, current: str) -> str:
-    """The name that a folder has for the caller, who came into it by a symbolic link; else empty."""
-    typed = os.environ.get("PWD", current)
-    for name in folders_up(typed) if typed != current and typed.startswith("/") else ():
-        if name != folder and os.path.realpath(name) == folder:
-            usable = is_utf8(name) and hides_nothing(name) and not is_in(name, folder)
-            return os.path.normpath(name) if usable else ""
-    return ""
+    return folder, current
 
 
 def require_local_engine(engine: Engine, path: str, hint: str) -> None:
@@ -4108,10 +4101,11 @@ def describe(
     env: Env,
     config: dict[str, Any],
     name: str,
-    place: Place,
+    place: tuple[str, str],
     root: bool = False,
 ) -> Container:
-    """A new container of an environment's image for the caller, or for `root`."""
+    """A new container of an environment's image for the caller, or for `root`; `place`: the folder
+    of the host to mount, and the one in it to start in."""
     engine = session.engine
     user = "0:0" if root else run_as(engine, env, config)
     container = Container(name, env.latest, env.name, user)
@@ -4120,10 +4114,9 @@ def describe(
     # A rootless podman is to map the caller onto the same uid; root it maps onto the caller.
     container.keep_id = engine.podman and os.getuid() != 0 and not container.user.startswith("0:")
     container.init = engine.has_init()
-    home = config.get("WorkingDir") or "/"
-    container.folder = "/" if place.own else home
-    if place.folder:
-        container.mounts, container.folder = guarded_folder(place, home, env.make_folder)
+    container.mounts, container.folder = guarded_folder(
+        *place, config.get("WorkingDir") or "/", env.make_folder
+    )
     return container
 
 
@@ -4457,7 +4450,7 @@ def install_projects(
     config = existing_image(engine, image).config
     top = os.path.realpath(os.path.dirname(env.scope.root))
     require_local_engine(engine, top, "remove the -e line from requirements.txt")
-    container = describe(session, env, config, env.temporary, Place(top, top))
+    container = describe(session, env, config, env.temporary, (top, top))
     uv = uv_folder(session, env)
     options = installer_options(env.requirements(), Wanted())
     script = f"{BASE_PATH_SH}\n{engine.secret(env_settings(session, env))}"
@@ -4710,9 +4703,29 @@ RUN_OPTIONS = KEPT_OPTIONS + [
 ]
 
 
+SANDBOX_OPTIONS = [
+    flag(
+        "--sandbox",
+        help="for code you do not trust: no network, this folder read-only, with limits",
+    ),
+    many("--write", metavar="DIR", help="let the sandbox change this folder"),
+    many("--read", metavar="DIR", help="let the sandbox read this folder, too"),
+    *(
+        arg(option, default="", metavar=metavar, help=text + " of the sandbox")
+        for option, metavar, text in (
+            ("--memory", "SIZE", "memory limit, such as 512m or 2g,"),
+            ("--cpus", "N", "number of processors"),
+            ("--pids-limit", "N", "limit of processes"),
+            ("--timeout", "SECONDS", "time limit"),
+        )
+    ),
+]
+
+
 FRESH_OPTIONS = RUN_OPTIONS + [
     flag("--root", help="run as root"),
     flag("--fresh", help="run in a new container, even if the environment is started"),
+    *SANDBOX_OPTIONS,
 ]
 
 
@@ -5309,48 +5322,69 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     """A program in the background container, if there is one that has the current folder, else in a
     fresh one."""
     env = session.env(args.name)
-    caller = os.environ.pop("PYDOCK_TOLD", "")  # `enter`, which cannot go on alone
+    if args.sandbox:
+        run_sandboxed(session, env, args)
+    limits = [args.memory, args.cpus, args.pids_limit, args.timeout, args.write, args.read]
+    if any(limits):
+        raise PydockError(
+            "limits, --read and --write are for a sandbox", "add --sandbox, or -o: docker's options"
+        )
     apart = [args.fresh, args.root, args.publish, args.volume, args.gpus, args.network]
     fresh = any([*apart, args.platform, args.option]) or not is_started(env)
     if fresh and not args.root:
         check_trust(env)  # before it is built; what started before goes on
     options = run_options(session.engine, args)
     check_ports(session, env, options)
-    place = run_folder(session, env, required=False)._replace(own=caller == "own")
-    command = args.command or (SHELL if env.scripted else [HELPER, "shell", env.name])
-    if any(not is_utf8(word) for word in command):
-        escaped = ["".join(f"\\0{byte:03o}" for byte in os.fsencode(word)) for word in command]
-        command = ["/bin/sh", "-c", BYTES_SH, "pydock", *escaped]
-    # In the background of a terminal, the client would be stopped for reading it.
-    stdin = not os.isatty(0) or foreground()
-    tty = os.isatty(0) and os.isatty(1) and stdin
-    if not args.command and tty or command[:2] == ["pip", "install"]:
-        console.info(
-            f"{env.name}: what `pip install` adds is lost with its container; to keep it: pydock install {env.title} PKG"
-        )
-    program = Program(command, options, stdin, tty)
-    if not fresh and not options and not caller:
-        enter(session, env, place.current, command)
+    place = run_folder(session, env)
+    program = asked_program(env, args.command, options)
+    if not fresh and not options:
+        enter(session, env, place[1], program.words)
     config = ready_image(session, env)
-    container = None if fresh else background_container(session, env, config, place)
+    container = None if fresh else background_container(session, env, config, place[1])
     if container:
         exec_program(session, env, container, program)
     container = describe(session, env, config, f"{env.repo}--run-{env.id}", place, args.root)
     container.options = options
-    own = tty or not args.command or not container.init
+    own = program.tty or not args.command or not container.init
     if env.has(COMPOSE) or own and not env.scripted:  # a script gets by without it
         add_helper(env, container)
     if env.has(COMPOSE):
         try:
             compose_one_off(session, env, container)
             container.user = container.user or config.get("User") or "0:0"
-            exec_program(session, env, container, Program(command, [], stdin, tty), remove="yes")
+            exec_program(session, env, container, program._replace(options=[]), remove="yes")
         except BaseException:
             session.engine.try_run("rm", "-f", container.name)
             raise
+    run_program(session, env, container, program)
+
+
+def asked_program(env: Env, command: Sequence[str], options: Sequence[str]) -> Program:
+    """What was typed, or else a shell, with the streams that it can have."""
+    words = list(command) or (SHELL if env.scripted else [HELPER, "shell", env.name])
+    if any(not is_utf8(word) for word in words):
+        escaped = ["".join(f"\\0{byte:03o}" for byte in os.fsencode(word)) for word in words]
+        words = ["/bin/sh", "-c", BYTES_SH, "pydock", *escaped]
+    # In the background of a terminal, the client would be stopped for reading it.
+    stdin = not os.isatty(0) or foreground()
+    tty = os.isatty(0) and os.isatty(1) and stdin
+    if not command and tty or words[:2] == ["pip", "install"]:
+        console.info(
+            f"{env.name}: what `pip install` adds is lost with its container; to keep it: pydock install {env.title} PKG"
+        )
+    return Program(words, options, stdin, tty)
+
+
+def run_program(
+    session: Session, env: Env, container: Container, program: Program, limit: str = ""
+) -> NoReturn:
+    """In a container of its own, which ends after `limit` seconds."""
     told = {"container": container.name, "user": container.user, "exec_id": "", "remove": ""}
-    told.update(told_absent(session.engine, env, program.words))
-    session.engine.exec(container.run_argv(program), told, tty)
+    told.update(absent="", limit=limit)
+    if not container.sandbox:  # as it is looked for in a container without limits
+        told.update(told_absent(session.engine, env, program.words))
+    session.engine.has_parent |= bool(limit)
+    session.engine.exec(container.run_argv(program), told, program.tty)
 
 
 def exec_program(
@@ -5469,6 +5503,123 @@ def port_hint(session: Session, env: Env, taken: str, other: str) -> str:
     if env.has(COMPOSE):
         return f"another one in {env.path(COMPOSE)}, such as {other}"
     return f"pydock reset -p {other} {env.title}"
+
+
+# --------------------------------------------------------------------------------------------------
+# Sandbox: run --sandbox, shell --sandbox
+
+
+NOBODY = "65534:65534"
+
+
+def run_sandboxed(session: Session, env: Env, args: argparse.Namespace) -> NoReturn:
+    """A program that may do harm: in a container of its own that has nothing but the current folder,
+    to read, and what was opened by name."""
+    engine, told = session.engine, limits_argv(session.engine)
+    engine.prefetch(*told)
+    network = (args.network or ["none"])[-1]
+    if args.root or args.volume:
+        raise PydockError("a sandbox has no --root and no -v", "use --read DIR or --write DIR")
+    if args.publish and network == "none":
+        raise PydockError("a port needs a network", "add --network bridge")
+    args.network = []
+    options = [*limit_options(session, args), "--network", network, *run_options(engine, args)]
+    folder = sandbox_folder(run_folder(session, env)[1])
+    program = asked_program(env, args.command, options)
+    limit = args.timeout or ("" if not args.command else session.settings["sandbox_timeout"])
+    config = ready_image(session, env)
+    check_limits(engine.output(*told))
+    home = config.get("WorkingDir") or "/"
+    home = "/tmp" if home == "/" else home
+    container = Container(f"{env.repo}--run-{env.id}", env.latest, env.name, NOBODY)
+    user = run_as(engine, env, config)
+    if user and not user.startswith("0:"):
+        container.user, container.keep_id = user, engine.podman
+    container.sandbox, container.init = True, env.scripted and engine.has_init()
+    mounts, container.folder = folder_mounts(folder, folder, home_folder(), home)
+    container.mounts = sandbox_mounts(env, mounts, args, home)
+    if not env.scripted:
+        add_helper(env, container)
+    container.options = box_options(engine, container.user, home) + options
+    run_program(session, env, container, program, limit)
+
+
+def sandbox_mounts(
+    env: Env, mounts: Sequence[tuple[str, str]], args: argparse.Namespace, home: str
+) -> list[Mount]:
+    """The current folder's mounts, to read, and what --read and --write name: at its own path, and
+    below the current folder where it lies there."""
+    found = {target: Mount(source, target, True) for source, target in mounts}
+    for paths, closed in ((args.read, True), (args.write, False)):
+        for path in map(sandbox_folder, paths):
+            for mount in guarded_folder(path, path, home, env.make_folder)[0]:
+                below = [
+                    os.path.normpath(os.path.join(target, os.path.relpath(mount.source, source)))
+                    for source, target in mounts
+                    if is_in(mount.source, source)
+                ]
+                for target in (mount.target, *below):
+                    found[target] = Mount(mount.source, target, closed or mount.readonly)
+    return sorted(found.values(), key=lambda mount: mount.target.count("/"))
+
+
+def sandbox_folder(path: str) -> str:
+    """The real path of a folder that code in a sandbox may see."""
+    folder = os.path.realpath(os.path.expanduser(path))
+    if not os.path.isdir(folder):
+        raise PydockError(f"there is no folder {path}", "mkdir it first")
+    if is_in(os.path.realpath(home_folder()), folder):
+        raise PydockError(
+            f"{path} holds your home folder, which is not for a sandbox",
+            "cd to the folder of the code, or name one",
+        )
+    return folder
+
+
+def box_options(engine: Engine, user: str, home: str) -> list[str]:
+    """What is closed: capabilities, the file system but for a home and a /tmp in memory, and the
+    proxies that the client hands on."""
+    options = ["--cap-drop", "ALL", "--read-only", "-e", "HOME=" + home]
+    uid, gid = user.split(":")
+    for path in sorted({"/tmp", home}):
+        if engine.podman:
+            mount = f"type=tmpfs,target={path},U=true,tmpfs-mode=0700,tmpfs-size=256m"
+            options += ["--mount", mount]
+        else:
+            options += ["--tmpfs", f"{path}:exec,uid={uid},gid={gid},mode=0700,size=256m"]
+    if engine.podman:
+        return [*options, "--read-only-tmpfs=false", "--http-proxy=false"]
+    return options + [word for name in client_proxies() for word in ("-e", name + "=")]
+
+
+def limit_options(session: Session, args: argparse.Namespace) -> list[str]:
+    typed = {"memory": args.memory, "cpus": args.cpus, "pids": args.pids_limit}
+    value = {key[len("sandbox_") :]: session.settings[key] for key in SETTINGS if "sandbox_" in key}
+    for key, text in {**typed, "timeout": args.timeout}.items():
+        value[key] = checked("sandbox_" + key, text, "the command line") if text else value[key]
+    cpus = min(float(value["cpus"]), os.cpu_count() or 1)  # more than there are is an error
+    return [
+        *("--memory", value["memory"], "--memory-swap", value["memory"]),
+        *("--cpus", f"{cpus:g}", "--pids-limit", value["pids"]),
+        *("--ulimit", f"nofile={value['files']}:{value['files']}", "--ulimit", "core=0:0"),
+    ]
+
+
+def limits_argv(engine: Engine) -> tuple[str, ...]:
+    """The question which limits an engine can hold."""
+    docker = "{{if .MemoryLimit}}memory{{end}} {{if .CPUCfsQuota}}cpu{{end}} {{if .PidsLimit}}pids{{end}}"
+    return ("info", "--format", "{{.Host.CgroupControllers}}" if engine.podman else docker)
+
+
+def check_limits(told: str) -> None:
+    """An error where its answer lacks one that a sandbox must have."""
+    names = {"memory": "memory", "cpu": "processors", "pids": "processes"}
+    lacking = [name for word, name in names.items() if word not in told.strip("[]\n").split()]
+    if lacking:
+        raise PydockError(
+            f"this engine cannot limit {' and '.join(lacking)}, and so has no sandbox",
+            "an engine of root's, or rootless on cgroup v2 with these controllers delegated",
+        )
 
 
 # --------------------------------------------------------------------------------------------------
@@ -6838,7 +6989,7 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
                 f"to restart it with these: pydock reset {typed_line(session.line, env)}",
             )
         reconcile(session, env, config, background, StartRequest(place, options, kept=True))
-    if background and background.running and background.inside(place, config) is None:
+    if background and background.running and background.inside(place[1], config) is None:
         console.warn(
             f"{env.name} is running with the folder {background.folder}, not this one",
             f"pydock reset {typed_line(session.line, env)}",
@@ -6924,17 +7075,17 @@ def start_options(session: Session, env: Env, args: argparse.Namespace) -> list[
 # The background container
 
 
-def read_started(text: str) -> tuple[Place, list[str], str]:
+def read_started(text: str) -> tuple[str, list[str], str]:
     """What `start_label` wrote: folder, options, and what tells the folder from another one; empty
     where it is none of ours."""
     try:
-        folder, other, options, id_ = from_json(text)
+        folder, options, id_ = from_json(text)
         good = isinstance(options, list) and all(
-            isinstance(word, str) for word in [folder, other, id_, *options]
+            isinstance(word, str) for word in [folder, id_, *options]
         )
     except (ValueError, TypeError, RecursionError):
         good = False
-    return (Place(folder, folder, other), options, id_) if good else (Place("", ""), [], "-")
+    return (folder, options, id_) if good else ("", [], "-")
 
 
 class Background:
@@ -6963,8 +7114,7 @@ class Background:
         labels = config.get("Labels") or {}
         self.environment = unquote(labels.get("pydock.folder", ""))
         self.project: str = labels.get("com.docker.compose.project", "")
-        self.place, self.options, id_ = read_started(unquote(labels.get("pydock.start", "")))
-        self.folder: str = self.place.folder
+        self.folder, self.options, id_ = read_started(unquote(labels.get("pydock.start", "")))
         # A .pydock may have been made since, which has to be guarded.
         local = os.path.join(self.folder, ".pydock")
         self.moved: bool = (
@@ -6984,10 +7134,10 @@ class Background:
         """Whether another one has to take its place."""
         return not self.is_present(config) or bool(self.project) != env.has(COMPOSE)
 
-    def container(self, user: str, place: Place, config: dict[str, Any]) -> Container | None:
-        """It, for a program that starts in this place of the host; None where that is not in it,
+    def container(self, user: str, current: str, config: dict[str, Any]) -> Container | None:
+        """It, for a program that starts in this folder of the host; None where that is not in it,
         or the caller has come into groups since."""
-        inside = self.inside(place, config)
+        inside = self.inside(current, config)
         joined = {str(group) for group in further_groups(user)} - set(self.groups)
         if inside is None or joined and "keep-groups" not in self.groups:
             return None
@@ -7003,16 +7153,11 @@ class Background:
     def is_present(self, config: dict[str, Any]) -> bool:
         return not self.moved and self.image == config["Id"].split(":")[-1]
 
-    def inside(self, place: Place, config: dict[str, Any]) -> str | None:
-        """Where the caller's current folder is in here; None where it is not."""
-        home, folder = config.get("WorkingDir") or "/", place.current
+    def inside(self, folder: str, config: dict[str, Any]) -> str | None:
+        """Where a folder of the host is in here; None where it is not."""
+        home = config.get("WorkingDir") or "/"
         found = [
-            (
-                len(source),
-                target == source if place.own else target.startswith(home),
-                source,
-                target,
-            )
+            (len(source), target.startswith(home), source, target)
             for source, target in self.mounts
             if is_in(folder, source)
         ]
@@ -7092,9 +7237,8 @@ def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
             env.remove(path)
 
 
-def start_label(place: Place, options: Sequence[str]) -> dict[str, str]:
-    facts = [place.folder, place.other, list(options), file_id(place.folder)]
-    return {"pydock.start": quote(to_json(facts))}
+def start_label(folder: str, options: Sequence[str]) -> dict[str, str]:
+    return {"pydock.start": quote(to_json([folder, list(options), file_id(folder)]))}
 
 
 def idle_argv(times: str, container: str, seconds: int) -> list[str]:
@@ -7102,12 +7246,13 @@ def idle_argv(times: str, container: str, seconds: int) -> list[str]:
 
 
 class StartRequest(namedtuple("StartRequest", "place options kept make", defaults=(True,))):
-    """What a command wants of the background container: the caller's place; the user's options;
-    whether it goes on though nothing runs; whether one is to be made where there is none."""
+    """What a command wants of the background container: the folder of the host, and the one in it
+    where the caller is; the user's options; whether it goes on though nothing runs; whether one is
+    to be made where there is none."""
 
     def replaces(self, background: Background, config: dict[str, Any]) -> bool:
         """Whether a dead container is no use, for it was asked for otherwise."""
-        outside = background.inside(self.place, config) is None
+        outside = background.inside(self.place[1], config) is None
         other = self.options not in ([], background.options)
         return bool(self.kept and not background.running and (outside or other))
 
@@ -7117,9 +7262,9 @@ def start_background(
 ) -> None:
     """A new background container; what it was asked for is noted on it, so that another can take
     its place."""
-    container = describe(session, env, config, env.background, wanted.place.top)
+    container = describe(session, env, config, env.background, (wanted.place[0],) * 2)
     container.options = wanted.options
-    container.labels = start_label(wanted.place, wanted.options)
+    container.labels = start_label(wanted.place[0], wanted.options)
     add_helper(env, container)
     env.make_folder(shims_folder(env))
     first = WAIT if wanted.kept else idle_argv(session.settings["idle"], env.background, 60)
@@ -7129,7 +7274,8 @@ def start_background(
         if env.has(COMPOSE):
             compose_up(session, env, container)
         else:
-            session.engine.run(*container.start_argv(first, end=not wanted.kept))
+            argv = container.start_argv(first, end=not wanted.kept)
+            session.engine.run(*argv, doing=DOING["start"])
     except BaseException:
         try:
             remove_background(session.engine, env)
@@ -7175,13 +7321,13 @@ def reconcile(
     note_again(env, background)
     present = not background.is_old(env, config)
     # Where the label says nothing, nobody knows the folder.
-    place = background.place if background.folder else wanted.place.top
+    folder = background.folder or wanted.place[0]
     looked = background.running and (env.has(COMPOSE) or not present)
     busy = processes(session.engine, background) if looked else []
     kept = is_kept(env) or wanted.kept
     if env.has(COMPOSE) and background.project:
-        container = describe(session, env, config, env.background, place)
-        container.labels = start_label(place, background.options)
+        container = describe(session, env, config, env.background, (folder, folder))
+        container.labels = start_label(folder, background.options)
         add_helper(env, container)
         compose_up(session, env, container, *["--no-recreate"] * bool(busy))
         write_shims(session, env, config)
@@ -7190,7 +7336,9 @@ def reconcile(
         write_shims(session, env, config)
     elif not present and not busy:
         remove_background(session.engine, env)
-        start_background(session, env, config, StartRequest(place, background.options, kept))
+        start_background(
+            session, env, config, StartRequest((folder, folder), background.options, kept)
+        )
     if busy:
         warn_busy(env, background, busy, present)
         if not present:
@@ -7204,7 +7352,7 @@ def note_again(env: Env, background: Background) -> None:
     """Notes what the background container was asked for, where pydock's data folder was removed."""
     if not os.path.isdir(shims_folder(env)):
         env.make_folder(shims_folder(env))
-        started = start_label(background.place, background.options)["pydock.start"]
+        started = start_label(background.folder, background.options)["pydock.start"]
         env.write_file(note_path(env, "started"), unquote(started), 0o600)
 
 
@@ -7230,7 +7378,7 @@ def reconcile_after_change(session: Session, env: Env) -> None:
         return
     with env.lock():
         try:
-            place = background.place
+            place = (background.folder, background.folder)
             if not background.folder:
                 place = run_folder(session, env)
             config = {"Id": image.id, **image.config}
@@ -7241,16 +7389,15 @@ def reconcile_after_change(session: Session, env: Env) -> None:
 
 
 def background_container(
-    session: Session, env: Env, config: dict[str, Any], place: Place
+    session: Session, env: Env, config: dict[str, Any], current: str
 ) -> Container | None:
     """The background container as it is for a program that starts in the current folder, brought
     to the present where it needs that; None where a one-off container is to be taken."""
     background = find_background(session.engine, env)
-    activated = is_active(env.name, env.repo) and place.folder
-    if not background and not env.scripted and activated:
-        noted, options, _ = read_started(host_file(note_path(env, "started")))
-        noted = noted._replace(current=place.current) if noted.folder else place
-        wanted = StartRequest(noted, options, is_kept(env))
+    place = run_folder(session, env)
+    if not background and not env.scripted and is_active(env.name, env.repo):
+        folder, options, _ = read_started(host_file(note_path(env, "started")))
+        wanted = StartRequest((folder or place[0], current), options, is_kept(env))
         with env.lock():
             background = find_background(session.engine, env)
             if not background or not background.current(config):
@@ -7260,7 +7407,7 @@ def background_container(
             raise PydockError(f"the container of {env.name} exited at once")
     if not background or env.scripted and not background.running:
         return None
-    container = background.container(run_as(session.engine, env, config), place, config)
+    container = background.container(run_as(session.engine, env, config), current, config)
     if container and not background.current(config):
         with env.lock(wait=False) as lock:
             wanted = StartRequest(place, [], False, make=False)
@@ -7273,7 +7420,7 @@ def way(session: Session, env: Env, pid: int) -> str:
     """What `enter` holds for `run`, which takes it while this process is the container's first: it
     is another word where anything of that may be different by now, such as the engine that a client
     would ask. Nothing is asked of the engine."""
-    (folder, *_), _, id_ = read_started(host_file(note_path(env, "started")))
+    folder, _, id_ = read_started(host_file(note_path(env, "started")))
     facts = [
         session.engine.program,
         re.findall(r'"currentContext"\s*:\s*"[^"]*"', client_config()),
@@ -7289,14 +7436,10 @@ def way(session: Session, env: Env, pid: int) -> str:
 def enter(session: Session, env: Env, current: str, words: list[str]) -> None:
     """Becomes a program in the background container by the way that activated programs take;
     returns where that may not be, or `enter` itself has said so."""
+    asked = os.environ.pop("PYDOCK_TOLD", "") or env.scripted or console.verbose
     path = note_path(env, "enter")
     found = re.search(r"(?m)^way='((\d+) \w+)'$", host_file(path))
-    if (
-        env.scripted
-        or console.verbose
-        or not found
-        or not all(word.isascii() for word in [current, *words])
-    ):
+    if asked or not found or not all(word.isascii() for word in [current, *words]):
         return
     if found.group(1) == way(session, env, int(found.group(2))):
         told = {"engine": shell_join(session.engine.program)}
@@ -7399,7 +7542,7 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
             reconcile(session, env, config, background, StartRequest(place, [], kept))
         if current:
             write_shims(session, env, config)
-    if background and background.inside(place, config) is None:
+    if background and background.inside(place[1], config) is None:
         console.info(
             f"{env.name} is running with the folder {background.folder}; in other folders its programs start more slowly, each in a new container"
         )
@@ -7584,9 +7727,9 @@ def pydock_sh(session: Session, env: Env) -> str:
     return f'exports() {{ export PATH="${{PATH:+$PATH:}}"{shell_join([client])} {shell_join(exports)}; }}\npydock() {{ exports; exec {command} "$@"; }}\n'
 
 
-def place_sh(name: str, mounts: Sequence[tuple[str, str]]) -> str:
+def place_sh(mounts: Sequence[tuple[str, str]]) -> str:
     """A shell function that sets `inside` to the current folder's place in the container, or to
-    nothing; the last mount of a source wins."""
+    nothing."""
     arms = dict(mounts)
     for source, target in mounts:
         arms.update(
@@ -7599,7 +7742,7 @@ def place_sh(name: str, mounts: Sequence[tuple[str, str]]) -> str:
         rest = f"${{PWD#{shlex.quote(source)}}}" if arms[source] else ""
         lines.append(f"    {shlex.quote(source)}/*) inside={shlex.quote(arms[source])}{rest} ;;")
     return "\n".join(
-        [f"{name}() {{", "    case $PWD/ in", *lines, "    *) inside= ;;", "    esac", "}\n"]
+        ["place() {", "    case $PWD/ in", *lines, "    *) inside= ;;", "    esac", "}\n"]
     )
 
 
@@ -7611,10 +7754,11 @@ def shim_library_sh(
 
     engine = session.engine
     mounts: list[tuple[str, str]] = []
-    home = config.get("WorkingDir") or "/"
     alive, known_way = "false", ""
     if background and background.current(config):
-        mounts = background.mounts
+        home = config.get("WorkingDir") or "/"
+        # Mounts in the home come last: the last one of a source wins.
+        mounts = sorted(background.mounts, key=lambda mount: mount[1].startswith(home))
         alive = (
             shell_join(engine.command(["container", "inspect", background.name]))
             + " >/dev/null 2>&1"
@@ -7641,14 +7785,12 @@ def shim_library_sh(
         "itself": os.path.realpath(sys.argv[0]),
         "plain": "\t\n",
     }
-    places = place_sh("place", sorted(mounts, key=lambda mount: mount[0] == mount[1]))
-    places += place_sh("place_of_run", sorted(mounts, key=lambda mount: mount[1].startswith(home)))
     links = {os.path.basename(path): word for path, word in linked(shims_folder(env)).items()}
     arms = "".join(
         f" */{shlex.quote(name)}) program={shlex.quote(word)} ;;" for name, word in links.items()
     )
     named = f'linked() {{ case ${{link%/*}}/$program in "$bin/$program") return 1 ;;{arms} *) return 1 ;; esac; }}\n'
-    return f"#!/bin/sh\n# pydock: the programs of {quote(env.folder)} in {config['Id']}; made anew by it.\n{assignments(known)}{named}{pydock_sh(session, env)}{places}alive() {{ {alive}; }}\n{FOREGROUND_SH}{SHIM_SH}{PARENT_SH}"
+    return f"#!/bin/sh\n# pydock: the programs of {quote(env.folder)} in {config['Id']}; made anew by it.\n{assignments(known)}{named}{pydock_sh(session, env)}{place_sh(mounts)}alive() {{ {alive}; }}\n{FOREGROUND_SH}{SHIM_SH}{PARENT_SH}"
 
 
 def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
@@ -7888,7 +8030,8 @@ def compose_up(session: Session, env: Env, container: Container, *options: str) 
 
 def run_compose(engine: Engine, env: Env, argv: Sequence[str], text: str, **more: Any) -> None:
     try:
-        engine.run(*compose_argv(env), *argv, data=text, **more)
+        doing = "starting the services"
+        engine.run(*compose_argv(env), *argv, data=text, doing=doing, **more)
     except EngineError:
         raise PydockError(
             f"cannot start {env.name} (see above)",
@@ -9465,9 +9608,7 @@ EVERYWHERE = {name for names, _ in OPTS_EVERYWHERE for name in names}
 
 
 # Options of docker's that take a value, by what they are called in full.
-TAKE_VALUE = {"-p": "--publish", "-v": "--volume", "-e": "--env", "-o": "--option"}
-TAKE_VALUE.update((name, name) for name in [*TAKE_VALUE.values(), "--env-file"])
-TAKE_VALUE.update((name, name) for name in ("--gpus", "--network", "--platform"))
+TAKE_VALUE = {name: names[-1] for names, how in FRESH_OPTIONS if "metavar" in how for name in names}
 
 
 def make_parser(name: str) -> argparse.ArgumentParser:
@@ -10273,6 +10414,15 @@ signal() {
 # Ctrl-Z stop the program with nobody to wake it: passes signals on, so that SIGTERM is obeyed.
 INIT_PY = r"""
 import os, signal, sys
+def told():  # which of its limits the container reached
+    for path, key in (("memory.events", "oom_kill"), ("memory/memory.oom_control", "oom_kill"), ("pids.events", "max"), ("pids/pids.events", "max")):
+        try:
+            with open("/sys/fs/cgroup/" + path) as file:
+                if dict(map(str.split, file)).get(key, "0") != "0":
+                    what = "processes" if key == "max" else "memory"
+                    os.write(2, b"pydock: the container reached its limit of %s\n" % what.encode())
+        except (OSError, ValueError):
+            pass
 child = os.fork()
 if child == 0:
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
@@ -10289,6 +10439,7 @@ while True:
         if pid == child and os.WSTOPSIG(status) == signal.SIGTSTP:
             os.killpg(child, signal.SIGCONT)
     elif pid == child:
+        told()
         sys.exit(status >> 8 or (128 + (status & 127) if status & 127 else 0))
 """
 
@@ -10299,6 +10450,17 @@ HELPER_FILE = f'#!/bin/sh\n""":"\n{HELPER_SH}"""{INIT_PY}'
 # Whether this shell's process group is what the terminal sends its signals to, without a process
 # for it.
 FOREGROUND_SH = r"""foreground() { [ -e /proc/$$/stat ] || return 0; read -r line </proc/$$/stat; set -- ${line##*) }; [ "$3" = "$6" ]; }
+"""
+
+
+# What ends a sandbox that takes too long, also where nobody else is there any more; it then ends
+# itself, with status 9.
+CLOCK_SH = r"""trap '' HUP; trap 'kill -s KILL $!; exit' TERM
+/bin/sleep $1 & wait
+trap '' TERM
+tries=0
+until eval "$2"; do tries=$((tries + 1)); [ $tries -lt 50 ] || break; /bin/sleep 0.1; done >/dev/null 2>&1
+exit 9
 """
 
 
@@ -10326,6 +10488,11 @@ if [ -n "$exec_id" ] && [ -z "$terminal" ] && [ -x /usr/bin/setsid ]; then
 fi
 for number in HUP INT QUIT TERM USR1 USR2; do trap "tell $number" $number; done
 if [ -z "$exec_id" ] && [ -n "$terminal" ]; then trap told=yes INT QUIT; fi
+if [ -n "$limit" ]; then
+    setsid=/usr/bin/setsid; [ -x $setsid ] || setsid=
+    $setsid /bin/sh -c "$clock" pydock-clock $limit "$engine kill $container" </dev/null >/dev/null 2>&1 3<&- &
+    watch=$!
+fi
 $detach "$@" <&3 3<&- &
 client=$!
 [ -z "$told" ] || tell $told
@@ -10334,6 +10501,11 @@ while told=; wait $client; new=$?; do
     if [ $new != 127 ] || [ -z "$status" ]; then status=$new; fi
     [ -n "$told" ] || break
 done
+if [ -n "$limit" ]; then
+    kill -s TERM $watch 2>/dev/null
+    wait $watch
+    if [ $? -eq 9 ]; then status=124; echo "pydock: the container reached its time limit of $limit s" >&2; fi
+fi
 if [ $status -eq 127 ] && [ -n "$absent" ] && [ "$(eval "$look" </dev/null 2>/dev/null)" = absent ]; then printf '%s\n' "$absent" >&2; fi
 if [ -n "$exec_id" ]; then
     [ $status -le 128 ] || inside END
@@ -10376,11 +10548,11 @@ if [ -n "$verb" ]; then  # what is installed is to stay
     pydock "$verb" "$name" "$@"
 fi
 exports
-remove= LC_ALL=C typed=$PWD
+remove= limit= LC_ALL=C
 cd -P . 2>/dev/null
-if [ -n "$link" ]; then place; else place_of_run; fi
+place
 case $inside$PWD$* in *[!"$plain"\ -~]*) inside= ;; esac
-if [ -z "$inside" ] || ! alive; then PATH=$path PYDOCK_TOLD=run; [ -z "$link" ] || PYDOCK_TOLD=own; export PWD="$typed" PYDOCK_TOLD; pydock run "$name" "$program" "$@"; fi
+if [ -z "$inside" ] || ! alive; then PATH=$path; export PYDOCK_TOLD=yes; pydock run "$name" "$program" "$@"; fi
 if ! read -r exec_id </proc/sys/kernel/random/uuid; then exec_id=$PPID-$$; fi 2>/dev/null
 stdin=-i terminal=
 if [ -t 0 ] && ! foreground; then stdin=

@@ -75,6 +75,7 @@ LANES = {
         test_nothing_lost.EveryCall test_nothing_lost.EveryCallOfAProject
         test_compose.Services test_compose.Parsed test_compose.Users
         test_start.Signals test_start.Mended test_start.Inside
+        test_sandbox
         test_compose
         test_attacks.ComposeOfOthers test_attacks.ComposeTricks test_attacks.Shipped
         test_attacks
@@ -99,6 +100,7 @@ LANES = {
         test_tour test_create.DeleteTest""",
     "rootless": """
         test_rootless
+        test_sandbox.Closed test_sandbox.Limits
         test_tour""",
 }
 # Docker 20.10's daemon can die of builds at once that share steps, one of them with --no-cache ("panic: failed to get edge",

@@ -22,7 +22,7 @@ LIMITS = {
     "lines": 10073,  # goal: 5800; more by what installs projects, reads pip's options and renames
     "lines of the ground floor": 4439,  # goal: 1800
     "lines of a slice": 450,  # goal: 450
-    "lines of the texts that run elsewhere": 605,  # goal: 330
+    "lines of the texts that run elsewhere": 640,  # goal: 330
     "lines of a function": 60,  # goal: 60
     "lines of half of the functions": 11,  # goal: 12
     "arguments of a function": 6,  # goal: 6

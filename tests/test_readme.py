@@ -40,6 +40,7 @@ PACKAGES = {
 # The files of the person who reads it.
 FILES = {
     "analysis.py": "import sklearn\nprint('accuracy 0.93')\n",
+    "generated.py": "print(6 * 7)\n",
     "team/requirements-dev.txt": "pytest\n",
     "project/pyproject.toml": """
 [build-system]
