@@ -821,7 +821,7 @@ class InTheWay(Case):
             self.put(text)
             for arguments in ([], ["--uninstall"]):
                 said = self.install(*arguments, expect=1)
-                self.assertEqual(said, "pydock: error: %s is no pydock.py, and no link to one by 'make dev': left as it is\n"
+                self.assertEqual(said, "pydock: error: %s is not a pydock.py, nor a link to one by 'make dev'; left unchanged\n"
                                  % self.pydock)
             self.assertEqual(self.pydock.read_text(), text)
             self.assert_only_pydock()
