@@ -7304,7 +7304,8 @@ def reconcile(
         old, idle       another one takes its place, with its folder and options
         old, busy       it stays, with a warning
         dead            it is started again, with what it holds; but another one as wanted takes its
-                        place where `start` wants another folder or other options
+                        place where `start` wants another folder or other options, or where it is
+                        about to remove itself
         dead, old       another one takes its place, with its folder and options
         compose         compose replaces what is different, and nothing where it is busy
 
@@ -7331,10 +7332,10 @@ def reconcile(
         add_helper(env, container)
         compose_up(session, env, container, *["--no-recreate"] * bool(busy))
         write_shims(session, env, config)
-    elif present and not background.running:
+    elif present and not background.running and not background.removes_itself:
         session.engine.run("start", env.background)
         write_shims(session, env, config)
-    elif not present and not busy:
+    elif not busy and not (present and background.running):
         remove_background(session.engine, env)
         start_background(
             session, env, config, StartRequest((folder, folder), background.options, kept)
