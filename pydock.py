@@ -3854,6 +3854,16 @@ TOP = set("home media mnt opt root srv tmp var".split())
 Mount = namedtuple("Mount", "source target readonly")
 
 
+class Place(namedtuple("Place", "folder current other own", defaults=("", False))):
+    """Where the caller is on the host: the folder to mount, '' for none; the one in it to start in;
+    another name of the first, by a symbolic link; and whether programs start in it at the same path
+    as outside, or else below the home inside."""
+
+    @property
+    def top(self) -> Place:
+        return self._replace(current=self.folder)
+
+
 def mount_value(source: str, target: str, readonly: bool = False) -> str:
     """The value of --mount, which the engine reads as one line of CSV."""
     fields = ["type=bind", "source=" + source, "target=" + target] + ["readonly"] * readonly
@@ -3930,12 +3940,16 @@ def guarded_mounts(
 
 
 def guarded_folder(
-    folder: str, current: str, home: str, make: Callable[[str], object]
+    place: Place, home: str, make: Callable[[str], object]
 ) -> tuple[list[Mount], str]:
     """As `folder_mounts`, where code inside can neither change an environment (but the packages of
     its own in there) nor what pydock keeps for itself: they can be read only. What is not there yet
     is made, or else that code could make it."""
-    mounts, inside = folder_mounts(folder, current, home_folder(), home)
+    folder = place.folder
+    mounts, inside = folder_mounts(folder, place.current, home_folder(), home)
+    if place.own and (folder, folder) in mounts:
+        inside = place.current
+    mounts += [(folder, place.other)] * bool(place.other)
     own, whole = os.path.join(folder, ".pydock"), ".pydock" in os.path.realpath(folder).split("/")
     guarded = [own] if os.path.isdir(own) and not os.path.islink(own) else []
     scope = global_scope()
@@ -4065,15 +4079,17 @@ def further_groups(user: str) -> list[int]:
     return [group for group in os.getgroups() if group != os.getgid()] if user else []
 
 
-def run_folder(session: Session, env: Env) -> tuple[str, str]:
-    """(folder to mount, folder to start in): the current one; in local mode the project around it
-    is mounted."""
+def run_folder(session: Session, env: Env, required: bool = True) -> Place:
+    """The current folder; in local mode the project around it is mounted. Where that cannot be
+    mounted, none; an error where it is `required`."""
     folder = current = current_folder()
     if env.scope.mode == "local":
         project = os.path.dirname(env.scope.root)
         if is_in(current, project):
             folder = project
     if folder.strip("/").split("/")[0] in ("", "proc", "sys", "dev"):
+        if not required:
+            return Place("", "/")
         raise PydockError(
             f"the folder {folder} cannot be mounted into an environment",
             "cd to a folder of your own",
@@ -4085,7 +4101,17 @@ def run_folder(session: Session, env: Env) -> tuple[str, str]:
         folder,
         "take the environment there: pydock export --image, then pydock create --from",
     )
-    return folder, current
+    return Place(folder, current, other_name(folder, current))
+
+
+def other_name(folder: str, current: str) -> str:
+    """The name that a folder has for the caller, who came into it by a symbolic link; else empty."""
+    typed = os.environ.get("PWD", current)
+    for name in folders_up(typed) if typed != current and typed.startswith("/") else ():
+        if name != folder and os.path.realpath(name) == folder:
+            usable = is_utf8(name) and hides_nothing(name) and not is_in(name, folder)
+            return os.path.normpath(name) if usable else ""
+    return ""
 
 
 def require_local_engine(engine: Engine, path: str, hint: str) -> None:
@@ -4102,11 +4128,10 @@ def describe(
     env: Env,
     config: dict[str, Any],
     name: str,
-    place: tuple[str, str],
+    place: Place,
     root: bool = False,
 ) -> Container:
-    """A new container of an environment's image for the caller, or for `root`; `place`: the folder
-    of the host to mount, and the one in it to start in."""
+    """A new container of an environment's image for the caller, or for `root`."""
     engine = session.engine
     user = "0:0" if root else run_as(engine, env, config)
     container = Container(name, env.latest, env.name, user)
@@ -4115,9 +4140,10 @@ def describe(
     # A rootless podman is to map the caller onto the same uid; root it maps onto the caller.
     container.keep_id = engine.podman and os.getuid() != 0 and not container.user.startswith("0:")
     container.init = engine.has_init()
-    container.mounts, container.folder = guarded_folder(
-        *place, config.get("WorkingDir") or "/", env.make_folder
-    )
+    home = config.get("WorkingDir") or "/"
+    container.folder = "/" if place.own else home
+    if place.folder:
+        container.mounts, container.folder = guarded_folder(place, home, env.make_folder)
     return container
 
 
@@ -4451,7 +4477,7 @@ def install_projects(
     config = existing_image(engine, image).config
     top = os.path.realpath(os.path.dirname(env.scope.root))
     require_local_engine(engine, top, "remove the -e line from requirements.txt")
-    container = describe(session, env, config, env.temporary, (top, top))
+    container = describe(session, env, config, env.temporary, Place(top, top))
     uv = uv_folder(session, env)
     options = installer_options(env.requirements(), Wanted())
     script = f"{BASE_PATH_SH}\n{engine.secret(env_settings(session, env))}"
@@ -5330,18 +5356,19 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
         raise PydockError(
             "limits, --read and --write are for a sandbox", "add --sandbox, or -o: docker's options"
         )
+    caller = os.environ.pop("PYDOCK_TOLD", "")  # `enter`, which cannot go on alone
     apart = [args.fresh, args.root, args.publish, args.volume, args.gpus, args.network]
     fresh = any([*apart, args.platform, args.option]) or not is_started(env)
     if fresh and not args.root:
         check_trust(env)  # before it is built; what started before goes on
     options = run_options(session.engine, args)
     check_ports(session, env, options)
-    place = run_folder(session, env)
+    place = run_folder(session, env, required=False)._replace(own=caller == "own")
     program = asked_program(env, args.command, options)
-    if not fresh and not options:
-        enter(session, env, place[1], program.words)
+    if not fresh and not options and not caller:
+        enter(session, env, place.current, program.words)
     config = ready_image(session, env)
-    container = None if fresh else background_container(session, env, config, place[1])
+    container = None if fresh else background_container(session, env, config, place)
     if container:
         exec_program(session, env, container, program)
     container = describe(session, env, config, f"{env.repo}--run-{env.id}", place, args.root)
@@ -5525,7 +5552,7 @@ def run_sandboxed(session: Session, env: Env, args: argparse.Namespace) -> NoRet
         raise PydockError("a port needs a network", "add --network bridge")
     args.network = []
     options = [*limit_options(session, args), "--network", network, *run_options(engine, args)]
-    folder = sandbox_folder(run_folder(session, env)[1])
+    folder = sandbox_folder(run_folder(session, env).current)
     program = asked_program(env, args.command, options)
     limit = args.timeout or ("" if not args.command else session.settings["sandbox_timeout"])
     config = ready_image(session, env)
@@ -5553,7 +5580,7 @@ def sandbox_mounts(
     found = {target: Mount(source, target, True) for source, target in mounts}
     for paths, closed in ((args.read, True), (args.write, False)):
         for path in map(sandbox_folder, paths):
-            for mount in guarded_folder(path, path, home, env.make_folder)[0]:
+            for mount in guarded_folder(Place(path, path), home, env.make_folder)[0]:
                 below = [
                     os.path.normpath(os.path.join(target, os.path.relpath(mount.source, source)))
                     for source, target in mounts
@@ -6990,7 +7017,7 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
                 f"to restart it with these: pydock reset {typed_line(session.line, env)}",
             )
         reconcile(session, env, config, background, StartRequest(place, options, kept=True))
-    if background and background.running and background.inside(place[1], config) is None:
+    if background and background.running and background.inside(place, config) is None:
         console.warn(
             f"{env.name} is running with the folder {background.folder}, not this one",
             f"pydock reset {typed_line(session.line, env)}",
@@ -7076,17 +7103,17 @@ def start_options(session: Session, env: Env, args: argparse.Namespace) -> list[
 # The background container
 
 
-def read_started(text: str) -> tuple[str, list[str], str]:
+def read_started(text: str) -> tuple[Place, list[str], str]:
     """What `start_label` wrote: folder, options, and what tells the folder from another one; empty
     where it is none of ours."""
     try:
-        folder, options, id_ = from_json(text)
+        folder, other, options, id_ = from_json(text)
         good = isinstance(options, list) and all(
-            isinstance(word, str) for word in [folder, id_, *options]
+            isinstance(word, str) for word in [folder, other, id_, *options]
         )
     except (ValueError, TypeError, RecursionError):
         good = False
-    return (folder, options, id_) if good else ("", [], "-")
+    return (Place(folder, folder, other), options, id_) if good else (Place("", ""), [], "-")
 
 
 class Background:
@@ -7115,7 +7142,8 @@ class Background:
         labels = config.get("Labels") or {}
         self.environment = unquote(labels.get("pydock.folder", ""))
         self.project: str = labels.get("com.docker.compose.project", "")
-        self.folder, self.options, id_ = read_started(unquote(labels.get("pydock.start", "")))
+        self.place, self.options, id_ = read_started(unquote(labels.get("pydock.start", "")))
+        self.folder: str = self.place.folder
         # A .pydock may have been made since, which has to be guarded.
         local = os.path.join(self.folder, ".pydock")
         self.moved: bool = (
@@ -7135,10 +7163,10 @@ class Background:
         """Whether another one has to take its place."""
         return not self.is_present(config) or bool(self.project) != env.has(COMPOSE)
 
-    def container(self, user: str, current: str, config: dict[str, Any]) -> Container | None:
-        """It, for a program that starts in this folder of the host; None where that is not in it,
+    def container(self, user: str, place: Place, config: dict[str, Any]) -> Container | None:
+        """It, for a program that starts in this place of the host; None where that is not in it,
         or the caller has come into groups since."""
-        inside = self.inside(current, config)
+        inside = self.inside(place, config)
         joined = {str(group) for group in further_groups(user)} - set(self.groups)
         if inside is None or joined and "keep-groups" not in self.groups:
             return None
@@ -7154,11 +7182,16 @@ class Background:
     def is_present(self, config: dict[str, Any]) -> bool:
         return not self.moved and self.image == config["Id"].split(":")[-1]
 
-    def inside(self, folder: str, config: dict[str, Any]) -> str | None:
-        """Where a folder of the host is in here; None where it is not."""
-        home = config.get("WorkingDir") or "/"
+    def inside(self, place: Place, config: dict[str, Any]) -> str | None:
+        """Where the caller's current folder is in here; None where it is not."""
+        home, folder = config.get("WorkingDir") or "/", place.current
         found = [
-            (len(source), target.startswith(home), source, target)
+            (
+                len(source),
+                target == source if place.own else target.startswith(home),
+                source,
+                target,
+            )
             for source, target in self.mounts
             if is_in(folder, source)
         ]
@@ -7238,8 +7271,9 @@ def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
             env.remove(path)
 
 
-def start_label(folder: str, options: Sequence[str]) -> dict[str, str]:
-    return {"pydock.start": quote(to_json([folder, list(options), file_id(folder)]))}
+def start_label(place: Place, options: Sequence[str]) -> dict[str, str]:
+    facts = [place.folder, place.other, list(options), file_id(place.folder)]
+    return {"pydock.start": quote(to_json(facts))}
 
 
 def idle_argv(times: str, container: str, seconds: int) -> list[str]:
@@ -7247,13 +7281,12 @@ def idle_argv(times: str, container: str, seconds: int) -> list[str]:
 
 
 class StartRequest(namedtuple("StartRequest", "place options kept make", defaults=(True,))):
-    """What a command wants of the background container: the folder of the host, and the one in it
-    where the caller is; the user's options; whether it goes on though nothing runs; whether one is
-    to be made where there is none."""
+    """What a command wants of the background container: the caller's place; the user's options;
+    whether it goes on though nothing runs; whether one is to be made where there is none."""
 
     def replaces(self, background: Background, config: dict[str, Any]) -> bool:
         """Whether a dead container is no use, for it was asked for otherwise."""
-        outside = background.inside(self.place[1], config) is None
+        outside = background.inside(self.place, config) is None
         other = self.options not in ([], background.options)
         return bool(self.kept and not background.running and (outside or other))
 
@@ -7263,9 +7296,9 @@ def start_background(
 ) -> None:
     """A new background container; what it was asked for is noted on it, so that another can take
     its place."""
-    container = describe(session, env, config, env.background, (wanted.place[0],) * 2)
+    container = describe(session, env, config, env.background, wanted.place.top)
     container.options = wanted.options
-    container.labels = start_label(wanted.place[0], wanted.options)
+    container.labels = start_label(wanted.place, wanted.options)
     add_helper(env, container)
     env.make_folder(shims_folder(env))
     first = WAIT if wanted.kept else idle_argv(session.settings["idle"], env.background, 60)
@@ -7323,13 +7356,13 @@ def reconcile(
     note_again(env, background)
     present = not background.is_old(env, config)
     # Where the label says nothing, nobody knows the folder.
-    folder = background.folder or wanted.place[0]
+    place = background.place if background.folder else wanted.place.top
     looked = background.running and (env.has(COMPOSE) or not present)
     busy = processes(session.engine, background) if looked else []
     kept = is_kept(env) or wanted.kept
     if env.has(COMPOSE) and background.project:
-        container = describe(session, env, config, env.background, (folder, folder))
-        container.labels = start_label(folder, background.options)
+        container = describe(session, env, config, env.background, place)
+        container.labels = start_label(place, background.options)
         add_helper(env, container)
         compose_up(session, env, container, *["--no-recreate"] * bool(busy))
         write_shims(session, env, config)
@@ -7338,9 +7371,7 @@ def reconcile(
         write_shims(session, env, config)
     elif not busy and not (present and background.running):
         remove_background(session.engine, env)
-        start_background(
-            session, env, config, StartRequest((folder, folder), background.options, kept)
-        )
+        start_background(session, env, config, StartRequest(place, background.options, kept))
     if busy:
         warn_busy(env, background, busy, present)
         if not present:
@@ -7354,7 +7385,7 @@ def note_again(env: Env, background: Background) -> None:
     """Notes what the background container was asked for, where pydock's data folder was removed."""
     if not os.path.isdir(shims_folder(env)):
         env.make_folder(shims_folder(env))
-        started = start_label(background.folder, background.options)["pydock.start"]
+        started = start_label(background.place, background.options)["pydock.start"]
         env.write_file(note_path(env, "started"), unquote(started), 0o600)
 
 
@@ -7380,7 +7411,7 @@ def reconcile_after_change(session: Session, env: Env) -> None:
         return
     with env.lock():
         try:
-            place = (background.folder, background.folder)
+            place = background.place
             if not background.folder:
                 place = run_folder(session, env)
             config = {"Id": image.id, **image.config}
@@ -7391,15 +7422,16 @@ def reconcile_after_change(session: Session, env: Env) -> None:
 
 
 def background_container(
-    session: Session, env: Env, config: dict[str, Any], current: str
+    session: Session, env: Env, config: dict[str, Any], place: Place
 ) -> Container | None:
     """The background container as it is for a program that starts in the current folder, brought
     to the present where it needs that; None where a one-off container is to be taken."""
     background = find_background(session.engine, env)
-    place = run_folder(session, env)
-    if not background and not env.scripted and is_active(env.name, env.repo):
-        folder, options, _ = read_started(host_file(note_path(env, "started")))
-        wanted = StartRequest((folder or place[0], current), options, is_kept(env))
+    activated = is_active(env.name, env.repo) and place.folder
+    if not background and not env.scripted and activated:
+        noted, options, _ = read_started(host_file(note_path(env, "started")))
+        noted = noted._replace(current=place.current) if noted.folder else place
+        wanted = StartRequest(noted, options, is_kept(env))
         with env.lock():
             background = find_background(session.engine, env)
             if not background or not background.current(config):
@@ -7409,7 +7441,7 @@ def background_container(
             raise PydockError(f"the container of {env.name} exited at once")
     if not background or env.scripted and not background.running:
         return None
-    container = background.container(run_as(session.engine, env, config), current, config)
+    container = background.container(run_as(session.engine, env, config), place, config)
     if container and not background.current(config):
         with env.lock(wait=False) as lock:
             wanted = StartRequest(place, [], False, make=False)
@@ -7422,7 +7454,7 @@ def way(session: Session, env: Env, pid: int) -> str:
     """What `enter` holds for `run`, which takes it while this process is the container's first: it
     is another word where anything of that may be different by now, such as the engine that a client
     would ask. Nothing is asked of the engine."""
-    folder, _, id_ = read_started(host_file(note_path(env, "started")))
+    (folder, *_), _, id_ = read_started(host_file(note_path(env, "started")))
     facts = [
         session.engine.program,
         re.findall(r'"currentContext"\s*:\s*"[^"]*"', client_config()),
@@ -7438,10 +7470,14 @@ def way(session: Session, env: Env, pid: int) -> str:
 def enter(session: Session, env: Env, current: str, words: list[str]) -> None:
     """Becomes a program in the background container by the way that activated programs take;
     returns where that may not be, or `enter` itself has said so."""
-    asked = os.environ.pop("PYDOCK_TOLD", "") or env.scripted or console.verbose
     path = note_path(env, "enter")
     found = re.search(r"(?m)^way='((\d+) \w+)'$", host_file(path))
-    if asked or not found or not all(word.isascii() for word in [current, *words]):
+    if (
+        env.scripted
+        or console.verbose
+        or not found
+        or not all(word.isascii() for word in [current, *words])
+    ):
         return
     if found.group(1) == way(session, env, int(found.group(2))):
         told = {"engine": shell_join(session.engine.program)}
@@ -7544,7 +7580,7 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
             reconcile(session, env, config, background, StartRequest(place, [], kept))
         if current:
             write_shims(session, env, config)
-    if background and background.inside(place[1], config) is None:
+    if background and background.inside(place, config) is None:
         console.info(
             f"{env.name} is running with the folder {background.folder}; in other folders its programs start more slowly, each in a new container"
         )
@@ -7729,9 +7765,9 @@ def pydock_sh(session: Session, env: Env) -> str:
     return f'exports() {{ export PATH="${{PATH:+$PATH:}}"{shell_join([client])} {shell_join(exports)}; }}\npydock() {{ exports; exec {command} "$@"; }}\n'
 
 
-def place_sh(mounts: Sequence[tuple[str, str]]) -> str:
+def place_sh(name: str, mounts: Sequence[tuple[str, str]]) -> str:
     """A shell function that sets `inside` to the current folder's place in the container, or to
-    nothing."""
+    nothing; the last mount of a source wins."""
     arms = dict(mounts)
     for source, target in mounts:
         arms.update(
@@ -7744,7 +7780,7 @@ def place_sh(mounts: Sequence[tuple[str, str]]) -> str:
         rest = f"${{PWD#{shlex.quote(source)}}}" if arms[source] else ""
         lines.append(f"    {shlex.quote(source)}/*) inside={shlex.quote(arms[source])}{rest} ;;")
     return "\n".join(
-        ["place() {", "    case $PWD/ in", *lines, "    *) inside= ;;", "    esac", "}\n"]
+        [f"{name}() {{", "    case $PWD/ in", *lines, "    *) inside= ;;", "    esac", "}\n"]
     )
 
 
@@ -7756,11 +7792,10 @@ def shim_library_sh(
 
     engine = session.engine
     mounts: list[tuple[str, str]] = []
+    home = config.get("WorkingDir") or "/"
     alive, known_way = "false", ""
     if background and background.current(config):
-        home = config.get("WorkingDir") or "/"
-        # Mounts in the home come last: the last one of a source wins.
-        mounts = sorted(background.mounts, key=lambda mount: mount[1].startswith(home))
+        mounts = background.mounts
         alive = (
             shell_join(engine.command(["container", "inspect", background.name]))
             + " >/dev/null 2>&1"
@@ -7787,12 +7822,14 @@ def shim_library_sh(
         "itself": os.path.realpath(sys.argv[0]),
         "plain": "\t\n",
     }
+    places = place_sh("place", sorted(mounts, key=lambda mount: mount[0] == mount[1]))
+    places += place_sh("place_of_run", sorted(mounts, key=lambda mount: mount[1].startswith(home)))
     links = {os.path.basename(path): word for path, word in linked(shims_folder(env)).items()}
     arms = "".join(
         f" */{shlex.quote(name)}) program={shlex.quote(word)} ;;" for name, word in links.items()
     )
     named = f'linked() {{ case ${{link%/*}}/$program in "$bin/$program") return 1 ;;{arms} *) return 1 ;; esac; }}\n'
-    return f"#!/bin/sh\n# pydock: the programs of {quote(env.folder)} in {config['Id']}; made anew by it.\n{assignments(known)}{named}{pydock_sh(session, env)}{place_sh(mounts)}alive() {{ {alive}; }}\n{FOREGROUND_SH}{SHIM_SH}{PARENT_SH}"
+    return f"#!/bin/sh\n# pydock: the programs of {quote(env.folder)} in {config['Id']}; made anew by it.\n{assignments(known)}{named}{pydock_sh(session, env)}{places}alive() {{ {alive}; }}\n{FOREGROUND_SH}{SHIM_SH}{PARENT_SH}"
 
 
 def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
@@ -10589,11 +10626,11 @@ if [ -n "$verb" ]; then  # what is installed is to stay
     pydock "$verb" "$name" "$@"
 fi
 exports
-remove= limit= LC_ALL=C
+remove= limit= LC_ALL=C typed=$PWD
 cd -P . 2>/dev/null
-place
+if [ -n "$link" ]; then place; else place_of_run; fi
 case $inside$PWD$* in *[!"$plain"\ -~]*) inside= ;; esac
-if [ -z "$inside" ] || ! alive; then PATH=$path; export PYDOCK_TOLD=yes; pydock run "$name" "$program" "$@"; fi
+if [ -z "$inside" ] || ! alive; then PATH=$path PYDOCK_TOLD=run; [ -z "$link" ] || PYDOCK_TOLD=own; export PWD="$typed" PYDOCK_TOLD; pydock run "$name" "$program" "$@"; fi
 if ! read -r exec_id </proc/sys/kernel/random/uuid; then exec_id=$PPID-$$; fi 2>/dev/null
 stdin=-i terminal=
 if [ -t 0 ] && ! foreground; then stdin=

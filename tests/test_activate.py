@@ -20,7 +20,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import contract
 from support import (
-    COUNT, ENGINE, INNER_HOME, PYDOCK, Case, Result, SharedCase, Terminal, as_user, docker_groups, engine, make_wheel, one_engine_for_all, pydock,
+    COUNT, ENGINE, PYDOCK, Case, Result, SharedCase, Terminal, as_user, docker_groups, engine, make_wheel, one_engine_for_all, pydock,
 )
 
 SHELLS = {"bash": ["bash", "--norc", "--noprofile"], "zsh": ["zsh", "-f"], "fish": ["fish", "--no-config"], "dash": ["dash"]}
@@ -490,14 +490,11 @@ class Programs(ActivateCase):
 
     def test_the_folder_is_the_callers(self) -> None:
         code = "import os; print(os.getcwd()); open('made', 'w').close()"
-        top = INNER_HOME + "/work/" + self.work.name
         elsewhere = self.elsewhere()
-        for folder, inside in ((self.work, top), (self.work / "sub" / "sub", top + "/sub/sub"), (self.work / "a 'b\" \\ $x\n*", None), (self.work / "été 日本", None),
-                               (elsewhere, "%s/%s" % (INNER_HOME, elsewhere.name)), (elsewhere / "é x", INNER_HOME + "/é x"),
-                               (self.home, INNER_HOME), (self.home / "p", INNER_HOME + "/p")):
+        for folder in (self.work, self.work / "sub" / "sub", self.work / "a 'b\" \\ $x\n*", self.work / "été 日本", elsewhere, elsewhere / "é x", self.home, self.home / "p"):
             with self.subTest(folder=folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                self.assertEqual(self.called("python", "-c", code, cwd=folder).decode(), "%s\n" % (inside or top + "/" + folder.name))
+                self.assertEqual(self.called("python", "-c", code, cwd=folder).decode(), "%s\n" % folder)
                 self.assertTrue((folder / "made").exists())
                 (folder / "made").unlink()
 
@@ -514,6 +511,12 @@ class Programs(ActivateCase):
             self.assertEqual([name for name in os.listdir(str(start)) if name.startswith("made-")], ["made-" + os.path.basename(os.path.realpath(str(start)))])
             for made in start.glob("made-*"):
                 made.unlink()
+        (outside / "f").write_text("here", encoding="utf-8")
+        code = "%s; cd out; python -c 'import os, sys; print(os.getcwd(), *map(os.path.exists, sys.argv[1:]))' \"$PWD/f\" %s/f; deactivate"
+        self.assertEqual(self.says(code % (self.line(), outside)), "%s True True\n" % outside)
+
+    def test_in_the_root_folder(self) -> None:
+        self.assertEqual(self.called("python", "-c", "import os; print(os.getcwd())", cwd=Path("/")), b"/\n")
 
     def test_absolute_paths_of_the_host_lead_to_the_same_files(self) -> None:
         (self.work / "f").write_text("here", encoding="utf-8")
@@ -981,8 +984,7 @@ class Local(ActivateCase):
             script = "%s; python -c '%s'; cd sub%s; python -c '%s'; cd %s; python -c '%s'; pydock -q history --json | grep -c 'revision.: 1'; deactivate"
             more = "/sub" if start == self.project else ""
             out = self.says(script % (self.line("dev"), code, more, code, shlex.quote(str(outside)), code), cwd=start)
-            top = INNER_HOME + "/" + self.project.name
-            self.assertEqual(out.splitlines(), ["dev " + top + ("" if more else "/sub"), "dev %s/sub/sub" % top, "dev %s/%s" % (INNER_HOME, outside.name), "1"])
+            self.assertEqual(out.splitlines(), ["dev %s" % start, "dev %s/sub/sub" % self.project, "dev %s" % outside, "1"])
             for folder in (start, self.project / "sub" / "sub", outside):
                 (folder / "made").unlink()
             self.assertEqual(self.containers(), [])
@@ -1252,8 +1254,8 @@ class Links(ActivateCase):
         self.ok("--local", "create", "dev", cwd=project)
         self.ok("link", "dev", "python", "--to", str(self.work / "bin"), cwd=project)
         code = "import os, socket; print(socket.gethostname(), os.getcwd())"
-        self.assertEqual(self.call(self.work / "bin" / "python", "-c", code), "dev %s/%s\n" % (INNER_HOME, self.work.name))
-        self.assertEqual(self.call(self.work / "bin" / "python", "-c", code, cwd=project), "dev %s/project\n" % INNER_HOME)
+        self.assertEqual(self.call(self.work / "bin" / "python", "-c", code), "dev %s\n" % self.work)
+        self.assertEqual(self.call(self.work / "bin" / "python", "-c", code, cwd=project), "dev %s\n" % project)
         self.assertIn(str(self.work / "bin" / "python"), self.linked())
         self.ok("--local", "delete", "-y", "dev", cwd=project)
         self.assertEqual(self.linked(), [])

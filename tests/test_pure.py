@@ -276,6 +276,20 @@ class WhereTheCurrentFolderIs(unittest.TestCase):
         self.assertEqual(self.mounts("/srv/p", "/srv/p/src/deep"), ([("/srv/p", "/home/user/p"), ("/srv/p", "/srv/p")], "/home/user/p/src/deep"))
         self.assertEqual(self.mounts("/home/ada/p", "/home/ada/p/src")[1], "/home/user/p/src")
 
+    def test_the_name_of_a_symbolic_link_is_known(self) -> None:
+        with tempfile.TemporaryDirectory() as top:
+            top = os.path.realpath(top)
+            os.makedirs(top + "/real/sub")
+            os.symlink("real", top + "/link")
+            os.symlink("sub", top + "/real/within")
+            for typed, folder, other in (("/link/sub", "/real", "/link"), ("/link/sub", "/real/sub", "/link/sub"), ("/real/within", "/real/sub", "/real/within"),
+                                         ("/real/within", "/real", ""), ("/link", "/real/sub", ""), ("/real/sub", "/real/sub", ""), ("/nowhere", "/real", "")):
+                with self.subTest(typed=typed, folder=folder), mock.patch.dict(os.environ, {"PWD": top + typed}):
+                    self.assertEqual(pydock.other_name(top + folder, top + "/real/sub"), other and top + other)
+            for typed in ("", "link", "."):
+                with mock.patch.dict(os.environ, {"PWD": typed}):
+                    self.assertEqual(pydock.other_name(top + "/real", top + "/real"), "")
+
     def test_what_code_inside_may_not_change_is_read_only_and_what_is_above_it_cannot_be_renamed(self) -> None:
         mounts = [("/h/ada", "/home/user"), ("/h/ada", "/h/ada")]
         got = pydock.guarded_mounts(mounts, ["/h/ada/.pydock", "/h/ada/.local/share/pydock", "/elsewhere"], False)
@@ -498,7 +512,7 @@ class WhatOthersCannotChange(Folder):
             (self.tmp / folder).mkdir(parents=True)
         os.symlink("../real/envs", str(self.tmp / ".pydock/envs"))
         os.symlink("../dots/pydock.conf", str(self.tmp / ".pydock/pydock.conf"))
-        mounts, _ = pydock.guarded_folder(str(self.tmp), str(self.tmp), "/home/u", pydock.make_folder)
+        mounts, _ = pydock.guarded_folder(pydock.Place(str(self.tmp), str(self.tmp)), "/home/u", pydock.make_folder)
         closed = {mount.source for mount in mounts if mount.readonly}
         self.assertLessEqual({str(self.tmp / path) for path in (".pydock", "real/envs", "dots")}, closed)
 
@@ -1876,8 +1890,8 @@ class BadInput(Process):
 
     def test_a_note_of_a_started_container_that_is_none(self) -> None:
         for text in ("", "{", "[]", "[1,2,3]", '["/x",["-e",1],"a"]', '["/x","-e","a"]', "[" * 99999, "null", '{"a":1,"b":2,"c":3}'):
-            self.assertEqual(pydock.read_started(text), ("", [], "-"), text[:20])
-        self.assertEqual(pydock.read_started('["/x",["-e","A=1"],"1:2"]'), ("/x", ["-e", "A=1"], "1:2"))
+            self.assertEqual(pydock.read_started(text), (pydock.Place("", ""), [], "-"), text[:20])
+        self.assertEqual(pydock.read_started('["/x","/l",["-e","A=1"],"1:2"]'), (pydock.Place("/x", "/x", "/l"), ["-e", "A=1"], "1:2"))
 
     def test_a_nul_in_a_dockerfile_or_setting(self) -> None:
         self.engine("exit 1")

@@ -226,9 +226,20 @@ class Folders(RunCase):
         else:
             self.assertTrue((folder / "made").exists())
 
-    def test_folders_of_the_system_are_refused(self) -> None:
-        for folder in ("/", "/proc", "/sys", "/dev"):
-            self.fails("run", "e", "true", cwd=Path(folder), says=folder, hint="cd ")
+    def test_folders_of_the_system_are_not_mounted(self) -> None:
+        for folder in ("/", "/proc"):
+            self.assertEqual(self.ok("run", "e", "sh", "-c", "pwd; ls", cwd=Path(folder)), INNER_HOME + "\n")
+            self.fails("start", "e", cwd=Path(folder), says=folder, hint="cd ")
+
+    def test_a_folder_reached_by_a_symbolic_link_is_there_under_both_names(self) -> None:
+        real, link = self.work / "real" / "sub", self.work / "link"
+        real.mkdir(parents=True)
+        link.symlink_to("real")
+        code = "pwd; touch %s/made %s/sub/also" % (real, link)
+        program = [*self.program, "run", "e", "sh", "-c", code]
+        out = subprocess.run(["sh", "-c", 'cd "$0/sub" && exec "$@"', str(link), *program], env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=60)
+        self.assertEqual((out.returncode, out.stdout), (0, INNER_HOME + "/sub\n"))
+        self.assertEqual(sorted(os.listdir(str(real))), ["also", "made"])
 
     def test_the_folders_of_the_image_are_not_hidden(self) -> None:
         for folder in ("/etc", "/usr", "/usr/lib", "/tmp", "/var/lib", "/opt", "/bin"):
