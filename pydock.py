@@ -9921,9 +9921,13 @@ def split_line(name: str, before: list[str], after: list[str]) -> tuple[list[str
             hint = f"put options before the name: pydock {name} {shell_join(rest[:1])} … {own[-1]}"
             raise PydockError(f"{rest[0]} comes after the name", hint, 2)
         return before + own, rest
-    if name in ("start", "reset"):
-        return [word for part in split_command(before + after) for word in part], []
     own = before + after
+    if name in ("start", "reset", "build"):
+        own, rest = split_command(own)
+        while rest:  # options after NAME, too
+            more, rest = split_command(rest)
+            own += more
+        return own, []
     end = own.index("--") if "--" in own else len(own)
     own, rest = own[:end], own[end + 1 :]
     if name in ("install", "update", "create", "uninstall"):

@@ -395,7 +395,8 @@ class BuildTest(EnvironmentCase):
         self.ok("build", "--no-cache", "ds")
         self.assertNotEqual(layers(self.image("ds"))[len(layers(BASE))], before[len(layers(BASE))])
         self.assert_agree("ds")
-        self.assertIn(" --pull ", next(line for line in self.ok("-n", "build", "ds", "--pull").splitlines() if " build -t " in line))
+        build = next(line for line in self.ok("-n", "build", "ds", "--pull", "-o", "--cache-from=a", "-o--no-cache").splitlines() if " build -t " in line)
+        self.assertIn(" --pull --cache-from=a --no-cache ", build)
 
     def test_a_moved_project_is_built_again_and_takes_no_image_of_another_folder(self) -> None:
         old = self.project("old")
