@@ -94,7 +94,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     import subprocess
-    import tempfile
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from typing import IO, Any, Callable, NoReturn
 
@@ -142,6 +141,13 @@ def visible(text: str) -> str:
         lambda found: found.group().encode("unicode_escape").decode(),
         text,
     )
+
+
+def visible_picture(text: str) -> str:
+    """As `visible`, for what the engine's client draws with words of others in it: lines, colours
+    and the cursor's ways in it stay."""
+    parts = re.split(r"(\r|\x1b\[[\d;]*[mABCDGJK]|\x1b\[\?25[hl])", text)
+    return "".join(part if i % 2 else visible(part) for i, part in enumerate(parts))
 
 
 def one_line(text: str) -> str:
@@ -245,10 +251,10 @@ class Console:
         self.write(self.coloured("pydock: error: ", "31") + lines)
 
     def emit(self, text: str, end: str = "\n") -> None:
-        """For programs: as it is."""
+        """For programs: as it is, but on a terminal."""
         self.write("")
         try:
-            sys.stdout.write(text + end)
+            sys.stdout.write((visible(text) if sys.stdout.isatty() else text) + end)
             sys.stdout.flush()
         except BrokenPipeError:
             raise
@@ -712,7 +718,7 @@ class Engine:
 
         def show() -> None:
             text, held[0] = held[0], ""
-            console.write(text if raw else visible(text))
+            console.write(visible_picture(text) if raw else visible(text))
             console.at_start &= not raw  # where its picture goes on
 
         def drain(stream: IO[bytes]) -> None:
@@ -720,7 +726,7 @@ class Engine:
                 said.extend(chunk)
                 del said[:-65536]
                 held[0] += lines.decode(chunk)
-                if time.monotonic() >= late:
+                if time.monotonic() >= late and not re.search(r"\x1b[^A-Za-z]{0,20}$", held[0]):
                     show()
             held[0] += lines.decode(b"", final=True)
 
@@ -1480,6 +1486,9 @@ SETTINGS = {  # key: (default, what it can be, what it is)
     "engine": ("docker", ".+", "docker, podman or 'sudo docker'; ignored in a project's file"),
 }
 
+# What runs on the host, and what gets the user's logins and downloads: no project chooses that.
+USERS_OWN = ("engine", "image", "repository")
+
 
 class Scope:
     """A `.pydock` folder: the global one of the home folder, or a local one of a project."""
@@ -1604,8 +1613,8 @@ class Settings:
         }
         for source in [global_scope()] + [scope] * (scope.mode == "local"):
             for key, value in read_conf(source).items():
-                if key == "engine" and source.mode == "local":
-                    console.warn(f"ignoring engine in {source.conf}: a project may not choose it")
+                if key in USERS_OWN and source.mode == "local":
+                    console.warn(f"ignoring {key} in {source.conf}: a project may not choose it")
                 elif source.mode == "local" and loosens(
                     key, checked(key, value, source.conf), self[key]
                 ):
@@ -1656,7 +1665,8 @@ def read_conf(scope: Scope) -> dict[str, str]:
 
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read_string(text)
+        # It looks for a sign from each of many blanks on.
+        parser.read_string(re.sub(r"[^\S\n]+", " ", text))
     except configparser.Error as error:  # whose words repeat what is in the file
         line = getattr(error, "lineno", None) or [*getattr(error, "errors", ()), (0,)][0][0]
         why = "is neither [pydock] nor KEY = VALUE"
@@ -1769,7 +1779,7 @@ def canonical(name: str) -> str:
 
 def masked(text: str, mark: str = "***@") -> str:
     """With a mark in the place of the logins in its URLs."""
-    return re.sub(r"://[^/@\s]*@", f"://{mark}", text)
+    return re.sub(r"://[^/?#\s]*@", f"://{mark}", text)
 
 
 class Requirement:
@@ -1851,7 +1861,8 @@ def logical_lines(text: str) -> Iterator[tuple[int, str, str]]:
     """Number, text, and what that says, of each: a backslash ends none, but in a comment."""
     whole, said, start = "", "", 1
     for number, line in enumerate(text.splitlines(True), 1):
-        bare, whole = line.splitlines()[0], whole + line
+        bare = line.splitlines()[0]
+        whole += line
         comment = bare.lstrip().startswith("#")
         if bare.endswith("\\") and not comment:
             said += bare.strip("\\")
@@ -1874,13 +1885,17 @@ def read_requirements(text: str, path: str) -> list[Requirement]:
         try:
             read_line(line)
         except ValueError as error:
-            raise PydockError(f"line {number} of {path}: {error}: {masked(line.body)!r}") from None
+            raise PydockError(
+                f"line {number} of {path}: {error}: {masked(line.body)[:200]!r}"
+            ) from None
         lines.append(line)
     return lines
 
 
 def read_line(line: Requirement) -> None:
     """Finds out what a line is. ValueError says what it is not."""
+    if len(line.body) > 1 << 16:
+        raise ValueError("too long")
     words = line.body.split(" ")
     start = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
     asked = " ".join(" ".join(words[:start]).split())
@@ -1991,8 +2006,9 @@ def name_of_url(url: str) -> str:
 
 def read_marks(line: Requirement) -> None:
     """What pydock wrote after a pin: the range that was asked for, and who needs it."""
-    parts = re.split(r"\s+(?=#)", line.comment) if line.comment else []
-    found = re.fullmatch(rf"#\s*(?:{REQUIREMENT})", parts[0], re.A) if parts else None
+    parts = re.split(r"(?<!\s)\s+(?=#)", line.comment) if line.comment else []
+    first = " ".join(parts[0].split()) if parts else ""
+    found = re.fullmatch(rf"# ?(?:{REQUIREMENT})", first, re.A)
     if found and canonical(found.group("name")) == line.name and found.group("specifier"):
         line.range = re.sub(r"\s", "", found.group("specifier"))
         parts.pop(0)
@@ -2707,7 +2723,7 @@ def keep_files(env: Env, text: str, wheels: Sequence[str], held: bool = True) ->
     then away with the wheels that it no longer names, if an image holds them."""
     named = {line.wheel for line in read_requirements(text, env.said("requirements.txt"))}
     present = env.read("requirements.txt")  # perhaps with a line that nobody understands
-    unused = set(re.findall(rf"(?m)^\s*\./wheels/({WHEEL})", present)) - named
+    unused = set(re.findall(rf"(?m)^[^\S\n]*\./wheels/({WHEEL})", present)) - named
     if wheels:
         with env.open("wheels") as folder:
             for wheel in wheels:  # an image may still have one that was uninstalled
@@ -2920,7 +2936,7 @@ def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -
     """`user` is [ID:]NAME or empty. A base image that names its registry gets no other one in
     front."""
     image = image.replace("{version}", version)
-    named = re.match(r"[^/]*[.:][^/]*/|localhost/", image)
+    named = re.match(r"(?=[^/]*/)[^/]*[.:]|localhost/", image)
     text = DOCKERFILE
     for mark, value in {
         "@FROM@": image if named else "${REPOSITORY}" + image,
@@ -3007,11 +3023,12 @@ def in_domain(dockerfile: str, domain: str) -> str:
     """A dockerfile whose steps share no layer with those of another domain, for the engine's own
     builder: another one (`# syntax=`) need not keep the caches apart. (Of an ARG, a dockerfile can
     set the value, but not take back the name.) ValueError where a FROM is hidden."""
-    own = f"ARG PYDOCK_DOMAIN_{domain}=1"
+    mark = f"\nARG PYDOCK_DOMAIN_{domain}=1"
     line = r"(?mi)^([^\S\n]*FROM(?:[^\S\n]+--\S+)*[^\S\n]+\S*[^\s\\`](?:[^\S\n]+AS[^\S\n]+\S+)?[^\S\n]*)$"
     text = re.sub(r"(?mi)^[^\S\n]*(#|//)[^\S\n]*syntax[^\S\n]*=.*\n?", "", dockerfile)
-    text, count = re.subn(line, f"\\1\n{own}", text)
-    if not count or any(re.search(f"{line}(?!\n{own}$)", read) for read in readings(text)):
+    text, count = re.subn(line, rf"\1{mark}", text)
+    other = rf"FROM\b(?!.*{mark}$)(?![ \t]+[\w.]+[ \t]+import )"  # but not in the text of a program
+    if not count or re.search(rf"(?mi)^[^\S\n]*(?:FR?O?[\\`][^\S\n]*$|{other})", text):
         raise ValueError("it has no FROM, or one that spans several lines")
     if re.search("[\ufeff\0]", dockerfile):
         raise ValueError("it contains invisible characters")
@@ -3163,7 +3180,7 @@ def host_netrc(text: str) -> str:
         console.warn(f"cannot read {where}; its logins are not used")
         return ""
     lines = []
-    for host in dict.fromkeys(re.findall(r"://(?:[^/@\s]*@)?([\w.-]+|\[[\w:]+\])", text)):
+    for host in dict.fromkeys(re.findall(r"://(?:[^/?#\s]*@)?([\w.-]+|\[[\w:]+\])", text)):
         login, _, password = logins.authenticators(host) or ("", "", "")
         if password:
             lines.append(f"machine {host} login {login} password {password}\n")
@@ -4446,7 +4463,7 @@ def build_image(session: Session, env: Env, command: Sequence[str], build: Build
     engine, hashes = session.engine, env.hashes()
     version = base_of(env.read("dockerfile"))[1]
     labels = labels_for(env, hashes, command)
-    if version and not re.search(r"(?m)^\s*[^#\s]", env.read("requirements.txt")):
+    if version and not re.search(r"(?m)^[^\S\n]*[^#\s]", env.read("requirements.txt")):
         labels.update({"pydock.python": version, "pydock.packages": ""})
         run_build(session, env, build._replace(labels=labels))
         return
@@ -6152,11 +6169,12 @@ def change_error(
         hint = "also uninstall what needs them" if change.wanted.removed else hint
         return PydockError("these packages are incompatible (see above)", hint)
     dockerfile = env.read("dockerfile")
+    said = re.sub("(?m)^(.{500}).*", r"\1", error.output)  # or a line of others takes long
     for pattern, lack, package in CAUSES:
         wanted = [package]
         if package == "build-essential" and not base_of(dockerfile)[1]:  # a distribution's Python
             wanted.append("python3-dev")
-        if re.search(pattern, error.output, re.M) and with_apt(dockerfile, wanted) != dockerfile:
+        if re.search(pattern, said, re.M) and with_apt(dockerfile, wanted) != dockerfile:
             mode = "" if env.title == env.name else f"--{env.scope.mode} "
             words = command if command[0] in ("create", "install") else ["install", env.name]
             apt = " ".join(f"--apt {name}" for name in wanted)
@@ -7338,8 +7356,7 @@ def reconcile(
         old, idle       another one takes its place, with its folder and options
         old, busy       it stays, with a warning
         dead            it is started again, with what it holds; but another one as wanted takes its
-                        place where `start` wants another folder or other options, or where it is
-                        about to remove itself
+                        place where `start` wants another folder or other options
         dead, old       another one takes its place, with its folder and options
         compose         compose replaces what is different, and nothing where it is busy
 
@@ -7366,10 +7383,10 @@ def reconcile(
         add_helper(env, container)
         compose_up(session, env, container, *["--no-recreate"] * bool(busy))
         write_shims(session, env, config)
-    elif present and not background.running and not background.removes_itself:
+    elif present and not background.running:
         session.engine.run("start", env.background)
         write_shims(session, env, config)
-    elif not busy and not (present and background.running):
+    elif not present and not busy:
         remove_background(session.engine, env)
         start_background(session, env, config, StartRequest(place, background.options, kept))
     if busy:
@@ -7529,12 +7546,21 @@ SHELLS = ("bash", "zsh", "fish", "sh")
 # What people type secrets into, or steer this host with: of these, activation puts none on the PATH
 # of its own accord.
 HOST_PROGRAMS = set(
-    "sudo sudo-rs run0 sudoedit su doas pkexec ssh scp sftp gpg gpg2 git docker docker-compose podman pydock direnv sh bash dash ksh zsh fish env login passwd".split()
+    "sudo sudo-rs run0 sudoedit su doas pkexec ssh scp sftp gpg gpg2 git pydock direnv sh bash dash ksh zsh fish env login passwd".split()
 )
 
 
 # What those start by name.
-HOST_HELPERS = ("docker-credential-", "git-credential-", "git-remote-", "ssh-", "pinentry")
+HOST_HELPERS = (
+    "docker",
+    "podman",
+    "git-credential-",
+    "git-remote-",
+    "ssh-",
+    "pinentry",
+    "newuidmap",
+    "newgidmap",
+)
 
 
 @command(
@@ -7973,66 +7999,30 @@ def compose_project(env: Env) -> str:
     return env.repo.replace(".", "__")
 
 
-def compose_argv(env: Env, folder: str) -> list[str]:
-    """`docker compose` of the environment; nothing else starts compose with a file."""
-    return ["compose", "-p", compose_project(env), "--project-directory", folder]
-
-
-def read_compose(engine: Engine, env: Env, text: str, top: str = "") -> tuple[dict[str, Any], str]:
-    """What compose makes of the environment's file and of `text`, and the services that the file
-    has: by a copy of the folder below `top`, if any, whose paths become the folder's own."""
-    folder = top + env.folder
-    argv = [*compose_argv(env, folder), "-f", os.path.join(folder, COMPOSE)]
-    names = (*argv, "config", "--services")
-    engine.prefetch(*names)
-    try:
-        whole = from_json(engine.output(*argv, "-f", "-", "config", "--format", "json", data=text))
-        known = engine.output(*names)
-    except EngineError as error:
-        check_compose(engine, f"{env.name} has a {COMPOSE}")
-        said = last_line(error.output).replace(top, "")
-        raise PydockError(f"cannot use {env.path(COMPOSE)}: {said}") from None
-    return from_json(to_json(whole).replace(to_json(top)[1:-1].replace("$", "$$"), "")), known
-
-
-def allowed_copy(env: Env, files: dict[str, bytes]) -> tempfile.TemporaryDirectory[str]:
-    """A folder below which is the environment's own one with these files; what lies elsewhere is
-    there by links."""
-    import tempfile
-
-    make_folder(cache_folder())
-    made = tempfile.TemporaryDirectory(prefix="compose-", dir=cache_folder())
-    top, folder = made.name, "/"
-    for name in env.folder[1:].split("/"):
-        try:
-            others = set(os.listdir(folder)) - {name}
-        except OSError:
-            others = set()
-        for other in others:
-            os.symlink(os.path.join(folder, other), os.path.join(top + folder, other))
-        folder = os.path.join(folder, name)
-        make_folder(top + folder)
-    for path, data in files.items():
-        below, name = os.path.split(os.path.join(top + folder, path))
-        make_folder(below)
-        with Folder(below) as inside, inside.create(name) as file:
-            file.write(data)
-    return made
+def compose_argv(env: Env) -> list[str]:
+    """`docker compose` with the environment's file, and on stdin what pydock says of its own
+    service. Nothing else starts compose with a file, and nothing that was not allowed."""
+    check_trust(env)
+    where = ["-p", compose_project(env), "--project-directory", env.folder]
+    return ["compose", *where, "-f", env.path(COMPOSE), "-f", "-"]
 
 
 def compose_file(session: Session, env: Env, container: Container) -> tuple[str, list[str]]:
-    """What compose gets on stdin: all that is to be, of the environment's own file as it was allowed
-    (nobody can write to the copy that is read), and pydock's word of its service; and the ports to
-    be opened on this host, as options."""
+    """What compose gets on stdin, beside the environment's own file, which is checked with it; and
+    the ports to be opened on this host, as options."""
     engine, path = session.engine, env.path(COMPOSE)
-    service, files = container.service(), check_trust(env)
+    service = container.service()
+    argv = compose_argv(env)
     text = to_json({"services": {SERVICE: service}})
-    if files and not env.scripted:
-        with allowed_copy(env, files) as top:
-            whole, known = read_compose(engine, env, text, top)
-    else:
-        whole, known = read_compose(engine, env, text)
-    if SERVICE not in known.split():
+    names = (*argv[:-2], "config", "--services")
+    engine.prefetch(*names)
+    try:
+        whole = from_json(engine.output(*argv, "config", "--format", "json", data=text))
+        known = engine.output(*names).split()
+    except EngineError as error:
+        check_compose(engine, f"{env.name} has a {COMPOSE}")
+        raise PydockError(f"cannot use {path}: {last_line(error.output)}") from None
+    if SERVICE not in known:
         raise PydockError(
             f"{path} has no service '{SERVICE}'", "the environment's own service has that name"
         )
@@ -8042,10 +8032,9 @@ def compose_file(session: Session, env: Env, container: Container) -> tuple[str,
             f"the service {programs_of_host[0]} of {path} runs a program on this host, which a project may not do",
             "start it yourself",
         )
-    for each in (service, whole["services"][SERVICE]):
-        each["command"] = whole["services"][SERVICE].get("command") or WAIT
-    shown = {"services": {SERVICE: service}} if env.scripted else whole
-    return to_json(shown), published_ports(whole)
+    if not whole["services"][SERVICE].get("command"):
+        service["command"] = WAIT
+    return to_json({"services": {SERVICE: service}}), published_ports(whole)
 
 
 def check_compose(engine: Engine, need: str) -> None:
@@ -8106,9 +8095,8 @@ def compose_up(session: Session, env: Env, container: Container, *options: str) 
 
 def run_compose(engine: Engine, env: Env, argv: Sequence[str], text: str, **more: Any) -> None:
     try:
-        files = [*["-f", env.path(COMPOSE)] * env.scripted, "-f", "-"]
-        words = [*compose_argv(env, env.folder), *files, *argv]
-        engine.run(*words, data=text, doing="starting the services", **more)
+        doing = "starting the services"
+        engine.run(*compose_argv(env), *argv, data=text, doing=doing, **more)
     except EngineError:
         raise PydockError(
             f"cannot start {env.name} (see above)",
@@ -8336,12 +8324,12 @@ def watched_files(env: Env) -> dict[str, bytes]:
     return found
 
 
-def check_trust(env: Env) -> dict[str, bytes]:
-    """What compose may read of a local environment, or of one that was handed over; PydockError
-    where the user has not allowed it."""
+def check_trust(env: Env) -> None:
+    """PydockError where compose would read what the user has not allowed: of a local environment,
+    or of one that was handed over."""
     note = read_note(env)
     if not env.has(COMPOSE) or is_own(env, note):
-        return {}
+        return
     files = watched_files(env)
     for path in sorted(
         {*files, *(note or {})} - {"dockerfile"}, key=lambda path: (path != COMPOSE, path)
@@ -8354,7 +8342,6 @@ def check_trust(env: Env) -> dict[str, bytes]:
                 f"{env.path(path)} {why}",
                 f"it decides what starts on this host; to review and allow it: pydock trust {env.title}",
             )
-    return files
 
 
 # --------------------------------------------------------------------------------------------------
@@ -9529,12 +9516,9 @@ def diagnose(session: Session) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     return found, problems
 
 
-def check_engine(scope: Scope, value: str) -> None:
+def check_engine(value: str) -> None:
     import shutil
 
-    if scope.mode == "local":
-        hint = f"pydock config --global engine {shell_join([value])}"
-        raise PydockError("a project may not choose the engine", hint)
     client = Engine(shlex.split(value)).client
     if not re.match("docker|podman", os.path.basename(client)) or not shutil.which(client):
         hint = "pydock config --global engine docker, or podman, or 'sudo docker'"
@@ -9544,8 +9528,11 @@ def check_engine(scope: Scope, value: str) -> None:
 def set_setting(session: Session, key: str, value: str) -> None:
     """Puts one line into the settings file; all other lines stay as they were written."""
     checked(key, value, "this command")
+    if key in USERS_OWN and session.scope.mode == "local":
+        hint = f"pydock config --global {key} {shell_join([value])}"
+        raise PydockError(f"a project may not choose the {key}", hint)
     if key == "engine":
-        check_engine(session.scope, value)
+        check_engine(value)
     path = session.scope.conf
     lines = conf_text(session.scope).splitlines()
     if "[pydock]" not in map(str.strip, lines):

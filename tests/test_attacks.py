@@ -167,24 +167,6 @@ class ComposeOfOthers(Attack):
             if path.read_text(encoding="utf-8").startswith("compose\0") and "version" not in path.read_text(encoding="utf-8").split("\0"):
                 self.assertEqual(path.with_suffix(".environ").read_text(encoding="utf-8"), "cwd=/\ngit=0\noci=0\n")
 
-    def test_files_that_are_swapped_after_the_check_are_not_read(self) -> None:
-        """What compose reads is a copy, in which every path means what it means in the folder itself."""
-        text = services({"env_file": ["in.env", "../../../.env"], "environment": {"DOT": "${DOT} a$$b"}, "volumes": ["../../..:/project"]}, include=["below/dep.yml"])
-        folder = self.project("swapped", {"docker-compose.yml": text, "below/dep.yml": "{}", ".env": "DOT=dot\n", "in.env": "IN=in\n"})
-        inside = folder / ".pydock/envs/dev"
-        (folder / ".env").write_text("OUT=out\n", encoding="utf-8")
-        self.trusted(folder)
-        evil = services(dep={"volumes": ["/:/host"], "command": self.touch()})
-        swaps = ["printf %%s %s >%s" % (shlex.quote(evil), shlex.quote(str(inside / name))) for name in ("below/dep.yml", "docker-compose.yml")]
-        swaps += ["echo %s=evil >>%s" % (name.upper(), shlex.quote(str(inside / file))) for name, file in (("dot", ".env"), ("in", "in.env"))]
-        self.record('if [ "$1" = compose ]; then %s; fi' % "; ".join(swaps))
-        result = self.ok("run", "dev", "sh", "-c", 'echo "$DOT $IN $OUT"; ls -d /project/.pydock', cwd=folder)
-        self.assertEqual(result, "dot a$b in out\n/project/.pydock\n")
-        self.assertIn("host", (inside / "docker-compose.yml").read_text(encoding="utf-8"))
-        self.fails("run", "--fresh", "dev", "true", cwd=folder, says="was changed since you allowed it")
-        self.assertEqual(list((self.home / ".cache/pydock").glob("compose-*")), [])
-        self.safe()
-
     def test_what_opens_the_host(self) -> None:
         secret = self.base / "secret.env"
         secret.write_text("STOLEN=%s\n" % SECRET, encoding="utf-8")
@@ -1164,6 +1146,35 @@ class Files(Attack):
                     with self.subTest(kind=kind, name=name, argv=argv):
                         self.guarded(*argv, cwd=folder)
 
+    def test_texts_that_take_for_ever_to_read(self) -> None:
+        """In which a pattern would look for its end from each place on, or a text would be copied for each of its lines."""
+        many = 1 << 18
+        texts = {"requirements.txt": ["x # a%sb\n" % (" " * many), "\\\n" * many, "-e x#%s\n" % ("&egg=" * many), "\n" * many + "#", "x --hash=%s\n" % ("a" * many)],
+                "dockerfile": ["FROM python:%s\n" % ("1." * many), "FROM %s\n" % ("--a " * many)]}
+        for name, several in texts.items():
+            for number, text in enumerate(several):
+                folder = self.project("slow %s %d" % (name, number))
+                self.place(folder, name).write_text(text, encoding="utf-8")
+                for argv in (["lock", "--check", "dev"], ["-n", "build", "dev"]):
+                    with self.subTest(text=text[:20], argv=argv):
+                        self.assertLess(len(self.guarded(*argv, cwd=folder).err), 10000)
+        folder = self.project("slow conf")
+        (folder / ".pydock" / "pydock.conf").write_text("[pydock]\na%sb\n" % (" " * many), encoding="utf-8")
+        self.guarded("list", cwd=folder)
+
+    def test_a_project_does_not_choose_what_gets_the_logins(self) -> None:
+        """A dockerfile that the user made or allowed starts from the image that the user's own settings name: at each pull of the project's."""
+        self.ok("--local", "create", "mine", PYTHON, "--no-build")
+        conf = self.work / ".pydock" / "pydock.conf"
+        self.addCleanup(shutil.rmtree, self.work / ".pydock")
+        conf.write_text("[pydock]\nrepository = evil.example/\nimage = evil.example/python:{version}\n", encoding="utf-8")
+        for argv in (["-n", "build", "mine"], ["-n", "create", "another"]):
+            result = self.run_pydock(*argv)
+            self.assertIn("ignoring repository in", result.err, result)
+            self.assertNotIn("evil", result.out, result)
+        for key in ("repository", "image", "engine"):
+            self.fails("--local", "config", key, "evil.example", hint="pydock config --global %s evil.example" % key)
+
     def test_links_to_a_secret(self) -> None:
         for number, name in enumerate(("pydock.conf", "dockerfile", "requirements.txt", "docker-compose.yml", ".env", "requirements.txt.orig",
                 "wheels/x-1.0-py3-none-any.whl", ".requirements.txt.new", ".dockerfile.new")):
@@ -1508,8 +1519,18 @@ class Terminals(Attack):
                 self.quiet(*argv, cwd=folder)
 
     def test_what_a_build_and_an_installer_say(self) -> None:
-        folder = self.project("says", dockerfile="FROM %s\nRUN printf '\\033[31m\\033]0;x\\007'; exit 1\n" % BASE)
+        folder = self.project("says", dockerfile="FROM %s\nRUN printf '\\033[31m\\033]0;x\\007'; exit 1\n# \033]0;x\007\n" % BASE)
         self.quiet("build", "dev", cwd=folder)
+        for argv in (["build", "dev"], ["-n", "build", "dev"]):  # also where the client draws on the terminal itself
+            shown = self.terminal(*argv, cwd=folder).out
+            self.assertIn("\\x1b]0;x", shown)
+            self.assertNotIn("\x1b]", shown)
+
+    def test_what_a_client_draws(self) -> None:
+        drawn = "\x1b[?25l\x1b[1A\x1b[0G\x1b[34m#1\x1b[0m\r\n\x1b[2K"
+        self.assertEqual(pydock.visible_picture(drawn), drawn)
+        for steers in ("\x1b]52;c;eA==\x07", "\x1b[6n", "\x1b[21t", "\x1b[?1049h", "\x1bP+q\x1b\\\\", "\x9b6n", "\x1bc"):
+            self.assertNotRegex(pydock.visible_picture(drawn + steers)[len(drawn):], "[\x1b\x9b\x07]")
 
 
 class Strangers(Attack):
@@ -1603,7 +1624,7 @@ class Strangers(Attack):
         self.assertIn("later", self.requirements("p"))
 
     def test_activation_leaves_the_hosts_programs_alone(self) -> None:
-        names = "sudo su doas ssh scp gpg git docker podman pydock direnv sh bash zsh fish env login passwd git-remote-evil docker-credential-evil ssh-askpass honest".split()
+        names = "sudo su doas ssh scp gpg git docker podman pydock direnv sh bash zsh fish env login passwd git-remote-evil docker-credential-evil podman-remote newuidmap ssh-askpass honest".split()
         make_wheel(self.base / "dist", "shims", files={"shims-1.0.data/scripts/" + name: "#!/bin/sh\necho from the environment\n" for name in names})
         self.ok("create", "s")
         self.ok("install", "s", str(self.base / "dist" / "shims-1.0-py3-none-any.whl"))

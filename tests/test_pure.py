@@ -687,6 +687,7 @@ class SettingsOfTheHost(Folder):
         self.assertEqual(pydock.in_domain(text, "D").count("\nARG PYDOCK_DOMAIN_D=1\n"), 2)
         self.assertTrue(pydock.in_domain(text, "D").endswith("FROM f\nARG PYDOCK_DOMAIN_D=1"))
         for hidden in ("FROM a \\\nAS b\n", "FR\\\nOM a\n", "FR\\\n# c\nOM a\n", "# escape=`\nFROM `\n a\n", "\ufeffFROM a\n", "F\\\n\nROM a\n",
+                       'FROM a\nFROM --platform="linux/amd64${NONE:+ }" b\n', "FROM a\nFROM ${B:-b}${NONE:+\xa0}\n", "FROM a\nRUN <<'E\\'\nE\\\nFR\\\nOM b\n",
                        "FROM a\nRUN \\\nFROM decoy\nFR\\\nOM b\n", '{"syntax": "h/evil"}', "#!x\n"):
             with self.subTest(hidden):
                 with self.assertRaises(ValueError):
