@@ -4587,7 +4587,9 @@ def ready_image(session: Session, env: Env) -> dict[str, Any]:
             image = recover(session.engine, env).get("latest") if lock.held() else None
         if image and image.hashes == hashes:
             return {"Id": image.id, **image.config}
-        console.warn(f"{env.name} is older than its files", f"pydock build {env.title}")
+        console.warn(
+            f"the image of {env.name} is older than its files", f"pydock build {env.title}"
+        )
     return {"Id": id_, "User": user, "WorkingDir": home}
 
 
@@ -5612,7 +5614,7 @@ def sandbox_folder(path: str) -> str:
     """The real path of a folder that code in a sandbox may see."""
     folder = os.path.realpath(os.path.expanduser(path))
     if not os.path.isdir(folder):
-        raise PydockError(f"there is no folder {path}", "mkdir it first")
+        raise PydockError(f"no such folder: {path}", f"mkdir -p {shell_join([path])}")
     if is_in(os.path.realpath(home_folder()), folder):
         raise PydockError(
             f"{path} holds your home folder, which is not for a sandbox",
@@ -6402,7 +6404,7 @@ def add_local(change: Change, line: Requirement, path: str) -> None:
         hint = "give a name, a requirement, a URL, or a local wheel or folder"
         if line.name and line.url.startswith("file:"):
             hint = "for a list without local paths: conda run -n ENV pip list --format=freeze"
-        raise PydockError(f"there is no {path}", hint)
+        raise PydockError(f"no such file or folder: {path}", hint)
     project = [name for name in ("pyproject.toml", "setup.py") if os.path.exists(f"{path}/{name}")]
     if os.path.isdir(path) and not project:
         raise PydockError(f"{path} is not a project: it has no pyproject.toml or setup.py")
@@ -8637,7 +8639,7 @@ def check_apart(engine: Engine, env: Env) -> None:
     if is_active(env.name, env.repo):
         raise PydockError(f"{env.name} is activated in this shell", "deactivate")
     if is_started(env) or env.background in containers:
-        raise PydockError(f"{env.name} is started, or activated", f"pydock stop {env.title}")
+        raise PydockError(f"{env.name} is started or activated", f"pydock stop {env.title}")
     if containers:
         raise PydockError(f"a program is running in {env.name}: {containers[0]}", "end it first")
     if links:

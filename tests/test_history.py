@@ -312,7 +312,7 @@ class Snapshot(Prepared):
         edited = self.edit("requirements.txt", "toml==0.10.2\n")
         result = self.run_pydock("snapshot", "e", "mine")
         self.assertEqual(result.status, 0, result)
-        self.assertIn("edited", result.err)
+        self.assertIn("have changed since this revision", result.err)
         self.assertIn("pydock build e", result.err)
         self.assertEqual(self.files()["requirements.txt"], edited)
         self.assertEqual(self.tags("e")[self.image("mine")], self.tags("e")[self.image(5)])

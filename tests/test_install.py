@@ -329,7 +329,7 @@ class FileTest(PackageCase):
 
         for text, says, hint in (
             ("alpha @ file:///croot/alpha_1/work\n", "there is no /croot/alpha_1/work", "conda run -n ENV pip list --format=freeze"), ("file:.\n", "%s is not a project" % self.work, ""),
-            ("./none.whl\n", "there is no %s/none.whl" % self.work, ""), ("dist/%s --hash=sha256:%s\n" % (wheel.name, "0" * 64), "%s does not match its --hash" % wheel, ""),
+            ("./none.whl\n", "no such file or folder: %s/none.whl" % self.work, ""), ("dist/%s --hash=sha256:%s\n" % (wheel.name, "0" * 64), "%s does not match its --hash" % wheel, ""),
         ):
             self.fails(*read(text), says=says, hint=hint)
         self.assertEqual(self.state(), before)

@@ -322,7 +322,7 @@ class Asked(PruneCase):
                 result = self.terminal("prune", answer=answer, columns=160)
                 self.assertEqual((result.status, self.tags()), (1, self.before), result)
                 self.assertEqual(set(self.rows(result.out)), self.unneeded, result)
-                self.assertIn("[y/N]", result.out[result.out.rindex("shared"):])
+                self.assertIn("[y/N]", result.out[result.out.rindex("SHARED"):])
                 self.assertIn("nothing removed", result.out)
         result = self.terminal("prune", answer="y\n", columns=160)
         self.assertEqual((result.status, self.tags()), (0, self.needed), result)
