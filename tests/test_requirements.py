@@ -596,7 +596,7 @@ class Projects(unittest.TestCase):
         with self.assertRaisesRegex(pydock.PydockError, "takes six from another folder of its workspace"):
             self.needs(data)
         data["tool"]["uv"]["sources"] = {"six": {"path": "../six"}}
-        with self.assertRaisesRegex(pydock.PydockError, "there is no /six"):
+        with self.assertRaisesRegex(pydock.PydockError, "no such file or folder: /six"):
             self.needs(data)
 
     def test_what_only_a_build_tells(self) -> None:

@@ -126,7 +126,7 @@ class Closed(RunCase):
         for option in ("--read", "--write"):
             for folder in (self.home, self.base, Path("/")):
                 self.fails("run", "--sandbox", option, str(folder), "e", "true", says="home folder")
-            self.fails("run", "--sandbox", option, "no-such", "e", "true", says="no folder no-such")
+            self.fails("run", "--sandbox", option, "no-such", "e", "true", says="no such folder: no-such")
         project = self.work / "project"
         project.mkdir()
         self.ok("--local", "create", "mine", "--no-build", cwd=project)
