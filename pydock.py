@@ -195,7 +195,8 @@ class Console:
         self.step = (what, time.monotonic(), aloud, amount)
         if not self.watched and not self.quiet:
             self.watched = True
-            _thread.start_new_thread(self.watch, (sys.stderr.isatty(), time.monotonic()))
+            terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+            _thread.start_new_thread(self.watch, (terminal, time.monotonic()))
 
     def end(self) -> bool:
         """Takes the line away for good. Whether it was there."""
@@ -10067,6 +10068,7 @@ def run_command(argv: list[str]) -> int:
         return 0
     args = parse(argv)
     console.quiet, console.verbose = args.quiet, args.verbose
+    console.begin("working", False)
     if args.implied:
         console.info(f"in {args.implied}:")
     session = Session(args.scope or find_scope(args.mode), args.line, args.dry_run)
