@@ -10,30 +10,30 @@ TESTS ?= check test
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: ## an environment, scikit-learn, a real analysis; in a throw-away home, in under three minutes
+demo: ## see pydock at work: an environment, scikit-learn, an analysis; removed at the end (three minutes)
 	@tests/demo.sh
 
-check: lint ## lint, types, fuzz and all tests that need no engine: in a minute
+check: lint ## lint, types, a small fuzz, and the tests that need no engine (a minute)
 	@FUZZ=$${FUZZ:-50} python3 tests/fuzz.py
 	@PYDOCK_ENGINE=no-engine python3 tests/run.py --jobs $(JOBS) check
 
-test: ## on a real engine: a tour, and each command's good and bad ways; in ten minutes
+test: ## the tests of one engine: each command, and how it fails (ten minutes)
 	@client=$$(install/engine.sh 3.11 3.13) && eval "$$client" && tests/engines.sh tools && \
 	registry=$$(tests/engines.sh registry) && eval "$$registry" && set -x && python3 tests/run.py --jobs $(JOBS) $(TESTS)
 
-test-all: ## every test, on every engine: classic and modern docker, podman, rootless podman; in 35 minutes
+test-all: ## all tests on all engines: docker old and new, podman, rootless podman (35 minutes)
 	@.ci/run
 
-fuzz: ## 500 inputs of each kind that nobody would write (FUZZ=N, FUZZ_SEED=S); needs no engine
+fuzz: ## 500 random inputs of each kind, without an engine (FUZZ=N, FUZZ_SEED=S)
 	@python3 tests/fuzz.py
 
-bench: ## what pydock costs against the same by hand, as a table
+bench: ## time pydock against docker by hand
 	@client=$$(install/engine.sh 3.11) && eval "$$client" && python3 tests/bench.py
 
 lint: ## ruff, mypy --strict, shellcheck
 	@tests/lint.sh
 
-install: ## put pydock into $(PREFIX)/bin
+install: ## install pydock into $(PREFIX)/bin
 	@install/linux.sh --prefix "$(PREFIX)"
 
 dev: ## link this working copy as $(PREFIX)/bin/pydock
@@ -41,5 +41,5 @@ dev: ## link this working copy as $(PREFIX)/bin/pydock
 	@mkdir -p "$(PREFIX)/bin"
 	ln -s "$(CURDIR)/pydock.py" "$(PREFIX)/bin/pydock"
 
-uninstall: ## remove $(PREFIX)/bin/pydock; environments stay
+uninstall: ## remove $(PREFIX)/bin/pydock; keep the environments
 	@install/linux.sh --prefix "$(PREFIX)" --uninstall

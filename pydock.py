@@ -94,6 +94,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     import subprocess
+    import tempfile
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from typing import IO, Any, Callable, NoReturn
 
@@ -7359,7 +7360,8 @@ def reconcile(
         old, idle       another one takes its place, with its folder and options
         old, busy       it stays, with a warning
         dead            it is started again, with what it holds; but another one as wanted takes its
-                        place where `start` wants another folder or other options
+                        place where `start` wants another folder or other options, or where it is
+                        about to remove itself
         dead, old       another one takes its place, with its folder and options
         compose         compose replaces what is different, and nothing where it is busy
 
@@ -7386,10 +7388,10 @@ def reconcile(
         add_helper(env, container)
         compose_up(session, env, container, *["--no-recreate"] * bool(busy))
         write_shims(session, env, config)
-    elif present and not background.running:
+    elif present and not background.running and not background.removes_itself:
         session.engine.run("start", env.background)
         write_shims(session, env, config)
-    elif not present and not busy:
+    elif not busy and not (present and background.running):
         remove_background(session.engine, env)
         start_background(session, env, config, StartRequest(place, background.options, kept))
     if busy:
@@ -8002,30 +8004,66 @@ def compose_project(env: Env) -> str:
     return env.repo.replace(".", "__")
 
 
-def compose_argv(env: Env) -> list[str]:
-    """`docker compose` with the environment's file, and on stdin what pydock says of its own
-    service. Nothing else starts compose with a file, and nothing that was not allowed."""
-    check_trust(env)
-    where = ["-p", compose_project(env), "--project-directory", env.folder]
-    return ["compose", *where, "-f", env.path(COMPOSE), "-f", "-"]
+def compose_argv(env: Env, folder: str) -> list[str]:
+    """`docker compose` of the environment; nothing else starts compose with a file."""
+    return ["compose", "-p", compose_project(env), "--project-directory", folder]
+
+
+def read_compose(engine: Engine, env: Env, text: str, top: str = "") -> tuple[dict[str, Any], str]:
+    """What compose makes of the environment's file and of `text`, and the services that the file
+    has: by a copy of the folder below `top`, if any, whose paths become the folder's own."""
+    folder = top + env.folder
+    argv = [*compose_argv(env, folder), "-f", os.path.join(folder, COMPOSE)]
+    names = (*argv, "config", "--services")
+    engine.prefetch(*names)
+    try:
+        whole = from_json(engine.output(*argv, "-f", "-", "config", "--format", "json", data=text))
+        known = engine.output(*names)
+    except EngineError as error:
+        check_compose(engine, f"{env.name} has a {COMPOSE}")
+        said = last_line(error.output).replace(top, "")
+        raise PydockError(f"cannot use {env.path(COMPOSE)}: {said}") from None
+    return from_json(to_json(whole).replace(to_json(top)[1:-1].replace("$", "$$"), "")), known
+
+
+def allowed_copy(env: Env, files: dict[str, bytes]) -> tempfile.TemporaryDirectory[str]:
+    """A folder below which is the environment's own one with these files; what lies elsewhere is
+    there by links."""
+    import tempfile
+
+    make_folder(cache_folder())
+    made = tempfile.TemporaryDirectory(prefix="compose-", dir=cache_folder())
+    top, folder = made.name, "/"
+    for name in env.folder[1:].split("/"):
+        try:
+            others = set(os.listdir(folder)) - {name}
+        except OSError:
+            others = set()
+        for other in others:
+            os.symlink(os.path.join(folder, other), os.path.join(top + folder, other))
+        folder = os.path.join(folder, name)
+        make_folder(top + folder)
+    for path, data in files.items():
+        below, name = os.path.split(os.path.join(top + folder, path))
+        make_folder(below)
+        with Folder(below) as inside, inside.create(name) as file:
+            file.write(data)
+    return made
 
 
 def compose_file(session: Session, env: Env, container: Container) -> tuple[str, list[str]]:
-    """What compose gets on stdin, beside the environment's own file, which is checked with it; and
-    the ports to be opened on this host, as options."""
+    """What compose gets on stdin: all that is to be, of the environment's own file as it was allowed
+    (nobody can write to the copy that is read), and pydock's word of its service; and the ports to
+    be opened on this host, as options."""
     engine, path = session.engine, env.path(COMPOSE)
-    service = container.service()
-    argv = compose_argv(env)
+    service, files = container.service(), check_trust(env)
     text = to_json({"services": {SERVICE: service}})
-    names = (*argv[:-2], "config", "--services")
-    engine.prefetch(*names)
-    try:
-        whole = from_json(engine.output(*argv, "config", "--format", "json", data=text))
-        known = engine.output(*names).split()
-    except EngineError as error:
-        check_compose(engine, f"{env.name} has a {COMPOSE}")
-        raise PydockError(f"cannot use {path}: {last_line(error.output)}") from None
-    if SERVICE not in known:
+    if files and not env.scripted:
+        with allowed_copy(env, files) as top:
+            whole, known = read_compose(engine, env, text, top)
+    else:
+        whole, known = read_compose(engine, env, text)
+    if SERVICE not in known.split():
         raise PydockError(
             f"{path} has no service '{SERVICE}'", "the environment's own service has that name"
         )
@@ -8035,9 +8073,10 @@ def compose_file(session: Session, env: Env, container: Container) -> tuple[str,
             f"the service {programs_of_host[0]} of {path} runs a program on this host, which a project may not do",
             "start it yourself",
         )
-    if not whole["services"][SERVICE].get("command"):
-        service["command"] = WAIT
-    return to_json({"services": {SERVICE: service}}), published_ports(whole)
+    for each in (service, whole["services"][SERVICE]):
+        each["command"] = whole["services"][SERVICE].get("command") or WAIT
+    shown = {"services": {SERVICE: service}} if env.scripted else whole
+    return to_json(shown), published_ports(whole)
 
 
 def check_compose(engine: Engine, need: str) -> None:
@@ -8098,8 +8137,9 @@ def compose_up(session: Session, env: Env, container: Container, *options: str) 
 
 def run_compose(engine: Engine, env: Env, argv: Sequence[str], text: str, **more: Any) -> None:
     try:
-        doing = "starting the services"
-        engine.run(*compose_argv(env), *argv, data=text, doing=doing, **more)
+        files = [*["-f", env.path(COMPOSE)] * env.scripted, "-f", "-"]
+        words = [*compose_argv(env, env.folder), *files, *argv]
+        engine.run(*words, data=text, doing="starting the services", **more)
     except EngineError:
         raise PydockError(
             f"cannot start {env.name} (see above)",
@@ -8327,12 +8367,12 @@ def watched_files(env: Env) -> dict[str, bytes]:
     return found
 
 
-def check_trust(env: Env) -> None:
-    """PydockError where compose would read what the user has not allowed: of a local environment,
-    or of one that was handed over."""
+def check_trust(env: Env) -> dict[str, bytes]:
+    """What compose may read of a local environment, or of one that was handed over; PydockError
+    where the user has not allowed it."""
     note = read_note(env)
     if not env.has(COMPOSE) or is_own(env, note):
-        return
+        return {}
     files = watched_files(env)
     for path in sorted(
         {*files, *(note or {})} - {"dockerfile"}, key=lambda path: (path != COMPOSE, path)
@@ -8345,6 +8385,7 @@ def check_trust(env: Env) -> None:
                 f"{env.path(path)} {why}",
                 f"it decides what starts on this host; to review and allow it: pydock trust {env.title}",
             )
+    return files
 
 
 # --------------------------------------------------------------------------------------------------

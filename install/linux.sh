@@ -13,10 +13,10 @@ usage() {
 usage: linux.sh [--prefix DIR] [--version X] [--sha256 SUM] [--uninstall]
   --prefix DIR   install DIR/bin/pydock (default: /usr/local as root, else ~/.local)
   --version X    download release X (default: this checkout, or else the newest)
-  --sha256 SUM   install only a pydock.py with this SHA-256; of releases that this script knows, it knows the sum
+  --sha256 SUM   install only a file with this SHA-256; that of known releases is checked anyway
   --uninstall    remove it; your environments stay
-PYDOCK_URL in the environment is a mirror's address (https:// or file://; http:// only on 127.0.0.1): it has
-main/pydock.py and vX/pydock.py. As root, all programs come from /usr/bin and /bin; Python also from /usr/local/bin, if only root can change it.
+PYDOCK_URL in the environment is the address of a mirror with main/pydock.py and vX/pydock.py (https:// or file://;
+http:// only on 127.0.0.1). As root, all programs come from /usr/bin and /bin; Python also from /usr/local/bin, if only root can change it.
 EOF
 }
 
@@ -78,7 +78,7 @@ download() { # url file
             case $host in *[!0-9.:]*) proto='' ;; esac ;;
         *) proto='' ;;
     esac
-    [ -n "$proto" ] || die 1 "$1 is refused: https:// or file://, http:// only on 127.0.0.1"
+    [ -n "$proto" ] || die 1 "$1 is refused: only https://, file://, and http:// on 127.0.0.1"
     if command -v curl >/dev/null; then
         curl -fsSL --proto "=$proto" --proto-redir =https -o "$2" "$1"
     elif [ "$proto" != file ] && wget --version 2>/dev/null | grep -q '^GNU Wget'; then  # busybox's does not look at certificates
@@ -95,7 +95,7 @@ main() {
     uid=$(PATH=/usr/bin:/bin; id -u 2>/dev/null) || uid=$([ ! -O / ] || echo 0)
     if [ "$uid" = 0 ]; then
         PATH=/usr/bin:/bin
-        { trusted /usr/bin && trusted /bin; } || die 1 'not as root: others can write to /usr/bin or /bin'
+        { trusted /usr/bin && trusted /bin; } || die 1 'will not run as root: others can write to /usr/bin or /bin'
         ! trusted /usr/local/bin/python3 || PATH=$PATH:/usr/local/bin
         trusted "${HOME:-/}" || HOME=/  # where curl and wget find their settings
     fi
@@ -116,24 +116,24 @@ main() {
     done
     if [ -z "$prefix" ] && [ "$uid" = 0 ]; then prefix=/usr/local; fi
     prefix=${prefix:-${HOME:+$HOME/.local}}
-    case $prefix in '') die 1 'HOME is not set: say --prefix DIR' ;; /*) ;; *) prefix=$PWD/$prefix ;; esac
+    case $prefix in '') die 1 'HOME is not set: add --prefix DIR' ;; /*) ;; *) prefix=$PWD/$prefix ;; esac
     bin=${prefix%/}/bin dest=${prefix%/}/bin/pydock
 
     if [ -e "$dest" ] || [ -L "$dest" ]; then
-        is_pydock "$dest" || die 1 "$dest is no pydock.py, and no link to one by 'make dev': left as it is"
+        is_pydock "$dest" || die 1 "$dest is not a pydock.py, nor a link to one by 'make dev'; left unchanged"
         if [ -n "$uninstall" ]; then
             rm -f "$dest" || die 1 "could not remove $dest"
             say "removed $dest; your environments (~/.pydock, a project's .pydock), their images and ~/.cache/pydock stay"
         fi
-    elif [ -n "$uninstall" ]; then say "there is no $dest"
+    elif [ -n "$uninstall" ]; then say "$dest is not installed"
     fi
     [ -z "$uninstall" ] || return 0
 
     if [ -n "$version" ] && [ -z "$sum" ]; then
         sum=$(printf '%s\n' "$sums" | while read -r name hash; do [ "$name" != "$version" ] || echo "$hash"; done)
-        [ -n "$sum" ] || die 1 "the checksum of version $version is not known here: say --sha256 SUM"
+        [ -n "$sum" ] || die 1 "unknown checksum of version $version: add --sha256 SUM"
     fi
-    mkdir -p "$bin" || die 1 "could not make $bin"
+    mkdir -p "$bin" || die 1 "could not create $bin"
     tmp=$(mktemp -d "$bin/.pydock.XXXXXX") || die 1 "could not write to $bin"
     trap 'rm -rf "$tmp"' EXIT; trap 'exit 130' INT; trap 'exit 143' HUP TERM
     if [ -z "$version" ] && source=$(checkout); then
@@ -146,10 +146,10 @@ main() {
         found=$(sha256 "$tmp/pydock")
         [ "$found" = "$(printf %s "$sum" | tr A-F a-f)" ] || die 1 "not installed: its SHA-256 is $found, not $sum"
     fi
-    is_pydock "$tmp/pydock" || die 1 'not installed: this is no pydock.py'
+    is_pydock "$tmp/pydock" || die 1 'not installed: this is not a pydock.py'
     chmod 755 "$tmp/pydock"
     said=$(XDG_CACHE_HOME=/dev/null "$tmp/pydock" --version </dev/null) || die 1 'not installed: the new copy does not run'
-    case $said in 'pydock '[0-9]*) ;; *) die 1 "not installed: as its version, the new copy says '$said'" ;; esac
+    case $said in 'pydock '[0-9]*) ;; *) die 1 "not installed: the new copy reports the version '$said'" ;; esac
     mv -f "$tmp/pydock" "$dest" || die 1 "could not replace $dest"
     other=$(PATH=$callers; command -v pydock) || other=''
     case $other in

@@ -167,6 +167,24 @@ class ComposeOfOthers(Attack):
             if path.read_text(encoding="utf-8").startswith("compose\0") and "version" not in path.read_text(encoding="utf-8").split("\0"):
                 self.assertEqual(path.with_suffix(".environ").read_text(encoding="utf-8"), "cwd=/\ngit=0\noci=0\n")
 
+    def test_files_that_are_swapped_after_the_check_are_not_read(self) -> None:
+        """What compose reads is a copy, in which every path means what it means in the folder itself."""
+        text = services({"env_file": ["in.env", "../../../.env"], "environment": {"DOT": "${DOT} a$$b"}, "volumes": ["../../..:/project"]}, include=["below/dep.yml"])
+        folder = self.project("swapped", {"docker-compose.yml": text, "below/dep.yml": "{}", ".env": "DOT=dot\n", "in.env": "IN=in\n"})
+        inside = folder / ".pydock/envs/dev"
+        (folder / ".env").write_text("OUT=out\n", encoding="utf-8")
+        self.trusted(folder)
+        evil = services(dep={"volumes": ["/:/host"], "command": self.touch()})
+        swaps = ["printf %%s %s >%s" % (shlex.quote(evil), shlex.quote(str(inside / name))) for name in ("below/dep.yml", "docker-compose.yml")]
+        swaps += ["echo %s=evil >>%s" % (name.upper(), shlex.quote(str(inside / file))) for name, file in (("dot", ".env"), ("in", "in.env"))]
+        self.record('if [ "$1" = compose ]; then %s; fi' % "; ".join(swaps))
+        result = self.ok("run", "dev", "sh", "-c", 'echo "$DOT $IN $OUT"; ls -d /project/.pydock', cwd=folder)
+        self.assertEqual(result, "dot a$b in out\n/project/.pydock\n")
+        self.assertIn("host", (inside / "docker-compose.yml").read_text(encoding="utf-8"))
+        self.fails("run", "--fresh", "dev", "true", cwd=folder, says="was changed since you allowed it")
+        self.assertEqual(list((self.home / ".cache/pydock").glob("compose-*")), [])
+        self.safe()
+
     def test_what_opens_the_host(self) -> None:
         secret = self.base / "secret.env"
         secret.write_text("STOLEN=%s\n" % SECRET, encoding="utf-8")

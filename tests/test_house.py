@@ -68,6 +68,7 @@ ONLY = {
         "open_lock_file": "of a file system without flock",
         "Engine": "the first process's copy of itself",
         "Secret": "for a build, in memory",
+        "allowed_copy": "pydock's own: what compose reads of what was allowed",
         "client_config": "docker's own settings",
         "host_file": "of the user's own settings",
         "read_named": "of -r FILE, which the user named",
@@ -92,6 +93,7 @@ ONLY = {
         "remove_caches": "pydock's own",
         "Engine": "pydock's own",
         "Secret": "pydock's own",
+        "allowed_copy": "pydock's own",
     },
     # becomes another user on the host
     r"os\.(set\w*[ug]id|setgroups|initgroups|chroot|unshare)": {},

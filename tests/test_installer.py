@@ -247,7 +247,7 @@ class Piped(Case):
 
     def test_a_version_is_installed_only_with_its_checksum(self) -> None:
         with self.server() as mirror:
-            self.assertIn("error: the checksum of version 0.2.0 is not known here", self.install("--version", "0.2.0", expect=1, piped=True))
+            self.assertIn("error: unknown checksum of version 0.2.0: add --sha256 SUM", self.install("--version", "0.2.0", expect=1, piped=True))
             self.assertFalse(self.prefix.exists())
             text = SCRIPT.read_text()
             table = text.replace("sums='\n'", "sums='\n0.1.9 %s\n0.2.0 %s\n'" % ("0" * 64, SUM))
@@ -273,7 +273,7 @@ class Piped(Case):
                         "http://user@127.0.0.1:" + port, "http://example.com", "ftp://127.0.0.1:" + port, "HTTP://127.0.0.1:" + port,
                         "file:pydock", "127.0.0.1:" + port, "--version", "http://127.0.0.1:%s?x" % port):
                 self.environ["PYDOCK_URL"] = url
-                self.assertIn(" is refused: https:// or file://", self.install(expect=1, piped=True))
+                self.assertIn(" is refused: only https://, file://", self.install(expect=1, piped=True))
             self.environ.update(PYDOCK_URL="http://127.0.0.1:" + port, http_proxy="http://127.0.0.1:9", NO_PROXY="")
             self.assertIn("installed", self.install(piped=True))
 
@@ -821,7 +821,7 @@ class InTheWay(Case):
             self.put(text)
             for arguments in ([], ["--uninstall"]):
                 said = self.install(*arguments, expect=1)
-                self.assertEqual(said, "pydock: error: %s is no pydock.py, and no link to one by 'make dev': left as it is\n"
+                self.assertEqual(said, "pydock: error: %s is not a pydock.py, nor a link to one by 'make dev'; left unchanged\n"
                                  % self.pydock)
             self.assertEqual(self.pydock.read_text(), text)
             self.assert_only_pydock()
@@ -863,7 +863,7 @@ class Options(Case):
                          % re.escape(str(self.pydock)))
         self.assertEqual(os.listdir(str(self.pydock.parent)), [])
         self.assertTrue(kept.exists())
-        self.assertIn("there is no", self.install("--uninstall"))
+        self.assertIn("is not installed", self.install("--uninstall"))
 
     def test_wrong_options_are_one_line_and_exit_2(self) -> None:
         for arguments in (["--frobnicate"], ["extra"], ["--prefix"], ["--prefix="], ["--version"],
