@@ -4685,7 +4685,7 @@ def with_apt(dockerfile: str, packages: Sequence[str]) -> str | None:
 
 Command = namedtuple("Command", "group usage operation summary arguments")
 COMMANDS: dict[str, Command] = {}
-GROUPS = ("environments", "run", "packages", "time", "trust", "share, care")
+GROUPS = ("environments", "run", "packages", "time", "trust", "share, clean up")
 
 
 def command(
@@ -5375,7 +5375,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     limits = [args.memory, args.cpus, args.pids_limit, args.timeout, args.write, args.read]
     if any(limits):
         raise PydockError(
-            "limits, --read and --write are for a sandbox", "add --sandbox, or -o: docker's options"
+            "limits, --read and --write need --sandbox", "add --sandbox, or -o: docker's options"
         )
     caller = os.environ.pop("PYDOCK_TOLD", "")  # `enter`, which cannot go on alone
     apart = [args.fresh, args.root, args.publish, args.volume, args.gpus, args.network]
@@ -5568,7 +5568,9 @@ def run_sandboxed(session: Session, env: Env, args: argparse.Namespace) -> NoRet
     engine.prefetch(*told)
     network = (args.network or ["none"])[-1]
     if args.root or args.volume:
-        raise PydockError("a sandbox has no --root and no -v", "use --read DIR or --write DIR")
+        raise PydockError(
+            "--sandbox does not work with --root or -v", "use --read DIR or --write DIR"
+        )
     if args.publish and network == "none":
         raise PydockError("a port needs a network", "add --network bridge")
     args.network = []
@@ -5619,7 +5621,7 @@ def sandbox_folder(path: str) -> str:
         raise PydockError(f"no such folder: {path}", f"mkdir -p {shell_join([path])}")
     if is_in(os.path.realpath(home_folder()), folder):
         raise PydockError(
-            f"{path} holds your home folder, which is not for a sandbox",
+            f"{path} contains your home folder, which a sandbox may not see",
             "cd to the folder of the code, or name one",
         )
     return folder
@@ -5666,8 +5668,8 @@ def check_limits(told: str) -> None:
     lacking = [name for word, name in names.items() if word not in told.strip("[]\n").split()]
     if lacking:
         raise PydockError(
-            f"this engine cannot limit {' and '.join(lacking)}, and so has no sandbox",
-            "an engine of root's, or rootless on cgroup v2 with these controllers delegated",
+            f"this engine cannot limit {' and '.join(lacking)}, which a sandbox needs",
+            "use an engine that runs as root, or cgroup v2 with these controllers delegated",
         )
 
 
@@ -8763,7 +8765,9 @@ def cmd_lock(session: Session, args: argparse.Namespace) -> int:
     for fault in faults:
         console.show(fault)
     if faults:
-        raise PydockError(f"the lock of {env.name} does not match", f"pydock lock {env.title}")
+        raise PydockError(
+            f"the lock of {env.name} does not match (see above)", f"pydock lock {env.title}"
+        )
     report(env, f"{env.name} is locked", f"pydock verify {env.title}")
     return 0
 
@@ -8985,7 +8989,7 @@ def digest_of(tree: dict[str, str]) -> str:
 
 
 @command(
-    "share, care",
+    "share, clean up",
     "export NAME FILE",
     "write an environment to one file, for others or for an editor",
     arg("file", metavar="FILE", help="X.tar, or .devcontainer/devcontainer.json"),
@@ -9081,7 +9085,7 @@ def export_devcontainer(env: Env, path: str) -> None:
     if projects:
         content["postCreateCommand"] = ["pip", "install", "--no-deps", *projects]
     if env.has(COMPOSE):
-        console.info(f"left out: {COMPOSE}; pydock start {env.title} starts what is in it")
+        console.info(f"not included: {COMPOSE}; to start its services: pydock start {env.title}")
     make_folder(os.path.dirname(path), parents=False)
     with NewFile(path) as out:
         out.write(json.dumps(content, indent=2).encode() + b"\n")
@@ -9367,7 +9371,7 @@ def remap_user(session: Session, env: Env, image: Image) -> dict[str, Any]:
 
 
 @command(
-    "share, care",
+    "share, clean up",
     "prune",
     "remove what is no longer needed",
     flag("--cache", help="also remove cached downloads"),
@@ -9595,7 +9599,7 @@ def set_setting(session: Session, key: str, value: str) -> None:
 
 
 @command(
-    "share, care",
+    "share, clean up",
     "completion SHELL",
     "print the completion script of a shell",
     arg("shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="bash, zsh or fish"),
@@ -10163,13 +10167,13 @@ FINISH_SH = r"""if [ ! -L /opt/venv/bin/python3 ]; then ln -sf "$(command -v pyt
 """
 
 
-DOCKERFILE = r"""# A Python environment: this file and requirements.txt are all of it, and both are yours to edit.
-# `pydock build` makes the image; without pydock: docker build -f dockerfile -t NAME .
+DOCKERFILE = r"""# A Python environment: this file and requirements.txt define it; edit both as you like.
+# `pydock build` builds the image; without pydock: docker build -f dockerfile -t NAME .
 ARG REPOSITORY=
 FROM @FROM@ AS base
 USER 0:0
 
-# The installer (uv, or else the image's own pip), in a stage of its own: nothing of it comes into the image.
+# The installer (uv, or else the image's own pip), in a stage of its own, so that it does not get into the image.
 FROM base AS installer
 ARG INSTALLER=uv
 RUN --mount=type=secret,id=pydock \
@@ -10179,10 +10183,10 @@ RUN --mount=type=secret,id=pydock \
 FROM base
 LABEL pydock=1
 
-# System packages: what Python packages may need, such as git, build-essential or libgomp1, goes on a line like this.
+# System packages that Python packages need, such as git, build-essential or libgomp1, go on a line like this.
 @APT@RUN apt-get update && apt-get install -y --no-install-recommends @PACKAGES@ && rm -rf /var/lib/apt/lists/*
 
-# The user inside, who is you: pydock fills in the caller's name, uid and gid when it builds.
+# The user inside is you: pydock fills in your name, uid and gid when it builds.
 ARG USERNAME=user
 ARG USER_UID=1000
 ARG USER_GID=1000
@@ -10195,9 +10199,9 @@ ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH
 RUN python3 -m venv /opt/venv && chown -R $USER_UID:$USER_GID /opt/venv && \
     mkdir -p /opt/pydock && ln -s . /opt/pydock/wheels
 
-# Packages. Downloads stay in a cache that is no part of the image; the settings of the host (indexes, credentials)
-# come as a secret; byte code is compiled once, here. A repository is installed as it is, also after -e; a project's
-# folder (-e .) is no part of the image: pydock adds it, where it lies on the host.
+# Packages. Downloads stay in a cache outside the image; the settings of the host (indexes, credentials) come as a
+# secret; byte code is compiled here, once. A repository is installed as it is, also after -e; the folder of a project
+# (-e .) is not part of the image: pydock adds it from its place on the host.
 COPY requirements.txt wheels* /opt/pydock/
 RUN @MOUNTS@\
     set -e; @PATH@; cd /opt/pydock; if ! grep -q '^ *[^ #]' requirements.txt; then exit 0; fi; \

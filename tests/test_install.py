@@ -636,7 +636,7 @@ class EditableTest(PackageCase):
         self.assertEqual(self.ok("digest", "dev"), digest)
         self.ok("verify", "dev")
         self.assertEqual(self.ok("run", "dev", "mytool"), "one %s\n" % source)
-        self.assertIn("left out: '-e .'", self.run_pydock("export", "dev", "dev.tar").err)
+        self.assertIn("not exported: '-e .'", self.run_pydock("export", "dev", "dev.tar").err)
         with tarfile.open(str(self.work / "dev.tar")) as archive:
             text = archive.extractfile("dev/requirements.txt")
             assert text
