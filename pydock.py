@@ -8029,19 +8029,20 @@ def read_compose(engine: Engine, env: Env, text: str, top: str = "") -> tuple[di
 
 
 def allowed_copy(env: Env, files: dict[str, bytes]) -> tempfile.TemporaryDirectory[str]:
-    """A folder below which is the environment's own one with these files; what lies elsewhere is
-    there by links."""
+    """A folder below which is the environment's own one with these files; what lies above it, as far
+    as a line of them leads up, is there by links."""
     import tempfile
 
     make_folder(cache_folder())
     made = tempfile.TemporaryDirectory(prefix="compose-", dir=cache_folder())
-    top, folder = made.name, "/"
-    for name in env.folder[1:].split("/"):
+    top, folder, parts = made.name, "/", env.folder[1:].split("/")
+    up = max(line.count(b"..") for data in files.values() for line in data.split(b"\n"))
+    for left, name in zip(range(len(parts), 0, -1), parts):
         try:
-            others = set(os.listdir(folder)) - {name}
+            others = os.listdir(folder) if left <= up else []
         except OSError:
-            others = set()
-        for other in others:
+            others = []
+        for other in {*others} - {name}:
             os.symlink(os.path.join(folder, other), os.path.join(top + folder, other))
         folder = os.path.join(folder, name)
         make_folder(top + folder)
