@@ -2906,12 +2906,61 @@ def is_own(env: Env, note: dict[str, dict[str, str]] | None) -> bool:
     return note is None and env.scope.mode == "global" and not handed_over
 
 
-def is_allowed(env: Env, file: str) -> bool:
-    """Whether the user has allowed this file as it is, or made it on this machine."""
+def is_allowed(env: Env, file: str, digest: str = "") -> bool:
+    """Whether the user has allowed this file, as it is or was with this digest, or made it on this
+    machine."""
     note = read_note(env)
     if env.made_here or note is None:
         return env.made_here or is_own(env, note)
-    return file in note and note[file]["sha256"] == text_hash(env.read(file))
+    return file in note and note[file]["sha256"] == (digest or text_hash(env.read(file)))
+
+
+def unallowed(note: dict[str, dict[str, str]], files: dict[str, bytes]) -> list[str]:
+    """The paths of what was changed, came or went since the user allowed it; compose's first."""
+    found = {*files, *note}
+    for path in {*files} & {*note}:
+        if note[path]["sha256"] == sha256(files[path]):
+            found.remove(path)
+    return sorted(found, key=lambda path: (path != COMPOSE, path))
+
+
+def watched_files(env: Env) -> dict[str, bytes]:
+    """What has to be allowed before compose may read it: all files of an environment, by path, but
+    requirements.txt, wheels and what another pydock is writing. PydockError where one of them is a
+    link, or none that can be read to its end."""
+    found: dict[str, bytes] = {}
+    unwatched = r"requirements\.txt|wheels/\.?" + WHEEL
+    half = r"\.(requirements\.txt|dockerfile)(\.orig\d*)?\.new"
+
+    def look(folder: Folder, above: str) -> None:
+        for name in folder.names():
+            try:
+                if folder.is_folder(name):
+                    with folder.below(name) as inner:
+                        look(inner, above + name + "/")
+                elif (
+                    re.fullmatch(unwatched, above + name)
+                    or re.fullmatch(half, above + name)
+                    and is_changing(env)
+                ):
+                    folder.open(name).close()
+                else:
+                    found[above + name] = folder.read(name)
+            except FileNotFoundError:  # it was another pydock's for a moment
+                continue
+            if (
+                len(found) > 1000
+                or above.count("/") > 100
+                or sum(map(len, found.values())) > 4 * MAX_TEXT
+            ):
+                raise PydockError(
+                    f"{env.folder} holds more than anybody can review",
+                    "move what is not part of the environment elsewhere",
+                )
+
+    with env.open() as folder:
+        look(folder, "")
+    return found
 
 
 # --------------------------------------------------------------------------------------------------
@@ -4176,7 +4225,8 @@ def run_as(engine: Engine, env: Env, config: dict[str, Any]) -> str:
     if user.split(":")[0] == "0" and engine.root_is_caller():
         return ""
     if "USER_UID" not in open_args(env.read("dockerfile")):
-        if is_allowed(env, "dockerfile") or not os.getuid():  # who is root can become no more
+        made_of, root = config.get("made_of", ""), not os.getuid()  # who can become no more
+        if root or is_allowed(env, "dockerfile", made_of):
             return ""
         console.warn(
             f"ignoring the user {user} of the dockerfile of {env.name}, which others wrote; programs run as you",
@@ -4299,8 +4349,11 @@ def own_bases() -> str:
 
 def domain_of(env: Env) -> str:
     """The domain of trust that an environment is of: that of the user, which is empty, or one of its
-    own, where its dockerfile is others' and not allowed."""
-    return "" if is_allowed(env, "dockerfile") else sha256(os.fsencode(env.folder))[:8]
+    own, where its dockerfile is others' and not allowed, or else what that may COPY."""
+    allowed, note = is_allowed(env, "dockerfile"), read_note(env)
+    if allowed and note is not None and not (env.made_here or is_generated(env.read("dockerfile"))):
+        allowed = not unallowed(note, watched_files(env))
+    return "" if allowed else sha256(os.fsencode(env.folder))[:8]
 
 
 def has_secrets(session: Session, env: Env) -> bool:
@@ -4583,16 +4636,16 @@ def ready_image(session: Session, env: Env) -> dict[str, Any]:
             if "latest" not in images or not images["latest"].of(env):
                 rebuild(session, env, images, ["build", env.name])
         made = existing_image(session.engine, env.latest)
-        return {"Id": made.id, **made.config}
+        return {"Id": made.id, **made.config, "made_of": made.hashes[0]}
     if tuple(made_of) != hashes:
         with env.lock(wait=False) as lock:  # a change that died may only lack its tag
             image = recover(session.engine, env).get("latest") if lock.held() else None
         if image and image.hashes == hashes:
-            return {"Id": image.id, **image.config}
+            return {"Id": image.id, **image.config, "made_of": hashes[0]}
         console.warn(
             f"the image of {env.name} is older than its files", f"pydock build {env.title}"
         )
-    return {"Id": id_, "User": user, "WorkingDir": home}
+    return {"Id": id_, "User": user, "WorkingDir": home, "made_of": made_of[0]}
 
 
 def consistent_image(session: Session, env: Env) -> tuple[Image, dict[str, str]]:
@@ -8331,59 +8384,17 @@ def plain_text(data: bytes) -> str | None:
         return None
 
 
-def watched_files(env: Env) -> dict[str, bytes]:
-    """What has to be allowed before compose may read it: all files of an environment, by path, but
-    requirements.txt, wheels and what another pydock is writing. PydockError where one of them is a
-    link, or none that can be read to its end."""
-    found: dict[str, bytes] = {}
-    unwatched = r"requirements\.txt|wheels/\.?" + WHEEL
-    half = r"\.(requirements\.txt|dockerfile)(\.orig\d*)?\.new"
-
-    def look(folder: Folder, above: str) -> None:
-        for name in folder.names():
-            try:
-                if folder.is_folder(name):
-                    with folder.below(name) as inner:
-                        look(inner, above + name + "/")
-                elif (
-                    re.fullmatch(unwatched, above + name)
-                    or re.fullmatch(half, above + name)
-                    and is_changing(env)
-                ):
-                    folder.open(name).close()
-                else:
-                    found[above + name] = folder.read(name)
-            except FileNotFoundError:  # it was another pydock's for a moment
-                continue
-            if (
-                len(found) > 1000
-                or above.count("/") > 100
-                or sum(map(len, found.values())) > 4 * MAX_TEXT
-            ):
-                raise PydockError(
-                    f"{env.folder} holds more than anybody can review",
-                    "move what is not part of the environment elsewhere",
-                )
-
-    with env.open() as folder:
-        look(folder, "")
-    return found
-
-
 def check_trust(env: Env) -> dict[str, bytes]:
     """What compose may read of a local environment, or of one that was handed over; PydockError
     where the user has not allowed it."""
     note = read_note(env)
     if not env.has(COMPOSE) or is_own(env, note):
         return {}
-    files = watched_files(env)
-    for path in sorted(
-        {*files, *(note or {})} - {"dockerfile"}, key=lambda path: (path != COMPOSE, path)
-    ):
-        allowed = (note or {}).get(path)
-        if not allowed or path not in files or allowed["sha256"] != sha256(files[path]):
-            why = "was changed" if path in files else "was deleted"
-            why = why + " since you allowed it" if allowed else "is not trusted yet"
+    files, note = watched_files(env), note or {}
+    for path in unallowed(note, files):
+        why = "was changed" if path in files else "was deleted"
+        why = why + " since you allowed it" if path in note else "is not trusted yet"
+        if path != "dockerfile":
             raise PydockError(
                 f"{env.path(path)} {why}",
                 f"it decides what starts on this host; to review and allow it: pydock trust {env.title}",

@@ -291,8 +291,16 @@ class Real(AllowedCase):
             self.assertFalse(pydock.is_allowed(env, "dockerfile"))
             pydock.write_note(env, pydock.watched_files(env))
             self.assertTrue(pydock.is_allowed(env, "dockerfile"))
-            (self.dev / "dockerfile").write_text("FROM x\n", encoding="utf-8")
+            self.assertFalse(pydock.is_allowed(env, "dockerfile", "0" * 64), "an image of another one")
+            (self.dev / "script").touch()
+            self.assertEqual(pydock.domain_of(env), "", "which copies nothing of it")
+            (self.dev / "dockerfile").write_text("FROM x\nCOPY script .\nRUN ./script", encoding="utf-8")
             self.assertFalse(pydock.is_allowed(env, "dockerfile"))
+            pydock.write_note(env, pydock.watched_files(env))
+            self.assertEqual(pydock.domain_of(env), "")
+            for change in (lambda: (self.dev / "script").write_text("evil", encoding="utf-8"), (self.dev / "script").unlink):
+                change()
+                self.assertNotEqual(pydock.domain_of(env), "")
 
 
 if __name__ == "__main__":
