@@ -1486,10 +1486,20 @@ SETTINGS = {  # key: (default, what it can be, what it is)
     "sandbox_files": ("1024", r"[1-9]\d{0,6}", "limit of open files per process in a sandbox"),
     "sandbox_timeout": ("300", r"[1-9]\d{0,6}", "seconds until a sandbox is stopped"),
     "engine": ("docker", ".+", "docker, podman or 'sudo docker'; ignored in a project's file"),
+    "pass_env": (
+        "",
+        r"(?:[A-Za-z_*?][A-Za-z0-9_*?]*(?:[ ,]+|$))*",
+        "variables that programs get from the host, such as 'API_KEY AWS_*'; ignored in a project's file",
+    ),
+    "mounts": (
+        "",
+        r"(?:[/~'\"].*)?",
+        "folders that programs always have at their own path, such as '/data ~/sets'; ignored in a project's file",
+    ),
 }
 
 # What runs on the host, and what gets the user's logins and downloads: no project chooses that.
-USERS_OWN = ("engine", "image", "repository")
+USERS_OWN = ("engine", "image", "repository", "mounts", "pass_env")
 
 
 class Scope:
@@ -1705,8 +1715,12 @@ def checked(key: str, value: str, source: str) -> str:
         )
     default, pattern, what = SETTINGS[key]
     try:
-        words = shlex.split(value) if key == "engine" else [value]
-        good = words and re.fullmatch(pattern, value) and value.isprintable()
+        words = shlex.split(value) if key in ("engine", "mounts") else [value]
+        good = (words or not default) and re.fullmatch(pattern, value) and value.isprintable()
+        if key == "mounts":
+            good = good and all(
+                path[0] == "/" and hides_nothing(path) for path in own_folders(value)
+            )
     except ValueError:
         good = False
     if not good:
@@ -1715,6 +1729,26 @@ def checked(key: str, value: str, source: str) -> str:
             f"{key}: {what}; default '{default}'",
         )
     return value.rstrip("/") + "/" if key == "repository" and value else value
+
+
+SYSTEM = set("bin boot dev etc lib lib32 lib64 libx32 proc run sbin sys usr".split())
+TOP = set("home media mnt opt root srv tmp var".split())
+
+
+def hides_nothing(path: str) -> bool:
+    """Whether a folder of the host can be mounted at its own path without hiding what the image
+    needs."""
+    parts = path.strip("/").split("/")
+    if not parts[0] or parts[0] in SYSTEM or len(parts) == 1 and parts[0] in TOP:
+        return False
+    if parts[0] == "var" and parts[1] in ("cache", "lib", "lock", "log", "run", "spool"):
+        return False
+    return parts[:2] not in (["opt", "venv"], ["opt", "pydock"])
+
+
+def own_folders(value: str) -> list[str]:
+    """The folders of the setting `mounts`."""
+    return [os.path.normpath(os.path.expanduser(word)) for word in shlex.split(value)]
 
 
 def check_name(name: str) -> str:
@@ -3915,10 +3949,6 @@ def restore_requirements(engine: Engine, env: Env, image: Image) -> None:
 HELPER = "/run/pydock"  # a file of pydock's own in a container, which stands before programs
 INIT = [HELPER, "init"]
 WAIT = ["/bin/sleep", "infinity"]  # what a container does that waits for programs
-SYSTEM = set("bin boot dev etc lib lib32 lib64 libx32 proc run sbin sys usr".split())
-TOP = set("home media mnt opt root srv tmp var".split())
-
-
 Mount = namedtuple("Mount", "source target readonly")
 
 
@@ -3956,17 +3986,6 @@ def publish_value(port: str) -> str:
     if any(int(number) > 65535 for number in numbers):
         raise PydockError(f"{port} is not a port: the highest is 65535")
     return port
-
-
-def hides_nothing(path: str) -> bool:
-    """Whether a folder of the host can be mounted at its own path without hiding what the image
-    needs."""
-    parts = path.strip("/").split("/")
-    if parts[0] in SYSTEM or len(parts) == 1 and parts[0] in TOP:
-        return False
-    if parts[0] == "var" and parts[1] in ("cache", "lib", "lock", "log", "run", "spool"):
-        return False
-    return parts[:2] not in (["opt", "venv"], ["opt", "pydock"])
 
 
 def folder_mounts(
@@ -4007,17 +4026,44 @@ def guarded_mounts(
     return [found[target] for target in sorted(found, key=lambda target: target.count("/"))]
 
 
-def guarded_folder(
-    place: Place, home: str, make: Callable[[str], object]
-) -> tuple[list[Mount], str]:
-    """As `folder_mounts`, where code inside can neither change an environment (but the packages of
-    its own in there) nor what pydock keeps for itself: they can be read only. What is not there yet
-    is made, or else that code could make it."""
+def place_mounts(place: Place, home: str, make: Callable[[str], object]) -> tuple[list[Mount], str]:
+    """As `folder_mounts`, guarded."""
     folder = place.folder
     mounts, inside = folder_mounts(folder, place.current, home_folder(), home)
     if place.own and (folder, folder) in mounts:
         inside = place.current
     mounts += [(folder, place.other)] * bool(place.other)
+    return guarded_folder(folder, mounts, make), inside
+
+
+def own_mounts(settings: Settings, make: Callable[[str], object]) -> list[Mount]:
+    """The folders of the setting `mounts`, guarded."""
+    found = []
+    for path in own_folders(settings["mounts"]):
+        folder = os.path.realpath(path)
+        if os.path.isdir(folder):
+            targets = [target for target in {path, folder} if hides_nothing(target)]
+            found += guarded_folder(folder, [(folder, target) for target in targets], make)
+        else:
+            console.warn(f"the setting 'mounts' names {path}, which is not there")
+    return found
+
+
+def merge_mounts(mounts: Sequence[Mount]) -> list[Mount]:
+    """The last one of a target counts, but what one of them closes stays closed; those above come
+    first."""
+    found = {mount.target: mount for mount in mounts}
+    closed = {mount.target for mount in mounts if mount.readonly}
+    targets = sorted(found, key=lambda target: target.count("/"))
+    return [found[target]._replace(readonly=target in closed) for target in targets]
+
+
+def guarded_folder(
+    folder: str, mounts: Sequence[tuple[str, str]], make: Callable[[str], object]
+) -> list[Mount]:
+    """These mounts of a folder, where code inside can neither change an environment (but the
+    packages of its own in there) nor what pydock keeps for itself: they can be read only. What is
+    not there yet is made, or else that code could make it."""
     own, whole = os.path.join(folder, ".pydock"), ".pydock" in os.path.realpath(folder).split("/")
     guarded = [own] if os.path.isdir(own) and not os.path.islink(own) else []
     scope = global_scope()
@@ -4037,7 +4083,7 @@ def guarded_folder(
         elif not os.path.isdir(way):
             make(way)
         guarded.append(way)
-    return guarded_mounts(mounts, guarded, whole), inside
+    return guarded_mounts(mounts, guarded, whole)
 
 
 # What is to run in a container: its words, the user's own options for it, and its streams.
@@ -4063,6 +4109,7 @@ class Container:
         self.root = False  # programs may become more than the user is
         self.mounts: list[Mount] = []
         self.folder = "/"  # where programs start
+        self.zone = ""  # the host's time zone
         self.options: list[str] = []  # the user's own, ready for docker; they win
         self.labels: dict[str, str] = {}
 
@@ -4078,6 +4125,7 @@ class Container:
         argv += ["--security-opt", "no-new-privileges" + "=false" * self.root]
         for source, target, readonly in self.mounts:
             argv += ["--mount", mount_value(source, target, readonly)]
+        argv += ["-e", f"TZ={self.zone}"] if self.zone else []
         return [*argv, "-w", self.folder, *self.options]
 
     def run_argv(self, program: Program) -> list[str]:
@@ -4191,6 +4239,24 @@ def require_local_engine(engine: Engine, path: str, hint: str) -> None:
         )
 
 
+def describe_for_programs(
+    session: Session,
+    env: Env,
+    config: dict[str, Any],
+    name: str,
+    place: Place,
+    root: bool = False,
+) -> Container:
+    """A new container of an environment's image in which programs run for the caller, or for
+    `root`, with what the caller's settings add and the host's time zone."""
+    container = describe(session, env, config, name, place, root)
+    mounts = own_mounts(session.settings, env.make_folder)
+    container.mounts = merge_mounts([*mounts, *container.mounts])
+    if not any(value.startswith("TZ=") for value in config.get("Env") or ()):
+        container.zone = host_zone()
+    return container
+
+
 def describe(
     session: Session,
     env: Env,
@@ -4199,7 +4265,7 @@ def describe(
     place: Place,
     root: bool = False,
 ) -> Container:
-    """A new container of an environment's image for the caller, or for `root`."""
+    """A container of an environment's image with the caller's folder."""
     engine = session.engine
     user = "0:0" if root else run_as(engine, env, config)
     container = Container(name, env.latest, env.name, user)
@@ -4211,8 +4277,42 @@ def describe(
     home = config.get("WorkingDir") or "/"
     container.folder = "/" if place.own else home
     if place.folder:
-        container.mounts, container.folder = guarded_folder(place, home, env.make_folder)
+        container.mounts, container.folder = place_mounts(place, home, env.make_folder)
     return container
+
+
+# What a program never gets from the host's environment: what names a place or a person there, what
+# pydock sets itself, and what `enter` uses, in lower case.
+NEVER_PASSED = "PATH|HOME|PWD|OLDPWD|PS[0-9]|_|SHLVL|IFS|ENV|BASH_ENV|SHELL|USER|LOGNAME|MAIL|HOSTNAME|TMPDIR|TERM|COLUMNS|LINES|LANG|LC_ALL|TZ|NO_COLOR|LS_COLORS|XDG_DATA_HOME|PYTHONHOME|VIRTUAL_ENV.*"
+NEVER_PASSED += "|".join(["|_?PYDOCK_.*|LD_.*|DYLD_.*|[a-z]+|exec_id", *ENGINE_VARIABLES])
+AS_OUTSIDE = ("TERM", "LANG", "NO_COLOR")  # what every program gets; and the time zone
+
+
+def host_zone() -> str:
+    """The name of the host's time zone; '' where it has none."""
+    zone = os.environ.get("TZ", "")
+    if not zone and os.path.islink("/etc/localtime"):
+        zone = os.readlink("/etc/localtime").rpartition("/zoneinfo/")[2]
+    return one_line(zone or host_file("/etc/timezone").strip())
+
+
+def pass_pattern(settings: Settings) -> str:
+    """The setting `pass_env` as an expression for Python and awk."""
+    words = re.split("[ ,]+", settings["pass_env"].strip(" ,"))
+    return "|".join(words).replace("*", ".*").replace("?", ".")
+
+
+def environment_options(session: Session, names: Iterable[str] = ()) -> list[str]:
+    """The caller's variables for a program: those that every one gets, those of the setting
+    `pass_env`, and these."""
+    found = [f"{name}={os.environ[name]}" for name in AS_OUTSIDE if name in os.environ]
+    options = [word for value in found for word in ("-e", value)]
+    wanted = pass_pattern(session.settings)
+    names = [*names, *[name for name in os.environ if wanted and re.fullmatch(wanted, name)]]
+    for name in dict.fromkeys(names):
+        if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and not re.fullmatch(NEVER_PASSED, name):
+            options += session.engine.env_options(name) if session.engine.sudo else ["-e", name]
+    return options
 
 
 def run_as(engine: Engine, env: Env, config: dict[str, Any]) -> str:
@@ -5430,7 +5530,8 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
         raise PydockError(
             "limits, --read and --write need --sandbox", "add --sandbox, or -o: docker's options"
         )
-    caller = os.environ.pop("PYDOCK_TOLD", "")  # `enter`, which cannot go on alone
+    # `enter`, which cannot go on alone, and the variables that its program gets
+    caller, *changed = os.environ.pop("PYDOCK_TOLD", "").split() or [""]
     apart = [args.fresh, args.root, args.publish, args.volume, args.gpus, args.network]
     fresh = any([*apart, args.platform, args.option]) or not is_started(env)
     if fresh and not args.root:
@@ -5438,15 +5539,18 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     options = run_options(session.engine, args)
     check_ports(session, env, options)
     place = run_folder(session, env, required=False)._replace(own=caller == "own")
-    program = asked_program(env, args.command, options)
+    passed = environment_options(session, changed[1::2])
+    program = asked_program(env, args.command, passed + options)
     if not fresh and not options and not caller:
-        enter(session, env, place.current, program.words)
+        enter(session, env, place.current, program)
     config = ready_image(session, env)
     container = None if fresh else background_container(session, env, config, place)
     if container:
         exec_program(session, env, container, program)
-    container = describe(session, env, config, f"{env.repo}--run-{env.id}", place, args.root)
-    container.options = options
+    container = describe_for_programs(
+        session, env, config, f"{env.repo}--run-{env.id}", place, args.root
+    )
+    container.options = options if env.has(COMPOSE) else passed + options
     own = program.tty or not args.command or not container.init
     if env.has(COMPOSE) or own and not env.scripted:  # a script gets by without it
         add_helper(env, container)
@@ -5454,7 +5558,7 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
         try:
             compose_one_off(session, env, container)
             container.user = container.user or config.get("User") or "0:0"
-            exec_program(session, env, container, program._replace(options=[]), remove="yes")
+            exec_program(session, env, container, program._replace(options=passed), remove="yes")
         except BaseException:
             session.engine.try_run("rm", "-f", container.name)
             raise
@@ -5656,7 +5760,7 @@ def sandbox_mounts(
     found = {target: Mount(source, target, True) for source, target in mounts}
     for paths, closed in ((args.read, True), (args.write, False)):
         for path in map(sandbox_folder, paths):
-            for mount in guarded_folder(Place(path, path), home, env.make_folder)[0]:
+            for mount in place_mounts(Place(path, path), home, env.make_folder)[0]:
                 below = [
                     os.path.normpath(os.path.join(target, os.path.relpath(mount.source, source)))
                     for source, target in mounts
@@ -7145,7 +7249,9 @@ def cmd_reset(session: Session, args: argparse.Namespace) -> int:
             check_idle(session.engine, env, background, args.force, "reset")
             options = options or background.options
         if env.has(COMPOSE):  # an error before anything ends
-            compose_file(session, env, describe(session, env, config, env.background, place))
+            compose_file(
+                session, env, describe_for_programs(session, env, config, env.background, place)
+            )
         own = [port.split("->")[0] for port in background.ports] if background else []
         check_ports(session, env, options, own)
         kept = is_kept(env) or not background
@@ -7373,7 +7479,7 @@ def start_background(
 ) -> None:
     """A new background container; what it was asked for is noted on it, so that another can take
     its place."""
-    container = describe(session, env, config, env.background, wanted.place.top)
+    container = describe_for_programs(session, env, config, env.background, wanted.place.top)
     container.options = wanted.options
     container.labels = start_label(wanted.place, wanted.options)
     add_helper(env, container)
@@ -7438,7 +7544,7 @@ def reconcile(
     busy = processes(session.engine, background) if looked else []
     kept = is_kept(env) or wanted.kept
     if env.has(COMPOSE) and background.project:
-        container = describe(session, env, config, env.background, place)
+        container = describe_for_programs(session, env, config, env.background, place)
         container.labels = start_label(place, background.options)
         add_helper(env, container)
         compose_up(session, env, container, *["--no-recreate"] * bool(busy))
@@ -7544,14 +7650,15 @@ def way(session: Session, env: Env, pid: int) -> str:
     return f"{pid} {text_hash(repr(facts))}"
 
 
-def enter(session: Session, env: Env, current: str, words: list[str]) -> None:
+def enter(session: Session, env: Env, current: str, program: Program) -> None:
     """Becomes a program in the background container by the way that activated programs take;
     returns where that may not be, or `enter` itself has said so."""
-    path = note_path(env, "enter")
+    path, words = note_path(env, "enter"), program.words
     found = re.search(r"(?m)^way='((\d+) \w+)'$", host_file(path))
     if (
         env.scripted
         or console.verbose
+        or session.engine.has_parent  # with a file that only this process has
         or not found
         or not all(word.isascii() for word in [current, *words])
     ):
@@ -7559,6 +7666,7 @@ def enter(session: Session, env: Env, current: str, words: list[str]) -> None:
     if found.group(1) == way(session, env, int(found.group(2))):
         told = {"engine": shell_join(session.engine.program)}
         told.update(told_absent(session.engine, env, words))
+        told["passed"] = shell_join(program.options)
         os.environ["PYDOCK_TOLD"] = assignments(told)
         session.engine.exec_command(["/bin/sh", path, *words])
 
@@ -7715,12 +7823,13 @@ def render_activate(env: Env, shell: str, persistent: bool) -> str:
         "BIN": quoted("bin"),
         "NAME": env.name,
         "LEAVE": "/dev/null" if persistent else quoted("leave"),
+        "CHANGED": quoted("changed"),
     }
-    return re.sub(
-        f"@({'|'.join(values)})@",
-        lambda found: values[found.group(1)],
-        ACTIVATE_FISH if fish else ACTIVATE_SH,
-    )
+    return filled(ACTIVATE_FISH if fish else ACTIVATE_SH, values)
+
+
+def filled(text: str, values: dict[str, str]) -> str:
+    return re.sub(f"@({'|'.join(values)})@", lambda found: values[found.group(1)], text)
 
 
 @command(
@@ -7820,8 +7929,8 @@ def check_programs(engine: Engine, env: Env, words: Sequence[str]) -> None:
 
 def shims_folder(env: Env) -> str:
     """What pydock keeps for the programs of an environment on the host, all of which can be made
-    again: `enter`, what they all do; `bin`, a link to it by each program's name; `leave`, what
-    `deactivate` does; `links` (the program by the path of its link, as JSON); `started` (what the
+    again: `enter`, what they all do; `bin`, a link to it by each program's name; `changed`,
+    which tells the variables that they get; `leave`, what `deactivate` does; `links` (the program by the path of its link, as JSON); `started` (what the
     background container was asked for: folder and options, as JSON); `kept`, where it goes on
     though nothing runs."""
     return os.path.join(data_folder(), env.repo)
@@ -7849,6 +7958,25 @@ def pydock_sh(session: Session, env: Env) -> str:
     )
     client = os.path.dirname(shutil.which(session.engine.client) or "/usr/bin/docker")
     return f'exports() {{ export PATH="${{PATH:+$PATH:}}"{shell_join([client])} {shell_join(exports)}; }}\npydock() {{ exports; exec {command} "$@"; }}\n'
+
+
+# Which variables a program gets, as options of `docker exec`: those of the setting `pass_env`, and
+# what was set or changed since `activate` noted the names and checksums of all, in _PYDOCK_WAS; with
+# `snapshot`, that note. A checksum of another awk could not be compared: both are made here.
+CHANGED_AWK = r"""BEGIN {
+    for (i = 1; i < 256; i++) code[sprintf("%c", i)] = i
+    count = split(ENVIRON["_PYDOCK_WAS"], was, " ")
+    for (i = 1; i <= count; i++) known[was[i]] = 1
+    pass = "@PASS@"
+    for (name in ENVIRON) if (name ~ /^[A-Za-z_][A-Za-z0-9_]*$/ && name !~ /^(@NEVER@)$/) {
+        value = ENVIRON[name]; sum = 0
+        for (i = length(value); i; i--) sum = (sum * 257 + code[substr(value, i, 1)]) % 2147483647
+        noted = name ":" sum
+        if (snapshot) printf "%s ", noted
+        else if (count && !(noted in known) || pass && name ~ "^(" pass ")$") printf " -e %s", name
+    }
+}
+"""
 
 
 def place_sh(name: str, mounts: Sequence[tuple[str, str]]) -> str:
@@ -7904,6 +8032,8 @@ def shim_library_sh(
         "engine": shell_join(program),
         "user": background.user if background else "",
         "keys": " ".join(DETACH_KEYS),
+        "passed": "",
+        "pass": pass_pattern(session.settings),
         "python": sys.executable,
         "itself": os.path.realpath(sys.argv[0]),
         "plain": "\t\n",
@@ -7933,6 +8063,8 @@ def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
     if activated:
         leave = f"{pydock_sh(session, env)}pydock activate --end {env.name}\n"
         write_file(note_path(env, "leave"), leave, 0o644)
+        values = {"NEVER": NEVER_PASSED, "PASS": pass_pattern(session.settings)}
+        write_file(note_path(env, "changed"), filled(CHANGED_AWK, values), 0o644)
         if background and background.running:
             in_it = ["exec", "-u", background.user, env.background]
             write_programs(
@@ -8129,8 +8261,12 @@ def compose_file(session: Session, env: Env, container: Container) -> tuple[str,
             f"the service {programs_of_host[0]} of {path} runs a program on this host, which a project may not do",
             "start it yourself",
         )
-    for each in (service, whole["services"][SERVICE]):
-        each["command"] = whole["services"][SERVICE].get("command") or WAIT
+    own = whole["services"][SERVICE]
+    timed = not container.zone or "TZ" in (own.get("environment") or {})
+    zone = {} if timed else {"TZ": container.zone.replace("$", "$$")}
+    for each in (service, own):
+        each["command"] = own.get("command") or WAIT
+        each["environment"] = {**zone, **(each.get("environment") or {})}
     shown = {"services": {SERVICE: service}} if env.scripted else whole
     return to_json(shown), published_ports(whole)
 
@@ -9608,6 +9744,8 @@ def set_setting(session: Session, key: str, value: str) -> None:
     with folder:
         folder.write(name, "\n".join(lines) + "\n")
     console.info(f"{key} = {value} in {path}")
+    if key in ("pass_env", "mounts"):
+        console.info("started environments have it after: pydock reset NAME")
 
 
 @command(
@@ -10677,18 +10815,20 @@ if [ -n "$verb" ]; then  # what is installed is to stay
     for word do shift; if [ -z "$found" ] && [ "$word" = "$verb" ]; then found=yes; else set -- "$@" "$word"; fi; done
     pydock "$verb" "$name" "$@"
 fi
+if [ -n "$link" ] && [ -n "${_PYDOCK_WAS-}$pass" ]; then passed=$(LC_ALL=C /usr/bin/awk -f "${bin%/bin}/changed"); fi 2>/dev/null
 exports
 remove= limit= LC_ALL=C typed=$PWD
 cd -P . 2>/dev/null
 if [ -n "$link" ]; then place; else place_of_run; fi
 case $inside$PWD$* in *[!"$plain"\ -~]*) inside= ;; esac
-if [ -z "$inside" ] || ! alive; then PATH=$path PYDOCK_TOLD=run; [ -z "$link" ] || PYDOCK_TOLD=own; export PWD="$typed" PYDOCK_TOLD; pydock run "$name" "$program" "$@"; fi
+case $link$passed:$engine in ?*' -e '*:sudo* | ?*' -e '*:*/sudo*) inside= ;; esac  # which keeps variables to itself
+if [ -z "$inside" ] || ! alive; then PATH=$path PYDOCK_TOLD=run; [ -z "$link" ] || PYDOCK_TOLD="own$passed"; export PWD="$typed" PYDOCK_TOLD; pydock run "$name" "$program" "$@"; fi
 if ! read -r exec_id </proc/sys/kernel/random/uuid; then exec_id=$PPID-$$; fi 2>/dev/null
 stdin=-i terminal=
 if [ -t 0 ] && ! foreground; then stdin=
 elif [ -t 0 ] && [ -t 1 ]; then terminal=yes stdin="-i -t $keys"; fi
-set -- exec $stdin -u "$user" -w "$inside" "$container" /run/pydock exec "$container.$exec_id" "$program" "$@"
-eval "set -- $engine \"\$@\""
+if [ -n "$link" ]; then passed="$passed${TERM+ -e \"TERM=\$TERM\"}${LANG+ -e \"LANG=\$LANG\"}${NO_COLOR+ -e \"NO_COLOR=\$NO_COLOR\"}"; fi
+eval "set -- $engine exec $stdin $passed -u \"\$user\" -w \"\$inside\" $container /run/pydock exec $container.$exec_id \"\$program\" \"\$@\""
 """
 
 
@@ -10709,7 +10849,7 @@ deactivate () {
     case "$_PYDOCK_OLD" in *p*) export PYDOCK_ENV="$_PYDOCK_OLD_ENV" ;; *) unset PYDOCK_ENV ;; esac
     case "$_PYDOCK_OLD" in *v*) export VIRTUAL_ENV="$_PYDOCK_OLD_VENV" ;; esac
     case "$_PYDOCK_OLD" in *m*) export VIRTUAL_ENV_PROMPT="$_PYDOCK_OLD_PROMPT" ;; *) unset VIRTUAL_ENV_PROMPT ;; esac
-    unset _PYDOCK_BIN _PYDOCK_PATH _PYDOCK_PS1 _PYDOCK_OLD _PYDOCK_OLD_ENV _PYDOCK_OLD_VENV _PYDOCK_OLD_PROMPT
+    unset _PYDOCK_WAS _PYDOCK_BIN _PYDOCK_PATH _PYDOCK_PS1 _PYDOCK_OLD _PYDOCK_OLD_ENV _PYDOCK_OLD_VENV _PYDOCK_OLD_PROMPT
     unset -f deactivate
     hash -r 2>/dev/null || :
     if [ "${1-}" = nondestructive ]; then _PYDOCK_LEAVE=@LEAVE@; elif [ -e @LEAVE@ ]; then /bin/sh @LEAVE@ || :; fi
@@ -10720,6 +10860,7 @@ if [ -n "${PS1+x}" ] && [ -z "${VIRTUAL_ENV_DISABLE_PROMPT-}" ]; then _PYDOCK_PS
 hash -r 2>/dev/null || :
 if [ -n "${_PYDOCK_LEAVE-}" ] && [ "$_PYDOCK_LEAVE" != @LEAVE@ ] && [ -e "$_PYDOCK_LEAVE" ]; then /bin/sh "$_PYDOCK_LEAVE" || :; fi
 unset _PYDOCK_LEAVE
+_PYDOCK_WAS="$(LC_ALL=C /usr/bin/awk -v snapshot=1 -f @CHANGED@ 2>/dev/null)" || :; export _PYDOCK_WAS
 """
 
 
@@ -10740,7 +10881,7 @@ function deactivate
         set -e $name
         if set -q $old; set -gx $name $$old; set -e $old; end
     end
-    set -e _PYDOCK_BIN
+    set -e _PYDOCK_BIN _PYDOCK_WAS
     functions -e deactivate
     if test "$argv[1]" = nondestructive; set -g _PYDOCK_LEAVE @LEAVE@; else if test -e @LEAVE@; /bin/sh @LEAVE@; or true; end
 end
@@ -10759,6 +10900,7 @@ if not set -q VIRTUAL_ENV_DISABLE_PROMPT; and functions -q fish_prompt
 end
 if set -q _PYDOCK_LEAVE; and test $_PYDOCK_LEAVE != @LEAVE@; and test -e $_PYDOCK_LEAVE; /bin/sh $_PYDOCK_LEAVE; or true; end
 set -e _PYDOCK_LEAVE; or true
+set -gx _PYDOCK_WAS (/usr/bin/env LC_ALL=C /usr/bin/awk -v snapshot=1 -f @CHANGED@ 2>/dev/null)
 """
 
 

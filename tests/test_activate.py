@@ -20,7 +20,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import contract
 from support import (
-    COUNT, ENGINE, PYDOCK, Case, Result, SharedCase, Terminal, as_user, docker_groups, engine, make_wheel, one_engine_for_all, pydock,
+    COUNT, ENGINE, INNER_HOME, PYDOCK, Case, Result, SharedCase, Terminal, as_user, docker_groups, engine, make_wheel, one_engine_for_all, pydock,
 )
 
 SHELLS = {"bash": ["bash", "--norc", "--noprofile"], "zsh": ["zsh", "-f"], "fish": ["fish", "--no-config"], "dash": ["dash"]}
@@ -514,6 +514,45 @@ class Programs(ActivateCase):
         (outside / "f").write_text("here", encoding="utf-8")
         code = "%s; cd out; python -c 'import os, sys; print(os.getcwd(), *map(os.path.exists, sys.argv[1:]))' \"$PWD/f\" %s/f; deactivate"
         self.assertEqual(self.says(code % (self.line(), outside)), "%s True True\n" % outside)
+
+    def test_what_was_set_or_changed_since_the_activation_arrives_and_nothing_else(self) -> None:
+        code = 'import json, os; print(json.dumps(dict(os.environ)))'
+        before = {"SECRET": "login", "LOGIN": "é old", "MULTI": "a\nb", "UNSET": "x", "LC_ALL": "C"}
+        for shell in ("bash", "zsh", "dash", "fish"):
+            if not shutil.which(shell):
+                continue
+            self.shell = shell
+            export = "set -gx" if shell == "fish" else "export"
+            setting = "{0} DEBUG 1; {0} URL 'a  b'; {0} LOGIN 'è old'; {0} HOME /nope; {0} PS1 x; set -e UNSET" if shell == "fish" else \
+                "{0} DEBUG=1; {0} URL='a  b'; {0} LOGIN='è old'; {0} HOME=/nope; {0} PS1=x; unset UNSET"
+            line = self.line()
+            for folder in (self.work, self.elsewhere()):
+                with self.subTest(shell=shell, folder=folder):
+                    out = self.says("%s; %s; cd %s; python -c %s; deactivate" % (line, setting.format(export), folder, shlex.quote(code)), environ=before)
+                    found = json.loads(out)
+                    self.assertEqual({name: found[name] for name in ("DEBUG", "URL", "LOGIN")}, {"DEBUG": "1", "URL": "a  b", "LOGIN": "è old"})
+                    self.assertFalse({"SECRET", "MULTI", "UNSET", "PS1", "_PYDOCK_WAS", "PYDOCK_ENV"} & set(found), found)
+                    self.assertEqual(found["HOME"], INNER_HOME)
+
+    def test_a_program_is_as_outside_and_gets_what_the_user_named(self) -> None:
+        code = "import os; print(*[os.environ.get(name) for name in ('TERM', 'LANG', 'NO_COLOR', 'TZ', 'AWS_KEY', 'SECRET')])"
+        environ = {"TERM": "vt220", "LANG": "de_DE.UTF-8", "NO_COLOR": "1", "TZ": "Asia/Tokyo", "AWS_KEY": "k", "SECRET": "s"}
+        data = self.elsewhere()
+        for key, value in (("pass_env", "AWS_*"), ("mounts", str(data))):
+            self.ok("config", "--global", key, value)
+        self.create("z")
+        self.environ.update(environ)
+        self.ok("start", "z")
+        self.ok("link", "z", "python")
+        program = str(self.home / ".local/bin/python")
+        for argv in ([*self.program, "run", "z", "python"], [*self.program, "run", "--fresh", "z", "python"], [program]):
+            for folder in (self.work, data):
+                done = subprocess.run([*argv, "-c", code], cwd=str(folder), env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=60)
+                self.assertEqual(done.stdout, "vt220 de_DE.UTF-8 1 Asia/Tokyo k None\n", argv)
+        subprocess.run([program, "-c", "open('made', 'w')"], cwd=str(data), env=self.environ, check=True, timeout=60)
+        self.assertTrue((data / "made").exists())
+        self.ok("delete", "-y", "z")
+        (self.home / ".pydock/pydock.conf").unlink()
 
     def test_in_the_root_folder(self) -> None:
         self.assertEqual(self.called("python", "-c", "import os; print(os.getcwd())", cwd=Path("/")), b"/\n")

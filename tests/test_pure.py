@@ -512,7 +512,7 @@ class WhatOthersCannotChange(Folder):
             (self.tmp / folder).mkdir(parents=True)
         os.symlink("../real/envs", str(self.tmp / ".pydock/envs"))
         os.symlink("../dots/pydock.conf", str(self.tmp / ".pydock/pydock.conf"))
-        mounts, _ = pydock.guarded_folder(pydock.Place(str(self.tmp), str(self.tmp)), "/home/u", pydock.make_folder)
+        mounts, _ = pydock.place_mounts(pydock.Place(str(self.tmp), str(self.tmp)), "/home/u", pydock.make_folder)
         closed = {mount.source for mount in mounts if mount.readonly}
         self.assertLessEqual({str(self.tmp / path) for path in (".pydock", "real/envs", "dots")}, closed)
 
@@ -1002,13 +1002,57 @@ class WhereASettingComesFrom(Folder):
         with mock.patch.object(pydock.console, "warn"):
             self.assertEqual(self.settings().engine().program, ["sudo", "docker"])
 
+    def test_a_project_opens_nothing_of_the_host(self) -> None:
+        self.conf("[pydock]\npass_env = API_*\n")
+        self.conf("[pydock]\npass_env = *\nmounts = /data\n", local=True)
+        with mock.patch.object(pydock.console, "warn") as warned:
+            found = self.settings()
+        self.assertEqual((found["pass_env"], found["mounts"], warned.call_count), ("API_*", "", 2))
+        with self.inside(self.project):
+            session = mock.Mock(scope=pydock.find_scope("local"))
+            for key, value in (("pass_env", "X"), ("mounts", "/data"), ("engine", "podman")):
+                with self.assertRaises(pydock.PydockError) as raised:
+                    pydock.set_setting(session, key, value)
+                self.assertEqual(raised.exception.hint, "pydock config --global %s %s" % (key, value))
+
+    def test_what_programs_get_of_the_hosts_variables(self) -> None:
+        session = mock.Mock(settings={"pass_env": "AWS_*, ?OKEN PATH name"}, engine=mock.Mock(sudo=False))
+        environ = {"AWS_KEY": "a\nb", "TOKEN": "t", "XTOKEN": "t", "PATH": "/bin", "name": "n", "SECRET": "s", "AWS_F%%": "() { :; }", "TERM": "vt220", "NO_COLOR": ""}
+        with mock.patch.dict(os.environ, environ, clear=True):
+            self.assertEqual(pydock.environment_options(session, ["DEBUG", "TOKEN", "HOME", "_PYDOCK_WAS"]),
+                             ["-e", "TERM=vt220", "-e", "NO_COLOR=", "-e", "DEBUG", "-e", "TOKEN", "-e", "AWS_KEY"])
+
+    def test_folders_that_are_always_there(self) -> None:
+        for name in ("data", "a b", "home/.pydock"):
+            (self.tmp / name).mkdir(parents=True)
+        (self.tmp / "link").symlink_to("data")
+        value = "%s/link '%s/a b' ~ /nowhere" % (self.tmp, self.tmp)
+        with mock.patch.object(pydock.console, "warn") as warned:
+            self.environ({"HOME": str(self.tmp / "home"), "PYDOCK_MOUNTS": value})
+            mounts = pydock.own_mounts(self.settings(), pydock.make_folder)
+        self.assertEqual(warned.call_count, 1)
+        real = os.path.realpath(str(self.tmp))
+        found = {mount.target: (mount.source, mount.readonly) for mount in mounts}
+        for source, target, readonly in (("data", "link", False), ("data", "data", False), ("a b", "a b", False), ("home", "home", False), ("home/.pydock", "home/.pydock", True)):
+            self.assertEqual(found.get("%s/%s" % (real, target)), ("%s/%s" % (real, source), readonly), target)
+        closed = pydock.merge_mounts([pydock.Mount("/a/b", "/a/b", True), pydock.Mount("/x", "/y", False), pydock.Mount("/a", "/a", False), pydock.Mount("/a/b", "/a/b", False), pydock.Mount("/z", "/y", False)])
+        self.assertEqual(closed, [pydock.Mount("/z", "/y", False), pydock.Mount("/a", "/a", False), pydock.Mount("/a/b", "/a/b", True)])
+
     def test_a_bad_value_is_one_error_that_names_its_source(self) -> None:
-        for key, value in {"python": "two", "history": "0", "installer": "conda", "prefix": "A B", "user": "A b", "image": "", "repository": "a b", "engine": "'"}.items():
+        for key, value in {"python": "two", "history": "0", "installer": "conda", "prefix": "A B", "user": "A b", "image": "", "repository": "a b", "engine": "'", "pass_env": "A-B",
+                           "mounts": "data"}.items():
             with self.subTest(key=key), self.assertRaises(pydock.PydockError) as raised:
                 self.environ({"PYDOCK_" + key.upper(): value})
                 self.settings()
             self.assertIn("PYDOCK_" + key.upper(), str(raised.exception))
             os.environ.pop("PYDOCK_" + key.upper(), None)
+
+    def test_what_the_image_needs_is_no_folder_of_ones_own(self) -> None:
+        for value in ("/", "/etc", "/data/../usr", "~nobody-here", "'/a", "/data etc", "/home"):
+            with self.subTest(value=value), self.assertRaises(pydock.PydockError):
+                pydock.checked("mounts", value, "this command")
+        for value in ("", "/data", "~/x '/a b'"):
+            self.assertEqual(pydock.checked("mounts", value, "this command"), value)
 
     def test_a_broken_file_is_one_error(self) -> None:
         for text in ("python = 3.9\n", "[pydock\n", "[other]\n", "[pydock]\npyhton = 3.9\n", "[pydock]\npython = 3.9\npython = 3.8\n"):
@@ -2253,7 +2297,7 @@ class WhatAShellEvaluates(Folder):
         for path in ("my 'bin'/bin/python", "my 'bin'/watch", "my 'bin'/leave"):
             self.write(path, "#!/bin/sh\necho of the environment\n" if path.endswith("python") else "").chmod(0o755)
         folder = self.tmp / "my 'bin'"
-        values = {name: pydock.shell_join([str(folder / name.lower())]) for name in ("BIN", "WATCH", "LEAVE")}
+        values = {name: pydock.shell_join([str(folder / name.lower())]) for name in ("BIN", "WATCH", "LEAVE", "CHANGED")}
         self.line = pydock.ACTIVATE_SH
         for name, value in {**values, "NAME": "ds", "ID": "1"}.items():
             self.line = self.line.replace("@%s@" % name, value)
