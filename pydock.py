@@ -217,7 +217,7 @@ class Console:
 
     def draw(self) -> None:
         with self.lock:
-            if not (self.step and self.at_start and foreground() and echoes()):
+            if not (self.step and self.at_start and may_draw()):
                 return
             what, since, _, amount = self.step
             try:
@@ -302,26 +302,15 @@ def cut(text: str, width: int, at_start: bool = False) -> str:
     return "…" + text[1 - width :] if at_start else text[: width - 1] + "…"
 
 
-def foreground() -> bool:
-    """Whether our process group is what the controlling terminal sends its signals to."""
-    try:
-        fd = os.open("/dev/tty", os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        return os.tcgetpgrp(fd) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-
-
-def echoes() -> bool:
-    """Whether the terminal shows what is typed: it does not while a password is asked for."""
+def may_draw() -> bool:
+    """Whether the terminal is not another job's, nor that of somebody who asks for a password, which
+    it does not show."""
     import termios
 
     try:
-        return bool(termios.tcgetattr(2)[3] & termios.ECHO)
+        return os.tcgetpgrp(2) == os.getpgrp() and bool(termios.tcgetattr(2)[3] & termios.ECHO)
+    except OSError:  # not that of our session, which has none
+        return True
     except termios.error:
         return False
 
@@ -464,16 +453,18 @@ ENVIRON = {
     "build": ["DOCKER_BUILDKIT=1", "BUILDX_GIT_INFO=false"],
     "compose": ["COMPOSE_EXPERIMENTAL_GIT_REMOTE=0", "COMPOSE_EXPERIMENTAL_OCI_REMOTE=0"],
 }
-# What a command of the client does, for the console; what is not here only reads.
+# What a command of the client does, for the console.
 DOING = {
     "build": "building the image",
     "commit": "committing the image",
+    "compose": "waiting for compose",
     "cp": "copying files",
     "create": "making a container",
     "load": "loading the image",
     "pull": "pulling the base image",
     "rm": "removing a container",
     "rmi": "removing an image",
+    "run": "starting a container",
     "save": "saving the image",
     "start": "starting the container",
     "stop": "stopping the container",
@@ -580,8 +571,8 @@ class Engine:
         master, to["screen"] = pseudo_terminal() if out == "screen" else (-1, pipe)
         if console.verbose:
             console.put("+ " + shell_join(self.shown(argv)) + "\n")
-        doing = doing or DOING.get(argv[0], "")
-        console.begin(doing or f"waiting for {self.client}", bool(doing))
+        usual = DOING.get(argv[0], f"waiting for {os.path.basename(self.client)}")
+        console.begin(doing or usual, bool(doing) or argv[0] in ("commit", "load", "save"))
         pairs = [pair.partition("=")[::2] for pair in self.environ(argv)]
         new = subprocess.Popen.__new__
         process: subprocess.Popen[bytes] = new(subprocess.Popen)  # type: ignore[arg-type]
@@ -1007,6 +998,20 @@ def fit(fd: int) -> None:
     import termios
 
     fcntl.ioctl(fd, termios.TIOCSWINSZ, fcntl.ioctl(2, termios.TIOCGWINSZ, bytes(8)))
+
+
+def foreground() -> bool:
+    """Whether our process group is what the controlling terminal sends its signals to."""
+    try:
+        fd = os.open("/dev/tty", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def cannot_start(program: str, error: Exception) -> PydockError:
@@ -7491,8 +7496,7 @@ def start_background(
         if env.has(COMPOSE):
             compose_up(session, env, container)
         else:
-            argv = container.start_argv(first, end=not wanted.kept)
-            session.engine.run(*argv, doing=DOING["start"])
+            session.engine.run(*container.start_argv(first, end=not wanted.kept))
     except BaseException:
         try:
             remove_background(session.engine, env)
@@ -8331,7 +8335,7 @@ def run_compose(engine: Engine, env: Env, argv: Sequence[str], text: str, **more
     try:
         files = [*["-f", env.path(COMPOSE)] * env.scripted, "-f", "-"]
         words = [*compose_argv(env, env.folder), *files, *argv]
-        engine.run(*words, data=text, doing="starting the services", **more)
+        engine.run(*words, data=text, **more)
     except EngineError:
         raise PydockError(
             f"cannot start {env.name} (see above)",

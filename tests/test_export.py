@@ -591,16 +591,12 @@ class ExportTest(SharedCase, Handing):
         found = {info.name: data for info, data in members(folder / "e.tar")}
         self.assertEqual(found["edited/requirements.txt"], path.read_bytes())
 
-    def test_an_image_larger_than_the_memory_it_takes_and_progress_on_a_terminal(self) -> None:
+    def test_an_image_larger_than_the_memory_it_takes(self) -> None:
         size, folder = 200 << 20, self.target("large")
         tag = self.small_image({SITE + "large.bin": bytes(size)})
         self.measured(["create", "huge", "--from", tag], size)
-        self.measured(["export", "huge", str(folder / "quiet.tar"), "--image"], size)
-        self.assertGreater((folder / "quiet.tar").stat().st_size, size)
-        result = self.terminal("export", "huge", str(folder / "e.tar"), "--image")
-        self.assertEqual(result.status, 0, result)
-        self.assertRegex(result.out, r"\r[\d.]+ ?[kMG]?B of about 2\d\dMB ")
-        self.assertRegex(result.out, r"\r\x1b\[Kexported huge to ")
+        self.measured(["export", "huge", str(folder / "e.tar"), "--image"], size)
+        self.assertGreater((folder / "e.tar").stat().st_size, size)
         self.ok("delete", "-y", "huge")
         engine("rmi", tag)
         self.measured(["create", "huge", "--from", str(folder / "e.tar")], size)

@@ -1550,7 +1550,7 @@ class NoSilence(Process):
 
     def setUp(self) -> None:
         super().setUp()
-        self.engine("case $1 in commit) sleep 2.6 ;; run) echo one >&2; sleep 1.6; echo two >&2 ;; esac\n"
+        self.engine("case $1 in commit) sleep 2.6 ;; save) printf 12345; sleep 1.6 ;; run) echo one >&2; sleep 1.6; echo two >&2 ;; esac\n"
                     "case $1 in build) echo picture; [ \"$2\" != slow ] || { sleep 2.2; [ -t 1 ] && echo on a terminal; } ;; esac; [ \"$2\" != bad ]")
         self.code = "import sys; sys.path.insert(0, %r); import pydock, time; e = pydock.Engine(['docker']); info = pydock.console.info\n" % str(PYDOCK.parent)
 
@@ -1566,12 +1566,16 @@ class NoSilence(Process):
     def test_a_line_that_goes_again(self) -> None:
         shown = self.shown("e.run('commit'); info('done'); e.run('run', capture='x', show=True)")
         self.assertRegex(shown, r"^(\rcommitting the image \.\.\. 1 s\x1b\[K)+(\rcommitting the image \.\.\. 2 s\x1b\[K)+\r\x1b\[Kdone\n"
-                                r"one\n(\rwaiting for docker \.\.\. 1 s\x1b\[K)+\r\x1b\[Ktwo\n$")
+                                r"one\n(\rstarting a container \.\.\. 1 s\x1b\[K)+\r\x1b\[Ktwo\n$")
+
+    def test_how_much_of_it(self) -> None:
+        code = "from unittest import mock; out = open('out', 'wb'); pydock.stream_image(e, mock.Mock(id='x', size=2e6), out)"
+        self.assertRegex(self.shown(code), r"^(\rsaving the image \.\.\. 1 s, 5B of about 2MB\x1b\[K)+\r\x1b\[K$")
 
     def test_through_a_pipe_one_line(self) -> None:
         environ = {**os.environ, "PATH": "%s:%s" % (self.tmp / "bin", os.environ["PATH"])}
         said = {"e.run('commit'); e.begin('next'); time.sleep(2.5)": "committing the image\n", "info('x'); e.run('commit')": "x\n",
-                "e.output('inspect'); time.sleep(2.5)": ""}  # what only reads does not speak into the output of a program
+                "e.run('tag'); time.sleep(2.5)": ""}  # what a start of a program takes does not speak into the output of a program
         running = {code: subprocess.Popen([sys.executable, "-c", self.code + code.replace("e.begin", "pydock.console.begin")], stderr=subprocess.PIPE, env=environ) for code in said}
         self.assertEqual({code: process.communicate()[1].decode() for code, process in running.items()}, said)
 
