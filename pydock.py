@@ -4581,7 +4581,7 @@ def images_here(session: Session, own: Settings) -> list[str]:
     return [tag for tag in tags if re.fullmatch(own_images(own["repository"], own), tag)]
 
 
-def base_image(session: Session, image: str, hint: str = "") -> bool:
+def base_image(session: Session, image: str, hint: str = "", **usual: str) -> bool:
     """Gets the base image where it is not here yet, so that an unknown version is told from a
     broken build. Whether it was pulled."""
     if "$" in image or session.engine.try_output("image", "inspect", image) is not None:
@@ -4592,16 +4592,19 @@ def base_image(session: Session, image: str, hint: str = "") -> bool:
         return True
     except EngineError:
         said = f"cannot pull {image}, and there is no local copy"
-        raise PydockError(said, hint or base_hint(session, image)) from None
+        raise PydockError(said, hint or base_hint(session, image, **usual)) from None
 
 
-def base_hint(session: Session, image: str) -> str:
-    """What to take instead of a base image that cannot be had."""
+def base_hint(
+    session: Session, image: str, line: str = "config --global python", present: str = ""
+) -> str:
+    """What to take instead of a base image that cannot be had: what a line of pydock's ends with, but
+    not the present version."""
     own = Settings(global_scope())
-    versions = versions_here(session, own)
+    versions = [version for version in versions_here(session, own) if version != present]
     if not (re.fullmatch(own_images(own["repository"], own), image) and versions):
         return f"docker pull {image} tells why; or choose another version, or --image"
-    usual = f"pydock config --global python {versions[-1]}"
+    usual = f"pydock {line} {versions[-1]}"
     return f"choose another version (here: Python {', '.join(versions)}): {usual}"
 
 
@@ -6404,7 +6407,8 @@ def bare_image(session: Session, env: Env, change: Change, command: Sequence[str
             f"edit the FROM in {env.path('dockerfile')}, then: pydock build {env.title}",
         )
     reference = base_reference(new, session.settings)
-    base_image(session, reference)
+    again = f"update {env.title} --python"
+    base_image(session, reference, line=again, present=base_of(old)[1])
     image = find_image(session.engine, reference) if "@" in base_of(old)[0] else None
     digest = image.digest_of(reference) if image else ""
     change.dockerfile = pinned(new, digest) if digest else new

@@ -888,7 +888,7 @@ class UpdateTest(PackageCase):
         self.assertIn("old==1.0; python_version < '3.12'", self.lines())
         make_wheel(self.base / "packages", "six", "1.1")
         before = self.state()
-        self.fails("update", "ds", "--python", "3.99", says="cannot pull")
+        self.fails("update", "ds", "--python", "3.99", says="cannot pull", hint="pydock update ds --python 3.13")
         self.fails("update", "ds", "--python", "new", says="to Python new")
         self.fails("update", "ds", "--python", PYTHON, says="already has Python 3.11")
         self.fails("update", "ds", "no-such-package-of-pydock", "--python", "3.13", says="cannot update")
