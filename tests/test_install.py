@@ -893,7 +893,7 @@ class UpdateTest(PackageCase):
         self.fails("update", "ds", "--python", PYTHON, says="already has Python 3.11")
         self.fails("update", "ds", "no-such-package-of-pydock", "--python", "3.13", says="cannot update")
         self.assertEqual(self.state(), before)
-        self.assertIn("ds: Python 3.13, no old, six 1.1", self.run_pydock("update", "ds", "--python", "3.13").err)
+        self.assertIn("ds: Python 3.13, removed old 1.0, six 1.1", self.run_pydock("update", "ds", "--python", "3.13").err)
         self.assertIn("FROM ${REPOSITORY}python:3.13-slim AS base", (self.folder("ds") / "dockerfile").read_text(encoding="utf-8"))
         self.assertEqual(self.lines(), [*kept[:-1], kept[-1], "old==1.0; python_version < '3.12'", "six==1.1  # via alpha"])
         self.assertEqual(self.python("import sys, alpha, beta, local, six; print(sys.version_info[1])"), "13")
