@@ -57,7 +57,8 @@ def shown(commands: List[str]) -> str:
         environ = {**os.environ, "HOME": folder, "PATH": f"{folder}/bin:{os.environ['PATH']}", "TERM": "xterm", "PYDOCK_PREFIX": Path(folder).name[-8:].replace("_", "x").lower()}
         environ.setdefault("DOCKER_CONFIG", os.path.expanduser("~/.docker"))
         end = "{ deactivate; pydock -q delete ds -y --force; } >/dev/null 2>&1"
-        script = "\n".join(["PS1='$ '", *steps, end])
+        warm = "{ pydock create warm 3.13 six; pydock delete -y warm; } >/dev/null 2>&1"  # what docker shows of a first build is long
+        script = "\n".join([warm, "PS1='$ '", *steps, end])
         process = subprocess.Popen(["bash", "-c", script], stdin=slave, stdout=slave, stderr=slave, cwd=f"{folder}/work", env=environ, start_new_session=True)
         os.close(slave)
         data = b""
