@@ -762,7 +762,7 @@ class RenameTest(EnvironmentCase):
                 self.ok(mode, "delete", "-y", "new", cwd=cwd)
                 result = self.run_pydock(mode, "rename", "ds", "new", cwd=cwd)
                 self.assertEqual((result.status, result.out), (0, ""), result)
-                self.assertRegex(result.err, r"^renamed ds to new; next: pydock shell .*new\n$")
+                self.assertRegex(result.err, r"(?m)^renamed ds to new; next: pydock shell .*new\n$")
                 after = json.loads(self.ok(mode, "history", "new", "--json", cwd=cwd))
                 for row in before + after:
                     row.pop("id")
@@ -803,7 +803,7 @@ class RenameTest(EnvironmentCase):
         self.ok("rename", "dev", "work", cwd=project)
         self.assertIn("work is trusted already", self.run_pydock("trust", "work", cwd=project).err)
         (project / ".pydock/envs/work").rename(project / ".pydock/envs/dev")
-        self.assertNotIn("is allowed", self.run_pydock("trust", "dev", cwd=project).err)
+        self.assertNotIn("is trusted already", self.run_pydock("trust", "dev", cwd=project).err)
 
 
 class ConfigTest(EnvironmentCase):
