@@ -2382,7 +2382,9 @@ class EveryPython(unittest.TestCase):
                 for name, (status, shown) in json.loads(done.stdout).items():
                     with self.subTest(python=python, command=name):
                         self.assertEqual(status, 0)
-                        self.assertIn(pydock.COMMANDS[name].summary.lower(), " ".join(shown.lower().split()))
+                        summary = pydock.COMMANDS[name].summary
+                        self.assertIn(summary[0].upper() + summary[1:], " ".join(shown.split()), "such as PATH")
+                        self.assertNotIn("SUPPRESS", shown)
                         self.assertTrue(shown.startswith("usage: pydock " + name), shown)
 
     def test_an_older_python_is_told_so_in_one_line(self) -> None:
