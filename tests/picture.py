@@ -39,9 +39,16 @@ def commands() -> List[str]:
     return [re.sub(r"\s+#.*", "", line) for line in text.split("```")[1].splitlines()[1:]]
 
 
-def commands_of(picture: str) -> List[str]:
-    """Those that a picture shows."""
-    return [html.unescape(text) for text in re.findall(r'<tspan class="typed">(.*?)</tspan>', picture)]
+def told(picture: str) -> List[Tuple[str, List[str]]]:
+    """The commands that a picture shows, and the lines below each."""
+    found: List[Tuple[str, List[str]]] = []
+    for line in re.findall(r"<text .*?>(.*)</text>", picture):
+        typed = re.search(r'<tspan class="typed">(.*?)</tspan>', line)
+        if typed:
+            found.append((html.unescape(typed[1]), []))
+        else:
+            found[-1][1].append(html.unescape(line))
+    return found
 
 
 def shown(commands: List[str]) -> str:

@@ -20,10 +20,11 @@ from typing import Dict, Iterator, List, NamedTuple, Tuple
 from unittest import mock
 
 import run
-from picture import commands_of
+from picture import PICTURE, told
 from support import INNER_HOME, PYDOCK, ROOT, Case, Index, host_address, make_wheel, new_port, pydock
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SHOWN = told(PICTURE.read_text(encoding="utf-8"))
 
 # The packages of the README, and what they need.
 PACKAGES = {
@@ -129,6 +130,8 @@ def lines() -> Iterator[Tuple[int, str]]:
     for block in blocks():
         for command in block.commands:
             yield command.line, command.text
+    for found in re.finditer(r"- run: (.*)", README):
+        yield README.count("\n", 0, found.start()) + 1, found.group(1)
     prose = re.sub(r"(?m)^```[\s\S]*?^```$", lambda found: "\n" * found.group().count("\n"), README)
     for found in re.finditer(r"`([^`]+)`", prose):
         if "pydock " in found.group(1):
@@ -177,8 +180,7 @@ class Words(unittest.TestCase):
                     self.assertIn(name, run.classes(name.split(".")[0]))
 
     def test_the_picture_shows_what_the_first_environment_is_made_by(self) -> None:
-        picture = (ROOT / "tests" / "terminal.svg").read_text(encoding="utf-8")
-        self.assertEqual(commands_of(picture), [re.sub(r"\s+#.*", "", command.text) for command in list(blocks())[2].commands])
+        self.assertEqual([command for command, _ in SHOWN], [re.sub(r"\s+#.*", "", command.text) for command in list(blocks())[2].commands])
 
     def test_a_comparison_finds_what_is_not_so(self) -> None:
         self.assertEqual(missing(["a 1 s ago", "b…d"], "a 22 s ago\nx\nb c d\n"), [])
@@ -225,6 +227,7 @@ class Run(Case):
         fetch.chmod(0o755)
         done = subprocess.run(["bash", str(script)], env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600)
         ran = {int(line): (got, int(status)) for line, got, status in re.findall(r"(?m)^@(\d+)\n([\s\S]*?)^@@(\d+)$", done.stdout)}
+        self.assertEqual(missing(SHOWN[0][1], next(iter(ran.values()))[0]), [], "the picture is old: tests/picture.py")
         for block in blocks():
             for command in block.commands:
                 if command.line in ran:
