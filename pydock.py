@@ -5427,7 +5427,7 @@ def cmd_build(session: Session, args: argparse.Namespace) -> int:
 @command(
     "environments",
     "delete NAME…",
-    "delete an environment: folder, images and containers",
+    "delete the folder, images and containers",
     OPT_YES,
     flag("--force", help="end programs that still run in it"),
 )
@@ -5906,7 +5906,7 @@ def cmd_uninstall(session: Session, args: argparse.Namespace) -> int:
 @command(
     "packages",
     "update NAME [PKG…]",
-    "update packages, within the versions you asked for",
+    "update packages, within the ranges asked for",
     arg("packages", metavar="PKG", nargs="*", help="default: all packages"),
     arg(
         "--python",
@@ -7192,7 +7192,7 @@ def fitting_python(session: Session, change: Change, version: str, given: bool) 
 # Start, stop, reset
 
 
-@command("run", "start NAME", "start a background container, so that run is quick", *RUN_OPTIONS)
+@command("run", "start NAME", "start a background container, for quick runs", *RUN_OPTIONS)
 def cmd_start(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     check_trust(env)
@@ -8908,7 +8908,7 @@ def relabel_all(engine: Engine, env: Env, images: dict[str, Image]) -> None:
 @command(
     "trust",
     "lock NAME",
-    "pin the base image and every package by version and hash",
+    "pin the base image and all packages by hash",
     flag("--check", help="only check that files, lock and image match"),
 )
 def cmd_lock(session: Session, args: argparse.Namespace) -> int:
@@ -9147,7 +9147,7 @@ def digest_of(tree: dict[str, str]) -> str:
 @command(
     "share, clean up",
     "export NAME FILE",
-    "write an environment to one file, for others or for an editor",
+    "write one file, for others or for an editor",
     arg("file", metavar="FILE", help="X.tar, or .devcontainer/devcontainer.json"),
     flag("--image", help="with its image, for machines without a network"),
 )
@@ -10155,8 +10155,8 @@ def parse_no_command(argv: list[str]) -> NoReturn:
 
 def overview() -> str:
     lines = [
-        "usage: pydock [--local|--global] [-n|--dry-run] [--verbose] [-q] [--version] COMMAND …",
-        "Named Python environments: docker images made from a dockerfile and requirements.txt.",
+        "usage: pydock [--local|--global] [-n] [--verbose] [-q] [--version] COMMAND …",
+        "Named Python environments: a dockerfile, a requirements.txt and a docker image.",
     ]
     for group in GROUPS:
         lines += ["", group]
