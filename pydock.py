@@ -440,6 +440,7 @@ def sha256(data: bytes) -> str:
 # The engine's client: the only code that starts a process
 
 
+MAX_ANSWER = 1 << 26  # bytes
 DETACH_KEYS = ("--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_")  # the default takes Ctrl-P away
 
 
@@ -612,15 +613,22 @@ class Engine:
         timeout: float | None = None,
         data: str | None = None,
     ) -> tuple[bytes, str]:
-        """Feeds a process and waits for it: what is kept of its stdout, and of its stderr."""
+        """Feeds a process and waits for it: what is kept of its stdout, and of its stderr. Code of
+        others may stand behind it, which never comes to an end."""
         import subprocess
 
         fed = None if data is None else data.encode(errors="surrogateescape")
+        late, out, err = time.monotonic() + (timeout or 1e9), None, None
         try:
-            out, err = process.communicate(fed, timeout)
-        except subprocess.TimeoutExpired:
-            self.end(process)
-            raise EngineError(f"{self.client} did not answer") from None
+            while process.returncode is None:
+                try:
+                    out, err = process.communicate(fed, 0.1)
+                except subprocess.TimeoutExpired as waits:
+                    fed = None
+                    if len(waits.output or b"") + len(waits.stderr or b"") > MAX_ANSWER:
+                        raise PydockError(f"{self.client} got an answer without end") from None
+                    if time.monotonic() > late:
+                        raise EngineError(f"{self.client} did not answer") from None
         except BaseException:
             self.end(process)
             raise
@@ -3743,6 +3751,12 @@ def commit(
     """Makes an image of the temporary container, without the variables that the engine's client
     added to it of its own accord (the proxies of its configuration file, which may have
     passwords)."""
+    for path in config.get("Volumes") or {}:
+        if any(is_in(own, path) or is_in(path, own) for own in ("/opt/venv", "/opt/pydock")):
+            raise PydockError(
+                f"the image of {env.name} has a volume at {path}, and no image keeps what is in one",
+                "another base image: its dockerfile has this VOLUME",
+            )
     variables = ("container", "inspect", "--format", "{{json .Config.Env}}", env.temporary)
     found = from_json(engine.output(*variables)) or []
     usual = {item.split("=")[0] for item in config.get("Env") or []}
@@ -3753,7 +3767,7 @@ def commit(
 
 def remove_temporary(engine: Engine, env: Env, temporary_id: str) -> None:
     container = f"{env.repo}--tmp-{temporary_id}"
-    engine.try_run("rm", "-f", container, container + "-tree")
+    engine.try_run("rm", "-fv", container, container + "-tree")
     tags = [f"{env.repo}:tmp-{temporary_id}{end}" for end in ("", "-base", "-build", "-project")]
     engine.try_run("rmi", *tags)
 
@@ -3944,7 +3958,7 @@ def restore_requirements(engine: Engine, env: Env, image: Image) -> None:
         texts, wheels = env.fetch(engine, wheels=True)
         keep_files(env, texts["requirements.txt"], wheels, False)
     finally:
-        engine.try_run("rm", "-f", env.temporary)
+        engine.try_run("rm", "-fv", env.temporary)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -4387,8 +4401,8 @@ def run_build(session: Session, env: Env, build: Build) -> None:
         text = text.replace(CACHE_MOUNTS, "")
         options += podman_volumes(session, env)
         args.update(dict.fromkeys({"INSTALLER"} & set(args), "pip"))
-    if domain and not engine.podman:
-        args["BUILDKIT_CACHE_MOUNT_NS"] = domain
+    if not engine.podman:
+        args["BUILDKIT_CACHE_MOUNT_NS"] = domain or str(os.getuid())
     values = [f"{key}={value}" for key, value in args.items()] + proxy_values(secrets)
     settings = env_settings(session, env)
     options += network_options(session, settings + env.read("requirements.txt"))
@@ -4461,13 +4475,25 @@ def domain_of(env: Env) -> str:
     return "" if allowed else sha256(os.fsencode(env.folder))[:8]
 
 
+def names_servers(lines: Sequence[Requirement]) -> bool:
+    """Whether packages come from others than the user's own settings name: these are to see no login
+    of those."""
+    known = set(" ".join(host_settings().values()).split())
+    known |= {masked(word, "") for word in known}
+    named = [line.index or ("" if line.wheel else line.url) for line in lines]
+    servers = ("--index-url", "--extra-index-url", "--find-links")
+    named += [value for line in lines for name, value in line.options if name in servers]
+    return not known.issuperset(filter(None, named))
+
+
 def has_secrets(session: Session, env: Env) -> bool:
     """Whether the host's logins may be told to what is built or installed by its dockerfile."""
     if not domain_of(env):
         return True
     dockerfile = env.read("dockerfile")
     base = base_reference(dockerfile, session.settings)
-    return is_generated(dockerfile) and bool(re.fullmatch(own_bases(), base))
+    own = is_generated(dockerfile) and bool(re.fullmatch(own_bases(), base))
+    return own and not names_servers(env.requirements())
 
 
 def env_settings(session: Session, env: Env, named: str = "") -> str:
@@ -4506,8 +4532,9 @@ def podman_volumes(session: Session, env: Env) -> list[str]:
 
 OPTIONS_FILE = "/dev/shm/options"  # of requirements.txt, in a container that installs
 
-# The volume of downloads, one for each domain: root installs packages, whoever asks.
-CACHE = "pydock-cache"
+# The volume of downloads, one for each user of the engine and each domain: root installs packages,
+# whoever asks.
+CACHE = f"pydock-cache-{os.getuid()}"
 
 
 def cache_volume(env: Env) -> str:
@@ -4641,7 +4668,7 @@ def build_image(session: Session, env: Env, command: Sequence[str], build: Build
         raise PydockError(why, build_hint(env)) from None
     packages = inventory(engine, env, whole, config)
     commit(engine, env, build.tag, config, {**labels, **packages})
-    engine.try_run("rm", "-f", env.temporary)
+    engine.try_run("rm", "-fv", env.temporary)
     engine.try_run("rmi", *dict.fromkeys([built, whole]))
 
 
@@ -4675,7 +4702,7 @@ def install_projects(
             f"pydock install {env.title} {project_text(line.url, line.extras)}",
         )
     commit(engine, env, env.temporary_tag + "-project", config, {})
-    engine.try_run("rm", "-f", env.temporary)
+    engine.try_run("rm", "-fv", env.temporary)
     return env.temporary_tag + "-project"
 
 
@@ -5207,7 +5234,7 @@ def build_new(session: Session, env: Env, change: Change | None, command: Sequen
         try:
             commit_change(session, env, change, command, env.temporary_tag + "-base")
         finally:
-            session.engine.try_run("rm", "-f", env.temporary)
+            session.engine.try_run("rm", "-fv", env.temporary)
         session.engine.try_run("rmi", *change.bases, env.temporary_tag + "-base")
 
 
@@ -5994,12 +6021,12 @@ def change_packages(
                 remove_temporary(engine, env, env.id)
                 return []
             tag_revision(engine, env, images)
-            engine.try_run("rm", "-f", env.temporary)
+            engine.try_run("rm", "-fv", env.temporary)
             if change.bases:
                 engine.try_run("rmi", *change.bases)
             drop_old_revisions(session, env)
         except BaseException:
-            engine.try_run("rm", "-f", env.temporary)
+            engine.try_run("rm", "-fv", env.temporary)
             remove_half_written(env)
             if env.hashes() == latest_hashes:
                 remove_temporary(engine, env, env.id)
@@ -8716,7 +8743,7 @@ def restore(
             engine.try_run("rmi", env.temporary_tag)
         else:  # the next command finishes what may be left to do
             console.info(f"{env.name} has changed; the next command completes it")
-        engine.try_run("rm", "-f", env.temporary)
+        engine.try_run("rm", "-fv", env.temporary)
         raise
 
 
@@ -8815,7 +8842,7 @@ def commit_again(engine: Engine, env: Env, image: Image, command: Sequence[str])
     """The temporary container of an image becomes the same with new labels, and goes."""
     labels = {**labels_for(env, image.hashes, command), **image.found()}
     commit(engine, env, env.temporary_tag, image.config, labels)
-    engine.try_run("rm", "-f", env.temporary)
+    engine.try_run("rm", "-fv", env.temporary)
 
 
 @command("environments", "rename NAME NEW", "rename an environment", arg("new", metavar="NEW"))
@@ -8897,7 +8924,7 @@ def relabel_all(engine: Engine, env: Env, images: dict[str, Image]) -> None:
             continue
         engine.run(*create_argv(env.temporary, image.id))
         commit(engine, env, reference, image.config, labels)
-        engine.try_run("rm", "-f", env.temporary)
+        engine.try_run("rm", "-fv", env.temporary)
         made[image.id] = reference
 
 
@@ -9103,7 +9130,7 @@ def tree_of(engine: Engine, env: Env, image: str) -> dict[str, str]:
     try:
         copy_out(engine, argv, f"cannot read the image {image}", note)
     finally:
-        engine.try_run("rm", "-f", container)
+        engine.try_run("rm", "-fv", container)
     if not left_out or len(left_out) > len(projects):  # a package may say to be what it is not
         return found
     return {path: line for path, line in found.items() if left_out.isdisjoint(parts_of(path))}
@@ -9482,7 +9509,7 @@ def import_image(
     try:
         engine.run(*create_argv(env.temporary, image.id))
         found, wheels = env.fetch(engine, wheels=True, dockerfile=True)
-        engine.try_run("rm", "-f", env.temporary)
+        engine.try_run("rm", "-fv", env.temporary)
         for file in ("dockerfile", "requirements.txt") if found else ():
             if file not in found or texts.get(file, found[file]) != found[file]:
                 raise PydockError(f"the image was not built from the {file} beside it")
@@ -9490,12 +9517,12 @@ def import_image(
         if found:
             keep_files(env, found["requirements.txt"], wheels)
         packages = inventory(engine, env, image.id, image.config)
-        engine.try_run("rm", "-f", env.temporary)
+        engine.try_run("rm", "-fv", env.temporary)
         config = remap_user(session, env, image)
         labels = {**labels_for(env, env.hashes(), command), **packages}
         commit(engine, env, env.temporary_tag, config, labels)
     finally:
-        engine.try_run("rm", "-f", env.temporary)
+        engine.try_run("rm", "-fv", env.temporary)
 
 
 def remap_user(session: Session, env: Env, image: Image) -> dict[str, Any]:

@@ -837,16 +837,16 @@ class Domains(Attack):
         self.ok("install", "dev", str(source), cwd=folder)
         self.ok("install", "reads", str(reader))
         self.assertEqual(self.ok("run", "reads", "python", "-c", "import found; print(found.found)"), "True\n", "one that is trusted is of the same domain")
-        volumes = engine("volume", "ls", "-q", "--filter", "name=pydock-cache").split()
+        volumes = engine("volume", "ls", "-q", "--filter", "name=" + pydock.CACHE).split()
         domain = pydock.sha256(os.fsencode(str(folder / ".pydock/envs/dev")))[:8]
-        self.assertIn("pydock-cache-" + domain, volumes)
-        self.addCleanup(engine, "volume", "rm", "pydock-cache-" + domain, check=False)
+        self.assertIn(pydock.CACHE + "-" + domain, volumes)
+        self.addCleanup(engine, "volume", "rm", pydock.CACHE + "-" + domain, check=False)
         self.ok("build", "dev", cwd=folder)
         self.ok("trust", "--remove", "dev", cwd=folder)
         (folder / ".pydock/envs/dev/requirements.txt").write_text("six==1.16.0\n", encoding="utf-8")
         self.ok("build", "dev", cwd=folder)
         found = self.run_pydock("prune", "--cache").out
-        self.assertIn("pydock-cache-" + domain, found)
+        self.assertIn(pydock.CACHE + "-" + domain, found)
         if is_podman():
             self.assertIn("downloads-" + domain, found)
 
@@ -878,6 +878,29 @@ class Domains(Attack):
         result = self.run_pydock("run", "dev", "printenv", "EVIL", cwd=folder)
         self.assertEqual((result.status, result.out), (1, ""))
         self.assertIn("dev is older than its files", result.err)
+
+    def test_who_serves_packages_sees_no_login_of_other_servers(self) -> None:
+        """A dockerfile of others that is as `create` writes it gets logins only where all packages come from the user's own servers."""
+        environ = {"PIP_INDEX_URL": "https://u:url-%s@index.invalid/simple" % SECRET, "HOME": str(self.home)}
+        before = dict(os.environ)
+        os.environ.update(environ)
+        try:
+            for line in ("x @ https://evil/x.zip", "git+https://evil/x", "-e git+https://evil/x#egg=x", "-e .", "-r https://evil/r.txt", "--index-url https://evil/", "--extra-index-url=https://evil/", "-f https://evil/",
+                         "x==1  # --index-url https://evil/"):
+                self.assertTrue(pydock.names_servers(pydock.read_requirements("six\n%s\n" % line, "f")), line)
+            own = "--pre\nsix==1  # six<2\n./wheels/x-1-py3-none-any.whl\n--index-url https://index.invalid/simple\n# x\n"
+            self.assertFalse(pydock.names_servers(pydock.read_requirements(own, "f")))
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+    def test_each_user_of_an_engine_has_downloads_of_their_own(self) -> None:
+        """What a package of one user leaves in the cache serves no other one."""
+        self.ok("create", "cache", PYTHON, "--no-build")
+        self.assertTrue(pydock.CACHE.endswith("-%d" % os.getuid()))
+        self.assertIn("-v %s:/cache " % pydock.CACHE, self.ok("-n", "install", "cache", "six"))
+        if not is_podman():
+            self.assertIn("BUILDKIT_CACHE_MOUNT_NS=%d " % os.getuid(), self.ok("-n", "build", "cache"))
 
     def test_a_failure_for_lack_of_them_says_so(self) -> None:
         self.project("fails", dockerfile=self.with_step("RUN false\n"))
@@ -994,6 +1017,16 @@ class ImagesOfOthers(Attack):
         hashes = [pydock.sha256((self.folder("g") / file).read_bytes()) for file in ("dockerfile", "requirements.txt")]
         self.poisoned(self.prefix + "-g:5", pydock_folder="/nowhere/g", pydock_name="g", pydock_dockerfile=hashes[0], pydock_requirements=hashes[1])
         self.check("run", "g")
+
+    def test_a_volume_in_the_place_of_the_packages(self) -> None:
+        """No commit has what is in a volume: nothing would be installed, and all of it be left on the disk."""
+        base = "volume-of-%s:latest" % self.prefix
+        engine("build", "-q", "-t", base, "-", input="FROM %s\nVOLUME /opt\n" % BASE)
+        self.addCleanup(engine, "rmi", base, check=False)
+        self.record()
+        result = self.fails("create", "volume", PYTHON, str(make_wheel(self.base / "dist", "plain")), "--image", base, hint="another base image")
+        self.assertIn("a volume at /opt,", result.err)
+        self.assertTrue(self.recorded("rm", "-fv"))
 
     def test_a_delete_that_failed_does_not_remove_what_somebody_else_makes_later(self) -> None:
         self.ok("create", "mine")
@@ -1587,6 +1620,16 @@ class Strangers(Attack):
                     result = self.guarded(*argv)
                     self.assertEqual(result.status, 1, result)
             path.unlink()
+
+    def test_an_answer_that_never_ends(self) -> None:
+        """What an image's own shell says, where it is asked for its programs."""
+        real, fake = shutil.which(ENGINE[-1]), self.base / "endless" / ENGINE[-1]
+        fake.parent.mkdir()
+        fake.write_text("#!/bin/sh\n[ \"$1\" != run ] || exec yes\nexec %s \"$@\"\n" % real, encoding="utf-8")
+        fake.chmod(0o755)
+        self.environ["PATH"] = str(fake.parent) + os.pathsep + os.environ["PATH"]
+        self.addCleanup(self.no_fake)
+        self.assertIn("answer without end", self.guarded("link", "e", "python").err)
 
     def test_the_values_of_a_started_environment_are_the_users_own(self) -> None:
         self.environ["STARTED"] = SECRET
