@@ -9131,6 +9131,8 @@ def tree_of(engine: Engine, env: Env, image: str) -> dict[str, str]:
         copy_out(engine, argv, f"cannot read the image {image}", note)
     finally:
         engine.try_run("rm", "-fv", container)
+    if found.get("", "5")[0] != "5":  # or the digest would be that of a link
+        raise PydockError(f"the /opt/venv of {env.name} is no folder", f"pydock build {env.title}")
     if not left_out or len(left_out) > len(projects):  # a package may say to be what it is not
         return found
     return {path: line for path, line in found.items() if left_out.isdisjoint(parts_of(path))}

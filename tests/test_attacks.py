@@ -1621,6 +1621,12 @@ class Strangers(Attack):
                     self.assertEqual(result.status, 1, result)
             path.unlink()
 
+    def test_packages_behind_a_link_have_no_digest(self) -> None:
+        """It would be that of the link, whatever is behind it."""
+        self.ok("clone", "e", "odd")
+        engine("build", "-q", "-t", self.prefix + "-odd:latest", "-", input="FROM %s-odd:latest\nUSER 0\nRUN mv /opt/venv /opt/other && ln -s other /opt/venv\n" % self.prefix)
+        self.fails("digest", "odd", says="is no folder", hint="pydock build odd")
+
     def test_an_answer_that_never_ends(self) -> None:
         """What an image's own shell says, where it is asked for its programs."""
         real, fake = shutil.which(ENGINE[-1]), self.base / "endless" / ENGINE[-1]
