@@ -5831,7 +5831,9 @@ def box_options(engine: Engine, user: str, home: str) -> list[str]:
         else:
             options += ["--tmpfs", f"{path}:exec,uid={uid},gid={gid},mode=0700,size=256m"]
     if engine.podman:
-        return [*options, "--read-only-tmpfs=false", "--http-proxy=false"]
+        # Beside limits that are named, it sets others that can be more than the host allows.
+        own = "--read-only-tmpfs=false --http-proxy=false --ulimit nproc=4096:4096"
+        return options + own.split()
     return options + [word for name in client_proxies() for word in ("-e", name + "=")]
 
 

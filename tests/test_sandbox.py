@@ -9,9 +9,21 @@ from pathlib import Path
 from typing import Tuple
 
 import contract
-from support import SLEEP, RunCase, is_podman, pydock
+from support import ENGINE, SLEEP, RunCase, ask_once, engine, is_podman, needs, pydock
 
 WAY = ("run", "--sandbox", "--write", ".", "e")
+
+
+@ask_once
+def holds_limits() -> bool:
+    try:
+        pydock.check_limits(engine(*pydock.limits_argv(pydock.Engine(ENGINE))))
+    except pydock.PydockError:
+        return False
+    return True
+
+
+boxed = needs(holds_limits, "an engine that holds limits")
 
 
 class Boxed(RunCase):
@@ -24,26 +36,32 @@ class Boxed(RunCase):
         self.work.chmod(0o777)
 
 
+@boxed
 class Arguments(Boxed, contract.Arguments):
     pass
 
 
+@boxed
 class Streams(Boxed, contract.Streams):
     pass
 
 
+@boxed
 class Status(Boxed, contract.Status):
     pass
 
 
+@boxed
 class Signals(Boxed, contract.Signals):
     pass
 
 
+@boxed
 class OnATerminal(Boxed, contract.OnATerminal):
     pass
 
 
+@boxed
 class Closed(RunCase):
     """What code inside tries; `tried` is what it says it could do."""
 
@@ -143,6 +161,7 @@ class Closed(RunCase):
         self.assertEqual(self.containers(), [])
 
 
+@boxed
 class Limits(RunCase):
     """A limit that was met is told, and nothing is left."""
 
@@ -185,9 +204,17 @@ class Limits(RunCase):
         self.wait_for(lambda: not self.containers(), 30)
 
     def test_no_clock_is_left(self) -> None:
-        self.ok("run", "--sandbox", "--timeout", "4321", "e", "true")
+        seconds = str(10 ** 6 + os.getpid())
+        self.ok("run", "--sandbox", "--timeout", seconds, "e", "true")
         words = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-        self.assertEqual([each for each in words if b"4321" in each], [])
+        self.assertEqual([each for each in words if seconds.encode() in each], [])
+
+
+@needs(lambda: not holds_limits(), "an engine that holds no limits")
+class Refused(RunCase):
+    def test_there_is_no_sandbox_without_limits(self) -> None:
+        self.fails("run", "--sandbox", "e", "touch", "ran", says="cannot limit memory")
+        self.assertEqual((os.listdir(str(self.work)), self.containers()), ([], []))
 
 
 class Settings(RunCase):
