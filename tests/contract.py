@@ -269,9 +269,9 @@ class Signals(Called):
 
     def test_ctrl_c_on_a_terminal_is_a_keyboard_interrupt(self) -> None:
         # Not one long sleep: a signal that comes in the moment before the system call would not end that.
-        code = "import sys, time\ntry:\n    print('wait' + 'ing', flush=True)\n    for _ in range(1200): time.sleep(0.05)\nexcept KeyboardInterrupt:\n    print('caught' + ' it', flush=True); sys.exit(7)"
+        code = "import sys, time\ntry:\n    print('at' + ' work', flush=True)\n    for _ in range(1200): time.sleep(0.05)\nexcept KeyboardInterrupt:\n    print('caught' + ' it', flush=True); sys.exit(7)"
         terminal = self.terminal(*self.way, "python", "-c", code)
-        terminal.expect("waiting")
+        terminal.expect("at work")
         terminal.type("\x03")
         terminal.expect("caught it")
         self.assertEqual(terminal.wait(), 7)
