@@ -1492,6 +1492,12 @@ SETTINGS = {  # key: (default, what it can be, what it is)
     "python": ("3.12", VERSION, "default Python version"),
     "history": ("10", r"[1-9]\d{0,2}", "number of older revisions to keep"),
     "idle": ("30", r"[1-9]\d{0,4}", "minutes until an idle activated container stops"),
+    "cache": ("none", "none|volume", "volume: keeps ~/.cache, such as models, in a volume"),
+    "shm_size": (
+        "",
+        r"(?:\d+[bkmg]?)?",
+        "size of /dev/shm, such as 2g; default: half of the memory",
+    ),
     "prefix": ("pydock", NAME, "prefix of image names"),
     "sandbox_memory": ("2g", r"[1-9]\d*[kmg]?", "memory limit of a sandbox"),
     "sandbox_cpus": ("2", r"\d{1,4}(\.\d{1,2})?", "processors that a sandbox may use"),
@@ -2428,6 +2434,8 @@ class Env:
         self.made_here = False  # by this command, of the user's own words
         self.held: dict[str, str] = {}  # texts of files that are read no more
         self.background = self.repo + "--background"
+        # The volume of ~/.cache: no other folder's, whatever environments share an engine.
+        self.cache = f"{self.repo}--cache-{sha256(os.fsencode(self.folder))[:8]}"
         self.take_id(os.urandom(4).hex())
 
     def take_id(self, id_: str) -> None:
@@ -4131,6 +4139,8 @@ class Container:
         self.zone = ""  # the host's time zone
         self.options: list[str] = []  # the user's own, ready for docker; they win
         self.labels: dict[str, str] = {}
+        self.shm_size = ""
+        self.volumes: dict[str, str] = {}  # by name, where they are inside
 
     def argv(self) -> list[str]:
         """What `docker run` is told of it, whatever it is for."""
@@ -4145,6 +4155,10 @@ class Container:
         for source, target, readonly in self.mounts:
             argv += ["--mount", mount_value(source, target, readonly)]
         argv += ["-e", f"TZ={self.zone}"] if self.zone else []
+        for name, target in self.volumes.items():
+            argv += ["--mount", f"type=volume,source={name},target={target}"]
+        if self.shm_size and not any(word.startswith("--ipc") for word in self.options):
+            argv += ["--shm-size", self.shm_size]
         return [*argv, "-w", self.folder, *self.options]
 
     def run_argv(self, program: Program) -> list[str]:
@@ -4182,6 +4196,10 @@ class Container:
             }
             for source, target, readonly in self.mounts
         ]
+        volumes += [
+            {"type": "volume", "source": name, "target": plain(target)}
+            for name, target in self.volumes.items()
+        ]
         service = {
             "image": self.image,
             "container_name": self.name,
@@ -4197,6 +4215,28 @@ class Container:
             "security_opt": [f"no-new-privileges:{str(not self.root).lower()}"],
         }
         return {key: value for key, value in service.items() if value}
+
+
+def has_cache(engine: Engine, env: Env) -> bool:
+    return engine.try_output("volume", "inspect", env.cache) is not None
+
+
+def cache_volumes(session: Session, env: Env, home: str, mounts: Sequence[Mount]) -> dict[str, str]:
+    """The volume of an environment's ~/.cache, where the settings ask for one and the host's own is
+    not there; made where it is missing, by one call: docker gives a new volume the owner of the
+    folder on which it is mounted first, and the home is the user's."""
+    engine, target = session.engine, os.path.join(home, ".cache")
+    if session.settings["cache"] == "none" or any(is_in(target, mount.target) for mount in mounts):
+        return {}
+    if not has_cache(engine, env):
+        label = "pydock.folder=" + quote(env.folder)
+        if engine.podman:  # which gives it to the user of its first container
+            engine.run("volume", "create", "--label", label, env.cache)
+            return {env.cache: target}
+        mount = f"type=volume,source={env.cache},target={home},volume-label={label}"
+        engine.run(*create_argv(env.temporary, env.latest, "--mount", mount))
+        engine.try_run("rm", "-f", env.temporary)
+    return {env.cache: target}
 
 
 def add_helper(env: Env, container: Container) -> None:
@@ -4293,10 +4333,14 @@ def describe(
     # A rootless podman is to map the caller onto the same uid; root it maps onto the caller.
     container.keep_id = engine.podman and os.getuid() != 0 and not container.user.startswith("0:")
     container.init = engine.has_init()
+    # As outside; it is memory only where a program uses it.
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    container.shm_size = session.settings["shm_size"] or f"{memory >> 21}m"
     home = config.get("WorkingDir") or "/"
     container.folder = "/" if place.own else home
     if place.folder:
         container.mounts, container.folder = place_mounts(place, home, env.make_folder)
+    container.volumes = cache_volumes(session, env, home, container.mounts)
     return container
 
 
@@ -5320,7 +5364,7 @@ def cmd_list(session: Session, args: argparse.Namespace) -> int:
 
 def listing(session: Session, args: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of `list`: environments of both modes (of one, where an option says so). One or two
-    engine calls; one more where one was started."""
+    engine calls; one more where one was started, and where one has services."""
     engine, scopes = session.engine, [session.scope]
     if not args.mode:
         scopes = [scope for scope in (local_scope(), global_scope()) if scope]
@@ -5342,15 +5386,26 @@ def listing(session: Session, args: argparse.Namespace) -> list[dict[str, Any]]:
             state = "ready" if may_exist(folder) else "orphaned"
             name = image.labels.get("pydock.name", "")
             rows.append(image_row(image, name, mode, folder, state))
+    volumes: list[str] = []
+    if session.settings["cache"] != "none":
+        volumes = engine.output("volume", "ls", "-q", "--filter", "label=pydock.folder").split()
+    caches = {env.folder: env.cache for env in envs if env.cache in volumes}
     names = [env.background for env in envs if is_started(env)]
-    found = map(Background, inspect_containers(engine, names))
+    if any(os.path.exists(env.path(COMPOSE)) for env in envs):
+        names += engine.output("ps", "-q", "--filter", "label=com.docker.compose.project").split()
+    found = [Background(data) for data in inspect_containers(engine, names)]
     started = {background.name: background for background in found if background.running}
     for row in rows:
-        background = started.get((row["image"] or "").split(":")[0] + "--background")
+        repo = (row["image"] or "").split(":")[0]
+        background = started.get(repo + "--background")
+        beside = [other for other in found if not other.name.startswith(repo + "--")]
+        services = {other.service for other in beside if other.project == repo.replace(".", "__")}
         row.update(
+            services=sorted(services - {""}),
+            cache=caches.get(row["path"]),
             running=background.since if background else None,
             ports=background.ports if background else [],
-            active=is_active(row["name"], (row["image"] or "").split(":")[0]),
+            active=is_active(row["name"], repo),
         )
     return rows
 
@@ -5405,19 +5460,20 @@ def home_path(path: str) -> str:
 def print_table(rows: Sequence[dict[str, Any]]) -> None:
     lines = [["NAME", "MODE", "PYTHON", "STATE", "IMAGE", "SIZE", "AGE", "RUNNING", "PATH"]]
     for row in rows:
+        since = [human_age(age_of(row["running"]))] if row["running"] else []
         line = [
             row["name"] + " *" * row["active"],
             row["mode"],
             row["python"] or "?",
-            row["state"] + ", frozen" * row["frozen"],
+            row["state"] + ", frozen" * row["frozen"] + ", cache" * bool(row["cache"]),
             row["id"] or "-",
             human_size(row["size"]) if row["size"] is not None else "-",
             human_age(age_of(row["created"])) if row["created"] else "-",
-            " ".join([human_age(age_of(row["running"])), *row["ports"]]) if row["running"] else "",
+            " ".join([*since, *row["ports"], *row["services"]]),
             home_path(row["path"]),
         ]
         lines.append(line)
-    if not any(row["running"] for row in rows):
+    if not any(line[7] for line in lines[1:]):
         lines = [line[:7] + line[8:] for line in lines]
     console.table(lines, narrow=(6, 4, 5, 2))
 
@@ -5467,6 +5523,14 @@ def cmd_delete(session: Session, args: argparse.Namespace) -> int:
         made = {tag: image for tag, image in images.items() if image.labels.get("pydock.folder")}
         check_owner(engine, env, made)
         in_use(engine, env, args.force)
+        services, volumes = services_of(engine, env)
+        if services:
+            console.info(f"with {env.name} go {', '.join(services)}, and what they hold")
+        if has_cache(engine, env):
+            console.info(f"with {env.name} goes its ~/.cache, the volume {env.cache}")
+        if volumes:
+            names = " ".join(volumes)
+            console.info(f"the data of {env.name} stays; to remove it: docker volume rm {names}")
     if not confirmed(
         args,
         f"delete {', '.join(env.folder for env in envs)}, with images and containers",
@@ -5531,6 +5595,8 @@ def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
     if others:
         engine.try_run("stop", "-t", "5", *others)
         engine.try_run("rm", "-f", *others)
+    if has_cache(engine, env):
+        engine.try_run("volume", "rm", env.cache)
     away = env.retire()
     remove_shims(env)
     forget_note(env)
@@ -5572,7 +5638,10 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     if fresh and not args.root:
         check_trust(env)  # before it is built; what started before goes on
     options = run_options(session.engine, args)
-    check_ports(session, env, options)
+    try:
+        check_ports(session, env, options)
+    except PydockError as error:
+        options = without_ports(args, caller == "own", error)
     place = run_folder(session, env, required=False)._replace(own=caller == "own")
     passed = environment_options(session, changed[1::2])
     program = asked_program(env, args.command, passed + options)
@@ -5640,6 +5709,15 @@ def exec_program(
     told.update(told_absent(session.engine, env, program.words))
     argv = container.exec_argv(program, "" if env.scripted else env.id)
     session.engine.exec(argv, told, program.tty)
+
+
+def without_ports(args: argparse.Namespace, linked: bool, error: PydockError) -> list[str]:
+    """The options of a link whose port is taken: it asks for that whatever its program does, and a
+    second one may need none. Raises the error for who typed it."""
+    if not linked:
+        raise error
+    console.warn(f"{error}, so {args.command[0]} opens none", error.hint)
+    return []
 
 
 def told_absent(engine: Engine, env: Env, words: Sequence[str]) -> dict[str, str]:
@@ -7229,12 +7307,8 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
     place = run_folder(session, env)
     config = ready_image(session, env)
     with env.lock():
-        background = find_background(session.engine, env)
-        if background and background.running and options not in ([], background.options):
-            raise PydockError(
-                f"{env.name} is already running with {shell_join(background.options) or 'no options'}, not {shell_join(options)}",
-                f"to restart it with these: pydock reset {typed_line(session.line, env)}",
-            )
+        hint = f"to restart it with these: pydock reset {typed_line(session.line, env)}"
+        background = usable_background(session, env, options, hint)
         reconcile(session, env, config, background, StartRequest(place, options, kept=True))
     if background and background.running and background.inside(place, config) is None:
         console.warn(
@@ -7290,8 +7364,7 @@ def cmd_reset(session: Session, args: argparse.Namespace) -> int:
             compose_file(
                 session, env, describe_for_programs(session, env, config, env.background, place)
             )
-        own = [port.split("->")[0] for port in background.ports] if background else []
-        check_ports(session, env, options, own)
+        check_ports(session, env, options, background.published() if background else [])
         kept = is_kept(env) or not background
         if background:
             remove_background(session.engine, env)
@@ -7363,6 +7436,7 @@ class Background:
         labels = config.get("Labels") or {}
         self.environment = unquote(labels.get("pydock.folder", ""))
         self.project: str = labels.get("com.docker.compose.project", "")
+        self.service: str = labels.get("com.docker.compose.service", "")
         self.place, self.options, id_ = read_started(unquote(labels.get("pydock.start", "")))
         self.folder: str = self.place.folder
         # A .pydock may have been made since, which has to be guarded.
@@ -7374,6 +7448,10 @@ class Background:
             and not os.path.islink(local)
             and not self.guards(local)
         )
+
+    def published(self) -> list[str]:
+        """ADDRESS:PORT of this host that it has."""
+        return [port.split("->")[0] for port in self.ports]
 
     def guards(self, path: str) -> bool:
         """Whether a folder is a mount of its own in here, or lies where nothing can be written."""
@@ -7439,6 +7517,24 @@ def find_background(engine: Engine, env: Env) -> Background | None:
             "pydock config --global prefix NAME",
         )
     return background
+
+
+def usable_background(
+    session: Session, env: Env, options: Sequence[str], hint: str
+) -> Background | None:
+    """The background container, for who wants it with these options; PydockError where it has
+    others. One that waits until it is idle makes way where it is."""
+    background, engine = find_background(session.engine, env), session.engine
+    if not background or options in ([], background.options):
+        return background
+    if background.running and (is_kept(env) or processes(engine, background)):
+        raise PydockError(
+            f"{env.name} is already running with {shell_join(background.options) or 'no options'}, not {shell_join(options)}",
+            hint,
+        )
+    check_ports(session, env, options, background.published())
+    remove_background(engine, env)
+    return None
 
 
 def inspect_containers(engine: Engine, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -7775,6 +7871,7 @@ HOST_HELPERS = (
     arg("--shell", choices=SHELLS, help="default: the calling shell"),
     flag("--persistent", help="keep running when idle, and after `deactivate`"),
     flag("--end", help=""),  # hidden: what `deactivate` calls
+    *RUN_OPTIONS,
 )
 def cmd_activate(session: Session, args: argparse.Namespace) -> int:
     if args.end:
@@ -7800,15 +7897,16 @@ def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
         console.show(f"{line} | source" if shell == "fish" else f'eval "$({line})"')
         return 0
     check_trust(env)
+    options = start_options(session, env, args)
     place = run_folder(session, env)
     config = ready_image(session, env)
     with env.lock():
         make_folder(os.path.join(shims_folder(env), "bin"))
-        background = find_background(session.engine, env)
+        background = usable_background(session, env, options, f"pydock stop {env.title}")
         current = background and background.current(config)
         kept = args.persistent or not background and is_kept(env)
         if not current or args.persistent:
-            reconcile(session, env, config, background, StartRequest(place, [], kept))
+            reconcile(session, env, config, background, StartRequest(place, options, kept))
         if current:
             write_shims(session, env, config)
     if background and background.inside(place, config) is None:
@@ -7880,6 +7978,7 @@ def filled(text: str, values: dict[str, str]) -> str:
         help="an environment and its programs; default: list the links",
     ),
     arg("--to", metavar="DIR", default="", help="folder of the links; default: ~/.local/bin"),
+    KEPT_OPTIONS[0],
     flag("--remove", help="remove the links of these programs"),
 )
 def cmd_link(session: Session, args: argparse.Namespace) -> int:
@@ -7912,7 +8011,9 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
     check_programs(session.engine, env, list(paths.values()))
     with env.lock():
         make_folder(os.path.join(shims_folder(env), "bin"))
-        record = {**linked(shims_folder(env)), **paths}
+        ports = [word for port in args.publish for word in ("-p", publish_value(port))]
+        new = {path: [word, *ports] for path, word in paths.items()}
+        record = {**linked(shims_folder(env)), **new}
         write_file(note_path(env, "links"), to_json(record), 0o644)
         make_folder(folder)
         for path in paths:
@@ -7967,7 +8068,7 @@ def check_programs(engine: Engine, env: Env, words: Sequence[str]) -> None:
 def shims_folder(env: Env) -> str:
     """What pydock keeps for the programs of an environment on the host, all of which can be made
     again: `enter`, what they all do; `bin`, a link to it by each program's name; `changed`,
-    which tells the variables that they get; `leave`, what `deactivate` does; `links` (the program by the path of its link, as JSON); `started` (what the
+    which tells the variables that they get; `leave`, what `deactivate` does; `links` (program and ports by the path of the link, as JSON); `started` (what the
     background container was asked for: folder and options, as JSON); `kept`, where it goes on
     though nothing runs."""
     return os.path.join(data_folder(), env.repo)
@@ -8073,13 +8174,14 @@ def shim_library_sh(
         "pass": pass_pattern(session.settings),
         "python": sys.executable,
         "itself": os.path.realpath(sys.argv[0]),
+        "open": shell_join(background.options) if background else "",
         "plain": "\t\n",
     }
     places = place_sh("place", sorted(mounts, key=lambda mount: mount[0] == mount[1]))
     places += place_sh("place_of_run", sorted(mounts, key=lambda mount: mount[1].startswith(home)))
-    links = {os.path.basename(path): word for path, word in linked(shims_folder(env)).items()}
     arms = "".join(
-        f" */{shlex.quote(name)}) program={shlex.quote(word)} ;;" for name, word in links.items()
+        f" */{shlex.quote(os.path.basename(path))}) program={shlex.quote(word)} ports='{' '.join(ports)}' ;;"
+        for path, (word, *ports) in linked(shims_folder(env)).items()
     )
     named = f'linked() {{ case ${{link%/*}}/$program in "$bin/$program") return 1 ;;{arms} *) return 1 ;; esac; }}\n'
     return f"#!/bin/sh\n# pydock: the programs of {quote(env.folder)} in {config['Id']}; made anew by it.\n{assignments(known)}{named}{pydock_sh(session, env)}{places}alive() {{ {alive}; }}\n{FOREGROUND_SH}{SHIM_SH}{PARENT_SH}"
@@ -8144,15 +8246,15 @@ def remove_shims(env: Env) -> None:
     env.remove(shims_folder(env))
 
 
-def linked(folder: str) -> dict[str, str]:
-    """The program by the path of its link, of the links of an environment that are still there and
-    its own; `folder` is its `shims_folder`."""
+def linked(folder: str) -> dict[str, list[str]]:
+    """The program, and the options of its ports, by the path of its link, of the links of an
+    environment that are still there and its own; `folder` is its `shims_folder`."""
     text = host_file(os.path.join(folder, "links"))
-    found: dict[str, str] = from_json(text) if text else {}
+    found: dict[str, list[str]] = from_json(text) if text else {}
     enter = os.path.join(folder, "enter")
     return {
-        path: word
-        for path, word in found.items()
+        path: words
+        for path, words in found.items()
         if os.path.islink(path) and os.readlink(path) == enter
     }
 
@@ -8282,7 +8384,8 @@ def compose_file(session: Session, env: Env, container: Container) -> tuple[str,
     be opened on this host, as options."""
     engine, path = session.engine, env.path(COMPOSE)
     service, files = container.service(), check_trust(env)
-    text = to_json({"services": {SERVICE: service}})
+    volumes = {name: {"name": name, "external": True} for name in container.volumes}
+    text = to_json({"services": {SERVICE: service}, "volumes": volumes})
     if files and not env.scripted:
         with allowed_copy(env, files) as top:
             whole, known = read_compose(engine, env, text, top)
@@ -8304,7 +8407,9 @@ def compose_file(session: Session, env: Env, container: Container) -> tuple[str,
     for each in (service, own):
         each["command"] = own.get("command") or WAIT
         each["environment"] = {**zone, **(each.get("environment") or {})}
-    shown = {"services": {SERVICE: service}} if env.scripted else whole
+        if not (own.get("shm_size") or own.get("ipc")):
+            each["shm_size"] = container.shm_size
+    shown = {"services": {SERVICE: service}, "volumes": volumes} if env.scripted else whole
     return to_json(shown), published_ports(whole)
 
 
@@ -8407,6 +8512,14 @@ def compose_one_off(session: Session, env: Env, container: Container) -> None:
         run_compose(engine, env, run, text, capture="container", show=console.verbose)
 
 
+def services_of(engine: Engine, env: Env) -> tuple[list[str], list[str]]:
+    """The containers of an environment's other services, and the volumes that compose made."""
+    project = "label=com.docker.compose.project=" + compose_project(env)
+    names = [name for name, _ in containers_named(engine, project)]
+    volumes = engine.output("volume", "ls", "-q", "--filter", project).split()
+    return [name for name in names if not name.startswith(env.repo + "--")], volumes
+
+
 def end_services(engine: Engine, env: Env, how: str) -> None:
     """As `compose stop` or `compose down`, but by what is there: the file may be gone, or have an
     error by now."""
@@ -8421,7 +8534,7 @@ def end_services(engine: Engine, env: Env, how: str) -> None:
     if running:
         engine.try_run("stop", *running)
     if how == "rm" and services:
-        engine.try_run("rm", "-f", *services)
+        engine.try_run("rm", "-f", "-v", *services)  # with the volumes that have no name
     if how == "rm" and (services or env.has(COMPOSE)):
         networks = engine.output("network", "ls", "-q", "--filter", project).split()
         if networks:
@@ -8875,12 +8988,10 @@ def check_apart(engine: Engine, env: Env) -> None:
         folder, word = os.path.split(links[0])
         hint = f"pydock link --to {shell_join([folder])} --remove {word}"
         raise PydockError(f"{links[0]} is a link to {env.name}", hint)
-    project = "label=com.docker.compose.project=" + compose_project(env)
-    names = [name for name, _ in containers_named(engine, project)]
-    names += engine.output("volume", "ls", "-q", "--filter", project).split()
-    if names:
+    services, volumes = services_of(engine, env)
+    if services or volumes:
         raise PydockError(
-            f"services of {env.name} have containers or volumes under its name: {', '.join(names)}",
+            f"services of {env.name} have containers or volumes under its name: {', '.join([*services, *volumes])}",
             f"for a copy without them: pydock clone {env.title} NEW",
         )
 
@@ -9577,6 +9688,8 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     envs = [(owner, owner.new_env(name)) for owner in sessions for name in owner.scope.names()]
     old = [tag for owner, env in envs for tag in old_tags(owner, env, images)]
     caches = caches_of(engine) if args.cache else {}
+    known = {env.cache for _, env in envs} if args.cache else set()
+    caches.update(old_caches(engine, known))
     own = unique_sizes(images, [*gone, *old])
     lines = [["NAME", "REASON", "UNIQUE", "SHARED", "PATH"]]
     for tag in [*gone, *old]:
@@ -9621,6 +9734,22 @@ def report_removed(engine: Engine, own: dict[str, int]) -> None:
     if own:
         size = human_size(sum(size for tag, size in own.items() if tag not in left))
         console.info(f"removed {count(len(own) - len(left), 'image')}; about {size} reclaimed")
+
+
+def old_caches(engine: Engine, known: Collection[str]) -> dict[str, str]:
+    """The volumes of the ~/.cache of environments: of those whose folder is gone, and the known."""
+    listed = engine.output("volume", "ls", "-q", "--filter", "label=pydock.folder")
+    names = re.findall(r"(?m)^.+--cache-[0-9a-f]{8}$", listed)
+    text = engine.try_output("volume", "inspect", *names) if names else None
+    found = {}
+    for row in from_json(text) if text else []:
+        folder = unquote((row.get("Labels") or {}).get("pydock.folder", ""))
+        ours = row["Name"].endswith("--cache-" + sha256(os.fsencode(folder))[:8])
+        if ours and row["Name"] in known:
+            found[row["Name"]] = "downloads"
+        elif ours and not engine.remote_address() and not may_exist(folder):
+            found[row["Name"]] = "orphaned"
+    return found
 
 
 def caches_of(engine: Engine) -> dict[str, str]:
@@ -10832,7 +10961,7 @@ exit $status
 # may lead anywhere. Only a link of the user's own with another name has to be read.
 SHIM_SH = r"""path=$PATH rest=:$PATH:
 case $rest in *:"$bin":*) rest=${rest%%:"$bin":*}:${rest#*:"$bin":}; rest=${rest#:}; PATH=${rest%:} ;; esac
-link=$0
+link=$0 ports=
 case $link in "${bin%/bin}/enter") program=$1 link=; shift; eval "$PYDOCK_TOLD" ;; esac  # by `pydock run`
 while [ -n "$link" ] && program=${link##*/}; do
     if linked || [ -L "$bin/$program" ] || [ ! -L "$link" ]; then break; fi
@@ -10859,9 +10988,9 @@ exports
 remove= limit= LC_ALL=C typed=$PWD
 cd -P . 2>/dev/null
 if [ -n "$link" ]; then place; else place_of_run; fi
-case $inside$PWD$* in *[!"$plain"\ -~]*) inside= ;; esac
+case $inside$PWD$* in *[!"$plain"\ -~]*) inside= ;; esac; case $open in *"$ports"*) ;; *) inside= ;; esac
 case $link$passed:$engine in ?*' -e '*:sudo* | ?*' -e '*:*/sudo*) inside= ;; esac  # which keeps variables to itself
-if [ -z "$inside" ] || ! alive; then PATH=$path PYDOCK_TOLD=run; [ -z "$link" ] || PYDOCK_TOLD="own$passed"; export PWD="$typed" PYDOCK_TOLD; pydock run "$name" "$program" "$@"; fi
+if [ -z "$inside" ] || ! alive; then PATH=$path PYDOCK_TOLD=run; [ -z "$link" ] || PYDOCK_TOLD="own$passed"; export PWD="$typed" PYDOCK_TOLD; pydock run $ports "$name" "$program" "$@"; fi
 if ! read -r exec_id </proc/sys/kernel/random/uuid; then exec_id=$PPID-$$; fi 2>/dev/null
 stdin=-i terminal=
 if [ -t 0 ] && ! foreground; then stdin=

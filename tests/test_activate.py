@@ -15,12 +15,14 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.request
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
 import contract
 from support import (
-    COUNT, ENGINE, INNER_HOME, PYDOCK, Case, Result, SharedCase, Terminal, as_user, docker_groups, engine, make_wheel, one_engine_for_all, pydock,
+    COUNT, ENGINE, INNER_HOME, PYDOCK, Case, Result, SharedCase, Terminal, as_user, docker_groups, engine, make_wheel, new_port, one_engine_for_all,
+    pydock,
 )
 
 SHELLS = {"bash": ["bash", "--norc", "--noprofile"], "zsh": ["zsh", "-f"], "fish": ["fish", "--no-config"], "dash": ["dash"]}
@@ -772,6 +774,55 @@ class Idle(ActivateCase):
         self.wait_for(lambda: name not in self.containers(), 10)
 
 
+def fetched(port: int, path: str = "page") -> str:
+    """What a server at this port of the host says; empty where there is none."""
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open("http://127.0.0.1:%d/%s" % (port, path), timeout=5) as page:
+            return str(page.read().decode())
+    except OSError:
+        return ""
+
+
+class Ports(ActivateCase):
+    """`activate -p`, as the README has it."""
+
+    def ports(self) -> str:
+        return engine("container", "inspect", "--format", "{{json .HostConfig.PortBindings}}", self.warm())
+
+    def test_a_server_is_reached_and_other_ports_are_for_an_idle_one_only(self) -> None:
+        ports = [new_port(), new_port()]
+        (self.work / "page").write_text("the page", encoding="utf-8")
+        for port in ports:  # the first container makes way for the second: nothing runs in it
+            shell = self.live()
+            shell.do(self.line("e", "-p", "%d:8000" % port))
+            shell.do("python -m http.server 8000 >log 2>&1 & server=$!")
+            self.wait_for(lambda port=port: fetched(port) == "the page", 60)
+            if port == ports[0]:
+                shell.do("kill $server; wait $server || :")
+        result = self.fails("activate", "--shell", "sh", "-p", "%d:8000" % ports[0], "e", says="e is already running with -p 127.0.0.1:%d:8000, not" % ports[1],
+                            hint="pydock stop e")
+        self.assertEqual(result.out, "false\n")
+        self.ok("activate", "--shell", "sh", "e")
+        self.assertEqual(fetched(ports[1]), "the page", "without options it is taken as it is")
+
+    def test_the_next_program_of_the_shell_has_the_port_again(self) -> None:
+        port, shell = new_port(), self.live()
+        shell.do(self.line("e", "-p", str(port)))
+        before = self.ports()
+        self.assertIn('"%d"' % port, before)
+        engine("rm", "-f", self.warm())
+        shell.do("python -c pass")
+        self.assertEqual(self.ports(), before)
+
+    def test_a_port_that_is_taken_changes_nothing(self) -> None:
+        self.ok("activate", "--shell", "sh", "e")
+        before = self.id_of()
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            self.fails("activate", "--shell", "sh", "-p", str(port), "e", says="port %d is taken" % port, hint="pydock activate --shell sh -p ")
+        self.assertEqual(self.id_of(), before)
+
+
 class Ending(ActivateCase):
     """The container ends with `deactivate` or by itself, and comes back with the next program."""
 
@@ -1192,6 +1243,22 @@ class Links(ActivateCase):
         self.assertEqual(self.call(self.links / "python", "-c", "import os; print(os.path.exists('/tmp/mark'))"), "True\n")
         self.ok("stop", "e")
         self.assertEqual(self.call(self.links / "python", "-c", "import os; print(os.path.exists('/tmp/mark'))"), "False\n")
+
+    def test_a_linked_server_is_reached_and_a_second_program_runs_beside_it(self) -> None:
+        port = new_port()
+        (self.work / "page").write_text("the page", encoding="utf-8")
+        self.ok("link", "-p", "%d:8000" % port, "e", "python")
+        argv, environ = [str(self.links / "python"), "-m", "http.server", "8000"], {"PATH": "/usr/bin:/bin", "HOME": str(self.home)}
+        process = subprocess.Popen(argv, cwd=str(self.work), env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.wait_for(lambda: fetched(port) == "the page", 60)
+        done = subprocess.run([argv[0], "-c", "print(1)"], cwd=str(self.work), env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(done.stdout, "1\n", done.stderr)
+        self.assertRegex(done.stderr, r"^pydock: warning: port %d is taken on this host, so python opens none \(hint: pydock run --publish=\d+:8000 e python -c " % port)
+        process.terminate()
+        self.assertEqual(process.wait(60), 143)
+        self.ok("activate", "--shell", "sh", "-p", "%d:8000" % port, "e")
+        self.assertEqual(self.call(self.links / "python", "-c", HOST), "e\n", "the container that is there has the port")
+        self.assertEqual(self.containers(), [self.warm()])
 
     def test_to_another_folder(self) -> None:
         folder = self.work / "my bin"

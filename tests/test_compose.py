@@ -771,6 +771,8 @@ class Services(ComposeCase):
         self.write(e={"depends_on": ["db"]}, db=IDLE)
         self.ok("run", "e", "true")
         self.assertEqual(self.names(), ["db"], "it is kept for the next run")
+        self.assertEqual((self.listed()["e"]["services"], self.listed()["e"]["running"]), (["db"], None))
+        self.assertRegex(self.ok("list"), r"(?m)RUNNING +PATH$(.|\n)* db +\S+$")
         self.ok("stop", "e")
         self.assert_stopped()
 
@@ -800,11 +802,18 @@ class Services(ComposeCase):
     def test_delete_takes_everything_down(self) -> None:
         self.ok("create", "gone", "-e", "A=1")
         image = "%s-gone:latest" % self.prefix
-        content = {"services": {"app": {"build": "."}, "db": IDLE, "worker": self.worker(image=image)}}
+        content = {"services": {"app": {"build": "."}, "db": {**IDLE, "volumes": ["data:/data", "/anonymous"]}, "worker": self.worker(image=image)},
+                   "volumes": {"data": {}}}
         (self.folder("gone") / "docker-compose.yml").write_text(json.dumps(content), encoding="utf-8")
         self.ok("start", "gone")
         self.wait_for(self.beats, 20)
-        self.ok("delete", "-y", "gone")
+        anonymous = engine("container", "inspect", "--format", "{{range .Mounts}}{{.Name}} {{end}}", "%s-gone-db-1" % self.prefix).split()
+        self.assertEqual(len(anonymous), 2)
+        said = self.run_pydock("delete", "-y", "gone").err.splitlines()
+        names = {"%s-gone-%s-1" % (self.prefix, service) for service in ("db", "worker")}
+        self.assertEqual(set(re.split("with gone go |, ", said[0])), {"", *names, "and what they hold"})
+        self.assertEqual(said[1:], ["the data of gone stays; to remove it: docker volume rm %s-gone_data" % self.prefix, "deleted gone"])
+        self.assertEqual(engine("volume", "ls", "-q").split().count(min(anonymous, key=lambda name: "gone" in name)), 0)
         self.assert_nothing()
         self.assertEqual(self.tags("gone"), {})
         self.assertFalse(self.folder("gone").exists())

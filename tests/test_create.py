@@ -17,7 +17,7 @@ from typing import Any, Dict, List
 from support import ENGINE, PYTHON, Case, SharedCase, by_hand, engine, is_podman, make_wheel, pydock
 
 BASE = "python:%s-slim" % PYTHON
-READING = ("image ls", "network ls", "image inspect", "container inspect", "version", "ps", "buildx version", "compose version", "context inspect", "info", "container ls")
+READING = ("image ls", "network ls", "volume ls", "volume inspect", "image inspect", "container inspect", "version", "ps", "buildx version", "compose version", "context inspect", "info", "container ls")
 
 
 def image_config(image: str) -> Dict[str, Any]:

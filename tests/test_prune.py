@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from support import ENGINE, PYTHON, STRANGER, Case, Disturbed, Result, SharedCase, Terminal, as_user, docker_groups, engine, make_wheel, pydock
 
-READING = {"image ls", "image inspect", "volume inspect", "ps -aq", "ps -a", "context inspect", "version --format", "buildx version"}
+READING = {"image ls", "image inspect", "volume inspect", "volume ls", "ps -aq", "ps -a", "context inspect", "version --format", "buildx version"}
 
 
 class PruneCase(Disturbed):

@@ -232,6 +232,13 @@ class WhatDockerGets(unittest.TestCase):
         words = ["p", "", " a  b ", "'", '"', "$HOME", "*", "--rm", "-n", "\n", "\udcff", "é", "--", "\\"]
         self.assertEqual(self.run_argv(command=words)[-len(words):], words)
 
+    def test_shared_memory_has_a_size_unless_the_user_says_otherwise(self) -> None:
+        self.assertIn("--shm-size 2g -w ", " ".join(self.run_argv(shm_size="2g")))
+        got = self.run_argv(shm_size="2g", options=["--shm-size=1g"])
+        self.assertLess(got.index("--shm-size"), got.index("--shm-size=1g"), "docker takes the last one")
+        self.assertNotIn("--shm-size", self.run_argv(shm_size="2g", options=["--ipc=host"]), "podman refuses both")
+        self.assertNotIn("shm_size", self.container(shm_size="2g").service(), "only where the file says nothing")
+
     def test_a_long_name_is_still_a_hostname(self) -> None:
         self.assertIn("a" * 63, self.run_argv(hostname="a" * 64))
 
@@ -1542,7 +1549,7 @@ class Process(Folder):
         listed = "".join("%s sha256:%064d\n" % (image["tag"], at) for at, image in enumerate(images))
         self.write("listed", listed)
         self.write("inspected", json.dumps([{"Id": "sha256:%064d" % at, "RepoTags": [image["tag"]], **image} for at, image in enumerate(images)]))
-        self.engine("case \"$1 $2\" in\n'image ls') cat '%s/listed' ;;\n'image inspect') cat '%s/inspected' ;;\n*) exit 1 ;;\nesac\n" % (self.tmp, self.tmp))
+        self.engine("case \"$1 $2\" in\n'image ls') cat '%s/listed' ;;\n'image inspect') cat '%s/inspected' ;;\n'volume ls') ;;\n*) exit 1 ;;\nesac\n" % (self.tmp, self.tmp))
 
 
 class NoSilence(Process):

@@ -1,6 +1,7 @@
 """`run` and `shell`: a program in an environment behaves as if it ran on the host (design.md, section 5)."""
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shlex
@@ -363,6 +364,25 @@ class Users(Case):
     def test_a_user_that_the_dockerfile_fixes_runs_as_that_one(self) -> None:
         self.ok("create", "e", "--user", "4711:ada")
         self.assertEqual(self.ok("run", "e", "sh", "-c", "whoami; id -u; echo ~"), "ada\n4711\n/home/ada\n")
+
+    def test_a_cache_in_a_volume_is_the_callers_and_known_to_list_delete_and_prune(self) -> None:
+        me = self.become(1234, 1234)
+        self.environ["PYDOCK_CACHE"] = "volume"
+        volumes = ["%s-%s--cache-%s" % (self.prefix, name, pydock.sha256(str(self.folder(name)).encode())[:8]) for name in ("e", "gone")]
+        self.addCleanup(lambda: engine("volume", "rm", "-f", *volumes, check=False))
+        self.ok("create", "e", **me)
+        self.ok("run", "e", "sh", "-c", "mkdir ~/.cache/models; echo large >~/.cache/models/one", **me)
+        self.assertEqual(self.ok("run", "e", "sh", "-c", "cat ~/.cache/models/one; stat -c %u ~/.cache", **me), "large\n1234\n")
+        self.assertEqual(json.loads(self.ok("list", "--json", **me))[0]["cache"], volumes[0])
+        self.assertIn("ready, cache", self.ok("list", **me))
+        self.assertNotIn("--cache", self.ok("-n", "run", "e", "true", cwd=self.home, **me), "there the host's own is mounted")
+        self.ok("clone", "e", "gone", **me)
+        self.ok("run", "gone", "sh", "-c", "test ! -e ~/.cache/models", **me)
+        shutil.rmtree(str(self.folder("gone")))
+        self.assertRegex(self.ok("prune", "-y", **me), r"(?m)^%s +orphaned" % volumes[1])
+        result = self.run_pydock("delete", "-y", "e", **me)
+        self.assertIn("with e goes its ~/.cache, the volume " + volumes[0], result.err)
+        self.assertFalse(set(volumes) & set(engine("volume", "ls", "-q").split()))
 
     def test_an_unreadable_current_folder_is_one_clear_error(self) -> None:
         me = self.become(1234, 1234)
