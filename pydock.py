@@ -794,7 +794,7 @@ class Engine:
             console.put("+ " + shell_join(command) + "\n")
         exec_id = told["exec_id"]
         closes = stat.S_ISFIFO(os.fstat(1).st_mode) or os.isatty(1) or os.isatty(2)
-        if exec_id or self.has_parent or closes:
+        if exec_id or self.has_parent or closes or told.get("seek"):
             terminal = "yes" if tty or not exec_id and foreground() else ""
             known = {**told, "engine": shell_join(self.program), "terminal": terminal}
             os.environ["PYDOCK_TOLD"] = parent_sh(known)  # not what `ps` shows before the command
@@ -971,11 +971,37 @@ class ScriptEngine(Engine):
         return ""
 
 
+# What follows a program that failed: an argument that is on this host, but not inside, is said. Only
+# where one leads out of the current folder is there a call of the engine: `seek`, the command that
+# looks inside. The last `words` words are the program's; `title` is the environment.
+OUTSIDE_SH = r"""outside() {
+    if [ $status = 0 ] || [ $status -gt 128 ] || [ -z "$seek" ]; then return; fi
+    while [ $# -gt $words ]; do shift; done
+    for word do
+        shift
+        path=$word
+        case $word in -*=*) path=${word#*=} ;; esac
+        case $path in "$PWD" | "$PWD"/*) [ -L "$path" ] || continue ;; /* | ../* | ..) ;; *) [ -L "$path" ] || continue ;; esac
+        case $path in *[[:cntrl:]]*) ;; *) if [ -e "$path" ]; then set -- "$@" "$path"; fi ;; esac
+    done
+    [ $# != 0 ] || return
+    path=$(eval "$seek \"\$@\"" </dev/null 2>/dev/null)
+    [ -n "$path" ] && word=$path || return
+    case $path in /*) ;; *) word=$(readlink -f "$path") ;; esac
+    case $word in *[!A-Za-z0-9/._+@%-]*) word="'$word'" ;; esac
+    echo "pydock: warning: $path is on this host, but not in ${title##* } (hint: pydock run -v $word:$word $title ...; for always: pydock config --global mounts DIR)" >&2
+}
+"""
+SEEK = ["/bin/sh", "-c", 'for path do [ -e "$path" ] || { echo "$path"; exit; }; done', "sh"]
+
+
 def parent_sh(known: dict[str, str]) -> str:
     """The text of a client's sh parent, with what it is to know."""
     if known.get("limit"):
         known = {**known, "clock": CLOCK_SH}
-    return "unset PYDOCK_TOLD\n" + assignments({"limit": "", **known}) + FOREGROUND_SH + PARENT_SH
+    known = {"limit": "", "seek": "", **known}
+    parts = ["unset PYDOCK_TOLD\n", assignments(known), FOREGROUND_SH, OUTSIDE_SH, PARENT_SH]
+    return "".join(parts)
 
 
 def pseudo_terminal() -> tuple[int, int]:
@@ -5694,7 +5720,11 @@ def run_program(
     if not container.sandbox:  # as it is looked for in a container without limits
         told.update(told_absent(session.engine, env, program.words))
     session.engine.has_parent |= bool(limit)
-    session.engine.exec(container.run_argv(program), told, program.tty)
+    argv = container.run_argv(program)
+    if not container.sandbox:
+        container.name += "-look"
+        told.update(told_outside(session.engine, env, program, container.run_argv))
+    session.engine.exec(argv, told, program.tty)
 
 
 def exec_program(
@@ -5708,6 +5738,9 @@ def exec_program(
     }
     told.update(told_absent(session.engine, env, program.words))
     argv = container.exec_argv(program, "" if env.scripted else env.id)
+    told.update(
+        told_outside(session.engine, env, program, lambda other: container.exec_argv(other, ""))
+    )
     session.engine.exec(argv, told, program.tty)
 
 
@@ -5718,6 +5751,25 @@ def without_ports(args: argparse.Namespace, linked: bool, error: PydockError) ->
         raise error
     console.warn(f"{error}, so {args.command[0]} opens none", error.hint)
     return []
+
+
+def leads_out(word: str) -> bool:
+    """Whether an argument names something on this host that is not in the current folder."""
+    path = word.partition("=")[2] if word.startswith("-") and "=" in word else word
+    there = path.startswith(("/", "..")) and not is_in(path, os.getcwd()) or os.path.islink(path)
+    return there and os.path.exists(path)
+
+
+def told_outside(
+    engine: Engine, env: Env, program: Program, argv: Callable[[Program], list[str]]
+) -> dict[str, str]:
+    """What PARENT_SH is told of arguments that may not be inside; `argv`: how a program is run
+    there."""
+    if not any(map(leads_out, program.words)):
+        return {}
+    look = argv(program._replace(words=SEEK, stdin=False, tty=False))
+    words = str(len(program.words))
+    return {"seek": shell_join(engine.command(look)), "words": words, "title": env.title}
 
 
 def told_absent(engine: Engine, env: Env, words: Sequence[str]) -> dict[str, str]:
@@ -8165,6 +8217,8 @@ def shim_library_sh(
         "way": known_way,
         "absent": "",
         "name": env.name,
+        "title": env.title,
+        "seek_inside": shell_join(SEEK),
         "bin": os.path.join(shims_folder(env), "bin"),
         "container": env.background,
         "engine": shell_join(program),
@@ -8184,7 +8238,7 @@ def shim_library_sh(
         for path, (word, *ports) in linked(shims_folder(env)).items()
     )
     named = f'linked() {{ case ${{link%/*}}/$program in "$bin/$program") return 1 ;;{arms} *) return 1 ;; esac; }}\n'
-    return f"#!/bin/sh\n# pydock: the programs of {quote(env.folder)} in {config['Id']}; made anew by it.\n{assignments(known)}{named}{pydock_sh(session, env)}{places}alive() {{ {alive}; }}\n{FOREGROUND_SH}{SHIM_SH}{PARENT_SH}"
+    return f"#!/bin/sh\n# pydock: the programs of {quote(env.folder)} in {config['Id']}; made anew by it.\n{assignments(known)}{named}{pydock_sh(session, env)}{places}alive() {{ {alive}; }}\n{FOREGROUND_SH}{OUTSIDE_SH}{SHIM_SH}{PARENT_SH}"
 
 
 def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
@@ -10943,7 +10997,7 @@ if [ -n "$limit" ]; then
     if [ $? -eq 9 ]; then status=124; echo "pydock: the container reached its time limit of $limit s" >&2; fi
 fi
 if [ $status -eq 127 ] && [ -n "$absent" ] && [ "$(eval "$look" </dev/null 2>/dev/null)" = absent ]; then printf '%s\n' "$absent" >&2; fi
-if [ -n "$exec_id" ]; then
+outside "$@"; if [ -n "$exec_id" ]; then
     [ $status -le 128 ] || inside END
     [ -z "$remove" ] || eval "$engine rm -f $container" >/dev/null 2>&1
 else
@@ -10985,7 +11039,7 @@ if [ -n "$verb" ]; then  # what is installed is to stay
 fi
 if [ -n "$link" ] && [ -n "${_PYDOCK_WAS-}$pass" ]; then passed=$(LC_ALL=C /usr/bin/awk -f "${bin%/bin}/changed"); fi 2>/dev/null
 exports
-remove= limit= LC_ALL=C typed=$PWD
+remove= limit= LC_ALL=C typed=$PWD words=$(($# + 1)) seek="$engine exec -u \"\$user\" -w \"\$inside\" $container $seek_inside"
 cd -P . 2>/dev/null
 if [ -n "$link" ]; then place; else place_of_run; fi
 case $inside$PWD$* in *[!"$plain"\ -~]*) inside= ;; esac; case $open in *"$ports"*) ;; *) inside= ;; esac

@@ -556,6 +556,14 @@ class Programs(ActivateCase):
         self.ok("delete", "-y", "z")
         (self.home / ".pydock/pydock.conf").unlink()
 
+    def test_an_argument_that_is_on_the_host_and_not_inside_is_said(self) -> None:
+        path = self.elsewhere() / "x.csv"
+        path.write_text("here", encoding="utf-8")
+        for word in (str(path), "--data=%s" % path):
+            done = self.sh("%s; python -c 'import sys; sys.exit(5)' %s; echo $?; python -c 'import sys; sys.exit(5)' here /nowhere; deactivate" % (self.line(), word))
+            self.assertEqual(done.out, "5\n")
+            self.assertEqual(done.err.splitlines(), ["pydock: warning: %s is on this host, but not in e (hint: pydock run -v %s:%s e ...; for always: pydock config --global mounts DIR)" % ((path,) * 3)])
+
     def test_in_the_root_folder(self) -> None:
         self.assertEqual(self.called("python", "-c", "import os; print(os.getcwd())", cwd=Path("/")), b"/\n")
 

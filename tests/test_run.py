@@ -232,6 +232,22 @@ class Folders(RunCase):
             self.assertEqual(self.ok("run", "e", "sh", "-c", "pwd; ls", cwd=Path(folder)), INNER_HOME + "\n")
             self.fails("start", "e", cwd=Path(folder), says=folder, hint="cd ")
 
+    def test_an_argument_that_is_on_the_host_and_not_inside_is_said_where_the_program_fails(self) -> None:
+        data = self.base / "data of mine"
+        data.mkdir()
+        for path in (data / "x.csv", self.work / "here"):
+            path.write_text("here", encoding="utf-8")
+        (self.work / "link").symlink_to(data / "x.csv")
+        typed = "-v '%s/x.csv':'%s/x.csv' e" % (data, data)
+        for word in (str(data / "x.csv"), "link", os.path.relpath(str(data / "x.csv"), str(self.work))):
+            done = self.run_pydock("run", "e", "cat", "here", word)
+            self.assertEqual((done.status, done.out), (1, "here"), done)
+            self.assertEqual(done.err.splitlines()[1:], ["pydock: warning: %s is on this host, but not in e (hint: pydock run %s ...; for always: pydock config --global mounts DIR)" % (word, typed)])
+        for line in (["run", "e", "cat", "here", "/nowhere", "-", str(self.work / "here")], ["run", "e", "sh", "-c", "exit 3", "/etc/hostname", "here"],
+                     ["run", "-v", "%s:%s" % (data, data), "e", "sh", "-c", "exit 3", str(data / "x.csv")]):
+            self.assertNotIn("warning", self.run_pydock(*line).err)
+        self.assertEqual(self.ok("run", "e", "echo", str(data)), "%s\n" % data)
+
     def test_a_folder_reached_by_a_symbolic_link_is_there_under_both_names(self) -> None:
         real, link = self.work / "real" / "sub", self.work / "link"
         real.mkdir(parents=True)
