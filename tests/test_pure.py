@@ -689,6 +689,13 @@ class SettingsOfTheHost(Folder):
         self.assertIn("https://a/", pydock.settings_sh(False))
         self.assertEqual((pydock.settings_sh(True).count("secret") > 3, "token" in pydock.settings_sh(True)), (True, False))
 
+    def test_what_runs_as_root_while_packages_are_installed_can_write_nothing_of_this_host(self) -> None:
+        """A package, or a project as it lies there, can have put a link or a start-up file into the environment that it finds then."""
+        mounts = pydock.install_options("pydock-cache", [("/home/me/project", "/dev/shm/projects/0/x"), ("/home/me/uv", "/uv")])
+        argv = pydock.temporary_argv("c", "i", {}, ["/bin/sh"], mounts)
+        self.assertEqual([argv[i + 1] for i, word in enumerate(argv) if word == "-v"], ["pydock-cache:/cache"])
+        self.assertEqual([argv[i + 1].endswith(",readonly") for i, word in enumerate(argv) if word == "--mount"], [True, True])
+
     def test_each_stage_of_a_dockerfile_is_of_a_domain_of_its_own(self) -> None:
         text = "FROM a\nRUN x\n  from --platform=q b  as c\t\nRUN <<E\nfrom d import e\nE\n\u2003FROM f"
         self.assertEqual(pydock.in_domain(text, "D").count("\nARG PYDOCK_DOMAIN_D=1\n"), 2)
