@@ -6030,7 +6030,7 @@ def cmd_install(session: Session, args: argparse.Namespace) -> int:
         raise PydockError("no package given", f"pydock install {env.title} PKG", 2)
     nothing = f"nothing to do: already installed in {env.name}"
     if change.is_empty():
-        nothing = f"{env.name}: installed {', '.join(change.apt)}"
+        nothing = f"{env.name} has {', '.join(change.apt)}"
     return finish_change(session, env, change, args.line, nothing)
 
 

@@ -642,7 +642,7 @@ class EditableTest(PackageCase):
             assert text
             self.assertNotIn(b"-e", text.read())
         before = self.state("dev")
-        self.fails("export", "dev", "--image", "x.tar", says="as it lies there", hint="pydock export dev dev.tar")
+        self.fails("export", "dev", "--image", "x.tar", says="in place", hint="pydock export dev dev.tar")
         self.fails("--global", "clone", "dev", "other", says="as it lies there")
         self.assertEqual(self.state("dev"), before)
 
@@ -676,7 +676,7 @@ class EditableTest(PackageCase):
         self.fails("--local", "create", "dev", PYTHON, "-e", ".", says="cannot be stored in docker-compose.yml", hint="--editable FOLDER")
         self.ok("--local", "create", "dev", PYTHON)
         before = self.state("dev")
-        self.fails("--local", "install", "dev", "-e", "../out", says="is not in")
+        self.fails("--local", "install", "dev", "-e", "../out", says="is outside")
         self.fails("--local", "install", "dev", "-e", ".", says="is not a project")
         self.fails("--local", "install", "dev", "-e", "./in[nosuch]", says="has no extra 'nosuch'")
         (self.work / "in/pyproject.toml").write_text("[build-system]\nrequires = ['no-such-package-of-pydock']\nbuild-backend = 'nosuch'\n[project]\nname = 'mylib'\nversion = '1'\n", encoding="utf-8")
