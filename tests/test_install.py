@@ -643,7 +643,7 @@ class EditableTest(PackageCase):
             self.assertNotIn(b"-e", text.read())
         before = self.state("dev")
         self.fails("export", "dev", "--image", "x.tar", says="in place", hint="pydock export dev dev.tar")
-        self.fails("--global", "clone", "dev", "other", says="as it lies there")
+        self.fails("--global", "clone", "dev", "other", says="in place")
         self.assertEqual(self.state("dev"), before)
 
     def test_each_backend(self) -> None:
