@@ -971,30 +971,6 @@ class ScriptEngine(Engine):
         return ""
 
 
-# What follows a program that failed: an argument that is on this host, but not inside, is said. Only
-# where one leads out of the current folder is there a call of the engine: `seek`, the command that
-# looks inside. The last `words` words are the program's; `title` is the environment.
-OUTSIDE_SH = r"""outside() {
-    if [ $status = 0 ] || [ $status -gt 128 ] || [ -z "$seek" ]; then return; fi
-    while [ $# -gt $words ]; do shift; done
-    for word do
-        shift
-        path=$word
-        case $word in -*=*) path=${word#*=} ;; esac
-        case $path in "$PWD" | "$PWD"/*) [ -L "$path" ] || continue ;; /* | ../* | ..) ;; *) [ -L "$path" ] || continue ;; esac
-        case $path in *[[:cntrl:]]*) ;; *) if [ -e "$path" ]; then set -- "$@" "$path"; fi ;; esac
-    done
-    [ $# != 0 ] || return
-    path=$(eval "$seek \"\$@\"" </dev/null 2>/dev/null)
-    [ -n "$path" ] && word=$path || return
-    case $path in /*) ;; *) word=$(readlink -f "$path") ;; esac
-    case $word in *[!A-Za-z0-9/._+@%-]*) word="'$word'" ;; esac
-    echo "pydock: warning: $path is on this host, but not in ${title##* } (hint: pydock run -v $word:$word $title ...; for always: pydock config --global mounts DIR)" >&2
-}
-"""
-SEEK = ["/bin/sh", "-c", 'for path do [ -e "$path" ] || { echo "$path"; exit; }; done', "sh"]
-
-
 def parent_sh(known: dict[str, str]) -> str:
     """The text of a client's sh parent, with what it is to know."""
     if known.get("limit"):
@@ -8150,25 +8126,6 @@ def pydock_sh(session: Session, env: Env) -> str:
     return f'exports() {{ export PATH="${{PATH:+$PATH:}}"{shell_join([client])} {shell_join(exports)}; }}\npydock() {{ exports; exec {command} "$@"; }}\n'
 
 
-# Which variables a program gets, as options of `docker exec`: those of the setting `pass_env`, and
-# what was set or changed since `activate` noted the names and checksums of all, in _PYDOCK_WAS; with
-# `snapshot`, that note. A checksum of another awk could not be compared: both are made here.
-CHANGED_AWK = r"""BEGIN {
-    for (i = 1; i < 256; i++) code[sprintf("%c", i)] = i
-    count = split(ENVIRON["_PYDOCK_WAS"], was, " ")
-    for (i = 1; i <= count; i++) known[was[i]] = 1
-    pass = "@PASS@"
-    for (name in ENVIRON) if (name ~ /^[A-Za-z_][A-Za-z0-9_]*$/ && name !~ /^(@NEVER@)$/) {
-        value = ENVIRON[name]; sum = 0
-        for (i = length(value); i; i--) sum = (sum * 257 + code[substr(value, i, 1)]) % 2147483647
-        noted = name ":" sum
-        if (snapshot) printf "%s ", noted
-        else if (count && !(noted in known) || pass && name ~ "^(" pass ")$") printf " -e %s", name
-    }
-}
-"""
-
-
 def place_sh(name: str, mounts: Sequence[tuple[str, str]]) -> str:
     """A shell function that sets `inside` to the current folder's place in the container, or to
     nothing; the last mount of a source wins."""
@@ -10951,6 +10908,49 @@ trap '' TERM
 tries=0
 until eval "$2"; do tries=$((tries + 1)); [ $tries -lt 50 ] || break; /bin/sleep 0.1; done >/dev/null 2>&1
 exit 9
+"""
+
+
+# What follows a program that failed: an argument that is on this host, but not inside, is said. Only
+# where one leads out of the current folder is there a call of the engine: `seek`, the command that
+# looks inside. The last `words` words are the program's; `title` is the environment.
+OUTSIDE_SH = r"""outside() {
+    if [ $status = 0 ] || [ $status -gt 128 ] || [ -z "$seek" ]; then return; fi
+    while [ $# -gt $words ]; do shift; done
+    for word do
+        shift
+        path=$word
+        case $word in -*=*) path=${word#*=} ;; esac
+        case $path in "$PWD" | "$PWD"/*) [ -L "$path" ] || continue ;; /* | ../* | ..) ;; *) [ -L "$path" ] || continue ;; esac
+        case $path in *[[:cntrl:]]*) ;; *) if [ -e "$path" ]; then set -- "$@" "$path"; fi ;; esac
+    done
+    [ $# != 0 ] || return
+    path=$(eval "$seek \"\$@\"" </dev/null 2>/dev/null)
+    [ -n "$path" ] && word=$path || return
+    case $path in /*) ;; *) word=$(readlink -f "$path") ;; esac
+    case $word in *[!A-Za-z0-9/._+@%-]*) word="'$word'" ;; esac
+    echo "pydock: warning: $path is on this host, but not in ${title##* } (hint: pydock run -v $word:$word $title ...; for always: pydock config --global mounts DIR)" >&2
+}
+"""
+SEEK = ["/bin/sh", "-c", 'for path do [ -e "$path" ] || { echo "$path"; exit; }; done', "sh"]
+
+
+# Which variables a program gets, as options of `docker exec`: those of the setting `pass_env`, and
+# what was set or changed since `activate` noted the names and checksums of all, in _PYDOCK_WAS; with
+# `snapshot`, that note. A checksum of another awk could not be compared: both are made here.
+CHANGED_AWK = r"""BEGIN {
+    for (i = 1; i < 256; i++) code[sprintf("%c", i)] = i
+    count = split(ENVIRON["_PYDOCK_WAS"], was, " ")
+    for (i = 1; i <= count; i++) known[was[i]] = 1
+    pass = "@PASS@"
+    for (name in ENVIRON) if (name ~ /^[A-Za-z_][A-Za-z0-9_]*$/ && name !~ /^(@NEVER@)$/) {
+        value = ENVIRON[name]; sum = 0
+        for (i = length(value); i; i--) sum = (sum * 257 + code[substr(value, i, 1)]) % 2147483647
+        noted = name ":" sum
+        if (snapshot) printf "%s ", noted
+        else if (count && !(noted in known) || pass && name ~ "^(" pass ")$") printf " -e %s", name
+    }
+}
 """
 
 

@@ -19,10 +19,10 @@ import run
 from support import PYDOCK, ROOT
 
 LIMITS = {
-    "lines": 10073,  # goal: 5800; more by what installs projects, reads pip's options and renames
-    "lines of the ground floor": 4439,  # goal: 1800
+    "lines": 11156,  # goal: 5800; more by what installs projects, reads pip's options, renames, tells what is done, and the sandbox
+    "lines of the ground floor": 5000,  # goal: 1800
     "lines of a slice": 450,  # goal: 450
-    "lines of the texts that run elsewhere": 640,  # goal: 330
+    "lines of the texts that run elsewhere": 683,  # goal: 330
     "lines of a function": 60,  # goal: 60
     "lines of half of the functions": 11,  # goal: 12
     "arguments of a function": 6,  # goal: 6
