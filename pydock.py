@@ -202,7 +202,8 @@ class Console:
     def end(self) -> bool:
         """Takes the line away for good. Whether it was there."""
         self.step, drawn = None, self.drawn
-        self.write("")
+        if drawn:
+            self.write("")
         return drawn
 
     def watch(self, terminal: bool, since: float) -> None:
@@ -254,7 +255,8 @@ class Console:
 
     def emit(self, text: str, end: str = "\n") -> None:
         """For programs: as it is, but on a terminal."""
-        self.write("")
+        if self.drawn:
+            self.write("")
         try:
             sys.stdout.write((visible(text) if sys.stdout.isatty() else text) + end)
             sys.stdout.flush()
@@ -617,14 +619,16 @@ class Engine:
         others may stand behind it, which never comes to an end."""
         import subprocess
 
-        fed = None if data is None else data.encode(errors="surrogateescape")
         late, out, err = time.monotonic() + (timeout or 1e9), None, None
         try:
+            if process.stdin and data is not None:
+                # `communicate` forgets what it has not written yet when its time is over.
+                stdin, process.stdin = process.stdin, None
+                _thread.start_new_thread(feed, (stdin, data.encode(errors="surrogateescape")))
             while process.returncode is None:
                 try:
-                    out, err = process.communicate(fed, 0.1)
+                    out, err = process.communicate(timeout=0.1)
                 except subprocess.TimeoutExpired as waits:
-                    fed = None
                     if len(waits.output or b"") + len(waits.stderr or b"") > MAX_ANSWER:
                         raise PydockError(f"{self.client} got an answer without end") from None
                     if time.monotonic() > late:
@@ -978,6 +982,15 @@ def parent_sh(known: dict[str, str]) -> str:
     known = {"limit": "", "seek": "", **known}
     parts = ["unset PYDOCK_TOLD\n", assignments(known), FOREGROUND_SH, OUTSIDE_SH, PARENT_SH]
     return "".join(parts)
+
+
+def feed(stream: IO[bytes], data: bytes) -> None:
+    """Writes it, as far as somebody reads it."""
+    try:
+        with stream:
+            stream.write(data)
+    except OSError:
+        pass
 
 
 def pseudo_terminal() -> tuple[int, int]:

@@ -125,9 +125,9 @@ class ActivateCase(Case):
             if note.exists():
                 note.unlink()
 
-    def create(self, name: str) -> None:
+    def create(self, name: str, *packages: str) -> None:
         """An environment of this test's own."""
-        self.ok("create", name)
+        self.ok("create", name, *packages)
         self.addCleanup(self.run_pydock, "delete", "-y", name)
 
     def warm(self, name: str = "e") -> str:
@@ -829,6 +829,29 @@ class Ports(ActivateCase):
             port = taken.getsockname()[1]
             self.fails("activate", "--shell", "sh", "-p", str(port), "e", says="port %d is taken" % port, hint="pydock activate --shell sh -p ")
         self.assertEqual(self.id_of(), before)
+
+
+class Servers(ActivateCase):
+    """Real ones, as the README has them."""
+
+    def test_flask_activated_and_jupyter_lab_linked(self) -> None:
+        self.create("web", "flask", "jupyterlab")
+        port, shell = new_port(), self.live()
+        (self.work / "app.py").write_text("import flask\napp = flask.Flask(__name__)\n@app.route('/page')\ndef page():\n    return 'the page'\n", encoding="utf-8")
+        shell.do(self.line("web", "-p", "%d:5000" % port))
+        shell.do("flask run --host 0.0.0.0 >log 2>&1 & server=$!")
+        self.wait_for(lambda: fetched(port) == "the page", 60)
+        shell.do("kill $server; wait $server || :; deactivate")
+        port = new_port()
+        self.ok("link", "-p", "%d:8888" % port, "web", "jupyter")
+        argv = [str(self.home / ".local" / "bin" / "jupyter"), "lab", "--ip", "0.0.0.0", "--no-browser", *["--allow-root"] * (os.getuid() == 0)]
+        process = subprocess.Popen(argv, cwd=str(self.work), env={"PATH": "/usr/bin:/bin", "HOME": str(self.home)}, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(process.kill)
+        self.wait_for(lambda: "version" in fetched(port, "api"), 90)
+        process.terminate()
+        process.wait(60)
+        self.wait_for(lambda: not self.containers(), 30)
 
 
 class Ending(ActivateCase):

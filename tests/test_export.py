@@ -438,7 +438,7 @@ class Editor(Case):
         self.work.chmod(0o777)  # root's is no ordinary user's, who is inside
         for words in (["up"], ["exec", "python", "-c", "import os, pydocktiny, sys; open('made', 'w').write(sys.prefix + ' ' + os.getcwd())"]):
             argv = ["devcontainer", words[0], "--workspace-folder", str(self.work), *words[1:]]
-            done = subprocess.run(argv, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+            done = subprocess.run(argv, env={**self.environ, "DOCKER_BUILDKIT": "1"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
             self.assertEqual(done.returncode, 0, done.stdout)
         self.assertEqual((self.work / "made").read_text(encoding="utf-8"), f"/opt/venv {self.work}")
         self.assertEqual((self.work / "made").stat().st_uid, os.getuid() or 1000)

@@ -82,7 +82,7 @@ class Tour(Case):
         self.fails("run", "sience", "true", says="no global environment 'sience'", hint="did you mean 'science'?")
         self.fails("create", "science", says="already exists")
         self.fails("create", "x", "2.99", says="2.99")
-        self.fails("delete", "science", says="asked", hint="-y")
+        self.fails("delete", "science", says="without confirmation", hint="-y")
         self.assertEqual(self.snapshot(), before)
 
     def test_config_finds_nothing_wrong_here(self) -> None:
