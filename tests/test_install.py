@@ -328,7 +328,7 @@ class FileTest(PackageCase):
             return ["install", "ds", "-r", file]
 
         for text, says, hint in (
-            ("alpha @ file:///croot/alpha_1/work\n", "there is no /croot/alpha_1/work", "conda run -n ENV pip list --format=freeze"), ("file:.\n", "%s is not a project" % self.work, ""),
+            ("alpha @ file:///croot/alpha_1/work\n", "no such file or folder: /croot/alpha_1/work", "conda run -n ENV pip list --format=freeze"), ("file:.\n", "%s is not a project" % self.work, ""),
             ("./none.whl\n", "no such file or folder: %s/none.whl" % self.work, ""), ("dist/%s --hash=sha256:%s\n" % (wheel.name, "0" * 64), "%s does not match its --hash" % wheel, ""),
         ):
             self.fails(*read(text), says=says, hint=hint)
