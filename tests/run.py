@@ -82,6 +82,7 @@ LANES = {
         test_trust.Real
         test_trust.Words
         test_activate.Servers
+        test_readme.Run
         test_start
         test_compose.File
         test_nothing_lost.RandomMoments test_nothing_lost.ManyInstalls

@@ -21,7 +21,7 @@ from unittest import mock
 
 import run
 from picture import PICTURE, told
-from support import INNER_HOME, PYDOCK, ROOT, Case, Index, host_address, make_wheel, new_port, pydock
+from support import INNER_HOME, PYDOCK, ROOT, Case, Index, host_address, make_wheel, needs_compose, new_port, pydock
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHOWN = told(PICTURE.read_text(encoding="utf-8"))
@@ -187,6 +187,7 @@ class Words(unittest.TestCase):
         self.assertEqual(missing(["b", "a"], "a\nb\n"), ["a"])
 
 
+@needs_compose
 class Run(Case):
     """On an engine, in a home of its own."""
 
