@@ -798,7 +798,7 @@ class Engine:
             console.put("+ " + shell_join(command) + "\n")
         exec_id = told["exec_id"]
         closes = stat.S_ISFIFO(os.fstat(1).st_mode) or os.isatty(1) or os.isatty(2)
-        if exec_id or self.has_parent or closes or told.get("seek"):
+        if exec_id or self.has_parent or closes or told.get("seek") or told.get("limit"):
             terminal = "yes" if tty or not exec_id and foreground() else ""
             known = {**told, "engine": shell_join(self.program), "terminal": terminal}
             os.environ["PYDOCK_TOLD"] = parent_sh(known)  # not what `ps` shows before the command
@@ -1508,11 +1508,7 @@ SETTINGS = {  # key: (default, what it can be, what it is)
     "history": ("10", r"[1-9]\d{0,2}", "number of older revisions to keep"),
     "idle": ("30", r"[1-9]\d{0,4}", "minutes until an idle activated container stops"),
     "cache": ("none", "none|volume", "volume: keeps ~/.cache, such as models, in a volume"),
-    "shm_size": (
-        "",
-        r"(?:\d+[bkmg]?)?",
-        "size of /dev/shm, such as 2g; default: half of the memory",
-    ),
+    "shm_size": ("", r"(?:\d+[bkmg]?)?", "size of /dev/shm, as 2g; default: half of the memory"),
     "prefix": ("pydock", NAME, "prefix of image names"),
     "sandbox_memory": ("2g", r"[1-9]\d*[kmg]?", "memory limit of a sandbox"),
     "sandbox_cpus": ("2", r"\d{1,4}(\.\d{1,2})?", "processors that a sandbox may use"),
@@ -1690,7 +1686,7 @@ def loosens(key: str, value: str, present: str) -> bool:
 
 def amount(text: str) -> float:
     """The number of a limit; of bytes where it has docker's unit."""
-    return float(float(text.rstrip("kmg")) * 1024 ** (1 + "kmg".find(text[-1])))
+    return float(text.rstrip("kmg")) * 1024.0 ** (1 + "kmg".find(text[-1]))
 
 
 def login_name() -> str:
@@ -4004,9 +4000,12 @@ class Place(namedtuple("Place", "folder current other own", defaults=("", False)
         return self._replace(current=self.folder)
 
 
-def mount_value(source: str, target: str, readonly: bool = False) -> str:
+def mount_value(
+    source: str, target: str, readonly: bool = False, kind: str = "bind", *more: str
+) -> str:
     """The value of --mount, which the engine reads as one line of CSV."""
-    fields = ["type=bind", "source=" + source, "target=" + target] + ["readonly"] * readonly
+    fields = ["type=" + kind, *["source=" + source] * bool(source), "target=" + target]
+    fields += [*["readonly"] * readonly, *more]
     quoted = ['"' + field.replace('"', '""') + '"' for field in fields]
     return ",".join(
         quote if re.search(r'[,"\r\n]', field) else field for field, quote in zip(fields, quoted)
@@ -4171,7 +4170,7 @@ class Container:
             argv += ["--mount", mount_value(source, target, readonly)]
         argv += ["-e", f"TZ={self.zone}"] if self.zone else []
         for name, target in self.volumes.items():
-            argv += ["--mount", f"type=volume,source={name},target={target}"]
+            argv += ["--mount", mount_value(name, target, kind="volume")]
         if self.shm_size and not any(word.startswith("--ipc") for word in self.options):
             argv += ["--shm-size", self.shm_size]
         return [*argv, "-w", self.folder, *self.options]
@@ -4248,7 +4247,7 @@ def cache_volumes(session: Session, env: Env, home: str, mounts: Sequence[Mount]
         if engine.podman:  # which gives it to the user of its first container
             engine.run("volume", "create", "--label", label, env.cache)
             return {env.cache: target}
-        mount = f"type=volume,source={env.cache},target={home},volume-label={label}"
+        mount = mount_value(env.cache, home, False, "volume", "volume-label=" + label)
         engine.run(*create_argv(env.temporary, env.latest, "--mount", mount))
         engine.try_run("rm", "-f", env.temporary)
     return {env.cache: target}
@@ -5706,12 +5705,10 @@ def run_program(
     """In a container of its own, which ends after `limit` seconds."""
     told = {"container": container.name, "user": container.user, "exec_id": "", "remove": ""}
     told.update(absent="", limit=limit)
-    if not container.sandbox:  # as it is looked for in a container without limits
-        told.update(told_absent(session.engine, env, program.words))
-    session.engine.has_parent |= bool(limit)
     argv = container.run_argv(program)
-    if not container.sandbox:
+    if not container.sandbox:  # as it is looked for in a container without limits
         container.name += "-look"
+        told.update(told_absent(session.engine, env, program.words))
         told.update(told_outside(session.engine, env, program, container.run_argv))
     session.engine.exec(argv, told, program.tty)
 
@@ -5719,13 +5716,8 @@ def run_program(
 def exec_program(
     session: Session, env: Env, container: Container, program: Program, remove: str = ""
 ) -> NoReturn:
-    told = {
-        "container": container.name,
-        "user": container.user,
-        "exec_id": env.id,
-        "remove": remove,
-    }
-    told.update(told_absent(session.engine, env, program.words))
+    told = {"container": container.name, "user": container.user, "exec_id": env.id}
+    told.update(told_absent(session.engine, env, program.words), remove=remove)
     argv = container.exec_argv(program, "" if env.scripted else env.id)
     told.update(
         told_outside(session.engine, env, program, lambda other: container.exec_argv(other, ""))
@@ -5870,13 +5862,14 @@ def port_hint(session: Session, env: Env, taken: str, other: str) -> str:
 
 
 NOBODY = "65534:65534"
+Limits = namedtuple("Limits", "memory cpus pids files timeout")
 
 
 def run_sandboxed(session: Session, env: Env, args: argparse.Namespace) -> NoReturn:
     """A program that may do harm: in a container of its own that has nothing but the current folder,
     to read, and what was opened by name."""
-    engine, told = session.engine, limits_argv(session.engine)
-    engine.prefetch(*told)
+    engine, question = session.engine, limits_argv(session.engine)
+    engine.prefetch(*question)
     network = (args.network or ["none"])[-1]
     if args.root or args.volume:
         raise PydockError(
@@ -5885,14 +5878,16 @@ def run_sandboxed(session: Session, env: Env, args: argparse.Namespace) -> NoRet
     if args.publish and network == "none":
         raise PydockError("a port needs a network", "add --network bridge")
     args.network = []
-    options = [*limit_options(session, args), "--network", network, *run_options(engine, args)]
+    limits = sandbox_limits(session, args)
+    options = [*limit_options(limits), "--network", network, *run_options(engine, args)]
     folder = sandbox_folder(run_folder(session, env).current)
     program = asked_program(env, args.command, options)
-    limit = args.timeout or ("" if not args.command else session.settings["sandbox_timeout"])
+    limit = limits.timeout if args.command or args.timeout else ""
     config = ready_image(session, env)
-    check_limits(engine.output(*told))
+    check_limits(engine.output(*question))
     home = config.get("WorkingDir") or "/"
-    home = "/tmp" if home == "/" else home
+    if not re.fullmatch(r"/[\w./-]+", home):  # such as one that --tmpfs would read as options
+        home = "/tmp"
     container = Container(f"{env.repo}--run-{env.id}", env.latest, env.name, NOBODY)
     user = run_as(engine, env, config)
     if user and not user.startswith("0:"):
@@ -5945,8 +5940,8 @@ def box_options(engine: Engine, user: str, home: str) -> list[str]:
     uid, gid = user.split(":")
     for path in sorted({"/tmp", home}):
         if engine.podman:
-            mount = f"type=tmpfs,target={path},U=true,tmpfs-mode=0700,tmpfs-size=256m"
-            options += ["--mount", mount]
+            how = "U=true", "tmpfs-mode=0700", "tmpfs-size=256m"
+            options += ["--mount", mount_value("", path, False, "tmpfs", *how)]
         else:
             options += ["--tmpfs", f"{path}:exec,uid={uid},gid={gid},mode=0700,size=256m"]
     if engine.podman:
@@ -5956,16 +5951,21 @@ def box_options(engine: Engine, user: str, home: str) -> list[str]:
     return options + [word for name in client_proxies() for word in ("-e", name + "=")]
 
 
-def limit_options(session: Session, args: argparse.Namespace) -> list[str]:
-    typed = {"memory": args.memory, "cpus": args.cpus, "pids": args.pids_limit}
-    value = {key[len("sandbox_") :]: session.settings[key] for key in SETTINGS if "sandbox_" in key}
-    for key, text in {**typed, "timeout": args.timeout}.items():
-        value[key] = checked("sandbox_" + key, text, "the command line") if text else value[key]
-    cpus = min(float(value["cpus"]), os.cpu_count() or 1)  # more than there are is an error
+def sandbox_limits(session: Session, args: argparse.Namespace) -> Limits:
+    """Those of the command line, and else of the settings."""
+    typed = Limits(args.memory, args.cpus, args.pids_limit, "", args.timeout)
+    named = {f"sandbox_{name}": text for name, text in typed._asdict().items()}
+    return Limits(
+        *(checked(k, v, "the command line") if v else session.settings[k] for k, v in named.items())
+    )
+
+
+def limit_options(limits: Limits) -> list[str]:
+    cpus = min(float(limits.cpus), os.cpu_count() or 1)  # more than there are is an error
     return [
-        *("--memory", value["memory"], "--memory-swap", value["memory"]),
-        *("--cpus", f"{cpus:g}", "--pids-limit", value["pids"]),
-        *("--ulimit", f"nofile={value['files']}:{value['files']}", "--ulimit", "core=0:0"),
+        *("--memory", limits.memory, "--memory-swap", limits.memory),
+        *("--cpus", f"{cpus:g}", "--pids-limit", limits.pids),
+        *("--ulimit", f"nofile={limits.files}:{limits.files}", "--ulimit", "core=0:0"),
     ]
 
 
@@ -10992,7 +10992,7 @@ fi
 for number in HUP INT QUIT TERM USR1 USR2; do trap "tell $number" $number; done
 if [ -z "$exec_id" ] && [ -n "$terminal" ]; then trap told=yes INT QUIT; fi
 if [ -n "$limit" ]; then
-    setsid=/usr/bin/setsid; [ -x $setsid ] || setsid=
+    setsid=/usr/bin/setsid; [ -x $setsid ] && case $engine in sudo* | */sudo*) false ;; esac || setsid=  # sudo asks on a terminal
     $setsid /bin/sh -c "$clock" pydock-clock $limit "$engine kill $container" </dev/null >/dev/null 2>&1 3<&- &
     watch=$!
 fi

@@ -1488,6 +1488,26 @@ class Mounted(Attack):
                 self.run_pydock("--global", "run", "e", "/bin/sh", "-c", "touch evil share/pydock/evil pydock/evil envs/e/evil; true", cwd=cwd)
                 self.assertEqual([path for folder in (self.home / ".pydock", data) for path in folder.rglob("evil")], [])
 
+    def test_a_working_folder_that_reads_as_options_of_a_mount(self) -> None:
+        """What a dockerfile names as its WORKDIR becomes the place of volumes: a comma in it would begin another mount."""
+        stolen = self.base / "stolen"
+        stolen.mkdir()
+        (stolen / "secret").write_text(SECRET, encoding="utf-8")
+        folder = self.project("place")
+        (folder / ".pydock" / "pydock.conf").write_text("[pydock]\ncache = volume\n", encoding="utf-8")
+        self.ok("run", "dev", "true", cwd=folder)  # the volume is there when a pull brings the rest
+        for volume in engine("volume", "ls", "-q", "--filter", "label=pydock.folder").split():
+            if volume.startswith(self.prefix + "-dev"):
+                self.addCleanup(engine, "volume", "rm", "-f", volume, check=False)
+        for place in ("/x,type=bind,source=%s,target=/y" % stolen, "/x:exec,size=1g", '/x",source=%s' % stolen):
+            text = TEMPLATE.replace("WORKDIR /home/$USERNAME", "WORKDIR " + place)
+            self.assertNotEqual(text, TEMPLATE)
+            (folder / ".pydock" / "envs" / "dev" / "dockerfile").write_text(text, encoding="utf-8")
+            self.run_pydock("build", "dev", cwd=folder)
+            for options in ([], ["--sandbox"]):
+                with self.subTest(place=place, options=options):
+                    self.safe(self.run_pydock("run", *options, "dev", "find", "/x", "/y", "/home", "-name", "secret", "-exec", "cat", "{}", ";", cwd=folder))
+
     def test_the_project(self) -> None:
         folder = self.project("mounted")
         before = sorted(map(str, (folder / ".pydock").rglob("*")))

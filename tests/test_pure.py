@@ -253,6 +253,8 @@ class WhatDockerGets(unittest.TestCase):
             fields = next(csv.reader(io.StringIO(value, newline="")))  # as the engine reads it
             self.assertEqual(fields, ["type=bind", "source=" + folder, "target=/in" + folder])
         self.assertEqual(pydock.mount_value("/a", "/b", True), "type=bind,source=/a,target=/b,readonly")
+        argv = self.run_argv(mounts=[], volumes={"v": "/x,type=bind,source=/,target=/y"})
+        self.assertEqual(next(csv.reader([argv[argv.index("--mount") + 1]])), ["type=volume", "source=v", "target=/x,type=bind,source=/,target=/y"])
 
 
 class WhereTheCurrentFolderIs(unittest.TestCase):
