@@ -221,8 +221,11 @@ class Console:
             if not (self.step and self.at_start and may_draw()):
                 return
             what, since, _, amount = self.step
+            took = time.monotonic() - since
+            if self.drawn and took < 1:  # the line before stays so long
+                return
             try:
-                parts = [f"{what} ... {int(time.monotonic() - since)} s", amount()]
+                parts = [f"{what} ... {took:.0f} s", amount()]
                 width = os.get_terminal_size(2).columns or 80
                 line = one_line(", ".join(filter(None, parts)))[: width - 1]
                 sys.stderr.write(f"\r{line}\033[K")
@@ -4313,12 +4316,7 @@ def require_local_engine(engine: Engine, path: str, hint: str) -> None:
 
 
 def describe_for_programs(
-    session: Session,
-    env: Env,
-    config: dict[str, Any],
-    name: str,
-    place: Place,
-    root: bool = False,
+    session: Session, env: Env, config: dict[str, Any], name: str, place: Place, root: bool = False
 ) -> Container:
     """A new container of an environment's image in which programs run for the caller, or for
     `root`, with what the caller's settings add and the host's time zone."""
@@ -4331,12 +4329,7 @@ def describe_for_programs(
 
 
 def describe(
-    session: Session,
-    env: Env,
-    config: dict[str, Any],
-    name: str,
-    place: Place,
-    root: bool = False,
+    session: Session, env: Env, config: dict[str, Any], name: str, place: Place, root: bool = False
 ) -> Container:
     """A container of an environment's image with the caller's folder."""
     engine = session.engine
@@ -5870,14 +5863,13 @@ def run_sandboxed(session: Session, env: Env, args: argparse.Namespace) -> NoRet
     to read, and what was opened by name."""
     engine, question = session.engine, limits_argv(session.engine)
     engine.prefetch(*question)
-    network = (args.network or ["none"])[-1]
+    network, args.network = (args.network or ["none"])[-1], []
     if args.root or args.volume:
         raise PydockError(
             "--sandbox does not work with --root or -v", "use --read DIR or --write DIR"
         )
     if args.publish and network == "none":
         raise PydockError("a port needs a network", "add --network bridge")
-    args.network = []
     limits = sandbox_limits(session, args)
     options = [*limit_options(limits), "--network", network, *run_options(engine, args)]
     folder = sandbox_folder(run_folder(session, env).current)
@@ -5937,17 +5929,17 @@ def box_options(engine: Engine, user: str, home: str) -> list[str]:
     """What is closed: capabilities, the file system but for a home and a /tmp in memory, and the
     proxies that the client hands on."""
     options = ["--cap-drop", "ALL", "--read-only", "-e", "HOME=" + home]
-    uid, gid = user.split(":")
     for path in sorted({"/tmp", home}):
         if engine.podman:
-            how = "U=true", "tmpfs-mode=0700", "tmpfs-size=256m"
-            options += ["--mount", mount_value("", path, False, "tmpfs", *how)]
+            more = "U=true", "tmpfs-mode=0700", "tmpfs-size=256m"
+            options += ["--mount", mount_value("", path, False, "tmpfs", *more)]
         else:
-            options += ["--tmpfs", f"{path}:exec,uid={uid},gid={gid},mode=0700,size=256m"]
+            how = f"exec,uid={user.replace(':', ',gid=')},mode=0700,size=256m"
+            options += ["--tmpfs", f"{path}:{how}"]
     if engine.podman:
         # Beside limits that are named, it sets others that can be more than the host allows.
-        own = "--read-only-tmpfs=false --http-proxy=false --ulimit nproc=4096:4096"
-        return options + own.split()
+        own = ["--read-only-tmpfs=false", "--http-proxy=false", "--ulimit", "nproc=4096:4096"]
+        return options + own
     return options + [word for name in client_proxies() for word in ("-e", name + "=")]
 
 
@@ -8183,6 +8175,8 @@ def shim_library_sh(
             if source == background.folder and file_id(source) == file_id(there):
                 alive += f" && [ {shell_join([source])} -ef {shell_join([there])} ]"
     program = [shutil.which(engine.program[0]) or engine.program[0], *engine.program[1:]]
+    options = background.options if background else []  # the others can be secrets
+    ports = [word for pair in zip(options, options[1:]) if pair[0] == "-p" for word in pair]
     known = {
         "way": known_way,
         "absent": "",
@@ -8198,7 +8192,7 @@ def shim_library_sh(
         "pass": pass_pattern(session.settings),
         "python": sys.executable,
         "itself": os.path.realpath(sys.argv[0]),
-        "open": shell_join(background.options) if background else "",
+        "open": shell_join(ports),
         "plain": "\t\n",
     }
     places = place_sh("place", sorted(mounts, key=lambda mount: mount[0] == mount[1]))

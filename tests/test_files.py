@@ -311,7 +311,7 @@ class Inside(SharedCase):
             environ = {"XDG_DATA_HOME": str(link)}
             result = self.run_pydock("run", "e", "touch", "x", cwd=self.home, environ=environ)
             self.assertNotEqual(result.status, 0)
-            self.assertIn("can be read only", result.err)
+            self.assertIn("is read-only inside", result.err)
         finally:
             link.unlink()
 

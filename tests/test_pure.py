@@ -1613,7 +1613,7 @@ class NoSilence(Process):
         terminal.type("\x03")
         self.assertEqual(terminal.wait(), 130)
         terminal.expect("interrupted\n")
-        self.assertRegex(terminal.shown, r"^\rwaiting for docker \.\.\. [0-9] s\x1b\[K[^\n]*\^C\r\x1b\[Kpydock: error: interrupted\n$")
+        self.assertRegex(terminal.shown, r"^\rwaiting for docker \.\.\. [1-9] s\x1b\[K[^\n]*\^C\r\x1b\[Kpydock: error: interrupted\n$")
 
 
 class WhatWasMissing(unittest.TestCase):
