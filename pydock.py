@@ -1543,6 +1543,7 @@ class Scope:
         self.root = root
         self.why = why
         self.conf = os.path.join(root, "pydock.conf")
+        self.template = os.path.join(root, "template.dockerfile")
         if mode == "local":
             self.envs = os.path.join(os.path.realpath(os.path.dirname(root)), ".pydock", "envs")
         else:  # the user's own, who may have put links there
@@ -1554,12 +1555,27 @@ class Scope:
             return Folder(os.path.dirname(os.path.dirname(self.envs)), ".pydock", "envs", *below)
         return Folder(*os.path.split(self.envs), *below)
 
-    def open_conf(self) -> tuple[Folder, str]:
-        """The folder of the settings file, and the file's name."""
+    def open_beside(self, path: str) -> tuple[Folder, str]:
+        """The folder of a file beside `envs`, such as the settings, and the file's name."""
         if self.mode == "local":
-            return Folder(os.path.dirname(self.root), ".pydock"), "pydock.conf"
-        folder, name = os.path.split(os.path.realpath(self.conf))
+            return Folder(os.path.dirname(self.root), ".pydock"), os.path.basename(path)
+        folder, name = os.path.split(os.path.realpath(path))
         return Folder(folder, own=False), name
+
+    def text_beside(self, path: str) -> str:
+        """The text of a file beside `envs`; empty where there is none."""
+        data = b""
+        try:
+            folder, name = self.open_beside(path)
+            with folder:
+                data = folder.read(name)
+            return data.decode()
+        except FileNotFoundError:
+            return ""
+        except UnicodeDecodeError as error:
+            raise PydockError(
+                f"cannot read {path}: line {1 + data.count(10, 0, error.start)} is not UTF-8"
+            ) from None
 
     def names(self) -> list[str]:
         try:
@@ -1703,7 +1719,7 @@ def login_name() -> str:
 
 
 def read_conf(scope: Scope) -> dict[str, str]:
-    text = conf_text(scope)
+    text = scope.text_beside(scope.conf)
     if not text:
         return {}
     import configparser
@@ -1721,22 +1737,6 @@ def read_conf(scope: Scope) -> dict[str, str]:
     if not parser.has_section("pydock"):
         raise PydockError(f"{scope.conf} has no [pydock] section")
     return dict(parser.items("pydock"))
-
-
-def conf_text(scope: Scope) -> str:
-    """The text of a settings file; empty where there is none."""
-    data = b""
-    try:
-        folder, name = scope.open_conf()
-        with folder:
-            data = folder.read(name)
-        return data.decode()
-    except FileNotFoundError:
-        return ""
-    except UnicodeDecodeError as error:
-        raise PydockError(
-            f"cannot read {scope.conf}: line {1 + data.count(10, 0, error.start)} is not UTF-8"
-        ) from None
 
 
 def checked(key: str, value: str, source: str) -> str:
@@ -3052,16 +3052,23 @@ TEMPLATE_ARGS = {
 }
 
 
-def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -> str:
+def render_dockerfile(
+    image: str, version: str, apt: Sequence[str], user: str, template: str = ""
+) -> str:
     """`user` is [ID:]NAME or empty. A base image that names its registry gets no other one in
     front."""
     image = image.replace("{version}", version)
     named = re.match(r"(?=[^/]*/)[^/]*[.:]|localhost/", image)
-    text = DOCKERFILE
+    text = template or DOCKERFILE
+    if not apt:  # an example
+        text = re.sub(rf"(?m)^(?=.*{placeholder('packages')})", "# ", text)
+    values = {
+        "image": image if named else "${REPOSITORY}" + image,
+        "version": version,
+        "packages": " ".join(apt) or "git build-essential",
+    }
+    text = re.sub(placeholder(r"(\w+)"), lambda found: values.get(found[1], found[0]), text)
     for mark, value in {
-        "@FROM@": image if named else "${REPOSITORY}" + image,
-        "@APT@": "" if apt else "# ",
-        "@PACKAGES@": " ".join(apt) or "git build-essential",
         "@MOUNTS@": CACHE_MOUNTS + SECRET_MOUNT,
         "@FETCH@": FETCH_SH,
         "@FINISH@": FINISH_SH,
@@ -3075,6 +3082,32 @@ def render_dockerfile(image: str, version: str, apt: Sequence[str], user: str) -
             shown = f'"{value}"' if value == TEMPLATE_ARGS[key] else value
             text = text.replace(f"ARG {key}={TEMPLATE_ARGS[key]}\n", f"ARG {key}={shown}\n")
     return text
+
+
+def placeholder(name: str) -> str:
+    """The pattern of {NAME} in a template, which is no ${NAME}."""
+    return rf"(?<!\$)\{{{name}\}}"
+
+
+def has_place(name: str, template: str, image: str) -> bool:
+    """Whether a template, with this base image, has a {NAME}."""
+    text = re.sub(placeholder("image"), lambda _: image + "{image}", template)
+    return bool(re.search(placeholder(name), text))
+
+
+def check_template(template: str, image: str, named: Sequence[str]) -> None:
+    """ValueError where a template lacks a line that pydock needs, or a placeholder for what was
+    `named`."""
+    lines = re.sub(r"(?m)^(ARG \w+)=.*", r"\1", template).split("\n")
+    there = {" ".join(line.split()) for line in lines}
+    for line in re.findall(r"(?m)^(?:ARG USER\w+|(?:ENV|COPY|USER \$).*)", DOCKERFILE):
+        if line not in there:
+            raise ValueError(f"lacks the line: {line}")
+    if not base_from(template):
+        raise ValueError("lacks the line: FROM {image}")
+    for name in named:
+        if not has_place(name, template, image):
+            raise ValueError(f"has no {{{name}}} for what you asked for")
 
 
 def open_args(dockerfile: str) -> list[str]:
@@ -5154,7 +5187,9 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
     kept = compose_of(env, args)
     if kept and not args.no_build:
         check_compose(session.engine, "-p, -v, -e and --gpus of create need compose")
-    text = new_dockerfile(session, env, args, given, change)
+    text, origin = new_dockerfile(session, env, args, given, change)
+    others = env.scope.mode == "local" and origin == env.scope.template  # it came with the project
+    allowed = list(kept) if others else None
     check_packages(env, words)
     files = {"dockerfile": text, "requirements.txt": "", **kept}
     packages = change if change.is_any() else None
@@ -5168,23 +5203,34 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
             "list them in requirements.txt",
         )
     if args.no_build:
-        create(session, env, files, None, {})
+        create(session, env, files, None, {}, allowed)
     else:
         old = before_create(session, env, text)
-        create(session, env, files, lambda: build_new(session, env, packages, args.line), old)
+        create(
+            session, env, files, lambda: build_new(session, env, packages, args.line), old, allowed
+        )
     image, version = base_of(text)
     python = "Python " + version if version else image.replace("${REPOSITORY}", "")
     next_word = "build" if args.no_build else "shell"
-    report(env, f"created {env.name} ({python}){env.where}", f"pydock {next_word} {env.title}")
+    made = f"created {env.name} ({python}){env.where}" + f" from {origin}" * bool(origin)
+    report(env, made, f"pydock {next_word} {env.title}")
     return 0
 
 
 def new_dockerfile(
     session: Session, env: Env, args: argparse.Namespace, given: str, change: Change
-) -> str:
+) -> tuple[str, str]:
+    """A dockerfile, and the template that it comes from, if that is not pydock's own."""
     image = checked("image", args.image or session.settings["image"], "--image")
     version = given or python_version_file() or session.settings["python"]
-    if "{version}" in image:
+    path, template = find_template(env.scope)
+    if template:
+        wanted = {"image": args.image, "version": given, "packages": args.apt}
+        try:
+            check_template(template, image, [name for name, asked in wanted.items() if asked])
+        except ValueError as error:
+            raise PydockError(f"{path} {error}") from None
+    if has_place("version", template or DOCKERFILE, image):
         version = fitting_python(session, change, version, bool(given))
     if not re.match(r"3(\.|$)", version):
         raise PydockError(
@@ -5192,7 +5238,17 @@ def new_dockerfile(
             f"pydock create {env.title} {session.settings['python']}",
         )
     packages = [checked_apt(package) for package in args.apt]
-    return render_dockerfile(image, version, packages, checked_user(args.user))
+    text = render_dockerfile(image, version, packages, checked_user(args.user), template)
+    return text, path
+
+
+def find_template(scope: Scope) -> tuple[str, str]:
+    """The path and text of the dockerfile that `create` starts from; empty for pydock's own."""
+    for source in (scope, global_scope()):
+        text = source.text_beside(source.template)
+        if text:
+            return source.template, text
+    return "", ""
 
 
 def check_packages(env: Env, words: Sequence[str]) -> None:
@@ -9884,6 +9940,10 @@ def diagnose(session: Session) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     except PydockError as error:
         problems.append((str(error), error.hint))
         found.setdefault("engine", f"{session.settings['engine']}: {error}")
+    try:
+        found["template"] = find_template(session.scope)[0] or "pydock's own"
+    except PydockError as error:
+        problems.append((str(error), error.hint))
     folder = session.scope.envs
     while not os.path.exists(folder):
         folder = os.path.dirname(folder)
@@ -9916,7 +9976,7 @@ def set_setting(session: Session, key: str, value: str) -> None:
     if key == "engine":
         check_engine(value)
     path = session.scope.conf
-    lines = conf_text(session.scope).splitlines()
+    lines = session.scope.text_beside(session.scope.conf).splitlines()
     if "[pydock]" not in map(str.strip, lines):
         lines.append("[pydock]")
     start = [line.strip() for line in lines].index("[pydock]") + 1
@@ -9926,7 +9986,7 @@ def set_setting(session: Session, key: str, value: str) -> None:
     index = here[0] if here else end
     lines[index : index + len(here[:1])] = [f"{key} = {value}"]
     make_folder(os.path.dirname(path))
-    folder, name = session.scope.open_conf()
+    folder, name = session.scope.open_beside(session.scope.conf)
     with folder:
         folder.write(name, "\n".join(lines) + "\n")
     console.info(f"{key} = {value} in {path}")
@@ -10506,7 +10566,7 @@ FINISH_SH = r"""if [ ! -L /opt/venv/bin/python3 ]; then ln -sf "$(command -v pyt
 DOCKERFILE = r"""# A Python environment: this file and requirements.txt define it; edit both as you like.
 # `pydock build` builds the image; without pydock: docker build -f dockerfile -t NAME .
 ARG REPOSITORY=
-FROM @FROM@ AS base
+FROM {image} AS base
 USER 0:0
 
 # The installer (uv, or else the image's own pip), in a stage of its own, so that it does not get into the image.
@@ -10520,7 +10580,7 @@ FROM base
 LABEL pydock=1
 
 # System packages that Python packages need, such as git, build-essential or libgomp1, go on a line like this.
-@APT@RUN apt-get update && apt-get install -y --no-install-recommends @PACKAGES@ && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends {packages} && rm -rf /var/lib/apt/lists/*
 
 # The user inside is you: pydock fills in your name, uid and gid when it builds.
 ARG USERNAME=user

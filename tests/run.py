@@ -46,7 +46,7 @@ LANES = {
         test_bad_input
         test_export.ExportTest test_export.TakeTest test_export.Editor
         test_lock.Lock
-        test_create.DeleteTest test_create.RenameTest test_create.ListTest test_create.ConfigTest test_create.WordsTest
+        test_create.DeleteTest test_create.RenameTest test_create.ListTest test_create.ConfigTest test_create.TemplateTest test_create.WordsTest
         test_install.FileTest test_install.UninstallTest test_install.UpdateTest test_install.DryRunTest
         test_prune.Asked test_prune.Words
         test_run.Signals test_run.Status test_run.OnATerminal

@@ -890,6 +890,73 @@ class ConfigTest(EnvironmentCase):
         self.assertIn("no-such-engine is not installed", result.err)
 
 
+class TemplateTest(SharedEnvironmentCase):
+    """What `create` starts from where there is a template.dockerfile, the user's own or a project's."""
+
+    def template(self, folder: Path, *changes: str, write: bool = True) -> str:
+        """Pydock's own, with each second word in the place of the one before it."""
+        text = pydock.render_dockerfile("{image}", "", ["{packages}"], "").replace("${REPOSITORY}{image}", "{image}")
+        for old, new in zip(changes[::2], changes[1::2]):
+            self.assertIn(old, text)
+            text = text.replace(old, new)
+        (folder / ".pydock").mkdir(exist_ok=True)
+        path = folder / ".pydock" / "template.dockerfile"
+        path.write_text(text, encoding="utf-8")
+        self.addCleanup(path.unlink, missing_ok=True)
+        return str(path)
+
+    def made(self, name: str, *words: str, cwd: Any = None) -> str:
+        """The dockerfile that `create` writes; the environment is removed at once."""
+        said = self.run_pydock("create", name, *words, "--no-build", cwd=cwd)
+        self.assertEqual(said.status, 0, said)
+        self.assertIn("template.dockerfile", said.err)
+        folder = (Path(cwd) / ".pydock" / "envs" / name) if cwd else self.folder(name)
+        text = (folder / "dockerfile").read_text(encoding="utf-8")
+        self.ok("delete", "-y", name, cwd=cwd)
+        return text
+
+    def test_a_template_like_pydocks_own_gives_the_same(self) -> None:
+        self.template(self.home)
+        for words, apt in ((["3.13"], []), (["3.13", "--apt", "git"], ["git"])):
+            self.assertEqual(self.made("a", *words), pydock.render_dockerfile("python:{version}-slim", "3.13", apt, ""))
+        self.assertIn("\nFROM example.org/x:1 AS base\n", self.made("a", "--image", "example.org/x:1"))
+
+    def test_what_it_says_is_built(self) -> None:
+        path = self.template(self.home, "USER 0:0\n", "USER 0:0\nENV OF_TEMPLATE={version}-${version}\n")
+        self.ok("create", "b", PYTHON)
+        self.assertEqual(self.ok("run", "b", "python", "-c", "import os; print(os.environ['OF_TEMPLATE'])"), "%s-\n" % PYTHON)
+        self.assertIn("template     %s\n" % path, self.run_pydock("config").out)
+
+    def test_a_line_or_place_that_it_lacks(self) -> None:
+        for line in ("ARG USERNAME=user", "ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH", "COPY requirements.txt wheels* /opt/pydock/",
+                     "COPY dockerfile /opt/pydock/", "USER $USER_UID:$USER_GID"):
+            path = self.template(self.home, line + "\n", "")
+            self.fails("create", "c", "--no-build", says="%s lacks the line: %s" % (path, line.partition("=user")[0]))
+        self.template(self.home, "{image}", "python:3.11-slim", "{packages}", "git")
+        for words, what in ((["3.13"], "version"), (["--image", "x"], "image"), (["--apt", "jq"], "packages")):
+            self.fails("create", "c", "--no-build", *words, says="has no {%s}" % what)
+        self.assertIn("created c (Python 3.11)", self.run_pydock("create", "c", "--no-build").err)
+        self.ok("delete", "-y", "c")
+        Path(self.template(self.home)).write_bytes(b"FROM x\n\xff\n")
+        self.fails("create", "c", "--no-build", says="template.dockerfile: line 2 is not UTF-8")
+
+    def test_one_of_a_project_is_like_any_file_of_others(self) -> None:
+        project = self.project()
+        self.template(self.home, "USER 0:0\n", "USER 0:0\nENV OF=home\n")
+        self.template(project, "USER 0:0\n", "USER 0:0\nENV OF=project\n")
+        self.assertIn("OF=home", self.made("d", "--global"))
+        self.assertIn("OF=project", self.made("d", cwd=project))
+        self.ok("create", "-p", "8000", "--no-build", "d", cwd=project)
+        self.assertIn("ENV OF=project", self.run_pydock("trust", "d", cwd=project).err + self.run_pydock("trust", "d", cwd=project).out)
+        self.assertIn("trusted d", self.run_pydock("trust", "-y", "d", cwd=project).err)
+        for bad in ("../../.netrc", "/dev/zero"):
+            path = project / ".pydock" / "template.dockerfile"
+            path.unlink()
+            path.symlink_to(bad)
+            self.fails("create", "f", "--no-build", cwd=project, says="template.dockerfile")
+            self.assertEqual(self.run_pydock("config", cwd=project).status, 1)
+
+
 class WordsTest(EnvironmentCase):
     """Help, mistyped words, exit statuses."""
 
