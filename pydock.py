@@ -1518,11 +1518,11 @@ SETTINGS = {  # key: (default, what it can be, what it is)
     "cache": ("none", "none|volume", "volume: keeps ~/.cache, such as models, in a volume"),
     "shm_size": ("", r"(?:\d+[bkmg]?)?", "size of /dev/shm, as 2g; default: half of the memory"),
     "prefix": ("pydock", NAME, "prefix of image names"),
-    "sandbox_memory": ("2g", r"[1-9]\d*[kmg]?", "memory limit of a sandbox"),
-    "sandbox_cpus": ("2", r"\d{1,4}(\.\d{1,2})?", "processors that a sandbox may use"),
-    "sandbox_pids": ("256", r"[1-9]\d{0,6}", "limit of processes and threads in a sandbox"),
-    "sandbox_files": ("1024", r"[1-9]\d{0,6}", "limit of open files per process in a sandbox"),
-    "sandbox_timeout": ("300", r"[1-9]\d{0,6}", "seconds until a sandbox is stopped"),
+    "sandbox_memory": ("2g", r"(?i)[1-9]\d{0,9}[bkmg]?", "memory limit of a sandbox, 16m to 999g"),
+    "sandbox_cpus": ("2", r"(?=.*[1-9])\d{1,4}(\.\d\d?)?", "processors that a sandbox may use"),
+    "sandbox_pids": ("256", r"[1-9]\d{1,5}", "processes and threads in a sandbox, at least 10"),
+    "sandbox_files": ("1024", r"[1-9]\d{2,5}", "open files per process in a sandbox, 100 or more"),
+    "sandbox_timeout": ("300", r"[1-9]\d{0,6}", "whole seconds until a sandbox is stopped"),
     "engine": ("docker", ".+", "docker, podman or 'sudo docker'; ignored in a project's file"),
     "pass_env": (
         "",
@@ -1710,6 +1710,7 @@ def loosens(key: str, value: str, present: str) -> bool:
 
 def amount(text: str) -> float:
     """The number of a limit; of bytes where it has docker's unit."""
+    text = text.lower().rstrip("b")
     return float(text.rstrip("kmg")) * 1024.0 ** (1 + "kmg".find(text[-1]))
 
 
@@ -1759,6 +1760,8 @@ def checked(key: str, value: str, source: str) -> str:
             good = good and all(
                 path[0] == "/" and hides_nothing(path) for path in own_folders(value)
             )
+        if key == "sandbox_memory":  # docker wants 6m, and its first process some more
+            good = good and 1 << 24 <= amount(value) < 1 << 40
     except ValueError:
         good = False
     if not good:
@@ -3456,7 +3459,8 @@ READY = """{{.Id}}
 {{.Config.WorkingDir}}
 {{index .Config.Labels "pydock.folder"}}
 {{index .Config.Labels "pydock.dockerfile"}}
-{{index .Config.Labels "pydock.requirements"}}"""
+{{index .Config.Labels "pydock.requirements"}}
+{{json .Config.Volumes}}"""
 
 
 class Image:
@@ -4906,8 +4910,8 @@ def ready_image(session: Session, env: Env) -> dict[str, Any]:
     question = ("image", "inspect", "--format", READY, env.latest)
     session.engine.prefetch(*question)
     hashes = env.hashes()  # while the engine looks
-    answer = (session.engine.try_output(*question) or "") + "\n" * 5
-    id_, user, home, folder, *made_of = answer.split("\n")[:6]
+    answer = (session.engine.try_output(*question) or "") + "\n" * 6
+    id_, user, home, folder, *made_of, volumes = answer.split("\n")[:7]
     if folder != quote(env.folder):
         with env.lock():
             images = recover(session.engine, env)
@@ -4923,7 +4927,8 @@ def ready_image(session: Session, env: Env) -> dict[str, Any]:
         console.warn(
             f"the image of {env.name} is older than its files", f"pydock build {env.title}"
         )
-    return {"Id": id_, "User": user, "WorkingDir": home, "made_of": made_of[0]}
+    config = {"User": user, "WorkingDir": home, "made_of": made_of[0]}
+    return {"Id": id_, "Volumes": volumes[:1] == "{" and from_json(volumes), **config}
 
 
 def consistent_image(session: Session, env: Env) -> tuple[Image, dict[str, str]]:
@@ -6004,7 +6009,9 @@ def run_sandboxed(session: Session, env: Env, args: argparse.Namespace) -> NoRet
     container.mounts = sandbox_mounts(env, mounts, args, home)
     if not env.scripted:
         add_helper(env, container)
-    container.options = box_options(engine, container.user, home) + options
+    volumes = {*map(os.path.normpath, config.get("Volumes") or ())}
+    volumes -= {"/tmp", home, *(mount.target for mount in container.mounts)}
+    container.options = box_options(engine, container.user, home, volumes) + options
     run_program(session, env, container, program, limit)
 
 
@@ -6016,20 +6023,30 @@ def sandbox_mounts(
     found = {target: Mount(source, target, True) for source, target in mounts}
     for paths, closed in ((args.read, True), (args.write, False)):
         for path in map(sandbox_folder, paths):
-            for mount in place_mounts(Place(path, path), home, env.make_folder)[0]:
-                below = [
-                    os.path.normpath(os.path.join(target, os.path.relpath(mount.source, source)))
-                    for source, target in mounts
-                    if is_in(mount.source, source)
+            opened, _ = place_mounts(Place(path, path), home, env.make_folder)
+            for source, target, readonly in opened:
+                targets = [
+                    os.path.normpath(os.path.join(inside, os.path.relpath(source, here)))
+                    for here, inside in mounts
+                    if is_in(source, here)
                 ]
-                for target in (mount.target, *below):
-                    found[target] = Mount(mount.source, target, closed or mount.readonly)
+                if not any(
+                    is_in(target, inside) for _, inside in mounts
+                ):  # of another of that name
+                    targets.append(target)
+                found.update((at, Mount(source, at, closed or readonly)) for at in targets)
     return sorted(found.values(), key=lambda mount: mount.target.count("/"))
 
 
 def sandbox_folder(path: str) -> str:
-    """The real path of a folder that code in a sandbox may see."""
-    folder = os.path.realpath(os.path.expanduser(path))
+    """The real path of a folder that code in a sandbox may see. A link in the current folder, which
+    may be that code's own, does not choose another one."""
+    path = os.path.expanduser(path)
+    folder, here = os.path.realpath(path), os.getcwd()
+    links = [way for way in folders_up(os.path.abspath(path)) if os.path.islink(way)]
+    above = [os.path.realpath(os.path.dirname(link)) for link in links]
+    if not is_in(folder, here) and any(is_in(way, here) for way in above):
+        raise PydockError(f"{path} is a symbolic link to {folder}", "name that folder itself")
     if not os.path.isdir(folder):
         raise PydockError(f"no such folder: {path}", f"mkdir -p {shell_join([path])}")
     if is_in(os.path.realpath(home_folder()), folder):
@@ -6037,16 +6054,26 @@ def sandbox_folder(path: str) -> str:
             f"{path} contains your home folder, which a sandbox may not see",
             "cd to the folder of the code, or name one",
         )
+    # Such as /tmp: there are sockets of tmux, or of an agent for keys
+    shared = os.stat(folder).st_mode & stat.S_ISVTX
+    if shared or folder.split("/")[1] in ("dev", "proc", "run", "sys"):
+        raise PydockError(
+            f"{path} is shared with other programs of this host, which a sandbox may not reach",
+            "a folder of its own: cd $(mktemp -d)",
+        )
     return folder
 
 
-def box_options(engine: Engine, user: str, home: str) -> list[str]:
-    """What is closed: capabilities, the file system but for a home and a /tmp in memory, and the
-    proxies that the client hands on."""
-    options = ["--cap-drop", "ALL", "--read-only", "-e", "HOME=" + home]
+def box_options(engine: Engine, user: str, home: str, volumes: Iterable[str]) -> list[str]:
+    """What is closed: capabilities, the file system but for a home, a /tmp and the image's volumes,
+    all in memory, the engine's log, which has no limit, and the proxies that the client hands on."""
+    options = ["--cap-drop", "ALL", "--read-only", "--log-driver", "none", "-e", "HOME=" + home]
+    size = "tmpfs-size=256m"
+    for path in volumes:
+        options += ["--mount", mount_value("", path, False, "tmpfs", "tmpfs-mode=1777", size)]
     for path in sorted({"/tmp", home}):
         if engine.podman:
-            more = "U=true", "tmpfs-mode=0700", "tmpfs-size=256m"
+            more = "U=true", "tmpfs-mode=0700", size
             options += ["--mount", mount_value("", path, False, "tmpfs", *more)]
         else:
             how = f"exec,uid={user.replace(':', ',gid=')},mode=0700,size=256m"
@@ -6069,7 +6096,9 @@ def sandbox_limits(session: Session, args: argparse.Namespace) -> Limits:
 
 def limit_options(limits: Limits) -> list[str]:
     cpus = min(float(limits.cpus), os.cpu_count() or 1)  # more than there are is an error
+    threads = f"{-(-cpus // 1):g}"  # or else numpy starts one for each processor that is there
     return [
+        *("-e", "OMP_NUM_THREADS=" + threads, "-e", "PYTHON_CPU_COUNT=" + threads),
         *("--memory", limits.memory, "--memory-swap", limits.memory),
         *("--cpus", f"{cpus:g}", "--pids-limit", limits.pids),
         *("--ulimit", f"nofile={limits.files}:{limits.files}", "--ulimit", "core=0:0"),
@@ -11025,13 +11054,12 @@ FOREGROUND_SH = r"""foreground() { [ -e /proc/$$/stat ] || return 0; read -r lin
 """
 
 
-# What ends a sandbox that takes too long, also where nobody else is there any more; it then ends
-# itself, with status 9.
+# What ends a sandbox that takes too long, with status 9, also where nobody else is left. One that is
+# still to come is waited for as long as the parent lives, which says by SIGTERM when there is none.
 CLOCK_SH = r"""trap '' HUP; trap 'kill -s KILL $!; exit' TERM
 /bin/sleep $1 & wait
-trap '' TERM
-tries=0
-until eval "$2"; do tries=$((tries + 1)); [ $tries -lt 50 ] || break; /bin/sleep 0.1; done >/dev/null 2>&1
+over= tries=0; trap over=yes TERM
+until eval "$2"; do tries=$((tries + 1)); [ -z "$over" ] && { [ $tries -lt 600 ] || kill -s 0 $3; } || exit 0; /bin/sleep 0.1; done >/dev/null 2>&1
 exit 9
 """
 
@@ -11105,7 +11133,7 @@ for number in HUP INT QUIT TERM USR1 USR2; do trap "tell $number" $number; done
 if [ -z "$exec_id" ] && [ -n "$terminal" ]; then trap told=yes INT QUIT; fi
 if [ -n "$limit" ]; then
     setsid=/usr/bin/setsid; [ -x $setsid ] && case $engine in sudo* | */sudo*) false ;; esac || setsid=  # sudo asks on a terminal
-    $setsid /bin/sh -c "$clock" pydock-clock $limit "$engine kill $container" </dev/null >/dev/null 2>&1 3<&- &
+    $setsid /bin/sh -c "$clock" pydock-clock $limit "$engine kill $container" $$ </dev/null >/dev/null 2>&1 3<&- &
     watch=$!
 fi
 $detach "$@" <&3 3<&- &

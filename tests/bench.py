@@ -165,16 +165,87 @@ def seconds(function: Callable[[], Any]) -> float:
 # The rows
 
 
-def row_run(b: Bench) -> Row:
-    name = b.name()
-    b.do("create", name, VERSION)
-    line = shlex.split(b.run([b.pydock, "--dry-run", "run", name, "true"], out=subprocess.PIPE))
+def beside_docker(b: Bench, what: str, limit: float, times: int, *argv: str) -> Row:
+    """A command of pydock's beside the one that it says it ends in."""
+    line = shlex.split(b.run([b.pydock, "--dry-run", *argv], out=subprocess.PIPE).splitlines()[-1])
 
     def by_hand() -> None:
         line[line.index("--name") + 1] = "%s-%s" % (b.prefix, os.urandom(4).hex())
         b.run(line)
 
-    return b.compare("`run NAME true`", "the `docker run` it ends in", 1.12, 5 * b.times, lambda: b.do("run", name, "true"), by_hand)
+    return b.compare(what, "the `docker run` it ends in", limit, times * b.times, lambda: b.do(*argv), by_hand)
+
+
+def row_run(b: Bench) -> Row:
+    name = b.name()
+    b.do("create", name, VERSION)
+    return beside_docker(b, "`run NAME true`", 1.12, 5, "run", name, "true")
+
+
+def row_sandbox(b: Bench) -> Row:
+    name = b.name()
+    b.do("create", name, VERSION)
+    return beside_docker(b, "`run --sandbox NAME true`", 1.15, 5, "run", "--sandbox", name, "true")
+
+
+def script(b: Bench, needs: str) -> str:
+    """The path of a new script with inline metadata."""
+    file = b.work / ("%s.py" % b.name())
+    text = '# /// script\n# requires-python = ">=%s"\n# dependencies = ["%s"]\n# ///\nimport six\nprint(six.__version__)\n'
+    file.write_text(text % (VERSION, needs), encoding="utf-8")
+    return str(file)
+
+
+def uv(b: Bench) -> str:
+    """The path of a uv, with a cache of its own."""
+    folder = b.tmp / "uv"
+    if not folder.exists():
+        b.run([b.python, "-m", "venv", str(folder)])
+        b.run([str(folder / "bin" / "python"), "-m", "pip", "install", "uv"])
+        b.environ.update(UV_CACHE_DIR=str(b.tmp / "uv-cache"), UV_PYTHON_DOWNLOADS="never")
+    return str(folder / "bin" / "uv")
+
+
+def row_script(b: Bench) -> Row:
+    file = script(b, "six")
+    b.do("run", file)
+    return beside_docker(b, "`run SCRIPT.py`, second time", 1.15, 5, "run", file)
+
+
+def row_script_uv(b: Bench) -> Row:
+    file, program = script(b, "six"), uv(b)
+    said = [b.run([*argv, file], out=subprocess.PIPE) for argv in ([b.pydock, "run"], [program, "run"])]
+    assert said[0] == said[1], "they say %s" % said
+    return b.compare("`run SCRIPT.py`, second time", "`uv run SCRIPT.py`, second time", 12, 5 * b.times, lambda: b.do("run", file), lambda: b.run([program, "run", file]))
+
+
+def row_script_first(b: Bench) -> Row:
+    program, pins = uv(b), ["six==1.%d.0" % minor for minor in range(10, 17)]
+
+    def first(*argv: str) -> Callable[[], float]:
+        files = [script(b, pin) for pin in pins]
+        return lambda: seconds(lambda: b.run([*argv, files.pop()]))
+
+    return b.compare("`run SCRIPT.py`, first time", "`uv run SCRIPT.py`, first time", 60, min(b.times, 6), first(b.pydock, "run"), first(program, "run"))
+
+
+def row_devcontainer(b: Bench) -> Row:
+    what, against = "`run NAME true`, started, in a project", "`devcontainer exec true`"
+    if not shutil.which("devcontainer") or b.builder == "podman":
+        say("devcontainer: needs the Dev Containers CLI, and docker")
+        return what, against, None, (0, 0), 0.5
+    folder = str(b.work / "editor")
+    make = 'mkdir "$1" && cd "$1" && "$0" --local create dev %s && "$0" export dev .devcontainer/devcontainer.json && "$0" start dev' % VERSION
+    b.run(["sh", "-c", make, b.pydock, folder])
+    b.run(["devcontainer", "up", "--workspace-folder", folder])
+    try:
+        return b.compare(what, against, 0.5, 5 * b.times, lambda: b.run(["sh", "-c", 'cd "$1" && exec "$0" run dev true', b.pydock, folder]),
+                         lambda: b.run(["devcontainer", "exec", "--workspace-folder", folder, "true"]))
+    finally:
+        for id_ in b.engine("ps", "-aq", "--filter", "label=devcontainer.local_folder=" + folder).split():
+            image = b.engine("inspect", "--format", "{{.Config.Image}}", id_)
+            b.engine("rm", "-f", id_)
+            b.quiet("rmi", "-f", image, image.replace("-uid", ""))
 
 
 def started(b: Bench) -> Tuple[str, List[str]]:
@@ -468,7 +539,8 @@ def row_completion_revision(b: Bench) -> Row:
 
 
 ROWS: Dict[str, Callable[[Bench], Row]] = {
-    "run": row_run, "warm": row_warm, "activated": row_activated, "activated-run": row_activated_run, "activate": row_activate,
+    "run": row_run, "sandbox": row_sandbox, "script": row_script, "script-uv": row_script_uv, "script-first": row_script_first,
+    "devcontainer": row_devcontainer, "warm": row_warm, "activated": row_activated, "activated-run": row_activated_run, "activate": row_activate,
     "version": row_version, "vendored": row_vendored, "list": row_list, "install": row_install, "build": row_build, "create": row_create, "disk": row_disk,
     "memory": row_memory, "import": row_import, "rollback": row_rollback, "clone": row_clone, "history": row_history, "digest": row_digest,
     "export": row_export, "clones": row_clones, "completion": row_completion, "completion-revision": row_completion_revision,
@@ -478,7 +550,7 @@ ROWS: Dict[str, Callable[[Bench], Row]] = {
 def show(row: Row) -> str:
     what, against, ratio, (low, high), limit = row
     if ratio is None:
-        return "| %s | %s | – | %.2f | not measured: no BuildKit |" % (what, against, limit)
+        return "| %s | %s | – | %.2f | not measured here |" % (what, against, limit)
     shown = "%.2f (%.2f–%.2f)" % (ratio, low, high) if low < high else "%.2f" % ratio
     return "| %s | %s | %s | %.2f | %s |" % (what, against, shown, limit, "yes" if ratio <= limit else "**no**")
 

@@ -155,7 +155,8 @@ class Input:
         config = first.get("Config") or {}
         labels = config.get("Labels") or {}
         ready = [first["Id"], config.get("User") or "", config.get("WorkingDir") or "", *(labels.get("pydock." + key, "") for key in ("folder", "dockerfile",
-                "requirements"))]
+                "requirements")),
+                 json.dumps(config.get("Volumes"))]
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
             for name, data in self.files.items():
