@@ -2450,7 +2450,7 @@ class Env:
         self.scope = scope
         self.name = check_name(name)
         self.folder = self.staging = os.path.join(scope.envs, name)
-        path_hash = "__" + sha256(os.fsencode(self.folder))[:8] if scope.mode == "local" else ""
+        path_hash = "__" + sha256(os.fsencode(self.folder))[:8] if scope.mode != "global" else ""
         self.repo = f"{prefix}-{name}{path_hash}"
         self.latest = self.repo + ":latest"
         self.made_here = False  # by this command, of the user's own words
@@ -2472,7 +2472,9 @@ class Env:
 
     @property
     def title(self) -> str:
-        """The name as it is to be typed here."""
+        """The name as it is to be typed here; of the environment of a script, that."""
+        if self.scope.mode == "script":
+            return self.scope.why
         usual = local_scope() or global_scope()
         return self.name if usual.mode == self.scope.mode else f"--{self.scope.mode} {self.name}"
 
@@ -2500,6 +2502,16 @@ class Env:
     def open(self, *below: str) -> Folder:
         """The folder in which its files are now."""
         return self.scope.open(os.path.basename(self.staging), *below)
+
+    def touch(self) -> bool:
+        """Notes in its folder that it is used now; whether there is one."""
+        try:
+            with self.open() as folder:
+                if not self.scripted:
+                    os.utime(folder.fd)
+            return True
+        except FileNotFoundError:
+            return False
 
     def wheels(self, make: bool = False) -> list[str]:
         """What lies in `wheels/`; or that folder made."""
@@ -5229,7 +5241,7 @@ def typed_line(line: Sequence[str], env: Env) -> str:
         "--from",
         dest="source",
         metavar="IMAGE|FILE",
-        help="image of an environment, or a file made by `pydock export`",
+        help="image of an environment, a file made by `pydock export`, or a SCRIPT.py with metadata",
     ),
     many("--editable", metavar="FOLDER", help=EDITABLE),
     *KEPT_OPTIONS,
@@ -5242,8 +5254,9 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
             f"{args.name} is a version; the name comes first", f"pydock create NAME {args.name}"
         )
     env = session.new_env(args.name)
-    if args.source is not None:
+    if args.source is not None and not args.source.endswith(".py"):
         return create_from(session, env, args)
+    args.requirement += [args.source] * bool(args.source)
     words = list(args.packages)
     given = words.pop(0) if words and re.fullmatch(VERSION, words[0]) else ""
     change = package_change(session, env, ["install"], words, args)
@@ -5332,7 +5345,7 @@ def check_new(env: Env) -> None:
         )
 
 
-def before_create(session: Session, env: Env, dockerfile: str) -> dict[str, Image]:
+def before_create(session: Session, env: Env, dockerfile: str, hint: str = "") -> dict[str, Image]:
     """Whether the environment can be built at all. The images of one of this name whose folder is
     gone."""
     base = base_reference(dockerfile, session.settings)
@@ -5343,7 +5356,7 @@ def before_create(session: Session, env: Env, dockerfile: str) -> dict[str, Imag
     collect_garbage(session)
     images = images_of(session.engine, env)
     check_owner(session.engine, env, images)
-    base_image(session, base)
+    base_image(session, base, hint)
     return images
 
 
@@ -5476,12 +5489,15 @@ def checked_user(user: str) -> str:
     "list",
     "list environments",
     flag("--all", help="also those of all other folders"),
+    flag("--scripts", help="those that pydock run SCRIPT.py made"),
     OPT_JSON,
 )
 def cmd_list(session: Session, args: argparse.Namespace) -> int:
-    rows = listing(session, args)
+    rows = script_rows(args) if args.scripts else listing(session, args)
     if args.json:
         console.emit(to_json(rows, indent=2))
+    elif args.scripts:
+        print_scripts(rows)
     elif rows:
         print_table(rows)
     else:
@@ -5493,7 +5509,7 @@ def listing(session: Session, args: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of `list`: environments of both modes (of one, where an option says so). One or two
     engine calls; one more where one was started, and where one has services."""
     engine, scopes = session.engine, [session.scope]
-    if not args.mode:
+    if not args.mode and not args.scripts:
         scopes = [scope for scope in (local_scope(), global_scope()) if scope]
     envs = [session.new_env(name, scope) for scope in scopes for name in scope.names()]
     wanted = {env.latest: env.latest for env in envs}
@@ -5510,6 +5526,7 @@ def listing(session: Session, args: argparse.Namespace) -> list[dict[str, Any]]:
         folder = unquote(image.labels.get("pydock.folder", ""))
         if folder not in known:
             mode = "local" if "__" in image.tag else "global"
+            mode = "script" if "/pydock/scripts/envs/" in folder else mode
             state = "ready" if may_exist(folder) else "orphaned"
             name = image.labels.get("pydock.name", "")
             rows.append(image_row(image, name, mode, folder, state))
@@ -5742,7 +5759,7 @@ def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
 @command(
     "run",
     "run NAME CMD…",
-    "run a program",
+    "run a program, or a SCRIPT.py that names its packages",
     *FRESH_OPTIONS,
     arg("command", metavar="CMD", nargs="*", help="the program and its arguments"),
 )
@@ -5750,14 +5767,14 @@ def delete(session: Session, env: Env, containers: Sequence[str]) -> None:
 def cmd_run(session: Session, args: argparse.Namespace) -> int:
     """A program in the background container, if there is one that has the current folder, else in a
     fresh one."""
-    env = session.env(args.name)
-    if args.sandbox:
-        run_sandboxed(session, env, args)
     limits = [args.memory, args.cpus, args.pids_limit, args.timeout, args.write, args.read]
-    if any(limits):
+    if any(limits) and not args.sandbox:
         raise PydockError(
             "limits, --read and --write need --sandbox", "add --sandbox, or -o: docker's options"
         )
+    env = asked_env(session, args)
+    if args.sandbox:
+        run_sandboxed(session, env, args)
     # `enter`, which cannot go on alone, and the variables that its program gets
     caller, *changed = os.environ.pop("PYDOCK_TOLD", "").split() or [""]
     apart = [args.fresh, args.root, args.publish, args.volume, args.gpus, args.network]
@@ -6120,6 +6137,198 @@ def check_limits(told: str) -> None:
             f"this engine cannot limit {' and '.join(lacking)}, which a sandbox needs",
             "use an engine that runs as root, or cgroup v2 with these controllers delegated",
         )
+
+
+# --------------------------------------------------------------------------------------------------
+# Scripts: run SCRIPT.py
+
+
+MAX_UNUSED = 30 * 86400  # seconds until `prune` removes the environment of a script
+
+
+class ScriptScope(Scope):
+    """Where the environments of scripts are, each named after what its metadata says. Whoever wrote
+    that, they count as handed over by others. `why` is the script as it is to be typed."""
+
+    def __init__(self, script: str = "", block: str = "") -> None:
+        super().__init__("script", os.path.join(data_folder(), "scripts"), shell_join([script]))
+        self.script, self.block = script, block
+
+
+def metadata_of(script: str) -> str:
+    """The TOML of a script's metadata, in the lines where it stands; empty where there is none."""
+    path = absolute_path(script, real=True)
+    with Folder(os.path.dirname(path), own=False) as folder:
+        data = folder.read(os.path.basename(path))
+    if b"# /// script" not in data:
+        return ""
+    text = data.decode("utf-8-sig", "surrogateescape").replace("\r\n", "\n")
+    blocks = [block for block in metadata_blocks(text) if block[0] == "script"]
+    lines = [text.count("\n", 0, start) + 1 for _, start, _ in blocks[:2]]
+    if len(blocks) > 1:
+        raise PydockError(
+            f"{script} has two blocks of metadata, in lines {lines[0]} and {lines[1]}"
+        )
+    if not blocks:
+        return ""
+    if not is_utf8(blocks[0][2]):
+        raise PydockError(f"the metadata of {script} is not UTF-8")
+    return "\n" * lines[0] + re.sub("(?m)^# ?", "", blocks[0][2])
+
+
+def metadata_blocks(text: str) -> Iterator[tuple[str, int, str]]:
+    """Type, start and content of the blocks that the specification's expression
+    finds, which may take all memory for that: from such a line to the last that ends one, in
+    comments alone."""
+    first, code = re.compile(r"(?m)^# /// ([a-zA-Z0-9-]+)$"), re.compile(r"(?m)^(?!#$|# )")
+    begin = first.search(text)
+    while begin:
+        after = code.search(text, begin.end())
+        end = after.start() if after else len(text)
+        comments = text[begin.end() : end].rstrip("\n") + "\n"
+        content = comments[1 : comments.rfind("\n# ///\n") + 1]
+        if content:
+            yield begin.group(1), begin.start(), content
+        begin = first.search(text, end)
+
+
+def script_scope(word: str) -> ScriptScope | None:
+    """What a word in the place of NAME means, where it is the path of a script with metadata."""
+    if not (is_path(word) and os.path.isfile(word)):
+        return None
+    if not word.endswith(".py") and os.path.getsize(word) > MAX_TEXT:  # a program of another kind
+        return None
+    block = metadata_of(word)
+    return ScriptScope(word, block) if block else None
+
+
+def is_path(word: str) -> bool:
+    return "/" in word or word.endswith(".py")
+
+
+def asked_env(session: Session, args: argparse.Namespace) -> Env:
+    """The environment of a name, or of a script, made where there is none. Of that, `args` get the
+    program; and what is mounted, where the current folder does not have it."""
+    scope = session.scope
+    if not isinstance(scope, ScriptScope):
+        return session.env(args.name)
+    session.network = "host" * ("host" in args.network)
+    env = session.new_env("script-" + sha256(scope.block.strip("\n").encode())[:12])
+    word, mount = place_script(scope.script, run_folder(session, env, required=False).folder)
+    args.command = ["python", word, *args.command]
+    args.option += ["--mount=" + mount_value(mount, mount, True)] * bool(mount)
+    if not env.touch():
+        queue = os.path.join(scope.root, env.name[-1])  # two of them wait for each other
+        if not env.scripted:
+            make_folder(queue)
+        with (NoLock if env.scripted else Lock)(queue, scope.script):
+            if not env.touch():
+                make_script_env(session, env, scope)
+    return env
+
+
+def place_script(script: str, current: str) -> tuple[str, str]:
+    """The path of a script inside, and what is mounted at its own path for that: nothing where the
+    current folder has it; it alone where its folder has the home folder, or would hide the image's."""
+    path = absolute_path(script, real=True)
+    if current and is_in(path, current):
+        return re.sub("^-", "./-", os.path.relpath(path, current)), ""
+    folder = os.path.dirname(path)
+    alone = is_in(home_folder(), folder) or not hides_nothing(folder)
+    return path, path if alone else folder
+
+
+def make_script_env(session: Session, env: Env, scope: ScriptScope) -> None:
+    script, change, settings = scope.script, Change("install"), session.settings
+    lines = valid_lines(script, lambda: script_lines(session, env, change, script, scope.block))
+    for line in lines:
+        no_password(line.body, f"the metadata of {script}")
+        check_variables(line, script)
+        if is_local(line):
+            raise PydockError(
+                f"{script} takes {line.name} from a folder of this host, which it may not choose",
+                f"pydock create NAME --from {scope.why}",
+            )
+    image, version = settings["image"], settings["python"]
+    if "{version}" in image:
+        version = fitting_python(session, change, "", False)
+    git = ["git"] * any(line.url.startswith("git+") for line in lines)
+    text = render_dockerfile(image, version, git, "")
+    needs = "".join(line.body + "\n" for line in lines)
+    hint = (
+        f"for another Python, system packages or your logins: pydock create NAME --from {scope.why}"
+    )
+    old = before_create(session, env, text, hint)
+
+    def make() -> None:
+        try:
+            build_new(session, env, None, ["run", script])
+        except PydockError as error:
+            raise PydockError(str(error).replace(env.name, script), hint, error.status) from None
+
+    files = {"dockerfile": text, "requirements.txt": needs}
+    create(session, env, files, None if env.scripted else make, old, ())  # a dry run makes it later
+
+
+def script_lines(
+    session: Session, env: Env, change: Change, path: str, block: str
+) -> list[Requirement]:
+    """What the metadata of a script asks for: the same words as a project's, in other places."""
+    if not block:
+        raise PydockError(f"{path} has no metadata (# /// script)")
+    data = read_toml(session, env, path, block)
+    python, needs = entry(data, "requires-python", ""), entry(data, "dependencies", [])
+    for item in needs:
+        if not isinstance(item, str):
+            raise ValueError(f"dependencies has {item!r:.40}, which is no text")
+    others = sorted({*entry(data, "tool.uv", {})} - {"index", "sources"})
+    if others:
+        console.warn(f"ignoring {', '.join(others)} of [tool.uv] in {path}")
+    project = {"requires-python": python, "dependencies": needs}
+    return Pyproject(path, {"project": project, "tool": data.get("tool", {})}).lines(change, [])
+
+
+def script_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows of `list --scripts`: with what was asked for, and when it was used."""
+    session, args.all = Session(ScriptScope()), False
+    rows = listing(session, args)
+    for row in rows:
+        env = session.new_env(row["name"])
+        row["used"] = os.stat(env.folder).st_mtime
+        row["asked"] = env.read("requirements.txt").splitlines() if row["state"] != "broken" else []
+    return rows
+
+
+def print_scripts(rows: Sequence[dict[str, Any]]) -> None:
+    lines = [["NAME", "PYTHON", "STATE", "SIZE", "USED", "PACKAGES"]]
+    for row in rows:
+        size = human_size(row["size"]) if row["size"] is not None else "-"
+        used = human_age(time.time() - row["used"])
+        asked = ", ".join(row["asked"])
+        lines.append([row["name"], row["python"] or "?", row["state"], size, used, asked])
+    if rows:
+        console.table(lines, narrow=(2, 1))
+    else:
+        console.info("no environments of scripts")
+
+
+def is_unused(env: Env) -> bool:
+    """Whether it is that of a script which did not run for a while."""
+    try:
+        age = time.time() - os.stat(env.folder).st_mtime
+        return env.scope.mode == "script" and age > MAX_UNUSED
+    except FileNotFoundError:
+        return False
+
+
+def remove_unused(session: Session, env: Env) -> None:
+    try:
+        with env.lock():
+            if is_unused(env):  # whoever was asked may have taken a while
+                env.remove(downloads_folder(domain_of(env) or env.id))
+                delete(session, env, in_use(session.engine, env, False))
+    except PydockError as error:
+        console.warn(f"{env.name} stays: {error}")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -7097,7 +7306,7 @@ def add_named(
     wanted = [("extra", name) for name in re.findall(IDENTIFIER, found.group(2) if found else "")]
     wanted += [("extra", name) for name in args.extra] + [("group", name) for name in args.group]
     name = os.path.basename(path)
-    if "://" in file or not (name.endswith(".toml") or name == "uv.lock"):
+    if "://" in file or not (name.endswith((".toml", ".py")) or name == "uv.lock"):
         add_file(change, file)
         return
     add_needs(session, env, change, path, wanted)
@@ -7106,19 +7315,28 @@ def add_named(
 def add_needs(
     session: Session, env: Env, change: Change, path: str, wanted: Sequence[tuple[str, str]]
 ) -> None:
-    """What a pyproject.toml, with these extras and groups, or a lock file asks for."""
-    try:
+    """What a pyproject.toml, with these extras and groups, a lock file or a script asks for."""
+
+    def needs() -> Iterable[Requirement]:
         if os.path.basename(path) in ("pyproject.toml", "setup.py", "uv.lock"):
-            lines = list(project_lines(session, env, change, path, wanted))
-        else:
-            lines = list(pylock_lines(change, path, read_toml(session, env, path)))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise PydockError(f"{path} is invalid: {error}") from None
-    for line in lines:
+            return project_lines(session, env, change, path, wanted)
+        if path.endswith(".py"):
+            return script_lines(session, env, change, path, metadata_of(path))
+        return pylock_lines(change, path, read_toml(session, env, path))
+
+    for line in valid_lines(path, needs):
         line.number = 0  # none of this file
         here = Included(path, path, 0)
         check_variables(line, here.file)
         add_line(change, line, here)
+
+
+def valid_lines(path: str, needs: Callable[[], Iterable[Requirement]]) -> list[Requirement]:
+    """What a file asks for; one line where something in it is not of its type."""
+    try:
+        return list(needs())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise PydockError(f"{path} is invalid: {error}") from None
 
 
 FILES = "/dev/shm/files"
@@ -7205,13 +7423,13 @@ def index_line(option: str, url: str) -> Requirement:
     return line
 
 
-def read_toml(session: Session, env: Env, path: str) -> dict[str, Any]:
-    """A TOML file as the standard library reads it; where the host's Python is older than 3.11, by
-    one in a container without network."""
+def read_toml(session: Session, env: Env, path: str, text: str = "") -> dict[str, Any]:
+    """The TOML of a file, or a text of it, as the standard library reads it; where the host's Python
+    is older than 3.11, by one in a container without network."""
     import importlib
 
     program = "import json, sys; from pip._vendor import tomli; json.dump(tomli.load(sys.stdin.buffer), sys.stdout, default=str)"
-    text = file_text(path)
+    text = text or file_text(path)
     try:
         library = importlib.import_module("tomllib")
     except ImportError:
@@ -7452,22 +7670,26 @@ def fits(version: str, specifier: str) -> bool:
 
 def fitting_python(session: Session, change: Change, version: str, given: bool) -> str:
     """The version that a new environment gets: the one that it would have anyway, or else one that
-    fits what the files ask for, best one whose base image is here."""
+    fits what the files ask for, best one whose base image is here; the newest."""
 
     def good(version: str) -> bool:
         return all(fits(version, specifier) for _, specifier in change.pythons)
 
-    if good(version):
+    if version and good(version):
         return version
-    path, specifier = change.pythons[-1]
-    others = [session.settings["python"], *reversed(versions_here(session, session.settings))]
+    path, specifier = [("", ""), *change.pythons][-1]
+    others = [session.settings["python"]] * bool(version)
+    here = reversed(versions_here(session, session.settings))
+    others += [other for other in here if re.fullmatch(r"3[\d.]*", other)]
     others += [f"3.{minor}" for minor in range(14, 8, -1)]
     fitting = [other for other in others if good(other)]
     if given or not fitting:
         words = [fitting[0] if word == version else word for word in session.line if fitting]
         hint = f"pydock {shell_join(words)}" if given and fitting else ""
-        raise PydockError(f"{path} needs Python {specifier}, not {version}", hint)
-    console.info(f"using Python {fitting[0]}: {path} requires {specifier}")
+        instead = f", not {version}" * bool(version)
+        raise PydockError(f"{path} needs Python {specifier}{instead}", hint)
+    if specifier:
+        console.info(f"using Python {fitting[0]}: {path} requires {specifier}")
     return fitting[0]
 
 
@@ -9838,31 +10060,34 @@ def remap_user(session: Session, env: Env, image: Image) -> dict[str, Any]:
 )
 def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     """Removes what pydock made and nothing needs: revisions of the environments here beyond those
-    that are kept, images of folders that are gone; with --cache the downloads."""
+    that are kept, images of folders that are gone, environments of scripts that nobody runs; with
+    --cache the downloads."""
     engine, prefix = session.engine, session.settings["prefix"]
     collect_garbage(session)
     images = inspect(engine, tagged(engine))
     ours = [] if engine.remote_address() else list(images)  # whose folders may be on that machine
     gone = [tag for tag in ours if is_orphaned(prefix, tag, images[tag])]
     # Each scope has its own settings.
-    sessions = [Session(scope) for scope in (global_scope(), local_scope()) if scope]
+    sessions = [Session(scope) for scope in (global_scope(), local_scope(), ScriptScope()) if scope]
     envs = [(owner, owner.new_env(name)) for owner in sessions for name in owner.scope.names()]
+    unused = [(owner, env) for owner, env in envs if is_unused(env)]
+    ends = [tag for _, env in unused for tag in images if tag.startswith(env.repo + ":")]
     old = [tag for owner, env in envs for tag in old_tags(owner, env, images)]
     caches = caches_of(engine) if args.cache else {}
     known = {env.cache for _, env in envs} if args.cache else set()
     caches.update(old_caches(engine, known))
-    own = unique_sizes(images, [*gone, *old])
-    lines = [["NAME", "REASON", "UNIQUE", "SHARED", "PATH"]]
-    for tag in [*gone, *old]:
-        sizes = [human_size(own[tag]), human_size(images[tag].size - own[tag])]
-        folder = home_path(unquote(images[tag].labels["pydock.folder"]))
-        lines.append([tag, "orphaned" if tag in gone else "old revision", *sizes, folder])
+    reasons = dict.fromkeys(old, "old revision")
+    reasons.update({**dict.fromkeys(gone, "orphaned"), **dict.fromkeys(ends, "unused script")})
+    own = unique_sizes(images, list(reasons))
+    lines = [["NAME", "REASON", "UNIQUE", "SHARED", "PATH"], *image_lines(images, own, reasons)]
+    bare = [env for _, env in unused if env.latest not in images]
+    lines += [[env.name, "unused script", "", "", home_path(env.folder)] for env in bare]
     for path, reason in caches.items():
         folder = home_path(path) if "/" in path else ""
         lines.append(["" if folder else path, reason, "", "", folder])
     if lines[1:]:
         console.table(lines)
-    if not own and not caches:
+    if not own and not caches and not unused:
         console.info("nothing to remove")
         return 0
     if not confirmed(args, "remove these", "removing these"):
@@ -9871,6 +10096,8 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
         image = find_image(engine, tag)
         if image and image.id == images[tag].id and is_orphaned(prefix, tag, image):
             remove_orphaned(engine, tag, image)
+    for owner, env in unused:
+        remove_unused(owner, env)
     for owner, env in envs:
         if any(tag.startswith(env.repo + ":") for tag in old) and env.exists():
             with env.lock():
@@ -9878,6 +10105,16 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     report_removed(engine, own)
     remove_caches(engine, list(caches))
     return 0
+
+
+def image_lines(
+    images: dict[str, Image], own: dict[str, int], reasons: dict[str, str]
+) -> Iterator[list[str]]:
+    """What a table tells of these tags."""
+    for tag, reason in reasons.items():
+        sizes = [human_size(own[tag]), human_size(images[tag].size - own[tag])]
+        folder = home_path(unquote(images[tag].labels["pydock.folder"]))
+        yield [tag, reason, *sizes, folder]
 
 
 def old_tags(session: Session, env: Env, images: dict[str, Image]) -> list[str]:
@@ -10271,7 +10508,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         raise SystemExit(show_needs(name, argv))
     p = make_parser(name)
     check_options(p, name, own)
-    if name == "run" and not rest and not {"-h", "--help"} & set(own):
+    whole = rest or isinstance(scope, ScriptScope) or {"-h", "--help"} & set(own)
+    if name == "run" and not whole:
         raise PydockError("no program given", f"pydock run {own[-1]} python", 2)
     args = p.parse_args(own) if name in ("run", "shell") else p.parse_intermixed_args(own)
     if name == "shell" and rest:
@@ -10304,14 +10542,28 @@ def with_name(
     with_it = [scope for scope in scopes if scope.has(word)]
     if with_it or word and command in TAKES_NAME_ONLY:
         return after, "", with_it[0] if with_it and with_it[0].why == ACTIVATED else None
+    script = script_scope(word) if command == "run" else None
+    if script:  # whatever follows is its own
+        return [*after[: position + 1], "--", *after[position + 1 :]], "", script
+    python = ["python"] * (command == "run" and word.endswith(".py") and os.path.isfile(word))
     found, name = implied_name(scopes)
-    if not found and command == "run" and after == [word] and not word.startswith("-"):
-        hint = f"pydock run NAME {shell_join([word])} (names: pydock list)"
-        raise PydockError("no environment given", hint, 2)
+    if not found and command == "run" and (after == [word] or is_path(word)):
+        check_given(word, [*python, *after[position:]])
     if not found:
         return after, "", None
     check_typo(command, scopes, name, after[position:])
-    return [*after[:position], name, *after[position:]], name, found
+    return [*after[:position], name, *python, *after[position:]], name, found
+
+
+def check_given(word: str, program: Sequence[str]) -> None:
+    """PydockError where a program stands alone, or a path, and there is no environment to run it."""
+    what = "no environment given"
+    if is_path(word):
+        what += f", and {word} has no metadata (# /// script)"
+        what = what if os.path.isfile(word) else f"there is no file {word}"
+    if not word.startswith("-"):
+        hint = f"pydock run NAME {shell_join(program)} (names: pydock list)"
+        raise PydockError(what, hint, 2)
 
 
 def scopes_of(words: Sequence[str]) -> list[Scope]:
@@ -10417,9 +10669,8 @@ def right_line(word: str, before: list[str], after: list[str]) -> str:
         line = ["run", word, *after] if after else ["shell", word]
     elif re.fullmatch(r"pip3?|python3?|.*\.py", word):
         pip = word.startswith("pip") and after[:1] in (["install"], ["uninstall"])
-        program = ["python", word] if word.endswith(".py") else [word]
-        name = [] if implied_name(scopes)[0] else ["NAME"]
-        line = [after[0], *name, *after[1:]] if pip else ["run", *name, *program, *after]
+        name = [] if word.endswith(".py") or implied_name(scopes)[0] else ["NAME"]
+        line = [after[0], *name, *after[1:]] if pip else ["run", *name, word, *after]
     elif right in COMMANDS:
         if word == "remove" and len(after) == 1 and any(scope.has(after[0]) for scope in scopes):
             right = "delete"

@@ -34,7 +34,7 @@ LANES = {
         test_installer
         test_pure test_requirements
         test_house
-        test_trust.Passed test_bad_input.Hosts test_rootless.KeptGroups test_run.EveryPython test_readme.Words""",
+        test_trust.Passed test_bad_input.Hosts test_rootless.KeptGroups test_run.EveryPython test_readme.Words test_script.Metadata""",
     "test": """
         test_start.StartStopReset
         test_install.InstallTest
@@ -76,6 +76,7 @@ LANES = {
         test_compose.Services test_compose.Parsed test_compose.Users
         test_start.Signals test_start.Mended test_start.Inside
         test_sandbox
+        test_script
         test_compose
         test_attacks.ComposeOfOthers test_attacks.ComposeTricks test_attacks.Shipped
         test_attacks
@@ -100,6 +101,7 @@ LANES = {
         test_attacks
         test_history.Rollback test_history.History test_history.Snapshot
         test_sandbox.Closed test_sandbox.Limits
+        test_script.Made
         test_tour test_create.DeleteTest""",
     "rootless": """
         test_rootless

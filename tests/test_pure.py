@@ -1841,7 +1841,7 @@ class NameLeftOut(Process):
 
     def test_a_name_or_a_program_in_a_commands_place_gets_the_line_to_type(self) -> None:
         for line, right in (("dev", "shell dev"), ("dev pytest -q", "run dev pytest -q"), ("datasci python", "--global run datasci python"),
-                            ("--global datasci", "--global shell datasci"), ("python x.py", "run python x.py"), ("x.py", "run python x.py"),
+                            ("--global datasci", "--global shell datasci"), ("python x.py", "run python x.py"), ("x.py", "run x.py"),
                             ("pip install six", "install six"), ("pip list", "run pip list"), ("remove dev", "delete dev"), ("remove six", "uninstall six")):
             with self.subTest(line=line):
                 self.assertEqual(self.wrong(*line.split())[1], "pydock " + right)

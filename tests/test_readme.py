@@ -42,6 +42,15 @@ PACKAGES = {
 FILES = {
     "analysis.py": "import sklearn\nprint('accuracy 0.93')\n",
     "generated.py": "print(6 * 7)\n",
+    "greet.py": """\
+#!/usr/bin/env -S pydock run
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["tqdm"]
+# ///
+import sys, tqdm
+print("tqdm", tqdm.version, *sys.argv[1:])
+""",
     "team/requirements-dev.txt": "pytest\n",
     "project/pyproject.toml": """
 [build-system]
