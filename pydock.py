@@ -4505,7 +4505,7 @@ def run_build(session: Session, env: Env, build: Build) -> None:
     if "INSTALLER" in args and not any(line.kind for line in env.requirements()):
         args["INSTALLER"] = "pip"  # nothing to install
     domain, secrets = domain_of(env), has_secrets(session, env)
-    text, options = text_to_build(env, build, domain), list(build.options)
+    text, options = text_to_build(env, build, domain, secrets), list(build.options)
     if engine.podman:
         get_base(session, env, dockerfile)
     if engine.podman and CACHE_MOUNTS in dockerfile:
@@ -4546,13 +4546,16 @@ def source_policy(env: Env) -> str:
     return path
 
 
-def text_to_build(env: Env, build: Build, domain: str) -> str:
+def text_to_build(env: Env, build: Build, domain: str, own: bool) -> str:
     """The dockerfile; with an ARG that no step has seen yet where all is built again, and one that
-    keeps the layers of others apart."""
+    keeps the layers of others apart. Where it is `own`, only packages are others'."""
     text = env.read("dockerfile")
     if build.again:
         stages = r"(?m)^(FROM\s(?!.* AS installer$).*)$"
         text = re.sub(stages, f"\\1\\nARG PYDOCK_AGAIN={env.id}", text)
+    packages = "\nCOPY requirements.txt"
+    if domain and own and packages in text:
+        return text.replace(packages, f"\nARG PYDOCK_DOMAIN_{domain}=1{packages}")
     try:
         return in_domain(text, domain) if domain else text
     except ValueError as error:

@@ -181,6 +181,7 @@ class Made(SharedCase, ScriptCase):
         for index in (first, second):
             cls.addClassCleanup(index.close)
         case.environ["UV_DEFAULT_INDEX"] = case.environ["PIP_INDEX_URL"] = first.url
+        case.environ["PIP_TRUSTED_HOST"] = address  # where uv cannot be had
         (case.work / "x.py").write_text(MAIN % second.url, encoding="utf-8")
         cls.first = case.run_pydock("run", "x.py", "3", "-v", input="piped")
 
@@ -219,8 +220,8 @@ class Made(SharedCase, ScriptCase):
         away = self.base / "away"
         away.mkdir(exist_ok=True)
         self.assertEqual(self.run_x(str(self.work / "x.py"), "3", cwd=str(away)).err, "x.py work\n")
-        self.put((self.work / "x.py").read_text(encoding="utf-8").replace("sys.exit", "open(os.path.dirname(__file__) + '/new', 'w')\nsys.exit"), "w.py")
-        self.assertIn(f'File "{self.work}/w.py", line 1', self.run_x("../work/w.py", "3", cwd=str(away), status=1).err)
+        self.put((self.work / "x.py").read_text(encoding="utf-8").replace("sys.exit", "try:\n    open(os.path.dirname(__file__) + '/new', 'w')\nexcept OSError:\n    print(sys._getframe().f_code.co_filename)\nsys.exit"), "w.py")
+        self.assertIn(f"\n{self.work}/w.py\n", self.run_x("../work/w.py", "3", cwd=str(away)).out, "a traceback means the host's file")
         self.assertFalse((self.work / "new").exists())
         shutil.copy(self.work / "x.py", self.home / "x.py")
         self.assertIn("x.py home\n", self.run_x(str(self.home / "x.py"), "3", cwd=str(away)).err)
@@ -246,7 +247,7 @@ class Made(SharedCase, ScriptCase):
     def test_list_prune_and_what_docker_removed(self) -> None:
         name, = self.made()
         text = self.ok("list", "--scripts")
-        for word in (name, "ready", "alpha[more]<2, beta ; python_version >= '3'"):
+        for word in (name, "ready", "alpha[more]<2, beta; python_version >= '3'"):
             self.assertIn(word, text)
         self.assertNotIn(name, self.ok("list"))
         self.assertIn("nothing to remove", self.run_pydock("prune", "-y").err)
@@ -289,7 +290,7 @@ class Asked(ScriptCase):
         here = pydock.versions_here(pydock.Session(pydock.global_scope()), pydock.Settings(pydock.global_scope()))
         newest = [version for version in here if re.fullmatch(r"3[\d.]*", version)][-1]
         out = self.dry('requires-python = ">=3.9"')
-        self.assertIn(f"FROM ${{REPOSITORY}}python:{newest}-slim\n", out)
+        self.assertIn(f"FROM ${{REPOSITORY}}python:{newest}-slim ", out)
         self.assertTrue(out.rstrip().endswith(" python x.py 'a b'"), out)
         out = self.dry(f'requires-python = "=={newest}.*"', 'dependencies = ["six @ git+https://host.invalid/six.git@v1", "a-b [x] >= 1"]', "[tool.uv]",
                        "index = [{url = 'https://one.invalid/simple'}, {url = 'https://two.invalid/simple', default = true}]")
@@ -307,7 +308,7 @@ class Asked(ScriptCase):
                             (["dependencies = ['-r /etc/passwd']"], "'-r /etc/passwd' is"), (["dependencies = ['six\\n--index-url http://evil']"], "is "), (["dependencies = ['$(touch x)']"], "is "),
                             (["dependencies = ['x @ https://h/${HOME}']"], "HOME"), (["dependencies = ['x @ https://u:secret@h/x.whl']"], "x.py"), (["dependencies = ['x @ file:///etc/passwd']"], "takes x from a folder of this host"),
                             (["dependencies = ['own']", "[tool.uv.sources]", "own = {path = 'own'}"], "takes own from a folder of this host"), (["tool = 1"], "tool"), (["[[tool.uv.index]]", "url = 'ftp://x y'"], "is not an index"),
-                            (["dependencies = ['\\u001b[2J\\u202e']"], "\\x1b[2J\\u202e")):
+                            (['dependencies = ["\\u001b[2J\\u202e"]'], "\\x1b[2J\\u202e")):
             with self.subTest(lines=lines):
                 self.put(self.metadata(*lines))
                 result = self.fails("run", "x.py", says=says)
@@ -339,6 +340,7 @@ class Asked(ScriptCase):
         index = Index(address, self.base / "packages", login=True)
         self.addCleanup(index.close)
         (self.home / ".netrc").write_text(f"machine {address} login somebody password {SECRET}\n", encoding="utf-8")
+        self.environ["PIP_TRUSTED_HOST"] = address
         self.put(self.metadata('dependencies = ["alpha"]', "[[tool.uv.index]]", f'url = "{index.url}"', "default = true") + "import alpha\nprint(alpha.version)\n")
         self.fails("run", "x.py", says="cannot build x.py (see above)", hint="pydock create NAME --from x.py")
         self.assertEqual((self.scripts(), self.tags(), (self.home / ".local/share/pydock/scripts/envs").exists()), ([], {}, False))
