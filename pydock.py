@@ -476,6 +476,7 @@ DOING = {
     "stop": "stopping the container",
     "tag": "tagging the image",
 }
+COMPILING = "compiling byte code"  # what CHANGE_SH says before that, for the console
 BUILDX = ("buildx", "version")
 SECURITY = ("info", "--format", "{{json .SecurityOptions}}")
 CLIENT = ("version", "--format", "{{.Client.Version}}")
@@ -551,7 +552,9 @@ class Engine:
 
         value = os.environ.get(name, "")
         if "\n" in value or not hasattr(os, "memfd_create"):
-            raise PydockError(f"sudo would show the value of {name}", f"-e {name}=VALUE")
+            raise PydockError(
+                f"sudo would show the value of {name} to other users", f"-e {name}=VALUE"
+            )
         fd = fcntl.fcntl(os.memfd_create("pydock"), fcntl.F_DUPFD, 10)  # none that PARENT_SH uses
         os.write(fd, f"{name}={value}\n".encode(errors="surrogateescape"))
         self.has_parent = True  # in which it stays open
@@ -638,7 +641,7 @@ class Engine:
                     out, err = process.communicate(timeout=0.1)
                 except subprocess.TimeoutExpired as waits:
                     if len(waits.output or b"") + len(waits.stderr or b"") > MAX_ANSWER:
-                        raise PydockError(f"{self.client} got an answer without end") from None
+                        raise PydockError(f"the answer of {self.client} is too large") from None
                     if time.monotonic() > late:
                         raise EngineError(f"{self.client} did not answer") from None
         except BaseException:
@@ -738,7 +741,10 @@ class Engine:
             for chunk in chunks(stream.fileno()):
                 said.extend(chunk)
                 del said[:-65536]
-                held[0] += lines.decode(chunk)
+                text, step, rest = (held[0] + lines.decode(chunk)).partition(COMPILING + "\n")
+                held[0] = text + rest
+                if step:
+                    console.begin(COMPILING, False)
                 if time.monotonic() >= late and not re.search(r"\x1b[^A-Za-z]{0,20}$", held[0]):
                     show()
             held[0] += lines.decode(b"", final=True)
@@ -2898,7 +2904,7 @@ class Lock:
                 time.sleep(0.05)
                 return self.release()
             console.info(f"waiting for another pydock command that is changing {self.title}")
-            console.begin("waiting for it")
+            console.begin("waiting")
             self.flock(fcntl.LOCK_EX)
         if os.path.isdir(self.folder) and os.path.samestat(os.stat(self.folder), there):
             return True
@@ -3043,7 +3049,7 @@ def watched_files(env: Env) -> dict[str, bytes]:
                 or sum(map(len, found.values())) > 4 * MAX_TEXT
             ):
                 raise PydockError(
-                    f"{env.folder} holds more than anybody can review",
+                    f"{env.folder} has too many files to review",
                     "move what is not part of the environment elsewhere",
                 )
 
@@ -3836,8 +3842,8 @@ def commit(
     for path in config.get("Volumes") or {}:
         if any(is_in(own, path) or is_in(path, own) for own in ("/opt/venv", "/opt/pydock")):
             raise PydockError(
-                f"the image of {env.name} has a volume at {path}, and no image keeps what is in one",
-                "another base image: its dockerfile has this VOLUME",
+                f"the image of {env.name} has a volume at {path}, whose files a commit leaves out",
+                "choose a base image without that VOLUME",
             )
     variables = ("container", "inspect", "--format", "{{json .Config.Env}}", env.temporary)
     found = from_json(engine.output(*variables)) or []
@@ -5672,12 +5678,12 @@ def cmd_delete(session: Session, args: argparse.Namespace) -> int:
         in_use(engine, env, args.force)
         services, volumes = services_of(engine, env)
         if services:
-            console.info(f"with {env.name} go {', '.join(services)}, and what they hold")
+            console.info(f"also deleting the services of {env.name}: {', '.join(services)}")
         if has_cache(engine, env):
-            console.info(f"with {env.name} goes its ~/.cache, the volume {env.cache}")
+            console.info(f"also deleting the ~/.cache of {env.name}: volume {env.cache}")
         if volumes:
             names = " ".join(volumes)
-            console.info(f"the data of {env.name} stays; to remove it: docker volume rm {names}")
+            console.info(f"keeping the data of {env.name}; to remove it: docker volume rm {names}")
     if not confirmed(
         args,
         f"delete {', '.join(env.folder for env in envs)}, with images and containers",
@@ -5863,7 +5869,7 @@ def without_ports(args: argparse.Namespace, linked: bool, error: PydockError) ->
     second one may need none. Raises the error for who typed it."""
     if not linked:
         raise error
-    console.warn(f"{error}, so {args.command[0]} opens none", error.hint)
+    console.warn(f"{error}, so {args.command[0]} runs without it", error.hint)
     return []
 
 
@@ -6377,7 +6383,7 @@ def cmd_install(session: Session, args: argparse.Namespace) -> int:
     "uninstall packages",
     arg("packages", metavar="PKG", nargs="*"),
     many("-r", "--requirement", metavar="FILE", help="the packages that this file lists"),
-    flag("-y", "--yes", help="accepted, as nothing is asked"),
+    flag("-y", "--yes", help="no effect: nothing is asked"),
 )
 def cmd_uninstall(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
@@ -8941,7 +8947,7 @@ def end_services(engine: Engine, env: Env, how: str) -> None:
     "trust NAME",
     "review and allow files that others wrote",
     OPT_YES,
-    flag("--remove", help="allow nothing any more"),
+    flag("--remove", help="withdraw the permission"),
 )
 def cmd_trust(session: Session, args: argparse.Namespace) -> int:
     """Shows the files that decide what compose starts on this host, and what is built with the
@@ -9701,7 +9707,7 @@ def export_bundle(session: Session, env: Env, path: str, with_image: bool) -> No
     with env.open() as folder:
         left = [n for n in folder.names() if n[0] != "." and n not in (*STANDARD, "wheels")]
     if left:
-        console.info(f"not exported, as no standard file: {', '.join(left)}")
+        console.info(f"not exported, as they are not standard files: {', '.join(left)}")
     for line in env.projects().values():
         console.info(f"not exported: '{line.body}', a project in its own folder")
     if env.has(COMPOSE):
@@ -10318,7 +10324,7 @@ def set_setting(session: Session, key: str, value: str) -> None:
         folder.write(name, "\n".join(lines) + "\n")
     console.info(f"{key} = {value} in {path}")
     if key in ("pass_env", "mounts"):
-        console.info("started environments have it after: pydock reset NAME")
+        console.info("to apply it to a started environment: pydock reset NAME")
 
 
 @command(
@@ -11009,7 +11015,7 @@ for source in /opt/venv/lib/python*/site-packages/*.py; do  # a module that uv r
     for code in "$code".*.pyc; do if [ "$source" -nt "$code" ]; then rm -f "$code"; fi; done
 done
 """
-    + FINISH_SH
+    + f"echo {COMPILING} >&2\n{FINISH_SH}"
 )
 
 

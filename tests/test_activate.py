@@ -1284,7 +1284,7 @@ class Links(ActivateCase):
         self.wait_for(lambda: fetched(port) == "the page", 60)
         done = subprocess.run([argv[0], "-c", "print(1)"], cwd=str(self.work), env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.assertEqual(done.stdout, "1\n", done.stderr)
-        self.assertRegex(done.stderr, r"^pydock: warning: port %d is taken on this host, so python opens none \(hint: pydock run --publish=\d+:8000 e python -c " % port)
+        self.assertRegex(done.stderr, r"^pydock: warning: port %d is taken on this host, so python runs without it \(hint: pydock run --publish=\d+:8000 e python -c " % port)
         process.terminate()
         self.assertEqual(process.wait(60), 143)
         self.ok("activate", "--shell", "sh", "-p", "%d:8000" % port, "e")

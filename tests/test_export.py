@@ -475,7 +475,7 @@ class ExportTest(SharedCase, Handing):
         self.assertEqual((result.status, result.out), (0, ""), result)
         self.assertIn("exported e to %s (" % (folder / "e.tar"), result.err)
         self.assertIn("next: pydock create NAME --from e.tar", result.err)
-        self.assertRegex(result.err, "not exported, as no standard file: notes, requirements.txt.orig\n")
+        self.assertRegex(result.err, "not exported, as they are not standard files: notes, requirements.txt.orig\n")
         with tarfile.open(str(folder / "e.tar")) as archive:
             self.assertEqual(sorted(archive.getnames()), self.STANDARD)
             for info in archive:

@@ -397,7 +397,7 @@ class Users(Case):
         shutil.rmtree(str(self.folder("gone")))
         self.assertRegex(self.ok("prune", "-y", **me), r"(?m)^%s +orphaned" % volumes[1])
         result = self.run_pydock("delete", "-y", "e", **me)
-        self.assertIn("with e goes its ~/.cache, the volume " + volumes[0], result.err)
+        self.assertIn("also deleting the ~/.cache of e: volume " + volumes[0], result.err)
         self.assertFalse(set(volumes) & set(engine("volume", "ls", "-q").split()))
 
     def test_an_unreadable_current_folder_is_one_clear_error(self) -> None:
