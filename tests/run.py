@@ -51,7 +51,7 @@ LANES = {
         test_prune.Asked test_prune.Words
         test_run.Signals test_run.Status test_run.OnATerminal
         test_run.Arguments test_run.Options test_run.Streams
-        test_readme.Run
+        test_readme.Run test_readme.Job
         test_tour
         test_attacks.NoNewPrivileges test_compose.Parsed test_compose.Written""",
     "classic": """

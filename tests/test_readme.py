@@ -11,6 +11,7 @@ import itertools
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from unittest import mock
 
 import run
 from picture import PICTURE, told
-from support import INNER_HOME, PYDOCK, ROOT, Case, Index, host_address, make_wheel, needs_compose, new_port, pydock
+from support import INNER_HOME, PYDOCK, ROOT, Case, Index, engine, host_address, make_wheel, needs_compose, new_port, pydock
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHOWN = told(PICTURE.read_text(encoding="utf-8"))
@@ -196,23 +197,11 @@ class Words(unittest.TestCase):
         self.assertEqual(missing(["b", "a"], "a\nb\n"), ["a"])
 
 
-@needs_compose
-class Run(Case):
-    """On an engine, in a home of its own."""
+class ReadmeCase(Case):
+    """Somebody with a home of their own, an index that has the packages, and the files."""
 
-    def script(self, ports: Dict[str, str]) -> str:
-        """What bash runs, up to the first failure: each command between two lines that tell its place and its status."""
-        lines = []
-        for block in blocks():
-            kind, _, value = block.comment.partition(" ")
-            lines.append(f"cd {shlex.quote(str(self.work))}/{value if kind == 'in' else ''}")
-            for command in block.commands * (kind != "not"):
-                text = f"fetched {value} {command.text}" if kind == "serves" else command.text
-                text = re.sub(r"\b(8000|8888)\b", lambda port: ports[str(port.group())], text)
-                lines.append(f"echo; echo '@{command.line}'; {text}\nstatus=$?; echo; echo \"@@$status\"; [ $status = 0 ] || exit")
-        return "\n".join(lines)
-
-    def test_every_block(self) -> None:
+    def setUp(self) -> None:
+        super().setUp()
         address = host_address()
         if not address:
             self.skipTest("no server of this host can be reached from a container")
@@ -224,11 +213,33 @@ class Run(Case):
         for file, text in FILES.items():
             (self.work / file).parent.mkdir(parents=True, exist_ok=True)
             (self.work / file).write_text(text, encoding="utf-8")
+        self.environ.update(GIT, UV_DEFAULT_INDEX=index.url)
+
+
+@needs_compose
+class Run(ReadmeCase):
+    """On an engine."""
+
+    def script(self, ports: Dict[str, str]) -> str:
+        """What bash runs, up to the first failure: each command between two lines that tell its place and its status."""
+        lines = []
+        for block in blocks():
+            kind, _, value = block.comment.partition(" ")
+            lines.append(f"cd {shlex.quote(str(self.work))}/{value if kind == 'in' else ''}")
+            for command in block.commands * (kind != "not"):
+                text = f"fetched {value} {command.text}" if kind == "serves" else command.text
+                text = re.sub(r"\b(8000|8888)\b", lambda port: ports[str(port.group())], text)
+                lines.append(f"echo; echo '@{command.line}'; {text}\nstatus=$?; echo; echo \"@@$status\"; [ $status = 0 ] || exit")
+        code = re.findall(r"(?m)^```python\n([\s\S]*?)^```$", README)[0] + 'print(run("print(6 * 7)", ".").stdout)'
+        lines.append(f"echo; echo @0; {sys.executable} -c {shlex.quote(code)}; echo; echo @@0")
+        return "\n".join(lines)
+
+    def test_every_block(self) -> None:
         (self.home / "data").mkdir()
         (self.base / "bin").mkdir()
         (self.base / "bin" / "pydock").symlink_to(PYDOCK)
         subprocess.run(["git", "init", "-q", str(self.work / "team")], check=True)
-        environ = {**self.environ, **GIT, "PATH": f"{self.base}/bin:{os.environ['PATH']}", "UV_DEFAULT_INDEX": index.url}
+        environ = {**self.environ, "PATH": f"{self.base}/bin:{os.environ['PATH']}"}
         ports = {"8888": str(new_port()), "8000": str(new_port())}
         script = self.base / "readme.sh"
         script.write_text(self.script(ports), encoding="utf-8")
@@ -237,6 +248,7 @@ class Run(Case):
         fetch.chmod(0o755)
         done = subprocess.run(["bash", str(script)], env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600)
         ran = {int(line): (got, int(status)) for line, got, status in re.findall(r"(?m)^@(\d+)\n([\s\S]*?)^@@(\d+)$", done.stdout)}
+        self.assertIn("42", ran[0][0], done.stdout)
         self.assertEqual(missing(SHOWN[0][1], next(iter(ran.values()))[0]), [], "the picture is old: tests/picture.py")
         for block in blocks():
             for command in block.commands:
@@ -246,6 +258,28 @@ class Run(Case):
                         self.assertEqual(status, 0, got)
                         shown = [line.replace("/home/ana", INNER_HOME) for line in command.shown]
                         self.assertEqual(missing(shown, got), [], got)
+
+
+class Job(ReadmeCase):
+    """The job of CI, step by step, with a registry."""
+
+    def test_it_builds_with_the_layers_of_the_job_before_and_runs_the_tests(self) -> None:
+        registry = os.environ.get("PYDOCK_TEST_REGISTRY")
+        if not registry:
+            self.skipTest("no registry: eval \"$(tests/engines.sh registry)\"")
+        team = self.work / "team"
+        shutil.copy(PYDOCK, team)
+        self.ok("--local", "create", "--no-build", "dev", cwd=team)
+        (team / ".pydock/envs/dev/requirements.txt").write_text("pytest\n", encoding="utf-8")
+        cache = f"{registry}/{self.prefix}/ci"
+        self.addCleanup(engine, "rmi", "-f", cache, check=False)
+        said = ""
+        for step in 2 * re.findall(r"- run: (.*)", README):
+            done = subprocess.run(["bash", "-c", step], cwd=team, env={**self.environ, "CACHE": cache}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+            self.assertEqual(done.returncode, 0, done.stdout)
+            said += done.stdout
+        self.assertEqual(said.count("1 passed"), 2, said)
+        self.assertIn("moby.buildkit.cache", engine("image", "inspect", cache) + engine("history", "--no-trunc", cache))
 
 
 # Starts a server, fetches a page from it and ends it. argv: the port, the command.
