@@ -197,28 +197,9 @@ class Words(unittest.TestCase):
         self.assertEqual(missing(["b", "a"], "a\nb\n"), ["a"])
 
 
-class ReadmeCase(Case):
-    """Somebody with a home of their own, an index that has the packages, and the files."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        address = host_address()
-        if not address:
-            self.skipTest("no server of this host can be reached from a container")
-        make_wheel(self.base / "packages", "six", "1.16.0")
-        for name, (version, requires, files, scripts) in PACKAGES.items():
-            make_wheel(self.base / "packages", name, version, requires, files=files, scripts=scripts, extras=["socks"] * (name == "requests"))
-        index = Index(address, self.base / "packages")
-        self.addCleanup(index.close)
-        for file, text in FILES.items():
-            (self.work / file).parent.mkdir(parents=True, exist_ok=True)
-            (self.work / file).write_text(text, encoding="utf-8")
-        self.environ.update(GIT, UV_DEFAULT_INDEX=index.url)
-
-
 @needs_compose
-class Run(ReadmeCase):
-    """On an engine."""
+class Run(Case):
+    """On an engine, in a home of its own."""
 
     def script(self, ports: Dict[str, str]) -> str:
         """What bash runs, up to the first failure: each command between two lines that tell its place and its status."""
@@ -235,11 +216,22 @@ class Run(ReadmeCase):
         return "\n".join(lines)
 
     def test_every_block(self) -> None:
+        address = host_address()
+        if not address:
+            self.skipTest("no server of this host can be reached from a container")
+        make_wheel(self.base / "packages", "six", "1.16.0")
+        for name, (version, requires, files, scripts) in PACKAGES.items():
+            make_wheel(self.base / "packages", name, version, requires, files=files, scripts=scripts, extras=["socks"] * (name == "requests"))
+        index = Index(address, self.base / "packages")
+        self.addCleanup(index.close)
+        for file, text in FILES.items():
+            (self.work / file).parent.mkdir(parents=True, exist_ok=True)
+            (self.work / file).write_text(text, encoding="utf-8")
         (self.home / "data").mkdir()
         (self.base / "bin").mkdir()
         (self.base / "bin" / "pydock").symlink_to(PYDOCK)
         subprocess.run(["git", "init", "-q", str(self.work / "team")], check=True)
-        environ = {**self.environ, "PATH": f"{self.base}/bin:{os.environ['PATH']}"}
+        environ = {**self.environ, **GIT, "PATH": f"{self.base}/bin:{os.environ['PATH']}", "UV_DEFAULT_INDEX": index.url}
         ports = {"8888": str(new_port()), "8000": str(new_port())}
         script = self.base / "readme.sh"
         script.write_text(self.script(ports), encoding="utf-8")
@@ -260,26 +252,24 @@ class Run(ReadmeCase):
                         self.assertEqual(missing(shown, got), [], got)
 
 
-class Job(ReadmeCase):
-    """The job of CI, step by step, with a registry."""
+class Job(Case):
+    """The job of CI, step by step, with a registry and the real pytest."""
 
     def test_it_builds_with_the_layers_of_the_job_before_and_runs_the_tests(self) -> None:
         registry = os.environ.get("PYDOCK_TEST_REGISTRY")
         if not registry:
             self.skipTest("no registry: eval \"$(tests/engines.sh registry)\"")
-        team = self.work / "team"
-        shutil.copy(PYDOCK, team)
-        self.ok("--local", "create", "--no-build", "dev", cwd=team)
-        (team / ".pydock/envs/dev/requirements.txt").write_text("pytest\n", encoding="utf-8")
-        cache = f"{registry}/{self.prefix}/ci"
+        shutil.copy(PYDOCK, self.work)
+        self.ok("--local", "create", "--no-build", "dev")
+        (self.work / ".pydock/envs/dev/requirements.txt").write_text("pytest\n", encoding="utf-8")
+        (self.work / "test_shop.py").write_text("def test_shop(): pass\n", encoding="utf-8")
+        cache, said = f"{registry}/{self.prefix}/ci", ""
         self.addCleanup(engine, "rmi", "-f", cache, check=False)
-        said = ""
         for step in 2 * re.findall(r"- run: (.*)", README):
-            done = subprocess.run(["bash", "-c", step], cwd=team, env={**self.environ, "CACHE": cache}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+            done = subprocess.run(["bash", "-c", step], cwd=self.work, env={**self.environ, "CACHE": cache}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
             self.assertEqual(done.returncode, 0, done.stdout)
             said += done.stdout
         self.assertEqual(said.count("1 passed"), 2, said)
-        self.assertIn("moby.buildkit.cache", engine("image", "inspect", cache) + engine("history", "--no-trunc", cache))
 
 
 # Starts a server, fetches a page from it and ends it. argv: the port, the command.
