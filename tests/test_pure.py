@@ -1595,9 +1595,9 @@ class NoSilence(Process):
                                 r"one\n(\rstarting a container \.\.\. [1-9] s\x1b\[K)+\r\x1b\[Ktwo\n$")
 
     def test_what_an_installer_does_after_its_last_word(self) -> None:
-        self.engine("echo ' + six' >&2; sleep 1.2; echo %s >&2; sleep 2.2; echo fine" % pydock.COMPILING)
+        self.engine("echo ' + six' >&2; sleep 0.3; echo %s >&2; sleep 2.2; echo fine" % pydock.COMPILING)
         shown = self.shown("e.run('run', capture='x', show=True, doing='installing')")
-        self.assertRegex(shown, r"^ \+ six\n\r(installing \.\.\. 1 s\x1b\[K\r)?(compiling byte code \.\.\. [0-9] s\x1b\[K\r)+\x1b\[K$")
+        self.assertRegex(shown, r"^ \+ six\n[^\n]*(\rcompiling byte code \.\.\. [1-9] s\x1b\[K)+\r\x1b\[K$")
 
     def test_how_much_of_it(self) -> None:
         code = "from unittest import mock; out = open('out', 'wb'); pydock.stream_image(e, mock.Mock(id='x', size=2e6), out)"
