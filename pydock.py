@@ -8396,39 +8396,56 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
         unlink_shims([os.path.join(folder, name) for name in args.words])
         return 0
     if not args.words:
-        lines = [[path, name, home_path(folder)] for path, (name, folder) in all_links().items()]
-        if lines:
-            console.table([["LINK", "ENVIRONMENT", "PATH"], *sorted(lines)])
-        else:
-            console.info("no links; next: pydock link NAME PROGRAM")
-        return 0
+        return print_links("LINK", "no links; next: pydock link NAME PROGRAM")
     env = session.env(args.words[0])
     if not args.words[1:]:
         raise PydockError("no program given", f"pydock link {env.title} PROGRAM", 2)
     check_trust(env)
     config = ready_image(session, env)
     paths = {os.path.join(folder, os.path.basename(word)): word for word in args.words[1:]}
-    links = all_links()
-    for path in paths:
-        if os.path.lexists(path) and path not in links:
-            raise PydockError(
-                f"{path} already exists, and is not a link made by pydock",
-                "choose another folder: --to DIR",
-            )
+    check_free(paths, "choose another folder: --to DIR")
     check_programs(session.engine, env, list(paths.values()))
+    ports = [word for port in args.publish for word in ("-p", publish_value(port))]
+    new = {path: [word, *ports] for path, word in paths.items()}
     with env.lock():
-        make_folder(os.path.join(shims_folder(env), "bin"))
-        ports = [word for port in args.publish for word in ("-p", publish_value(port))]
-        new = {path: [word, *ports] for path, word in paths.items()}
-        record = {**linked(shims_folder(env)), **new}
-        write_file(note_path(env, "links"), to_json(record), 0o644)
-        make_folder(folder)
-        for path in paths:
-            make_link(os.path.join(shims_folder(env), "enter"), path)
-        write_shims(session, env, config)  # which looks for the links that are there
+        add_links(session, env, config, new, "enter")
     report(env, f"linked {', '.join(paths)} to {env.name}", os.path.basename(args.words[-1]))
     if folder not in os.environ.get("PATH", "").split(os.pathsep):
         console.warn(f"{folder} is not on your PATH")
+    return 0
+
+
+def check_free(paths: Iterable[str], hint: str) -> None:
+    links = all_links()
+    for path in paths:
+        if os.path.lexists(path) and path not in links:
+            raise PydockError(f"{path} already exists, and is not a link made by pydock", hint)
+
+
+def add_links(
+    session: Session, env: Env, config: dict[str, Any], new: dict[str, list[str]], target: str
+) -> None:
+    """Links on the host to what `shims_folder` has of this name, noted with the words of each."""
+    make_folder(os.path.join(shims_folder(env), "bin"))
+    record = {**linked(shims_folder(env)), **new}
+    write_file(note_path(env, "links"), to_json(record), 0o644)
+    for path in new:
+        make_folder(os.path.dirname(path))
+        make_link(os.path.join(shims_folder(env), target), path)
+    write_shims(session, env, config)  # which looks for the links that are there
+
+
+def print_links(head: str, none: str, kernels: bool = False) -> int:
+    """The links to programs, which are files, or those to kernels, which are folders."""
+    lines = [
+        [path, name, home_path(folder)]
+        for path, (name, folder) in all_links().items()
+        if os.path.isdir(path) == kernels
+    ]
+    if lines:
+        console.table([[head, "ENVIRONMENT", "PATH"], *sorted(lines)])
+    else:
+        console.info(none)
     return 0
 
 
@@ -8475,7 +8492,7 @@ def check_programs(engine: Engine, env: Env, words: Sequence[str]) -> None:
 def shims_folder(env: Env) -> str:
     """What pydock keeps for the programs of an environment on the host, all of which can be made
     again: `enter`, what they all do; `bin`, a link to it by each program's name; `changed`,
-    which tells the variables that they get; `leave`, what `deactivate` does; `links` (program and ports by the path of the link, as JSON); `started` (what the
+    which tells the variables that they get; `leave`, what `deactivate` does; `kernel`, a kernel spec for Jupyter; `links` (program and ports by the path of the link, as JSON); `started` (what the
     background container was asked for: folder and options, as JSON); `kept`, where it goes on
     though nothing runs."""
     return os.path.join(data_folder(), env.repo)
@@ -8592,8 +8609,12 @@ def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
     if activated and os.listdir(programs) and host_file(note_path(env, "enter")) == text:
         return
     if activated:
-        leave = f"{pydock_sh(session, env)}pydock activate --end {env.name}\n"
+        start = pydock_sh(session, env)
+        leave = f"{start}pydock activate --end {env.name}\n"
         write_file(note_path(env, "leave"), leave, 0o644)
+        if os.path.isdir(note_path(env, "kernel")):
+            kernel = f'{start}pydock -q kernel --connection "$1" {env.name}\n'
+            write_file(note_path(env, "kernel/start"), kernel, 0o644)
         values = {"NEVER": NEVER_PASSED, "PASS": pass_pattern(session.settings)}
         write_file(note_path(env, "changed"), filled(CHANGED_AWK, values), 0o644)
         if background and background.running:
@@ -8640,15 +8661,142 @@ def remove_shims(env: Env) -> None:
 
 def linked(folder: str) -> dict[str, list[str]]:
     """The program, and the options of its ports, by the path of its link, of the links of an
-    environment that are still there and its own; `folder` is its `shims_folder`."""
+    environment that are still there and its own, those to its kernel, too; `folder` is its
+    `shims_folder`."""
     text = host_file(os.path.join(folder, "links"))
     found: dict[str, list[str]] = from_json(text) if text else {}
-    enter = os.path.join(folder, "enter")
+    own = [os.path.join(folder, name) for name in ("enter", "kernel")]
     return {
         path: words
         for path, words in found.items()
-        if os.path.islink(path) and os.readlink(path) == enter
+        if os.path.islink(path) and os.readlink(path) in own
     }
+
+
+# --------------------------------------------------------------------------------------------------
+# Notebooks of this host: kernel
+
+
+@command(
+    "run",
+    "kernel [NAME]",
+    "use it in notebooks of this host's Jupyter",
+    arg("name", metavar="NAME", nargs="?", help="an environment; default: list the kernels"),
+    flag("--remove", help="take it out of Jupyter"),
+    arg("--connection", default="", help=""),  # hidden: what Jupyter calls
+)
+def cmd_kernel(session: Session, args: argparse.Namespace) -> int:
+    if not args.name:
+        return print_links("KERNEL", "no kernels; next: pydock kernel NAME", kernels=True)
+    env = session.env(args.name)
+    if args.connection:
+        return run_kernel(session, env, args.connection)
+    if args.remove:
+        paths = [path for path in linked(shims_folder(env)) if os.path.isdir(path)]
+        if not paths:
+            raise PydockError(f"{env.name} is not a kernel of Jupyter", "pydock kernel")
+        unlink_shims(paths)
+        return 0
+    require_local_engine(
+        session.engine, "the folders of notebooks", "run Jupyter there, or in the environment"
+    )
+    check_trust(env)
+    config = ready_image(session, env)
+    if "ipykernel" not in existing_image(session.engine, env.latest).packages():
+        raise PydockError(
+            f"{env.name} has no ipykernel, which runs notebooks",
+            f"pydock install {env.title} ipykernel",
+        )
+    path = os.path.join(jupyter_folder(), "kernels", env.repo)
+    check_free([path], f"jupyter kernelspec remove {env.repo}")
+    with env.lock():
+        make_folder(note_path(env, "kernel"))
+        write_file(note_path(env, "kernel/kernel.json"), kernel_spec(env), 0o644)
+        add_links(session, env, config, {path: ["kernel"]}, "kernel")
+    report(env, f"{env.name} is a kernel of Jupyter, {path}", "jupyter lab, or VS Code")
+    return 0
+
+
+def jupyter_folder() -> str:
+    """Where Jupyter looks for what is the user's own."""
+    usual = os.path.join(os.path.dirname(data_folder()), "jupyter")
+    if sys.platform == "darwin":
+        usual = os.path.join(home_folder(), "Library", "Jupyter")
+    return absolute_path(os.environ.get("JUPYTER_DATA_DIR") or usual)
+
+
+def kernel_spec(env: Env) -> str:
+    local = env.scope.mode == "local"
+    where = home_path(os.path.dirname(env.scope.root)) if local else "pydock"
+    spec = {
+        "argv": ["/bin/sh", note_path(env, "kernel/start"), "{connection_file}"],
+        "display_name": f"{env.name} ({where})",
+        "language": "python",
+        "interrupt_mode": "message",
+        "metadata": {"debugger": True},
+    }
+    return to_json(spec)
+
+
+def run_kernel(session: Session, env: Env, path: str) -> int:
+    """A kernel for Jupyter, which wrote its connection file to `path`, in a container of its own. It
+    ends with this process, or with its parent, however they end: only this process has the other end
+    of its stdin."""
+    engine, (connection, ports) = session.engine, read_connection(path)
+    check_trust(env)
+    place = run_folder(session, env)._replace(own=True)
+    config = ready_image(session, env)
+    name = f"{env.repo}--kernel-{sha256(os.fsencode(path))[:8]}"
+    container = describe_for_programs(session, env, config, name, place)
+    container.options = [word for port in ports for word in ("-p", port)]
+    add_helper(env, container)
+    file = f"/dev/shm/{name}.json"
+    words = [HELPER, "kernel", file, "python", "-m", "ipykernel_launcher", "-f", file]
+    program = Program(words, environment_options(session), True, False)
+    engine.try_run("rm", "-f", name)  # the one before, where that was killed
+    try:
+        if env.has(COMPOSE):
+            compose_one_off(session, env, container)
+            container.user = container.user or config.get("User", "")
+            argv = container.exec_argv(program, "")
+        else:
+            container.options += program.options
+            argv = container.run_argv(program)
+        parent, process = os.getppid(), engine.start(argv, True, sys.stderr.buffer, "merge")
+
+        def watch() -> None:
+            while os.getppid() == parent:
+                time.sleep(1)
+            os.close(stdin)
+
+        assert process.stdin
+        stdin = process.stdin.fileno()
+        os.write(stdin, connection.encode() + b"\n")
+        _thread.start_new_thread(watch, ())
+        return process.wait()
+    finally:
+        engine.try_run("rm", "-f", name)
+
+
+def read_connection(path: str) -> tuple[str, list[str]]:
+    """Jupyter's connection file, as one line for a kernel in a container; its ports, to be
+    published."""
+    folder, name = os.path.split(absolute_path(path))
+    with Folder(folder) as there:
+        data = there.read(name)
+    try:
+        found = from_json(data)
+        kinds = ("shell", "iopub", "stdin", "control", "hb")
+        ports = [publish_value(f"{found[kind + '_port']:d}") for kind in kinds]
+        local = found["transport"] == "tcp" and found["ip"].startswith("127.")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise PydockError(f"{path} is not a connection file of Jupyter") from None
+    if not local:
+        raise PydockError(
+            "kernels in containers are reached by tcp on 127.0.0.1, and Jupyter asks for another way",
+            "leave KernelManager.transport and KernelManager.ip as they are",
+        )
+    return to_json({**found, "ip": "0.0.0.0"}), ports
 
 
 # --------------------------------------------------------------------------------------------------
@@ -9379,6 +9527,8 @@ def check_apart(engine: Engine, env: Env) -> None:
     if links:
         folder, word = os.path.split(links[0])
         hint = f"pydock link --to {shell_join([folder])} --remove {word}"
+        if os.path.isdir(links[0]):
+            hint = f"pydock kernel --remove {env.title}"
         raise PydockError(f"{links[0]} is a link to {env.name}", hint)
     services, volumes = services_of(engine, env)
     if services or volumes:
@@ -11191,6 +11341,7 @@ SHELL = ["/bin/sh", "-c", f'exec "$({BASE_PATH_SH}; command -v bash || echo /bin
 # - `init PROGRAM…` is INIT_PY.
 # - `idle TIMES CONTAINER SECONDS` ends a container: when it looked so many times, SECONDS apart (not those
 #   of a sleeping machine), and there was no process but 1, the engine's, and no mark of a program.
+# - `kernel FILE PROGRAM…` writes the first line of stdin to FILE; the program ends where stdin does.
 # - `signal SIGNAL CONTAINER [EXECID]`: to the process group of this program, or else to all; END is TERM,
 #   and KILL for what is there 10 s later. Fails where it finds none. TELL prints the command lines of what
 #   `exec` started and that left behind. Where a compose file names a command, only what `exec` started counts.
@@ -11218,21 +11369,23 @@ idle() {
     true 2>/dev/null >/dev/shm/pydock.$2.waits.$$
     times=0
     while [ $times -lt $1 ]; do
-        /bin/sleep $3
-        times=$((times + 1))
+        /bin/sleep $3; times=$((times + 1))
         for mark in /dev/shm/pydock.$2.*; do
             case $mark in *.waits.$$ | *'*') ;; *) times=0; [ -d /proc/${mark##*.} ] || /bin/rm -f "$mark" ;; esac
         done
         for process in /proc/[0-9]*; do case $process in /proc/1 | "/proc/$$") ;; *) times=0 ;; esac; done
     done
 }
+kernel() {
+    (umask 077; IFS= read -r line && printf '%s\n' "$line" >"$1") || exit; shift
+    ({ while read -r line; do :; done; kill -s TERM $$; /bin/sleep 5; kill -s KILL $$; } <&3 3<&- >/dev/null 2>&1 &) 3<&0
+    exec "$@" </dev/null
+}
 stat() { parent= state=; read -r line </proc/$1/stat && set -- ${line##*) } && state=$1 parent=$2 && [ $state != Z ]; } 2>/dev/null
 find() {
     found= waits= others= left= loop=
     if [ -n "$exec_id" ]; then
-        for file in /dev/shm/pydock.$name.$exec_id.*; do
-            if stat ${file##*.} && [ $parent = 0 ]; then found="$found -${file##*.}"; fi
-        done
+        for file in /dev/shm/pydock.$name.$exec_id.*; do if stat ${file##*.} && [ $parent = 0 ]; then found="$found -${file##*.}"; fi; done
         return
     fi
     for file in /dev/shm/pydock.$name.waits.*; do loop=${file##*.}; done
@@ -11254,10 +11407,7 @@ find() {
 signal() {
     signal=$1 name=$2 exec_id=${3-}
     find
-    if [ $signal = TELL ]; then
-        for pid in $told; do /usr/bin/tr '\0\n' '  ' </proc/$pid/cmdline && echo; done 2>/dev/null
-        exit 0
-    fi
+    if [ $signal = TELL ]; then for pid in $told; do /usr/bin/tr '\0\n' '  ' </proc/$pid/cmdline && echo; done 2>/dev/null; exit 0; fi
     [ -n "$found" ] || exit 1
     if [ $signal != END ]; then kill -s $signal -- $found; exit; fi
     kill -s TERM -- $found

@@ -474,6 +474,32 @@ def row_export(b: Bench) -> Row:
                      lambda: once(lambda: b.run([*b.program, "save", "-o", str(file), b.image(name)])))
 
 
+# Starts a kernel, and has it answer; prints how long that took. argv: its name.
+FIRST_RESULT = """
+import sys, time
+from jupyter_client.manager import start_new_kernel
+began = time.perf_counter()
+manager, client = start_new_kernel(kernel_name=sys.argv[1])
+client.execute_interactive("6 * 7", output_hook=lambda message: None)
+print(time.perf_counter() - began)
+manager.shutdown_kernel()
+"""
+
+
+def row_kernel(b: Bench) -> Row:
+    jupyter, name = b.tmp / "jupyter", b.name()
+    b.run([b.python, "-m", "venv", str(jupyter)])
+    b.run([str(jupyter / "bin" / "python"), "-m", "pip", "install", "-q", "jupyter_client", "ipykernel"])
+    b.do("create", name, VERSION, "ipykernel")
+    b.do("kernel", name)
+
+    def first_result(kernel: str) -> float:
+        return float(b.run([str(jupyter / "bin" / "python"), "-c", FIRST_RESULT, kernel], out=subprocess.PIPE))
+
+    return b.compare("first result of a notebook, `kernel NAME`", "that of a local kernel, and 1.2 seconds", 1, 2 * b.times,
+                     lambda: first_result("%s-%s" % (b.prefix, name)), lambda: first_result("python3") + 1.2)
+
+
 SMALL = ("attrs blinker cachetools certifi click colorama decorator filelock idna iniconfig itsdangerous mccabe packaging pluggy pyflakes tabulate toml "
          "typing-extensions wcwidth zipp").split()
 
@@ -543,7 +569,7 @@ ROWS: Dict[str, Callable[[Bench], Row]] = {
     "devcontainer": row_devcontainer, "warm": row_warm, "activated": row_activated, "activated-run": row_activated_run, "activate": row_activate,
     "version": row_version, "vendored": row_vendored, "list": row_list, "install": row_install, "build": row_build, "create": row_create, "disk": row_disk,
     "memory": row_memory, "import": row_import, "rollback": row_rollback, "clone": row_clone, "history": row_history, "digest": row_digest,
-    "export": row_export, "clones": row_clones, "completion": row_completion, "completion-revision": row_completion_revision,
+    "export": row_export, "kernel": row_kernel, "clones": row_clones, "completion": row_completion, "completion-revision": row_completion_revision,
     "requirements": row_requirements}
 
 

@@ -187,7 +187,7 @@ class Input:
                     ["run", "--fresh", "-e", "A=b", "e", "python", "-c", "1"], ["shell", "e"],
             ["build", "e"], ["build", "--no-cache", "--pull", "e"], ["install", "e", "six"], ["install", "-U", "e", "six>=1"], ["uninstall", "e", "six"],
                     ["update", "e"], ["update", "e", "six"],
-            ["start", "e"], ["stop", "e"], ["reset", "e"], ["activate", "--shell", "bash", "e"], ["link", "e", "python"], ["link"], ["clone", "e", "f"], ["rename", "e", "f"],
+            ["start", "e"], ["stop", "e"], ["reset", "e"], ["activate", "--shell", "bash", "e"], ["link", "e", "python"], ["link"], ["kernel", "e"], ["kernel"], ["clone", "e", "f"], ["rename", "e", "f"],
                     ["delete", "-y", "e"], ["config"],
             ["config", "--json"], ["snapshot", "e", "paper"], ["rollback", "e"], ["rollback", "e", "1"], ["freeze", "e"], ["lock", "e"],
                     ["lock", "--check", "e"], ["digest", "e"], ["verify", "e"],

@@ -34,7 +34,7 @@ LANES = {
         test_installer
         test_pure test_requirements
         test_house
-        test_trust.Passed test_bad_input.Hosts test_rootless.KeptGroups test_run.EveryPython test_readme.Words test_script.Metadata""",
+        test_trust.Passed test_kernel.Words test_bad_input.Hosts test_rootless.KeptGroups test_run.EveryPython test_readme.Words test_script.Metadata""",
     "test": """
         test_start.StartStopReset
         test_install.InstallTest
@@ -80,6 +80,7 @@ LANES = {
         test_compose
         test_attacks.ComposeOfOthers test_attacks.ComposeTricks test_attacks.Shipped
         test_attacks
+        test_kernel.Kernel
         test_trust.Real
         test_trust.Words
         test_activate.Servers
@@ -105,6 +106,7 @@ LANES = {
         test_tour test_create.DeleteTest""",
     "rootless": """
         test_rootless
+        test_kernel.OnPodman
         test_sandbox.Refused
         test_tour""",
 }

@@ -12,7 +12,8 @@ from unittest import mock
 from support import ENGINE, Case, engine, needs_compose, pydock
 
 
-STARTING = (["run", "dev", "true"], ["shell", "dev"], ["start", "dev"], ["activate", "--shell", "sh", "dev"], ["reset", "dev"], ["link", "dev", "python"])
+STARTING = (["run", "dev", "true"], ["shell", "dev"], ["start", "dev"], ["activate", "--shell", "sh", "dev"], ["reset", "dev"], ["link", "dev", "python"],
+            ["kernel", "dev"])
 
 
 class AllowedCase(Case):
