@@ -8752,7 +8752,8 @@ def run_kernel(session: Session, env: Env, path: str) -> int:
     add_helper(env, container)
     file = f"/dev/shm/{name}.json"
     words = [HELPER, "kernel", file, "python", "-m", "ipykernel_launcher", "-f", file]
-    program = Program(words, environment_options(session), True, False)
+    passed = ["-e", "JPY_PARENT_PID=1", *environment_options(session)]  # looks for no parent inside
+    program = Program(words, passed, True, False)
     engine.try_run("rm", "-f", name)  # the one before, where that was killed
     try:
         if env.has(COMPOSE):
