@@ -11506,7 +11506,7 @@ CHANGED_AWK = r"""BEGIN {
     for (i = 1; i < 256; i++) code[sprintf("%c", i)] = i
     count = split(ENVIRON["_PYDOCK_WAS"], was, " ")
     for (i = 1; i <= count; i++) known[was[i]] = 1
-    pass = "@PASS@"
+    pass = "@PASS@"; if (snapshot) printf "- "  # it is never empty
     for (name in ENVIRON) if (name ~ /^[A-Za-z_][A-Za-z0-9_]*$/ && name !~ /^(@NEVER@)$/) {
         value = ENVIRON[name]; sum = 0
         for (i = length(value); i; i--) sum = (sum * 257 + code[substr(value, i, 1)]) % 2147483647

@@ -1041,6 +1041,17 @@ class WhereASettingComesFrom(Folder):
                     pydock.set_setting(session, key, value)
                 self.assertEqual(raised.exception.hint, "pydock config --global %s %s" % (key, value))
 
+    def test_what_was_set_since_an_activation_in_a_shell_of_no_variables(self) -> None:
+        """As of a login on the console, or by `su -`, which has PATH, HOME and the like alone."""
+        text = pydock.CHANGED_AWK.replace("@NEVER@", pydock.NEVER_PASSED).replace("@PASS@", "")
+
+        def told(*options: str, **variables: str) -> str:
+            environ = {"HOME": "/", "PATH": "/bin", "USER": "ana", **variables}
+            return subprocess.run(["awk", *options, text], env=environ, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+        was = told("-v", "snapshot=1")
+        self.assertEqual((was, told(_PYDOCK_WAS=was, DEBUG="1"), told(DEBUG="1")), ("- ", " -e DEBUG", ""))
+
     def test_what_programs_get_of_the_hosts_variables(self) -> None:
         session = mock.Mock(settings={"pass_env": "AWS_*, ?OKEN PATH name"}, engine=mock.Mock(sudo=False))
         environ = {"AWS_KEY": "a\nb", "TOKEN": "t", "XTOKEN": "t", "PATH": "/bin", "name": "n", "SECRET": "s", "AWS_F%%": "() { :; }", "TERM": "vt220", "NO_COLOR": ""}
