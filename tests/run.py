@@ -102,7 +102,7 @@ LANES = {
         test_attacks
         test_history.Rollback test_history.History test_history.Snapshot
         test_sandbox.Closed test_sandbox.Limits
-        test_script.Made
+        test_script.Asked
         test_tour test_create.DeleteTest""",
     "rootless": """
         test_rootless

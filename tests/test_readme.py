@@ -211,7 +211,7 @@ class Run(Case):
                 text = f"fetched {value} {command.text}" if kind == "serves" else command.text
                 text = re.sub(r"\b(8000|8888)\b", lambda port: ports[str(port.group())], text)
                 lines.append(f"echo; echo '@{command.line}'; {text}\nstatus=$?; echo; echo \"@@$status\"; [ $status = 0 ] || exit")
-        code = re.findall(r"(?m)^```python\n([\s\S]*?)^```$", README)[0] + 'print(run("print(6 * 7)", ".").stdout)'
+        code = re.findall(r"(?m)^```python\n([\s\S]*?)^```$", README)[0] + 'print(run("print(6 * 7)", ".")[1])'
         lines.append(f"echo; echo @0; {sys.executable} -c {shlex.quote(code)}; echo; echo @@0")
         return "\n".join(lines)
 
@@ -231,7 +231,7 @@ class Run(Case):
         (self.base / "bin").mkdir()
         (self.base / "bin" / "pydock").symlink_to(PYDOCK)
         subprocess.run(["git", "init", "-q", str(self.work / "team")], check=True)
-        environ = {**self.environ, **GIT, "PATH": f"{self.base}/bin:{os.environ['PATH']}", "UV_DEFAULT_INDEX": index.url}
+        environ = {**self.environ, **GIT, "PATH": f"{self.base}/bin:{os.environ['PATH']}", "UV_DEFAULT_INDEX": index.url, "PIP_INDEX_URL": index.url, "PIP_TRUSTED_HOST": address}
         ports = {"8888": str(new_port()), "8000": str(new_port())}
         script = self.base / "readme.sh"
         script.write_text(self.script(ports), encoding="utf-8")

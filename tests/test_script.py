@@ -313,7 +313,7 @@ class Asked(ScriptCase):
                 self.put(self.metadata(*lines))
                 result = self.fails("run", "x.py", says=says)
                 self.assertNotIn("secret", result.err)
-                self.assertEqual((self.scripts(), self.tags()), ([], {}))
+        self.assertEqual((self.scripts(), self.tags()), ([], {}))
         self.put(self.metadata("[tool.uv]", "exclude-newer = '2020-01-01'"))
         self.assertIn("ignoring exclude-newer of [tool.uv] in x.py", self.run_pydock("-n", "run", "x.py").err)
         self.put("print(1)\n")
@@ -340,7 +340,7 @@ class Asked(ScriptCase):
         index = Index(address, self.base / "packages", login=True)
         self.addCleanup(index.close)
         (self.home / ".netrc").write_text(f"machine {address} login somebody password {SECRET}\n", encoding="utf-8")
-        self.environ["PIP_TRUSTED_HOST"] = address
+        self.environ.update(PIP_TRUSTED_HOST=address, PYDOCK_INSTALLER="pip")
         self.put(self.metadata('dependencies = ["alpha"]', "[[tool.uv.index]]", f'url = "{index.url}"', "default = true") + "import alpha\nprint(alpha.version)\n")
         self.fails("run", "x.py", says="cannot build x.py (see above)", hint="pydock create NAME --from x.py")
         self.assertEqual((self.scripts(), self.tags(), (self.home / ".local/share/pydock/scripts/envs").exists()), ([], {}, False))
