@@ -70,6 +70,7 @@ LANES = {
         test_export
         test_run
         test_install.SecretTest
+        test_sandbox.Limits
         test_rootless""",
     "modern": """
         test_nothing_lost.EveryCall test_nothing_lost.EveryCallOfAProject
