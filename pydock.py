@@ -6351,7 +6351,7 @@ def remove_unused(session: Session, env: Env) -> None:
                 env.remove(downloads_folder(domain_of(env) or env.id))
                 delete(session, env, in_use(session.engine, env, False))
     except PydockError as error:
-        console.warn(f"{env.name} stays: {error}")
+        console.warn(f"keeping {env.name}: {error}")
 
 
 # --------------------------------------------------------------------------------------------------

@@ -211,8 +211,6 @@ class Run(Case):
                 text = f"fetched {value} {command.text}" if kind == "serves" else command.text
                 text = re.sub(r"\b(8000|8888)\b", lambda port: ports[str(port.group())], text)
                 lines.append(f"echo; echo '@{command.line}'; {text}\nstatus=$?; echo; echo \"@@$status\"; [ $status = 0 ] || exit")
-        code = re.findall(r"(?m)^```python\n([\s\S]*?)^```$", README)[0] + 'print(run("print(6 * 7)", ".")[1])'
-        lines.append(f"echo; echo @0; {sys.executable} -c {shlex.quote(code)}; echo; echo @@0")
         return "\n".join(lines)
 
     def test_every_block(self) -> None:
@@ -240,7 +238,6 @@ class Run(Case):
         fetch.chmod(0o755)
         done = subprocess.run(["bash", str(script)], env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600)
         ran = {int(line): (got, int(status)) for line, got, status in re.findall(r"(?m)^@(\d+)\n([\s\S]*?)^@@(\d+)$", done.stdout)}
-        self.assertIn("42", ran[0][0], done.stdout)
         self.assertEqual(missing(SHOWN[0][1], next(iter(ran.values()))[0]), [], "the picture is old: tests/picture.py")
         for block in blocks():
             for command in block.commands:
