@@ -529,6 +529,8 @@ class Engine:
         self.index = client_index(program)
         self.client = program[self.index]
         self.podman = os.path.basename(self.client).startswith("podman")
+        # Podman does with a container, and with units of this host, what a label of its image says.
+        self.labels = {"io.containers.autoupdate": "disabled"} if self.podman else {}
         self.policy = ""  # the file that says what a build may not start from
         self.prefetched: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
         self.made: set[str] = set()  # images and containers of the script of --dry-run
@@ -3850,7 +3852,7 @@ def commit(
     usual = {item.split("=")[0] for item in config.get("Env") or []}
     usual |= {"PATH", "HOME", "HOSTNAME", "TERM", "container"}
     blank = sorted({item.split("=")[0] for item in found} - usual)
-    engine.run(*commit_argv(env.temporary, tag, config, labels, blank))
+    engine.run(*commit_argv(env.temporary, tag, config, {**labels, **engine.labels}, blank))
 
 
 def remove_temporary(engine: Engine, env: Env, temporary_id: str) -> None:
@@ -4530,7 +4532,7 @@ def run_build(session: Session, env: Env, build: Build) -> None:
                 options += ["--secret", "id=pydock,src=" + secret.path]
             # what others may write to is not read once more
             stdin = text != dockerfile or not (env.scripted or is_own(env, read_note(env)))
-            build = build._replace(options=options)
+            build = build._replace(options=options, labels={**build.labels, **engine.labels})
             argv = build_argv(builder, env.staging, build, values, stdin)
             console.info(f"building the image of {env.name}")
             engine.run(*argv, data=text if stdin else None, show=True)

