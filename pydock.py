@@ -6256,8 +6256,9 @@ def place_script(script: str, current: str) -> tuple[str, str]:
     """The path of a script inside, and what is mounted at its own path for that: nothing where the
     current folder has it; it alone where its folder has the home folder, or would hide the image's."""
     path = absolute_path(script, real=True)
+    inside = os.path.relpath(path, current or "/")
     if current and is_in(path, current):
-        return re.sub("^-", "./-", os.path.relpath(path, current)), ""
+        return script if script == "./" + inside else re.sub("^-", "./-", inside), ""
     folder = os.path.dirname(path)
     alone = is_in(home_folder(), folder) or not hides_nothing(folder)
     return path, path if alone else folder

@@ -897,3 +897,31 @@ class Index:
     def close(self) -> None:
         self.server.shutdown()
         self.server.server_close()
+
+
+def serve_git(case: Case, address: str) -> Tuple[str, str]:
+    """A git repository with the package mylib: its address for an installer, and its commit."""
+    source, served = case.base / "source", case.base / "git"
+    source.mkdir()
+    wheel = make_wheel(source, "mylib")  # which its build, that needs nothing from an index, hands out
+    backend = f"import shutil\ndef build_wheel(folder, *rest):\n    shutil.copy('{wheel.name}', folder)\n    return '{wheel.name}'\n"
+    (source / "backend.py").write_text(backend, encoding="utf-8")
+    (source / "pyproject.toml").write_text('[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n', encoding="utf-8")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"], ["clone", "-q", "--bare", ".", str(served / "mylib.git")],
+                  ["-C", str(served / "mylib.git"), "update-server-info"]):
+        subprocess.run([*git, *words], cwd=str(source), check=True, stdin=subprocess.DEVNULL)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], cwd=str(source), check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args, directory=str(served))
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer((address, new_port()), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    case.addCleanup(server.server_close)
+    case.addCleanup(server.shutdown)
+    return "git+http://%s:%d/mylib.git" % (address, server.server_port), commit

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.server
 import io
 import json
 import os
@@ -12,14 +11,13 @@ import shutil
 import ssl
 import subprocess
 import tarfile
-import threading
 import time
 import unittest
 from pathlib import Path
 from typing import Any, Dict, Iterable, List
 from unittest import mock
 
-from support import (ENGINE, PYTHON, SECRET, STRANGER, Case, Index, SharedCase, as_user, docker_groups, engine, host_address, make_wheel, new_port,
+from support import (ENGINE, PYTHON, SECRET, STRANGER, Case, Index, SharedCase, as_user, docker_groups, engine, host_address, make_wheel, serve_git,
                      pydock)
 
 def setuptools_project(folder: Path, answer: int = 42) -> Path:
@@ -1113,31 +1111,12 @@ class RepositoryTest(PackageCase):
 
     def repository(self) -> str:
         """The address of a git repository with the package mylib, for an installer."""
-        git, address = shutil.which("git"), host_address()
-        if not git or not address:
+        address = host_address()
+        if not shutil.which("git") or not address:
             self.skipTest("no git here, or no address that containers reach")
-        source, served = self.base / "source", self.base / "git"
-        source.mkdir()
-        (source / "setup.py").write_text("from setuptools import setup\nsetup(name='mylib', version='1.0', py_modules=['mylib'])\n", encoding="utf-8")
-        (source / "mylib.py").write_text("version = 1\n", encoding="utf-8")
-        for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"], ["clone", "-q", "--bare", ".", str(served / "mylib.git")],
-                      ["-C", str(served / "mylib.git"), "update-server-info"]):
-            subprocess.run([git, "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=str(source), check=True, stdin=subprocess.DEVNULL)
-        commit = subprocess.run([git, "rev-parse", "HEAD"], cwd=str(source), check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+        url, commit = serve_git(self, address)
         self.pin = "@" + commit
-
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def __init__(self, *args: Any) -> None:
-                super().__init__(*args, directory=str(served))
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        server = http.server.ThreadingHTTPServer((address, new_port()), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        self.addCleanup(server.server_close)
-        self.addCleanup(server.shutdown)
-        return "git+http://%s:%d/mylib.git" % (address, server.server_port)
+        return url
 
     def test_each_way_to_name_it_becomes_one_line_that_stays(self) -> None:
         url = self.repository()

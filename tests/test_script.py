@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import List, Sequence
 from unittest import mock
 
-from support import SECRET, Case, Index, Result, SharedCase, engine, host_address, make_wheel, pydock
+from support import SECRET, Case, Index, Result, SharedCase, engine, host_address, make_wheel, pydock, serve_git
 
 # Of the specification, "inline script metadata".
 BLOCK = r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$"
@@ -26,13 +26,16 @@ MAIN = """# /// script
 # dependencies = [
 #   "alpha[more]<2",
 #   "beta; python_version >= '3'",
+#   "mylib",
 # ]
 # [[tool.uv.index]]
 # url = "%s"
+# [tool.uv.sources]
+# mylib = {git = "%s"}
 # ///
-import alpha, beta, gamma, os, sys
-print(alpha.version, beta.version, gamma.version, sys.argv[1:], sys.stdin.read())
-print(os.path.basename(__file__), os.path.basename(sys.path[0]), file=sys.stderr)
+import alpha, beta, gamma, mylib, os, sys
+print(alpha.version, beta.version, gamma.version, mylib.version, sys.argv[1:], sys.stdin.read())
+print(sys.argv[0], os.path.basename(sys.path[0]), file=sys.stderr)
 sys.exit(int(sys.argv[1]))
 """
 
@@ -146,10 +149,11 @@ class Metadata(unittest.TestCase):
             Path(path).touch()
         Path("link.py").symlink_to("home/bin/x.py")
         here = str(self.folder)
-        for script, current, inside in (("a/x.py", here, ("a/x.py", "")), (here + "/a/x.py", here + "/a", ("x.py", "")), ("./-x.py", here, ("./-x.py", "")), ("link.py", here, ("home/bin/x.py", "")),
-                                        ("a/x.py", here + "/home", (here + "/a/x.py", here + "/a")), ("link.py", here + "/a", (here + "/home/bin/x.py", here + "/home/bin")),
-                                        ("home/x.py", here + "/a", (here + "/home/x.py",) * 2), ("-x.py", here + "/a", (here + "/-x.py",) * 2), ("/usr/bin/x.py", here, ("/usr/bin/x.py",) * 2),
-                                        ("a/x.py", "", (here + "/a/x.py", here + "/a"))):
+        away = here + "/a"
+        for script, current, inside in (("a/x.py", here, ("a/x.py", "")), (here + "/a/x.py", away, ("x.py", "")), ("./-x.py", here, ("./-x.py", "")), ("./a/x.py", here, ("./a/x.py", "")),
+                                        (here + "/-x.py", here, ("./-x.py", "")), ("a/../a/x.py", here, ("a/x.py", "")), ("link.py", here, ("home/bin/x.py", "")),
+                                        ("a/x.py", here + "/home", (here + "/a/x.py", away)), ("link.py", away, (here + "/home/bin/x.py", here + "/home/bin")), ("a/x.py", "", (here + "/a/x.py", away)),
+                                        ("home/x.py", away, (here + "/home/x.py",) * 2), ("-x.py", away, (here + "/-x.py",) * 2), ("/usr/bin/x.py", here, ("/usr/bin/x.py",) * 2)):
             with self.subTest(script=script, current=current):
                 self.assertEqual(pydock.place_script(script, current), inside)
 
@@ -171,8 +175,8 @@ class Made(SharedCase, ScriptCase):
     @classmethod
     def prepare(cls, case: Case) -> None:
         address = host_address()
-        if address is None:
-            raise unittest.SkipTest("no address of this host that containers reach and a server can listen on")
+        if address is None or not shutil.which("git"):
+            raise unittest.SkipTest("no git here, or no address of this host that containers reach and a server can listen on")
         make_wheel(case.base / "one", "alpha", "1.5", requires=["gamma; extra == 'more'"], extras=["more"])
         for name, version in (("alpha", "2.0"), ("gamma", "1.0")):
             make_wheel(case.base / "one", name, version)
@@ -182,7 +186,7 @@ class Made(SharedCase, ScriptCase):
             cls.addClassCleanup(index.close)
         case.environ["UV_DEFAULT_INDEX"] = case.environ["PIP_INDEX_URL"] = first.url
         case.environ["PIP_TRUSTED_HOST"] = address  # where uv cannot be had
-        (case.work / "x.py").write_text(MAIN % second.url, encoding="utf-8")
+        (case.work / "x.py").write_text(MAIN % (second.url, serve_git(case, address)[0][4:]), encoding="utf-8")
         cls.first = case.run_pydock("run", "x.py", "3", "-v", input="piped")
 
     first: Result
@@ -199,27 +203,27 @@ class Made(SharedCase, ScriptCase):
         return ["script-" + pydock.sha256(block.encode())[:12]]
 
     def test_the_first_run_makes_it_and_says_so(self) -> None:
-        self.assertEqual((self.first.status, self.first.out), (3, "1.5 3.0 1.0 ['3', '-v'] piped\n"), self.first)
+        self.assertEqual((self.first.status, self.first.out), (3, "1.5 3.0 1.0 1.0 ['3', '-v'] piped\n"), self.first)
         self.assertIn("building the image of script-", self.first.err)
         self.assertEqual(self.scripts(), self.made())
         self.assertFalse((self.work / ".pydock").exists() or (self.home / ".pydock").exists(), "nothing lies in a project")
 
     def test_every_further_one_runs_at_once_as_any_program(self) -> None:
-        self.assertEqual(self.run_x("x.py", "3", "--", "-a b", input="in").out, "1.5 3.0 1.0 ['3', '--', '-a b'] in\n")
+        self.assertEqual(self.run_x("x.py", "3", "--", "-a b", input="in").out, "1.5 3.0 1.0 1.0 ['3', '--', '-a b'] in\n")
         other = self.put("#!/usr/bin/env -S pydock run\n" + (self.work / "x.py").read_text(encoding="utf-8").replace("\n", "\r\n"), "bin/other")
-        self.assertEqual(self.run_x("./bin/other", "0", status=0).err, "other bin\n", "what says the same has the same, whatever it is")
+        self.assertEqual(self.run_x("./bin/other", "0", status=0).err, "./bin/other bin\n", "what says the same has the same, whatever it is")
         other.chmod(0o755)
         links = self.base / "links"
         links.mkdir()
         (links / "pydock").symlink_to(Path(pydock.__file__))
         other.write_text(other.read_text(encoding="utf-8"), encoding="utf-8")  # the kernel wants no CR
-        done = subprocess.run([str(other), "4"], env={**self.environ, "PATH": f"{links}:{self.environ['PATH']}"}, cwd=str(self.work), input="sh", stdout=subprocess.PIPE, text=True)
-        self.assertEqual((done.returncode, done.stdout), (4, "1.5 3.0 1.0 ['4'] sh\n"))
+        done = subprocess.run([str(other), "4"], env={**self.environ, "PATH": f"{links}:{self.environ['PATH']}"}, cwd=str(self.work), input="sh", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.assertEqual((done.returncode, done.stdout), (4, "1.5 3.0 1.0 1.0 ['4'] sh\n"))
 
     def test_from_elsewhere_its_folder_is_there_to_read(self) -> None:
         away = self.base / "away"
         away.mkdir(exist_ok=True)
-        self.assertEqual(self.run_x(str(self.work / "x.py"), "3", cwd=str(away)).err, "x.py work\n")
+        self.assertEqual(self.run_x(str(self.work / "x.py"), "3", cwd=str(away)).err, f"{self.work}/x.py work\n")
         self.put((self.work / "x.py").read_text(encoding="utf-8").replace("sys.exit", "try:\n    open(os.path.dirname(__file__) + '/new', 'w')\nexcept OSError:\n    print(sys._getframe().f_code.co_filename)\nsys.exit"), "w.py")
         self.assertIn(f"\n{self.work}/w.py\n", self.run_x("../work/w.py", "3", cwd=str(away)).out, "a traceback means the host's file")
         self.assertFalse((self.work / "new").exists())
@@ -247,7 +251,7 @@ class Made(SharedCase, ScriptCase):
     def test_list_prune_and_what_docker_removed(self) -> None:
         name, = self.made()
         text = self.ok("list", "--scripts")
-        for word in (name, "ready", "alpha[more]<2, beta; python_version >= '3'"):
+        for word in (name, "ready", "alpha[more]<2, beta; python_version >= '3', mylib @ git+http"):
             self.assertIn(word, text)
         self.assertNotIn(name, self.ok("list"))
         self.assertIn("nothing to remove", self.run_pydock("prune", "-y").err)
