@@ -14,7 +14,7 @@ from unittest import mock
 from pathlib import Path
 from typing import Any, Dict
 
-from support import PYTHON, Case, SharedCase, engine, is_podman, needs, pydock
+from support import PYTHON, Case, SharedCase, engine, is_podman, needs, needs_compose, pydock
 
 PORTS = ("shell", "iopub", "stdin", "control", "hb")
 CONNECTION: Dict[str, Any] = {"transport": "tcp", "ip": "127.0.0.1", "key": "k", **{name + "_port": 40001 + i for i, name in enumerate(PORTS)}}
@@ -72,13 +72,14 @@ client.get_shell_msg(timeout=20)
 time.sleep(0.5)  # in which it still gives up what waits behind the one that failed
 assert told(client, "print(x)") == "6"
 for now in (False, True):
-    manager.restart_kernel(now=now)
     client.stop_channels()
+    manager.restart_kernel(now=now)
     client = connected(manager)
     assert told(client, "print(x)") == "NameError"
     told(client, "x = 1")
 client.execute("import os; os.kill(os.getpid(), 9)")
 wait(lambda: not manager.is_alive())
+client.stop_channels()  # or the new kernel would see two of one name
 manager.restart_kernel()
 client = connected(manager)
 assert told(client, "print(6 * 7)") == "42"
@@ -94,6 +95,19 @@ print([told(client, "print(x)") for manager, client in pairs])
 for manager, client in pairs:
     client.stop_channels()
     manager.shutdown_kernel()
+"""
+
+MEMORY = JUPYTER + """
+manager, client = start()
+print(told(client, "import os; print(os.environ['GREETING'])"))
+client.execute("x = bytearray(10**9)")
+wait(lambda: not manager.is_alive())
+client.stop_channels()
+manager.restart_kernel()
+client = connected(manager)
+print(told(client, "print(6 * 7)"))
+client.stop_channels()
+manager.shutdown_kernel()
 """
 
 # Starts a kernel, kills what Jupyter has started, starts another one, and waits to be killed.
@@ -254,6 +268,17 @@ class Kernel(Notebooks):
         process.kill()
         process.wait()
         self.wait_for(lambda: not self.containers())
+
+    @needs_compose
+    def test_a_compose_file_counts_and_it_may_die_of_memory(self) -> None:
+        self.ok("create", "served", "--from", self.prefix + "-ds")
+        more = "    init: true\n    environment: {GREETING: hello}\n    mem_limit: 300m\n    memswap_limit: 300m\n"
+        text = pydock.COMPOSE_FILE.replace("    init: true\n", more)
+        (self.folder("served") / "docker-compose.yml").write_text(text, encoding="utf-8")
+        self.ok("trust", "-y", "served")
+        self.ok("kernel", "served")
+        self.assertEqual(self.answer(MEMORY, self.work, "served").split(), ["hello", "42"])
+        self.ok("delete", "-y", "served")
 
     def test_a_project_and_what_becomes_of_its_kernel(self) -> None:
         project, kernels = self.base / "project", self.home / ".local/share/jupyter/kernels"
