@@ -5680,12 +5680,13 @@ def cmd_delete(session: Session, args: argparse.Namespace) -> int:
         in_use(engine, env, args.force)
         services, volumes = services_of(engine, env)
         if services:
-            console.info(f"also deleting the services of {env.name}: {', '.join(services)}")
+            held = f"also deleting the services of {env.name}, and the data in their containers"
+            console.info(f"{held}: {', '.join(services)}")
         if has_cache(engine, env):
             console.info(f"also deleting the ~/.cache of {env.name}: volume {env.cache}")
         if volumes:
             names = " ".join(volumes)
-            console.info(f"keeping the data of {env.name}; to remove it: docker volume rm {names}")
+            console.info(f"keeping volumes of {env.name}; to remove them: docker volume rm {names}")
     if not confirmed(
         args,
         f"delete {', '.join(env.folder for env in envs)}, with images and containers",
@@ -10413,10 +10414,10 @@ def cmd_config(session: Session, args: argparse.Namespace) -> int:
         console.emit(to_json(found, indent=2))
     else:
         for key, value in found.items():
-            console.show(f"{key:<12} {value}")
+            console.show(f"{key:<15} {value}")
         console.show("")
         for key, source in sources.items():
-            console.show(f"{key:<12} {session.settings[key] or '(empty)':<24} {source}")
+            console.show(f"{key:<15} {session.settings[key] or '(empty)':<24} {source}")
         for problem, hint in problems:
             console.error(problem, hint)
     return 1 if problems else 0

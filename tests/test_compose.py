@@ -811,8 +811,8 @@ class Services(ComposeCase):
         self.assertEqual(len(anonymous), 2)
         said = self.run_pydock("delete", "-y", "gone").err.splitlines()
         names = {"%s-gone-%s-1" % (self.prefix, service) for service in ("db", "worker")}
-        self.assertEqual(set(re.split("also deleting the services of gone: |, ", said[0])), {"", *names})
-        self.assertEqual(said[1:], ["keeping the data of gone; to remove it: docker volume rm %s-gone_data" % self.prefix, "deleted gone"])
+        self.assertEqual(set(re.split("also deleting the services of gone, and the data in their containers: |, ", said[0])), {"", *names})
+        self.assertEqual(said[1:], ["keeping volumes of gone; to remove them: docker volume rm %s-gone_data" % self.prefix, "deleted gone"])
         self.assertEqual(engine("volume", "ls", "-q").split().count(min(anonymous, key=lambda name: "gone" in name)), 0)
         self.assert_nothing()
         self.assertEqual(self.tags("gone"), {})
