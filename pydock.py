@@ -8729,8 +8729,8 @@ def cmd_kernel(session: Session, args: argparse.Namespace) -> int:
     check_free([path], f"jupyter kernelspec remove {env.repo}")
     with env.lock():
         make_folder(note_path(env, "kernel"))
+        add_links(session, env, config, {path: ["kernel"]}, "kernel")  # seen with its kernel.json
         write_file(note_path(env, "kernel/kernel.json"), kernel_spec(env), 0o644)
-        add_links(session, env, config, {path: ["kernel"]}, "kernel")
     report(env, f"{env.name} is a kernel of Jupyter, {path}", "jupyter lab, or VS Code")
     return 0
 
