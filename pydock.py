@@ -10414,7 +10414,7 @@ def cmd_config(session: Session, args: argparse.Namespace) -> int:
         console.emit(to_json(found, indent=2))
     else:
         for key, value in found.items():
-            console.show(f"{key:<15} {value}")
+            console.show(f"{key:<12} {value}")
         console.show("")
         for key, source in sources.items():
             console.show(f"{key:<15} {session.settings[key] or '(empty)':<24} {source}")
