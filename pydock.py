@@ -450,7 +450,7 @@ DETACH_KEYS = ("--detach-keys", "ctrl-^,ctrl-_,ctrl-^,ctrl-_")  # the default ta
 
 
 # what says to a client which engine it is to ask
-ENGINE_VARIABLES = "DOCKER_HOST DOCKER_CONTEXT DOCKER_CONFIG DOCKER_TLS_VERIFY DOCKER_CERT_PATH CONTAINER_HOST CONTAINERS_CONF CONTAINERS_STORAGE_CONF".split()
+ENGINE_VARIABLES = "DOCKER_HOST DOCKER_CONTEXT DOCKER_CONFIG DOCKER_TLS_VERIFY DOCKER_CERT_PATH CONTAINER_HOST CONTAINER_CONNECTION CONTAINERS_CONF CONTAINERS_STORAGE_CONF".split()
 
 
 # What a command of the client finds in its environment: nothing of others makes it start the host's
@@ -8960,6 +8960,7 @@ def compose_file(session: Session, env: Env, container: Container) -> tuple[str,
             f"the service {programs_of_host[0]} of {path} runs a program on this host, which a project may not do",
             "start it yourself",
         )
+    check_builds(env, whole, files)
     own = whole["services"][SERVICE]
     timed = not container.zone or "TZ" in (own.get("environment") or {})
     zone = {} if timed else {"TZ": container.zone.replace("$", "$$")}
@@ -8970,6 +8971,20 @@ def compose_file(session: Session, env: Env, container: Container) -> tuple[str,
             each["shm_size"] = container.shm_size
     shown = {"services": {SERVICE: service}, "volumes": volumes} if env.scripted else whole
     return to_json(shown), published_ports(whole)
+
+
+def check_builds(env: Env, whole: dict[str, Any], files: dict[str, bytes]) -> None:
+    """PydockError where compose would build another service of a dockerfile that was changed since
+    the user allowed it. (The environment's own is built apart from theirs.)"""
+    if "dockerfile" not in unallowed(read_note(env) or {}, files) or not files:
+        return
+    for name, each in whole["services"].items():
+        context = (each.get("build") or {}).get("context", "")
+        if name != SERVICE and context and is_in(env.folder, context):
+            raise PydockError(
+                f"{env.path('dockerfile')} was changed since you allowed it, and {COMPOSE} builds the service {name} there",
+                f"to review and allow it: pydock trust {env.title}",
+            )
 
 
 def check_compose(engine: Engine, need: str) -> None:
