@@ -6260,6 +6260,8 @@ def place_script(script: str, current: str) -> tuple[str, str]:
     inside = os.path.relpath(path, current or "/")
     if current and is_in(path, current):
         return script if script == "./" + inside else re.sub("^-", "./-", inside), ""
+    if not is_utf8(path):
+        raise PydockError(f"{path!r} cannot be mounted: its name is not UTF-8")
     folder = os.path.dirname(path)
     alone = is_in(home_folder(), folder) or not hides_nothing(folder)
     return path, path if alone else folder

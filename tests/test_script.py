@@ -156,6 +156,8 @@ class Metadata(unittest.TestCase):
                                         ("home/x.py", away, (here + "/home/x.py",) * 2), ("-x.py", away, (here + "/-x.py",) * 2), ("/usr/bin/x.py", here, ("/usr/bin/x.py",) * 2)):
             with self.subTest(script=script, current=current):
                 self.assertEqual(pydock.place_script(script, current), inside)
+        with self.assertRaisesRegex(pydock.PydockError, "its name is not UTF-8"):
+            pydock.place_script("/a/\udcff/x.py", here)
 
 
 class ScriptCase(Case):
