@@ -4250,7 +4250,8 @@ class Container:
         """`docker run` of a program in a container of its own."""
         own = self.helper and (program.tty or not self.init)
         argv = ["run", "--rm", *stream_options(program), *["--init"] * (self.init and not own)]
-        return [*argv, *self.argv(), self.image, *INIT * own, *program.words]
+        first = [HELPER, "box"] if self.sandbox and not program.tty else INIT
+        return [*argv, *self.argv(), self.image, *first * own, *program.words]
 
     def start_argv(self, first: Sequence[str], end: bool) -> list[str]:
         """`docker run` of a background container, with its first program; nothing of it stays when
@@ -5738,7 +5739,7 @@ def running_in(engine: Engine, env: Env, name: str, data: dict[str, Any]) -> lis
     if name == env.background:
         return processes(engine, Background(data))
     words = [data["Path"], *data["Args"]]
-    words = words[len(INIT) :] if words[: len(INIT)] == INIT else words
+    words = words[len(INIT) :] if words[:1] == [HELPER] else words
     return [f"{' '.join(words)[:60]} (container {name})"]
 
 
@@ -11374,7 +11375,7 @@ SHELL = ["/bin/sh", "-c", f'exec "$({BASE_PATH_SH}; command -v bash || echo /bin
 #   exec id and process id, since its environment may change; with the container's name, since memory may
 #   be shared. Those of ended programs go when they are many: a signal reads all of them.
 # - `shell NAME` is bash, or sh, which reads it again, without a word, where it is interactive.
-# - `init PROGRAM…` is INIT_PY.
+# - `init PROGRAM…` is INIT_PY; `box PROGRAM…` the same without a terminal, and sooner; `told STATUS` ends both.
 # - `idle TIMES CONTAINER SECONDS` ends a container: when it looked so many times, SECONDS apart (not those
 #   of a sleeping machine), and there was no process but 1, the engine's, and no mark of a program.
 # - `kernel FILE PROGRAM…` writes the first line of stdin to FILE; the program ends where stdin does.
@@ -11396,6 +11397,18 @@ exec)
     PS1="($VIRTUAL_ENV_PROMPT) $PS1"; return 0 ;;
 esac
 init() { exec "$(@BASE_PATH@; command -v python3)" -BIS /run/pydock "$@"; }
+box() {
+    /usr/bin/env --default-signal=INT,QUIT /bin/true 2>/dev/null || init "$@"
+    exec 3<&0 4>&2 2>/dev/null; child= told= status=
+    for number in HUP INT QUIT TERM USR1 USR2; do trap "told=$number; kill -s $number \$child" $number; done
+    /usr/bin/env --default-signal=INT,QUIT /bin/sh -c 'exec "$@"' pydock "$@" <&3 3<&- 2>&4 4>&- & child=$!; [ -z "$told" ] || kill -s $told $child
+    while told=; wait $child; new=$?; do [ $new = 127 ] && [ -n "$status" ] || status=$new; [ -n "$told" ] || break; done; told $status 2>&4
+}
+told() {
+    reached="pydock: the container reached its limit of"; cd /sys/fs/cgroup
+    for file in memory.events memory/memory.oom_control pids.events pids/pids.events; do [ ! -r $file ] || while read -r key count; do
+        case $file:$key:$count in *:0) ;; m*:oom_kill:*) echo "$reached memory" ;; p*:max:*) echo "$reached processes" ;; esac; done <$file >&2; done; exit $1
+}
 shell() {
     export VIRTUAL_ENV_PROMPT="$1" ENV=/run/pydock
     set -- "$(@BASE_PATH@; command -v bash)"
@@ -11461,15 +11474,6 @@ signal() {
 # Ctrl-Z stop the program with nobody to wake it: passes signals on, so that SIGTERM is obeyed.
 INIT_PY = r"""
 import os, signal, sys
-def told():  # which of its limits the container reached
-    for path, key in (("memory.events", "oom_kill"), ("memory/memory.oom_control", "oom_kill"), ("pids.events", "max"), ("pids/pids.events", "max")):
-        try:
-            with open("/sys/fs/cgroup/" + path) as file:
-                if dict(map(str.split, file)).get(key, "0") != "0":
-                    what = "processes" if key == "max" else "memory"
-                    os.write(2, b"pydock: the container reached its limit of %s\n" % what.encode())
-        except (OSError, ValueError):
-            pass
 child = os.fork()
 if child == 0:
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
@@ -11486,8 +11490,7 @@ while True:
         if pid == child and os.WSTOPSIG(status) == signal.SIGTSTP:
             os.killpg(child, signal.SIGCONT)
     elif pid == child:
-        told()
-        sys.exit(status >> 8 or (128 + (status & 127) if status & 127 else 0))
+        os.execv("/run/pydock", ["/run/pydock", "told", str(status >> 8 or (128 + (status & 127) if status & 127 else 0))])
 """
 
 
@@ -11555,9 +11558,8 @@ CHANGED_AWK = r"""BEGIN {
 
 # The parent of a client that cannot be left alone. A client of `run` that a closed pipe or terminal
 # kills says no word to its container; one of `exec` (`exec_id` is set) passes no signal on, and is
-# kept from those of the terminal's process group. The client is "$@"; set before are `container`,
-# `engine`, `exec_id`, `user`, `terminal` (what its signals would
-# reach), `remove` (the container ends with it), `absent` (said if `look` finds no such program).
+# kept from those of the terminal's process group. The client is "$@"; set before are `container`, `engine`, `exec_id`, `user`,
+# `terminal` (what its signals would reach), `remove` (the container ends with it), `absent` (said if `look` finds no such program).
 PARENT_SH = r"""inside() { eval "$engine exec -w / -u \"\$user\" $container /run/pydock signal $1 $container $exec_id" </dev/null >/dev/null 2>&1; }
 tell() {
     told=$1
