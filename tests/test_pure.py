@@ -2161,7 +2161,10 @@ class TheFirstProcess(Folder):
     """INIT_PY, where the engine brings no init."""
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([sys.executable, "-Ic", pydock.INIT_PY, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        helper = Path(str(self.write("helper", pydock.HELPER_FILE)))
+        helper.chmod(0o755)
+        code = pydock.INIT_PY.replace("/run/pydock", str(helper))
+        process = subprocess.Popen([sys.executable, "-Ic", code, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.addCleanup(finish, process)
         return process
 
