@@ -21,7 +21,7 @@ test: ## the tests of one engine: each command, and how it fails (ten minutes)
 	@client=$$(install/engine.sh 3.11 3.13) && eval "$$client" && tests/engines.sh tools && \
 	registry=$$(tests/engines.sh registry) && eval "$$registry" && set -x && python3 tests/run.py --jobs $(JOBS) $(TESTS)
 
-test-all: ## all tests on all engines: docker old and new, podman, rootless podman (35 minutes)
+test-all: ## all tests on all engines: docker old and new, podman, rootless podman (45 minutes)
 	@.ci/run
 
 fuzz: ## 500 random inputs of each kind, without an engine (FUZZ=N, FUZZ_SEED=S)
