@@ -5331,6 +5331,31 @@ def new_dockerfile(
     return text, path
 
 
+def fitting_python(session: Session, change: Change, version: str, given: bool) -> str:
+    """The version that a new environment gets: the one that it would have anyway, or else one that
+    fits what the files ask for, best one whose base image is here; the newest."""
+
+    def good(version: str) -> bool:
+        return all(fits(version, specifier) for _, specifier in change.pythons)
+
+    if version and good(version):
+        return version
+    path, specifier = [("", ""), *change.pythons][-1]
+    others = [session.settings["python"]] * bool(version)
+    here = reversed(versions_here(session, session.settings))
+    others += [other for other in here if re.fullmatch(r"3[\d.]*", other)]
+    others += [f"3.{minor}" for minor in range(14, 8, -1)]
+    fitting = [other for other in others if good(other)]
+    if given or not fitting:
+        words = [fitting[0] if word == version else word for word in session.line if fitting]
+        hint = f"pydock {shell_join(words)}" if given and fitting else ""
+        instead = f", not {version}" * bool(version)
+        raise PydockError(f"{path} needs Python {specifier}{instead}", hint)
+    if specifier:
+        console.info(f"using Python {fitting[0]}: {path} requires {specifier}")
+    return fitting[0]
+
+
 def find_template(scope: Scope) -> tuple[str, str]:
     """The path and text of the dockerfile that `create` starts from; empty for pydock's own."""
     for source in (scope, global_scope()):
@@ -7696,31 +7721,6 @@ def fits(version: str, specifier: str) -> bool:
         }
         fitting &= good.get(sign, same)
     return fitting
-
-
-def fitting_python(session: Session, change: Change, version: str, given: bool) -> str:
-    """The version that a new environment gets: the one that it would have anyway, or else one that
-    fits what the files ask for, best one whose base image is here; the newest."""
-
-    def good(version: str) -> bool:
-        return all(fits(version, specifier) for _, specifier in change.pythons)
-
-    if version and good(version):
-        return version
-    path, specifier = [("", ""), *change.pythons][-1]
-    others = [session.settings["python"]] * bool(version)
-    here = reversed(versions_here(session, session.settings))
-    others += [other for other in here if re.fullmatch(r"3[\d.]*", other)]
-    others += [f"3.{minor}" for minor in range(14, 8, -1)]
-    fitting = [other for other in others if good(other)]
-    if given or not fitting:
-        words = [fitting[0] if word == version else word for word in session.line if fitting]
-        hint = f"pydock {shell_join(words)}" if given and fitting else ""
-        instead = f", not {version}" * bool(version)
-        raise PydockError(f"{path} needs Python {specifier}{instead}", hint)
-    if specifier:
-        console.info(f"using Python {fitting[0]}: {path} requires {specifier}")
-    return fitting[0]
 
 
 # --------------------------------------------------------------------------------------------------
