@@ -4564,6 +4564,9 @@ def text_to_build(env: Env, build: Build, domain: str, own: bool) -> str:
         text = re.sub(stages, f"\\1\\nARG PYDOCK_AGAIN={env.id}", text)
     packages = "\nCOPY requirements.txt"
     if domain and own and packages in text:
+        asked = "".join(f"{key}={masked(value, '')}\n" for key, value in host_settings().items())
+        index = sha256(asked.encode())[:8]  # which may have no uv
+        text = text.replace("\nARG INSTALLER=", f"\nARG PYDOCK_DOMAIN_{index}=1\nARG INSTALLER=")
         return text.replace(packages, f"\nARG PYDOCK_DOMAIN_{domain}=1{packages}")
     try:
         return in_domain(text, domain) if domain else text
@@ -10753,10 +10756,10 @@ def with_name(
 
 def check_given(word: str, program: Sequence[str]) -> None:
     """PydockError where a program stands alone, or a path, and there is no environment to run it."""
+    if is_path(word) and not os.path.isfile(word):
+        raise PydockError(f"there is no file {word}")
     what = "no environment given"
-    if is_path(word):
-        what += f", and {word} has no metadata (# /// script)"
-        what = what if os.path.isfile(word) else f"there is no file {word}"
+    what += f", and {word} has no metadata (# /// script)" * is_path(word)
     if not word.startswith("-"):
         hint = f"pydock run NAME {shell_join(program)} (names: pydock list)"
         raise PydockError(what, hint, 2)
