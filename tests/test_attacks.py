@@ -1044,7 +1044,7 @@ class ImagesOfOthers(Attack):
         engine("build", "-q", "-t", base, "-", input="FROM %s\nVOLUME /opt\n" % BASE)
         self.addCleanup(engine, "rmi", base, check=False)
         self.record()
-        result = self.fails("create", "volume", PYTHON, str(make_wheel(self.base / "dist", "plain")), "--image", base, hint="another base image")
+        result = self.fails("create", "volume", PYTHON, str(make_wheel(self.base / "dist", "plain")), "--image", base, hint="base image without that VOLUME")
         self.assertIn("a volume at /opt,", result.err)
         self.assertTrue(self.recorded("rm", "-fv"))
 
