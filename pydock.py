@@ -6090,10 +6090,8 @@ def sandbox_mounts(
                     for here, inside in mounts
                     if is_in(source, here)
                 ]
-                if not any(
-                    is_in(target, inside) for _, inside in mounts
-                ):  # of another of that name
-                    targets.append(target)
+                if not any(is_in(target, inside) for _, inside in mounts):
+                    targets.append(target)  # or it would hide a folder of the same name
                 found.update((at, Mount(source, at, closed or readonly)) for at in targets)
     return sorted(found.values(), key=lambda mount: mount.target.count("/"))
 
@@ -6232,9 +6230,8 @@ def metadata_of(script: str) -> str:
 
 
 def metadata_blocks(text: str) -> Iterator[tuple[str, int, str]]:
-    """Type, start and content of the blocks that the specification's expression
-    finds, which may take all memory for that: from such a line to the last that ends one, in
-    comments alone."""
+    """Type, start and content of the blocks that the specification's expression finds, which can take
+    all memory for that: from such a line to the last that ends one, in comments alone."""
     first, code = re.compile(r"(?m)^# /// ([a-zA-Z0-9-]+)$"), re.compile(r"(?m)^(?!#$|# )")
     begin = first.search(text)
     while begin:
