@@ -11400,7 +11400,7 @@ init() { exec "$(@BASE_PATH@; command -v python3)" -BIS /run/pydock "$@"; }
 box() {
     /usr/bin/env --default-signal=INT,QUIT /bin/true 2>/dev/null || init "$@"
     exec 3<&0 4>&2 2>/dev/null; child= told= status=
-    for number in HUP INT QUIT TERM USR1 USR2; do trap "told=$number; kill -s $number \$child" $number; done
+    for number in HUP INT QUIT TERM USR1 USR2; do trap "told=$number; kill -s $number"' $child' $number; done
     /usr/bin/env --default-signal=INT,QUIT /bin/sh -c 'exec "$@"' pydock "$@" <&3 3<&- 2>&4 4>&- & child=$!; [ -z "$told" ] || kill -s $told $child
     while told=; wait $child; new=$?; do [ $new = 127 ] && [ -n "$status" ] || status=$new; [ -n "$told" ] || break; done; told $status 2>&4
 }

@@ -23,6 +23,7 @@ import tarfile
 import tempfile
 import time
 import unittest
+import warnings
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 from unittest import mock
@@ -2172,6 +2173,11 @@ class TheFirstProcess(Folder):
         process = self.start(*command)
         process.communicate(timeout=60)
         return process.returncode
+
+    def test_python_warns_of_nothing_in_its_file(self) -> None:
+        with warnings.catch_warnings():  # of the shell's backslashes, which lie in a string there
+            warnings.simplefilter("error")
+            compile(pydock.HELPER_FILE, pydock.HELPER, "exec")
 
     def test_the_exit_status_is_the_programs(self) -> None:
         for status in (0, 1, 7, 255):
