@@ -479,7 +479,11 @@ DOING = {
 COMPILING = "compiling byte code"  # what CHANGE_SH says before that, for the console
 BUILDX = ("buildx", "version")
 SECURITY = ("info", "--format", "{{json .SecurityOptions}}")
-CLIENT = ("version", "--format", "{{.Client.Version}}")
+VERSIONS = ("version", "--format", "{{.Client.Version}} {{with .Server}}{{.Version}}{{end}}")
+
+
+def version_key(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def client_config() -> str:
@@ -532,6 +536,7 @@ class Engine:
         # Podman does with a container, and with units of this host, what a label of its image says.
         self.labels = {"io.containers.autoupdate": "disabled"} if self.podman else {}
         self.policy = ""  # the file that says what a build may not start from
+        self.holds_policy = False  # whether its builder obeys that, once `builder` was asked
         self.prefetched: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
         self.made: set[str] = set()  # images and containers of the script of --dry-run
 
@@ -908,10 +913,12 @@ class Engine:
         go, and cannot keep a secret."""
         if self.podman:
             return "podman"
-        client = re.match(r"\d+", self.output(*CLIENT))
-        if client and 20 <= int(client.group()) < 23:
+        client, _, server = self.output(*VERSIONS).partition(" ")
+        if [20] <= version_key(client)[:1] < [23]:
             return "buildkit"  # also where it has buildx, as its `build` does not know --load
-        if self.try_output(*BUILDX) is not None:
+        buildx = self.try_output(*BUILDX)
+        if buildx is not None:
+            self.holds_policy = version_key(buildx) >= [0, 11] and version_key(server) >= [24]
             return "buildx"
         raise PydockError("this docker cannot build: it has no buildx", buildx_remedy(self.program))
 
@@ -3195,7 +3202,8 @@ def base_reference(dockerfile: str, settings: Settings) -> str:
 def readings(dockerfile: str) -> list[str]:
     """A dockerfile without comments: its lines as they are, and joined as whoever reads it may join
     them."""
-    lines = [line for line in dockerfile.split("\n") if not re.match(r"\s*(#|$)", line)]
+    comment = r"[^\S\x1c-\x1f]*(#|$)"  # with the blanks of Go
+    lines = [line for line in dockerfile.split("\n") if not re.match(comment, line)]
     text = "\n".join(lines)
     return [text, re.sub(r"\\[ \t\r]*\n", "", text), re.sub(r"`[ \t\r]*\n", "", text)]
 
@@ -3216,28 +3224,36 @@ def in_domain(dockerfile: str, domain: str) -> str:
     return text
 
 
+def takes_only(dockerfile: str, image_pattern: str) -> bool:
+    """Whether each image that a dockerfile takes anything from fits the pattern, or is a stage above.
+    `from=` counts wherever it stands, as do quotes and escapes that leave it; a FROM that may be the
+    text of a heredoc makes no stage. `in_domain` refuses a FROM of several lines."""
+    for read in readings(dockerfile):
+        stages: list[str] = []
+        for line in re.sub("[\\\\`\"']", "", read).split("\n"):
+            named = re.findall(r"(?i)from=([^\s,]*)", line)
+            base = r"(?ai)FROM(?=\s|$)(?:\s+--\S+)*\s*(\S*)(?:\s+AS\s+(\S+)$)?"
+            found = re.match(base, line.strip())
+            named += [found[1]] if found else []
+            others = {name.lower() for name in named if not re.fullmatch(image_pattern, name)}
+            if not others <= {*stages}:
+                return False
+            if found and found[2] and "<<" not in dockerfile:
+                stages.append(found[2].lower())
+    return True
+
+
 def is_plain(dockerfile: str, image_pattern: str) -> bool:
     """Whether podman can build a dockerfile of others without giving it this host: each image that
     it takes anything from fits the pattern (others may have ONBUILD, and what is pulled for them is
     taken for each image whose name ends so), no RUN has a flag but the template's, and nothing is
-    fetched, which this host would do. Escape character and comments as whoever reads it may take
-    them."""
-    for read in readings(dockerfile.replace(CACHE_MOUNTS, "").replace(SECRET_MOUNT, "")):
-        if re.search(r"(?mi)[\ufeff\0]|^\s*(ONBUILD\s|RUN\s+--|ADD\s)", read):
-            return False
-        stages: list[str] = []
-        lines = re.findall(r"(?mi)^\s*(FROM|COPY)\s+(.*)$", read)
-        for verb, rest in lines:
-            words, copies = rest.split(), verb.lower() == "copy"
-            named = re.findall(r"(?i)--from=(\S*)", rest) if copies else words[:1] or [""]
-            others = [name for name in named if not re.fullmatch(image_pattern, name)]
-            if not {*map(str.lower, others)} <= {*stages}:
-                return False
-            if not copies and len(words) == 3 and words[1].lower() == "as":
-                stages.append(words[2].lower())
-        if not lines:
-            return False
-    return True
+    fetched, which this host would do."""
+    text = dockerfile.replace(CACHE_MOUNTS, "").replace(SECRET_MOUNT, "")
+    refused = r"(?mi)[\ufeff\0]|^\s*(ONBUILD\s|(RUN|FROM)\s+--|ADD\s)"
+    reads = readings(text)
+    if any(re.search(refused, read) or not base_from(read) for read in reads):
+        return False
+    return takes_only(text, image_pattern)
 
 
 def is_generated(dockerfile: str) -> bool:
@@ -4524,6 +4540,7 @@ def run_build(session: Session, env: Env, build: Build) -> None:
     if not engine.podman:
         args["BUILDKIT_CACHE_MOUNT_NS"] = domain or str(os.getuid())
         engine.policy = source_policy(env) if domain else ""
+        check_plain(session, env, dockerfile)
     values = [f"{key}={value}" for key, value in args.items()] + proxy_values(secrets)
     settings = env_settings(session, env)
     options += network_options(session, settings + env.read("requirements.txt"))
@@ -4644,18 +4661,33 @@ def env_settings(session: Session, env: Env, named: str = "") -> str:
     return settings_sh(has_secrets(session, env), named)
 
 
+def others_images() -> str:
+    """The pattern of names in a dockerfile that are no environment's image, whatever a variable says
+    in what follows the first colon."""
+    prefix = re.escape(Settings(global_scope())["prefix"])
+    hub = r"(?:(?:index\.)?docker\.io/)?(?:library/)?"
+    return rf"(?ai)(?!{hub}{prefix}-)[\w./-]+(?:[:@].*)?"
+
+
 def check_plain(session: Session, env: Env, dockerfile: str) -> None:
-    """PydockError where podman would give this host to a dockerfile of others that the user has not
-    allowed."""
-    text = dockerfile
-    if "REPOSITORY" in open_args(dockerfile):
-        text = text.replace("${REPOSITORY}", session.settings["repository"])
-    if domain_of(env) and not is_plain(text, own_bases()):
+    """PydockError where an engine would give others' images or this host to a dockerfile of others
+    that the user has not allowed: podman, and a docker that does not hold the policy."""
+    engine, texts = session.engine, {dockerfile}
+    if engine.holds_policy or not domain_of(env):
+        return
+    if "REPOSITORY" in open_args(dockerfile):  # which may not hold at each place
+        values = ("", session.settings["repository"])
+        texts = {dockerfile.replace("${REPOSITORY}", value) for value in values}
+    if engine.podman:
+        good = all(is_plain(text, own_bases()) for text in texts)
+        why = "has flags, an ADD or an image with which podman may expose this host"
+    else:
+        good = all(takes_only(text, others_images()) for text in texts)
+        why = "has an environment's image or a variable after FROM or from=, and this docker keeps none back"
+    if not good:
         unpack = f"unpack it into {env.scope.envs}, " if env.staging != env.folder else ""
-        raise PydockError(
-            f"{env.said('dockerfile')} has flags, an ADD or an image with which podman may expose this host",
-            f"{unpack}review it, then: pydock trust {env.title}",
-        )
+        hint = f"{unpack}review it, then: pydock trust {env.title}"
+        raise PydockError(f"{env.said('dockerfile')} {why}", hint)
 
 
 def get_base(session: Session, env: Env, dockerfile: str, **usual: str) -> str:
@@ -4803,10 +4835,6 @@ def base_hint(
         return f"docker pull {image} tells why; or choose another version, or --image"
     usual = f"pydock {line} {versions[-1]}"
     return f"choose another version (here: Python {', '.join(versions)}): {usual}"
-
-
-def version_key(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def versions_here(session: Session, own: Settings) -> list[str]:
@@ -5390,7 +5418,7 @@ def before_create(session: Session, env: Env, dockerfile: str, hint: str = "") -
     gone."""
     base = base_reference(dockerfile, session.settings)
     if not session.engine.podman:
-        questions = [BUILDX, CLIENT, ("image", "inspect", base), *[SECURITY] * bool(os.getuid())]
+        questions = [BUILDX, VERSIONS, ("image", "inspect", base), *[SECURITY] * bool(os.getuid())]
         for question in questions:
             session.engine.prefetch(*question)
     collect_garbage(session)

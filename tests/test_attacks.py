@@ -37,6 +37,13 @@ exec '{real}' "$@"
 """
 
 
+def holds_policy() -> bool:
+    """Whether the engine's builder keeps images back that a build may not have."""
+    client = pydock.Engine(ENGINE)
+    client.builder()
+    return client.holds_policy
+
+
 def little_memory() -> None:
     """For preexec_fn: who reads what never ends is ended soon."""
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, resource.RLIM_INFINITY))
@@ -1048,7 +1055,6 @@ class ImagesOfOthers(Attack):
         self.assertIn("a volume at /opt,", result.err)
         self.assertTrue(self.recorded("rm", "-fv"))
 
-    @needs(lambda: pydock.Engine(ENGINE).builder() != "buildkit", "docker's own client, up to 22, cannot tell the builder")
     def test_a_dockerfile_of_others_takes_nothing_from_another_environment(self) -> None:
         other = self.prefix + "-seed"
         for number, text in enumerate(("FROM %s:latest\n" % other, "ARG X=%s\nFROM ${X}ed:latest\n" % other[:-2], trap_in(TEMPLATE, "", "COPY --from=%s /opt /x" % other),
@@ -1059,6 +1065,42 @@ class ImagesOfOthers(Attack):
                 self.assertEqual(self.tags("dev__"), {})
         self.ok("trust", "-y", "dev", cwd=self.work / "takes0")
         self.ok("build", "dev", cwd=self.work / "takes0")
+
+    @needs(lambda: not is_podman() and not holds_policy(), "this engine keeps images back in another way")
+    def test_a_docker_that_keeps_no_image_back_is_not_even_asked_for_one(self) -> None:
+        other = self.prefix + "-seed"
+        id_ = engine("image", "inspect", "--format", "{{.Id}}", other)
+        start = "FROM %s\n" % BASE
+        texts = ["FROM %s\n" % name for name in (other, other + ":latest", "docker.io/library/" + other, "index.docker.io/" + other, "library/" + other, "%s@%s" % (other, id_),
+                                                 '"%s"' % other, other[:4] + "\\" + other[4:], "$X", "${X:-%s}" % other, "${REPOSITORY}%s" % other)]
+        texts += ["ARG X=%s\nFROM $X\n" % other, "ARG X=%s\nFROM ${X:-nothing}:latest\n" % other, "ARG X=%s\nFROM %s-${X}\n" % (other[len(self.prefix) + 1:], self.prefix),
+                  "FROM --platform=linux/amd64 %s\n" % other, "from %s as base\nFROM base\n" % other, "FR\\\nOM %s\n" % other, "FROM \\\n %s\n" % other, "# escape=`\nFROM `\n %s\n" % other,
+                  "\u2003FROM %s\n" % other, start + "FROM %s AS last\n" % other, "# syntax=%s\nFROM %s\n" % (other, other), "FROM ${REPOSITORY}%s\nARG REPOSITORY=\n" % other,
+                  "FROM %s${REPOSITORY}%s\nARG REPOSITORY=\n" % (other[:4], other[4:])]
+        texts += [start + step.replace("OTHER", other) + "\n" for step in (
+            "COPY --from=OTHER /opt /x", "copy --chown=0 --from=OTHER:latest /opt /x", 'COPY --fr"om=OTHER" /opt /x', "COPY --fr\\om=OTHER /opt /x", "COPY \\\n  --from=OTHER /opt /x",
+            "CO\\\nPY --fr\\\n# nothing\n\nom=OTHER /opt /x", "RUN echo x\\\\\nCO\\\nPY --from=OTHER /opt /x", "RUN <<E\nFROM %s AS OTHER\nE\nCOPY --from=OTHER /opt /x" % BASE, "ONBUILD COPY --from=OTHER /opt /x",
+            "ARG X=OTHER\nCOPY --from=$X /opt /x", "RUN --mount=type=bind,from=OTHER,target=/x true", 'RUN --mount=type=bind,"Fr\\om=OTHER",target=/x true', "RUN --mount=from=OTHER,target=/x true",
+            "RUN --mount=type=bind,target=/x\\\n\x1c#,from=OTHER true", "RUN --network=none --mount=target=/x,\\\nfrom=OTHER true")]
+        texts.append("# escape=`\n%sCOPY `\n--fr`\nom=%s /opt /x\n" % (start, other))
+        self.record()
+        for number, text in enumerate(texts):
+            with self.subTest(text=text):
+                result = self.guarded("build", "dev", cwd=self.project("asks%d" % number, dockerfile=text))
+                self.assertIn("pydock trust dev", result.err)
+                self.assertEqual(self.recorded("build"), [])
+        (self.work / "asks0" / ".pydock" / "pydock.conf").write_text("[pydock]\nrepository = docker.io/library\n", encoding="utf-8")
+        (self.work / "asks0" / ".pydock" / "envs" / "dev" / "dockerfile").write_text("ARG REPOSITORY=\nFROM ${REPOSITORY}%s\n" % other, encoding="utf-8")
+        self.assertIn("pydock trust dev", self.guarded("build", "dev", cwd=self.work / "asks0").err)
+        self.assertEqual((self.recorded("build"), self.tags("dev__")), ([], {}))
+
+    @needs(lambda: not is_podman(), "podman builds no such dockerfile of others before trust")
+    def test_what_others_honestly_take_is_built(self) -> None:
+        python, _, tag = BASE.partition(":")
+        text = "# syntax=docker/dockerfile:1\n# FROM %s-seed, COPY --from=%s-seed\nARG VERSION=%s\nFROM --platform=linux/amd64 %s:${VERSION} AS made\n" % (self.prefix, self.prefix, tag, python)
+        text += "RUN --mount=type=cache,target=/x echo 'from=' >/made\n" + TEMPLATE.replace("\nUSER $USER_UID", "\nCOPY --from=made /made /one\nCOPY --from=%s /etc/passwd /two\n"
+                "RUN --mount=type=bind,from=made,target=/x cat /x/made /one\nUSER $USER_UID" % BASE)
+        self.ok("build", "dev", cwd=self.project("honest", dockerfile=text.replace("'from='", "made")))
 
     def test_a_delete_that_failed_does_not_remove_what_somebody_else_makes_later(self) -> None:
         self.ok("create", "mine")

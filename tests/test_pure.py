@@ -84,7 +84,7 @@ class WhatDockerGets(unittest.TestCase):
         self.assertEqual(self.build("buildkit", stdin=True), ["build", "-t", "pydock-ds:tmp", "-f", "-", "/h/ds"])
 
     def test_a_client_from_20_to_22_builds_by_itself_and_a_newer_one_by_buildx_only(self) -> None:
-        for version, buildx, expected in (("20.10.24+dfsg1", None, "buildkit"), ("20.10.24", "v0.8.2", "buildkit"), ("22.06.0-beta.0", None, "buildkit"),
+        for version, buildx, expected in (("20.10.24+dfsg1 20.10.24+dfsg1", None, "buildkit"), ("20.10.24 26.1.5", "v0.8.2", "buildkit"), ("22.06.0-beta.0", None, "buildkit"),
                                           ("23.0.1", "v0.10.2", "buildx"), ("28.2.2", "v0.24.0", "buildx"), ("28.2.2", None, ""), ("19.03.15", None, "")):
             with self.subTest(version, buildx=buildx), mock.patch.object(pydock.Engine, "output", return_value=version), \
                     mock.patch.object(pydock.Engine, "try_output", return_value=buildx), mock.patch("os.access", return_value=False):
@@ -92,6 +92,16 @@ class WhatDockerGets(unittest.TestCase):
                     self.assertEqual(pydock.Engine(["docker"]).builder(), expected)
                 else:
                     self.assertRaises(pydock.PydockError, pydock.Engine(["docker"]).builder)
+
+    def test_who_keeps_images_of_environments_back(self) -> None:
+        """Only a server from 24 on that a client's buildx from 0.11 on tells so."""
+        for versions, buildx, expected in (("20.10.24+dfsg1 20.10.24+dfsg1", None, False), ("20.10.24 26.1.5", "v0.13.1", False), ("26.1.5 20.10.24", "v0.13.1", False), ("23.0.1 23.0.1", "v0.11.2", False),
+                                           ("24.0.2 24.0.2", "v0.10.5", False), ("24.0.2 24.0.2", "github.com/docker/buildx v0.11.2 9872040", True), ("26.1.5+dfsg1 26.1.5+dfsg1\n", "github.com/docker/buildx 0.13.1+ds1", True),
+                                           ("28.2.2 \n", "v0.24.0", False), ("28.2.2 dev\n", "v0.24.0", False)):
+            client = pydock.Engine(["docker"])
+            with self.subTest(versions, buildx=buildx), mock.patch.object(client, "output", return_value=versions), mock.patch.object(client, "try_output", return_value=buildx):
+                client.builder()
+                self.assertEqual(client.holds_policy, expected)
 
     def remedy(self, present: Sequence[str], program: str = "docker") -> str:
         """Where only these commands and files of the system are there, and the docker on PATH is none of the system's."""
@@ -412,7 +422,8 @@ class WhatPodmanMayBuild(unittest.TestCase):
         """What is pulled for a dockerfile is what podman takes for any image whose name ends so, and it fetches as this host."""
         head = "FROM ${REPOSITORY}python:3.11-slim AS base\nFROM base AS more\nCOPY a b\nCOPY --chown=1 --from=base /a AS b\n"
         self.assertTrue(self.plain(head + "copy --from=Base /a /b\nCOPY --from=${REPOSITORY}python:3.11-slim /a /b\n"))
-        for line in ("COPY --from=evil/python:3.11-slim /a /b", "copy --chown=1\t--from=pydock-other /a /b", "COPY --fr\\\nom=evil /a /b", "COPY --from=$X /a /b",
+        for line in ("COPY --from=evil/python:3.11-slim /a /b", "copy --chown=1\t--from=pydock-other /a /b", "COPY --fr\\\nom=evil /a /b", "COPY --from=$X /a /b", "COPY --fr\\om=evil /a /b", 'COPY --fr"om=evil" /a /b',
+                     "RUN <<E\nFROM base AS evil\nE\nCOPY --from=evil /a /b",
                      "COPY \\\n# a comment\n--from=evil /a /b", "COPY --from=base --from=evil /a /b", "COPY --from=b /a /b", 'COPY --from="evil" /a /b',
                      "COPY --from=later /a /b\nFROM base AS later", "ADD https://evil.example/x.git /x", "add \\\n git@evil.example:x /x", "ADD x.tar /"):
             with self.subTest(line=line):
