@@ -6172,11 +6172,13 @@ def box_options(engine: Engine, user: str, home: str, volumes: Iterable[str]) ->
 
 
 def sandbox_limits(session: Session, args: argparse.Namespace) -> Limits:
-    """Those of the command line, and else of the settings."""
+    """Those of the command line, and else of the settings; for a script, too, of the project's."""
+    script = session.scope.mode == "script"
+    settings = Settings(find_scope(args.mode)) if script else session.settings
     typed = Limits(args.memory, args.cpus, args.pids_limit, "", args.timeout)
     named = {f"sandbox_{name}": text for name, text in typed._asdict().items()}
     return Limits(
-        *(checked(k, v, "the command line") if v else session.settings[k] for k, v in named.items())
+        *(checked(k, v, "the command line") if v else settings[k] for k, v in named.items())
     )
 
 

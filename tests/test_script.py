@@ -304,6 +304,13 @@ class Asked(ScriptCase):
         for line in ("six @ git+https://host.invalid/six.git@v1\n", "--extra-index-url https://one.invalid/simple\n", "--index-url https://two.invalid/simple\n"):
             self.assertIn(line, out)
         self.assertIn("--network none", self.dry("dependencies = []", options=["--sandbox"]))
+        (self.work / ".pydock").mkdir()
+        for value, limit in (("100m", "--memory 100m "), ("3g", "--memory 2g ")):
+            (self.work / ".pydock" / "pydock.conf").write_text(f"[pydock]\nsandbox_memory = {value}\n", encoding="utf-8")
+            self.assertIn(limit, self.dry("dependencies = []", options=["--sandbox"]), "a project only tightens it")
+        (self.work / ".pydock" / "pydock.conf").write_text("[pydock]\nsandbox_memory = 100m\n", encoding="utf-8")
+        self.assertIn("--memory 1g ", self.dry("dependencies = []", options=["--sandbox", "--memory", "1g"]))
+        shutil.rmtree(self.work / ".pydock")
         done = subprocess.run(["sh", "-n"], input=out, text=True)
         self.assertEqual(done.returncode, 0)
 
