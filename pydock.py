@@ -8476,14 +8476,15 @@ def check_free(paths: Iterable[str], hint: str) -> None:
 def add_links(
     session: Session, env: Env, config: dict[str, Any], new: dict[str, list[str]], target: str
 ) -> None:
-    """Links on the host to what `shims_folder` has of this name, noted with the words of each."""
+    """Links on the host to what `shims_folder` has of this name, noted with the words of each. They
+    come last: what they lead to is whole."""
     make_folder(os.path.join(shims_folder(env), "bin"))
     record = {**linked(shims_folder(env)), **new}
     write_file(note_path(env, "links"), to_json(record), 0o644)
+    write_shims(session, env, config, record)
     for path in new:
         make_folder(os.path.dirname(path))
         make_link(os.path.join(shims_folder(env), target), path)
-    write_shims(session, env, config)  # which looks for the links that are there
 
 
 def print_links(head: str, none: str, kernels: bool = False) -> int:
@@ -8502,9 +8503,12 @@ def print_links(head: str, none: str, kernels: bool = False) -> int:
 
 def all_links() -> dict[str, tuple[str, str]]:
     """The environments, name and folder, of all links that pydock made, by the links' paths."""
+    return {path: shims_owner(folder) for folder in data_folders() for path in linked(folder)}
+
+
+def data_folders() -> list[str]:
     data = data_folder()
-    folders = [os.path.join(data, name) for name in os.listdir(data)] if os.path.isdir(data) else []
-    return {path: shims_owner(folder) for folder in folders for path in linked(folder)}
+    return [os.path.join(data, name) for name in os.listdir(data)] if os.path.isdir(data) else []
 
 
 def shims_owner(folder: str) -> tuple[str, str]:
@@ -8593,7 +8597,11 @@ def place_sh(name: str, mounts: Sequence[tuple[str, str]]) -> str:
 
 
 def shim_library_sh(
-    session: Session, env: Env, config: dict[str, Any], background: Background | None
+    session: Session,
+    env: Env,
+    config: dict[str, Any],
+    background: Background | None,
+    links: dict[str, list[str]],
 ) -> str:
     """The file `enter`: what all programs of an environment on the host do."""
     import shutil
@@ -8641,22 +8649,26 @@ def shim_library_sh(
     places += place_sh("place_of_run", sorted(mounts, key=lambda mount: mount[1].startswith(home)))
     arms = "".join(
         f" */{shlex.quote(os.path.basename(path))}) program={shlex.quote(word)} ports='{' '.join(ports)}' ;;"
-        for path, (word, *ports) in linked(shims_folder(env)).items()
+        for path, (word, *ports) in links.items()
     )
     named = f'linked() {{ case ${{link%/*}}/$program in "$bin/$program") return 1 ;;{arms} *) return 1 ;; esac; }}\n'
     return f"#!/bin/sh\n# pydock: the programs of {quote(env.folder)} in {config['Id']}; made anew by it.\n{assignments(known)}{named}{pydock_sh(session, env)}{places}alive() {{ {alive}; }}\n{FOREGROUND_SH}{OUTSIDE_SH}{SHIM_SH}{PARENT_SH}"
 
 
-def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
+def write_shims(
+    session: Session, env: Env, config: dict[str, Any], links: dict[str, list[str]] | None = None
+) -> None:
     """What is on the host of an environment that is, or was, activated, linked or started. `enter`
-    comes last: where it is as it should be, so is the rest."""
+    comes last: where it is as it should be, so is the rest. `links`: with those that are about to
+    be made."""
     if env.scripted:
         return
     background, programs = find_background(session.engine, env), note_path(env, "bin")
     activated = os.path.isdir(programs)
     if not activated and not background:
         return
-    text = shim_library_sh(session, env, config, background)
+    links = linked(shims_folder(env)) if links is None else links
+    text = shim_library_sh(session, env, config, background, links)
     if activated and os.listdir(programs) and host_file(note_path(env, "enter")) == text:
         return
     if activated:
@@ -8664,8 +8676,7 @@ def write_shims(session: Session, env: Env, config: dict[str, Any]) -> None:
         leave = f"{start}pydock activate --end {env.name}\n"
         write_file(note_path(env, "leave"), leave, 0o644)
         if os.path.isdir(note_path(env, "kernel")):
-            kernel = f'{start}pydock -q kernel --connection "$1" {env.name}\n'
-            write_file(note_path(env, "kernel/start"), kernel, 0o644)
+            write_kernel_start(session, env)
         values = {"NEVER": NEVER_PASSED, "PASS": pass_pattern(session.settings)}
         write_file(note_path(env, "changed"), filled(CHANGED_AWK, values), 0o644)
         if background and background.running:
@@ -8732,7 +8743,12 @@ def linked(folder: str) -> dict[str, list[str]]:
     "run",
     "kernel [NAME]",
     "use it in notebooks of this host's Jupyter",
-    arg("name", metavar="NAME", nargs="?", help="an environment; default: list the kernels"),
+    arg(
+        "name",
+        metavar="NAME",
+        nargs="?",
+        help="an environment with ipykernel (pydock install NAME ipykernel), which Jupyter, VS Code and PyCharm then offer; default: list the kernels",
+    ),
     flag("--remove", help="take it out of Jupyter"),
     arg("--connection", default="", help=""),  # hidden: what Jupyter calls
 )
@@ -8762,8 +8778,9 @@ def cmd_kernel(session: Session, args: argparse.Namespace) -> int:
     check_free([path], f"jupyter kernelspec remove {env.repo}")
     with env.lock():
         make_folder(note_path(env, "kernel"))
-        add_links(session, env, config, {path: ["kernel"]}, "kernel")  # seen with its kernel.json
+        write_kernel_start(session, env)
         write_file(note_path(env, "kernel/kernel.json"), kernel_spec(env), 0o644)
+        add_links(session, env, config, {path: ["kernel"]}, "kernel")
     report(env, f"{env.name} is a kernel of Jupyter, {path}", "jupyter lab, or VS Code")
     return 0
 
@@ -8774,6 +8791,12 @@ def jupyter_folder() -> str:
     if sys.platform == "darwin":
         usual = os.path.join(home_folder(), "Library", "Jupyter")
     return absolute_path(os.environ.get("JUPYTER_DATA_DIR") or usual)
+
+
+def write_kernel_start(session: Session, env: Env) -> None:
+    """Without kernel.json, which a person may have edited."""
+    start = f'{pydock_sh(session, env)}pydock -q kernel --connection "$1" {env.name}\n'
+    write_file(note_path(env, "kernel/start"), start, 0o644)
 
 
 def kernel_spec(env: Env) -> str:
@@ -10286,8 +10309,8 @@ def remap_user(session: Session, env: Env, image: Image) -> dict[str, Any]:
 )
 def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     """Removes what pydock made and nothing needs: revisions of the environments here beyond those
-    that are kept, images of folders that are gone, environments of scripts that nobody runs; with
-    --cache the downloads."""
+    that are kept, images, links and kernels of folders that are gone, environments of scripts that
+    nobody runs; with --cache the downloads."""
     engine, prefix = session.engine, session.settings["prefix"]
     collect_garbage(session)
     images = inspect(engine, tagged(engine))
@@ -10302,6 +10325,8 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     caches = caches_of(engine) if args.cache else {}
     known = {env.cache for _, env in envs} if args.cache else set()
     caches.update(old_caches(engine, known))
+    shims = orphaned_shims(prefix)
+    caches.update(shims)
     reasons = dict.fromkeys(old, "old revision")
     reasons.update({**dict.fromkeys(gone, "orphaned"), **dict.fromkeys(ends, "unused script")})
     own = unique_sizes(images, list(reasons))
@@ -10329,7 +10354,8 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
             with env.lock():
                 drop_old_revisions(owner, env)
     report_removed(engine, own)
-    remove_caches(engine, list(caches))
+    going = shims.keys() & orphaned_shims(prefix).keys()
+    remove_caches(engine, [name for name in caches if name in going or name not in shims], going)
     return 0
 
 
@@ -10387,16 +10413,33 @@ def caches_of(engine: Engine) -> dict[str, str]:
     return {**found, **{path: what for path, what in folders.items() if os.path.isdir(path)}}
 
 
-def remove_caches(engine: Engine, names: Sequence[str]) -> None:
+def remove_caches(engine: Engine, names: Sequence[str], shims: Collection[str]) -> None:
     import shutil
 
     for name in names:
         if "/" not in name:
             engine.run("volume", "rm", name)
+        elif name in shims and os.path.islink(name):
+            os.unlink(name)
         else:
             shutil.rmtree(name, ignore_errors=True)
     if names:
         console.info(f"removed {', '.join(names)}")
+
+
+def orphaned_shims(prefix: str) -> dict[str, str]:
+    """What is on the host of environments of this prefix whose folder is gone: links to programs,
+    kernels, and last what these lead to, by which they are known. What is no link there, or leads
+    elsewhere, is somebody's."""
+    found: list[str] = []
+    for shims in data_folders():
+        name, folder = shims_owner(shims)
+        repo = f"{prefix}-{name}"
+        repos = (repo, f"{repo}__{sha256(os.fsencode(folder))[:8]}")
+        ours = os.path.basename(shims) in repos and not os.path.islink(shims)
+        if folder and ours and not may_exist(folder):
+            found += [*linked(shims), shims]
+    return dict.fromkeys(found, "orphaned")
 
 
 def is_orphaned(prefix: str, tag: str, image: Image) -> bool:

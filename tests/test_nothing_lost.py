@@ -247,6 +247,39 @@ class EveryCall(Indexed):
         self.every_call(["delete", "-y", "e"], restore, look, turn=0, ways=2)
         self.assertEqual(ends, {False, True})
 
+    def test_kernel(self) -> None:
+        self.bystanders()
+        self.ok("create", "e", str(make_wheel(self.base, "ipykernel")))
+        for registered in (False, True):
+            self.kernel(registered)
+        self.fake()
+        self.ok("kernel", "--remove", "e")
+        self.assertEqual(self.calls(), [])
+
+    def kernel(self, registered: bool) -> None:
+        """Jupyter sees none, or a whole one; one that was there stays."""
+        before, name = self.state("e"), self.prefix + "-e"
+        shims, spec = self.home / ".local/share/pydock" / name, self.home / ".local/share/jupyter/kernels" / name
+
+        def restore() -> None:
+            shutil.rmtree(str(shims), ignore_errors=True)
+            if os.path.lexists(spec):
+                spec.unlink()
+            if registered:
+                self.ok("kernel", "e")
+
+        def look(way: str, call: str, result: Result) -> None:
+            self.assertEqual(self.state("e"), before, result)
+            self.assertEqual(os.path.lexists(spec), registered or result.status == 0, result)
+            listed = [line.split()[:2] for line in self.ok("kernel").splitlines()[1:]]
+            self.assertEqual(listed, [[str(spec), "e"]] * os.path.lexists(spec), result)
+            if listed:
+                _, start, _ = json.loads((spec / "kernel.json").read_text(encoding="utf-8"))["argv"]
+                self.assertIn("kernel --connection", Path(start).read_text(encoding="utf-8"), result)
+            self.ok("kernel", "e")
+
+        restore()
+        self.every_call(["kernel", "e"], restore, look, turn=0, ways=2)
 
 
 class EveryCallOfAProject(Indexed):

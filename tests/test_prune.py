@@ -193,6 +193,63 @@ class Pruned(PruneCase):
         self.ok("prune", "-y")
         self.assertEqual(self.tags(), {})
 
+    def test_links_and_kernels_of_what_is_gone_go_and_nobody_elses(self) -> None:
+        data, links, kernels = self.home / ".local/share/pydock", self.home / "links", self.home / ".local/share/jupyter/kernels"
+        precious = self.base / "precious"
+        precious.mkdir()
+        (precious / "file").write_text("", encoding="utf-8")
+        wheel = make_wheel(self.base, "ipykernel")
+        names = [f"{self.prefix}-{name}" for name in ("gone", "stays")]
+        for name in ("gone", "stays"):
+            self.ok("create", name, str(wheel))
+            self.ok("link", name, "python", "--to", str(links / name))
+            self.ok("kernel", name)
+        shims, spec = (folder / names[0] for folder in (data, kernels))
+        whole, own = shims / "kernel" / "kernel.json", kernels / "own"
+        own.mkdir()  # somebody's, which starts what pydock made
+        (own / "kernel.json").write_text(whole.read_text(encoding="utf-8"), encoding="utf-8")
+        (kernels / "mine").symlink_to(shims / "kernel")
+        (shims / "precious").symlink_to(precious)
+        enter = (shims / "enter").read_text(encoding="utf-8")
+        for name, text in ((f"{self.prefix}other-gone", enter), (f"{self.prefix}-", "")):  # of another prefix, and of nobody
+            (data / name).mkdir()
+            (data / name / "enter").write_text(text, encoding="utf-8")
+        for name in ("gone__", "gone__00000000"):
+            (data / f"{self.prefix}-{name}").symlink_to(precious)
+        self.assertIn("nothing to remove", self.run_pydock("prune", "-y").err)
+        gone, away = {shims, spec, links / "gone" / "python"}, self.base / "away"
+        self.folder("gone").rename(away)
+        terminal = Terminal(self, [*self.program, "prune"], self.work, self.environ, (24, 200))
+        terminal.expect("[y/N]")
+        away.rename(self.folder("gone"))
+        terminal.type("y\n")
+        self.assertEqual((terminal.wait(), [path for path in gone if not os.path.lexists(path)]), (0, []), terminal.shown)
+        shutil.rmtree(str(self.folder("gone")))
+        shown = self.terminal("prune", answer="n\n", columns=200)
+        for path in gone:
+            self.assertRegex(shown.out, rf"(?m)^ +orphaned +{re.escape(str(path)).replace(re.escape(str(self.home)), '~')}\r?$")
+            self.assertTrue(os.path.lexists(path))
+        before = {path for folder in (data, links, kernels) for path in folder.rglob("*")}
+        for theirs in ("a folder", "a link elsewhere"):  # in the kernel's place
+            with self.subTest(theirs):
+                spec.unlink()
+                if theirs == "a folder":
+                    (spec / "kernels").mkdir(parents=True)
+                else:
+                    spec.symlink_to(precious)
+                self.assertNotIn(str(spec).replace(str(self.home), "~"), self.terminal("prune", answer="n\n", columns=200).out)
+                if theirs == "a folder":
+                    shutil.rmtree(spec)
+                else:
+                    spec.unlink()
+                spec.symlink_to(shims / "kernel")
+        self.ok("prune", "-y")
+        left = {path for folder in (data, links, kernels) for path in folder.rglob("*")}
+        self.assertEqual(before - left, {path for path in before if path in gone or shims in path.parents})
+        self.assertTrue((precious / "file").exists())
+        self.assertIn("nothing to remove", self.run_pydock("prune", "-y").err)
+        self.assertEqual({line.split()[1] for line in self.ok("kernel").splitlines()[1:]}, {"stays"})
+
     def test_old_states_of_a_project_go_from_within_it(self) -> None:
         project, repo = self.in_project(0, 1, 2, 3, 4)
         self.environment("e", 0, 1, 2, 3, 4)
@@ -501,7 +558,7 @@ class Words(WordsCase):
         self.check("xyz", [])
 
     def test_create(self) -> None:
-        for line in ("run ", "shell ", "install ", "rollback ", "clone ", "-n --global build ", "rm ", "export ", "run -p 8888 ", "run -e A=1 --root ", "freeze ", "lock --check "):
+        for line in ("run ", "shell ", "install ", "rollback ", "clone ", "-n --global build ", "rm ", "export ", "run -p 8888 ", "run -e A=1 --root ", "freeze ", "lock --check ", "kernel ", "kernel --remove "):
             self.check(line, self.ENVS)
         self.check("run al", ["alpha-one", "alpha-two"])
         self.check("verify b", ["beta"])
@@ -616,7 +673,7 @@ class InShells(WordsCase):
         return [line.split("\t")[0] for line in self.said(self.shell("fish"), "--no-config", "-c", script, line, **options)]
 
     def test_bash_is_told_the_same_words(self) -> None:
-        for typed, expected in ((("ro",), ["rollback"]), (("run", ""), self.ENVS), (("rollback", "beta", ""), self.STATES), (("activate", "--shell", "f"), ["fish"]),
+        for typed, expected in ((("ro",), ["rollback"]), (("run", ""), self.ENVS), (("rollback", "beta", ""), self.STATES), (("activate", "--shell", "f"), ["fish"]), (("ker",), ["kernel"]), (("kernel", ""), self.ENVS),
                                 (("rm", "al"), ["alpha-one", "alpha-two"]), (("create", "--fr"), ["--from"]), (("run", "beta", ""), []), (("install", "beta", "*"), [])):
             with self.subTest(typed=typed):
                 self.assertEqual(sorted(self.bash(*typed)), expected)
@@ -625,7 +682,7 @@ class InShells(WordsCase):
 
     def test_fish_offers_them_and_files_where_files_go(self) -> None:
         self.assertEqual(set(self.fish("pydock ")), set(pydock.COMMANDS))
-        for line, expected in (("pydock ro", ["rollback"]), ("pydock run ", self.ENVS), ("pydock rollback beta ", self.STATES), ("pydock activate --shell f", ["fish"]),
+        for line, expected in (("pydock ro", ["rollback"]), ("pydock run ", self.ENVS), ("pydock rollback beta ", self.STATES), ("pydock activate --shell f", ["fish"]), ("pydock ker", ["kernel"]), ("pydock kernel ", self.ENVS),
                                ("pydock rm al", ["alpha-one", "alpha-two"]), ("pydock create --fr", ["--from"]), ("pydock --global run b", ["beta"]),
                                ("pydock run beta no", ["notes.txt"]), ("pydock run beta cat no", ["notes.txt"]), ("pydock install beta ./no", ["./notes.txt"])):
             with self.subTest(line=line):
@@ -635,7 +692,7 @@ class InShells(WordsCase):
 
     TYPED = {"roll\t": "<rollback>", "run be\ttrue": "<run><beta><true>", "run al\ttw\t": "<run><alpha-two>", "rollback beta pa\t": "<rollback><beta><paper>",
              "activate --shell fi\tbeta": "<activate><--shell><fish><beta>", "create x --fr\t": "<create><x><--from>", "rm al\to\tbe\t": "<rm><alpha-one><beta>",
-             "run beta cat no\t": "<run><beta><cat><notes.txt>", "run beta no\t": "<run><beta><notes.txt>", "config his\t": "<config><history>"}
+             "run beta cat no\t": "<run><beta><cat><notes.txt>", "run beta no\t": "<run><beta><notes.txt>", "config his\t": "<config><history>", "ker\tbe\t": "<kernel><beta>"}
 
     def at_the_prompt(self, setup: str, *command: str, **environ: str) -> Terminal:
         terminal = Terminal(self, command, self.work, {**self.environ, **environ}, (24, 200))
