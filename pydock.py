@@ -3130,6 +3130,14 @@ def has_place(name: str, template: str, image: str) -> bool:
     return bool(re.search(placeholder(name), text))
 
 
+# A line of a template with each placeholder.
+PLACES = {
+    "image": "FROM {image}",
+    "version": "FROM python:{version}-slim",
+    "packages": "RUN apt-get update && apt-get install -y {packages}",
+}
+
+
 def check_template(template: str, image: str, named: Sequence[str]) -> None:
     """ValueError where a template lacks a line that pydock needs, or a placeholder for what was
     `named`."""
@@ -3142,7 +3150,7 @@ def check_template(template: str, image: str, named: Sequence[str]) -> None:
         raise ValueError("lacks the line: FROM {image}")
     for name in named:
         if not has_place(name, template, image):
-            raise ValueError(f"has no {{{name}}} for what you asked for")
+            raise ValueError(f"has no {{{name}}} for what you asked for, as in: {PLACES[name]}")
 
 
 def open_args(dockerfile: str) -> list[str]:
@@ -6525,9 +6533,11 @@ def finish_change(
     if not changed and not change.is_from_folders() and same:
         report(env, nothing, f"pydock run {env.title} …")
         return 0
-    text = ", ".join([f"Python {change.python}"] * bool(change.python) + changed[:8]) or "installed"
+    words = [f"Python {change.python}"] * bool(change.python) + changed[:8]
+    if not words:
+        words = ["installed" if change.is_from_folders() else "only requirements.txt changed"]
     more = f" and {len(changed) - 8} more" if len(changed) > 8 else ""
-    report(env, f"{env.name}: {text}{more}", f"pydock shell {env.title}")
+    report(env, f"{env.name}: {', '.join(words)}{more}", f"pydock shell {env.title}")
     return 0
 
 
@@ -8462,7 +8472,7 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
         add_links(session, env, config, new, "enter")
     report(env, f"linked {', '.join(paths)} to {env.name}", os.path.basename(args.words[-1]))
     if folder not in os.environ.get("PATH", "").split(os.pathsep):
-        console.warn(f"{folder} is not on your PATH")
+        console.warn(f"{folder} is not on your PATH", f'export PATH={shlex.quote(folder)}:"$PATH"')
     return 0
 
 

@@ -154,7 +154,9 @@ main() {
     other=$(PATH=$callers; command -v pydock) || other=''
     case $other in
         "$dest") ;;
-        '') say "note: $bin is not on your PATH" ;;
+        '')
+            say "note: $bin is not on your PATH"
+            printf 'hint: for this shell, and in ~/.profile for all: export PATH="%s"\n' "$bin:\$PATH" >&2 ;;
         *) say "note: on your PATH, pydock is $other" ;;
     esac
     printf 'installed %s in %s; next: pydock create NAME\n' "$said" "$dest" >&2

@@ -1251,7 +1251,7 @@ class Links(ActivateCase):
     def test_a_program_by_name_and_one_by_path(self) -> None:
         result = self.run_pydock("link", "e", "greet", "/usr/bin/sort")
         self.assertEqual(result.status, 0, result)
-        self.assertIn("not on your PATH", result.err)
+        self.assertIn("%s is not on your PATH (hint: export PATH=%s:\"$PATH\")" % (self.links, self.links), result.err)
         self.assertEqual(self.linked(), [str(self.links / "greet"), str(self.links / "sort")])
         self.assertIn("%s to e;" % (self.links / "sort"), result.err)
         self.assertEqual(self.ok("link").splitlines()[1].split()[1:], ["e", "~/.pydock/envs/e"])

@@ -14,7 +14,7 @@ import unittest
 from pathlib import Path
 from typing import Any, Dict, List
 
-from support import ENGINE, PYTHON, Case, SharedCase, by_hand, engine, is_podman, make_wheel, pydock
+from support import ENGINE, PYTHON, ROOT, Case, SharedCase, by_hand, engine, is_podman, make_wheel, pydock
 
 BASE = "python:%s-slim" % PYTHON
 READING = ("image ls", "network ls", "volume ls", "volume inspect", "image inspect", "container inspect", "version", "ps", "buildx version", "compose version", "context inspect", "info", "container ls")
@@ -933,12 +933,21 @@ class TemplateTest(SharedEnvironmentCase):
             path = self.template(self.home, line + "\n", "")
             self.fails("create", "c", "--no-build", says="%s lacks the line: %s" % (path, line.partition("=user")[0]))
         self.template(self.home, "{image}", "python:3.11-slim", "{packages}", "git")
-        for words, what in ((["3.13"], "version"), (["--image", "x"], "image"), (["--apt", "jq"], "packages")):
-            self.fails("create", "c", "--no-build", *words, says="has no {%s}" % what)
+        for words, what, line in ((["3.13"], "version", "FROM python:{version}-slim"), (["--image", "x"], "image", "FROM {image}"),
+                                  (["--apt", "jq"], "packages", "RUN apt-get update && apt-get install -y {packages}")):
+            self.fails("create", "c", "--no-build", *words, says="has no {%s} for what you asked for, as in: %s" % (what, line))
         self.assertIn("created c (Python 3.11)", self.run_pydock("create", "c", "--no-build").err)
         self.ok("delete", "-y", "c")
         Path(self.template(self.home)).write_bytes(b"FROM x\n\xff\n")
         self.fails("create", "c", "--no-build", says="template.dockerfile: line 2 is not UTF-8")
+
+    def test_the_line_of_the_readme_makes_one_for_every_version(self) -> None:
+        self.ok("create", "ds", "3.13", "--no-build")
+        self.addCleanup((self.home / ".pydock" / "template.dockerfile").unlink)
+        line = re.findall(r"(?m)^sed .*", (ROOT / "README.md").read_text(encoding="utf-8"))
+        subprocess.run(line[0], shell=True, check=True, env=self.environ)
+        self.ok("delete", "-y", "ds")
+        self.assertIn("python:3.11-slim", self.made("i", "3.11"))
 
     def test_one_of_a_project_is_like_any_file_of_others(self) -> None:
         project = self.project()

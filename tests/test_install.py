@@ -831,6 +831,7 @@ class UpdateTest(PackageCase):
         before = self.state()
         self.assertIn("up to date", self.run_pydock("update", "ds").err)
         self.assertEqual(self.state(), before)
+        self.assertIn("ds: only requirements.txt changed; next:", self.run_pydock("update", "ds", "six<99").err)
         self.assert_clean("ds")
 
     def test_all_are_resolved_anew_together(self) -> None:

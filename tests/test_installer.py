@@ -203,6 +203,8 @@ class FromCheckout(Case):
         said = self.run_script()
         dest = self.tmp / "home" / ".local" / "bin"
         self.assertIn("note: %s is not on your PATH\n" % dest, said)
+        line = said.split("in ~/.profile for all: ")[1].splitlines()[0]
+        self.assertEqual(self.output("sh", "-c", line + "; command -v pydock"), "%s/pydock\n" % dest)
         self.assertEqual(self.output(dest / "pydock", "--version"), "pydock 0.1.0\n")
         self.environ["PATH"] += ":%s" % dest
         self.assertNotIn("note: %s" % dest, self.run_script())

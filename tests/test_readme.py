@@ -31,7 +31,7 @@ SHOWN = told(PICTURE.read_text(encoding="utf-8"))
 PACKAGES = {
     "scikit-learn": ("1.9.1", ["numpy"], {"sklearn.py": "__version__ = '1.9.1'\n"}, []),
     "numpy": ("2.4.6", [], {}, []),
-    "tqdm": ("4.67.1", [], {}, []),
+    "tqdm": ("4.67.1", [], {"tqdm.py": "__version__ = '4.67.1'\n"}, []),
     "requests": ("2.32.3", ["urllib3", "pysocks; extra == 'socks'"], {}, []),
     "urllib3": ("2.2.1", [], {}, []),
     "pysocks": ("1.7.1", [], {}, []),
@@ -50,7 +50,7 @@ FILES = {
 # dependencies = ["tqdm"]
 # ///
 import sys, tqdm
-print("tqdm", tqdm.version, *sys.argv[1:])
+print("tqdm", tqdm.__version__, *sys.argv[1:])
 """,
     "team/requirements-dev.txt": "pytest\n",
     "project/pyproject.toml": """
