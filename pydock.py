@@ -4540,7 +4540,7 @@ def run_build(session: Session, env: Env, build: Build) -> None:
     domain, secrets = domain_of(env), has_secrets(session, env)
     text, options = text_to_build(env, build, domain, secrets), list(build.options)
     if engine.podman:
-        get_base(session, env, dockerfile)
+        get_base(session, env, text)
     if engine.podman and CACHE_MOUNTS in dockerfile:
         text = text.replace(CACHE_MOUNTS, "")
         options += podman_volumes(session, env)
@@ -4548,7 +4548,7 @@ def run_build(session: Session, env: Env, build: Build) -> None:
     if not engine.podman:
         args["BUILDKIT_CACHE_MOUNT_NS"] = domain or str(os.getuid())
         engine.policy = source_policy(env) if domain else ""
-        check_plain(session, env, dockerfile)
+        check_plain(session, env, text)
     values = [f"{key}={value}" for key, value in args.items()] + proxy_values(secrets)
     settings = env_settings(session, env)
     options += network_options(session, settings + env.read("requirements.txt"))

@@ -1079,7 +1079,8 @@ class ImagesOfOthers(Attack):
                   "FROM %s${REPOSITORY}%s\nARG REPOSITORY=\n" % (other[:4], other[4:])]
         texts += [start + step.replace("OTHER", other) + "\n" for step in (
             "COPY --from=OTHER /opt /x", "copy --chown=0 --from=OTHER:latest /opt /x", 'COPY --fr"om=OTHER" /opt /x', "COPY --fr\\om=OTHER /opt /x", "COPY \\\n  --from=OTHER /opt /x",
-            "CO\\\nPY --fr\\\n# nothing\n\nom=OTHER /opt /x", "RUN echo x\\\\\nCO\\\nPY --from=OTHER /opt /x", "RUN <<E\nFROM %s AS OTHER\nE\nCOPY --from=OTHER /opt /x" % BASE, "ONBUILD COPY --from=OTHER /opt /x",
+            "CO\\\nPY --fr\\\n# nothing\n\nom=OTHER /opt /x", "RUN echo x\\\\\nCO\\\nPY --from=OTHER /opt /x", "COPY --fr\\\n//syntax=x\nom=OTHER /opt /x",
+            "RUN <<E\nFROM %s AS OTHER\nE\nCOPY --from=OTHER /opt /x" % BASE, "ONBUILD COPY --from=OTHER /opt /x",
             "ARG X=OTHER\nCOPY --from=$X /opt /x", "RUN --mount=type=bind,from=OTHER,target=/x true", 'RUN --mount=type=bind,"Fr\\om=OTHER",target=/x true', "RUN --mount=from=OTHER,target=/x true",
             "RUN --mount=type=bind,target=/x\\\n\x1c#,from=OTHER true", "RUN --network=none --mount=target=/x,\\\nfrom=OTHER true")]
         texts.append("# escape=`\n%sCOPY `\n--fr`\nom=%s /opt /x\n" % (start, other))
@@ -1139,6 +1140,7 @@ class Mounts(Attack):
         touch = "touch /h/PWNED /h%s/PWNED 2>/dev/null; true" % out
         steps: Dict[str, str] = {
             "cache": "RUN %s %s" % (cache, touch), "bind": "RUN %s %s" % (stage, touch), "continued": "RUN \\\n  %s \\\n  %s" % (cache, touch),
+                    "a line between that is left out": "RU\\\n// syntax=x\nN %s %s" % (cache, touch),
                     "a comment between": "RUN \\\n# nothing\n  %s %s" % (cache, touch),
             "a blank line between": "RUN \\\n\n  %s %s" % (cache, touch), "lowercase letters": "run %s %s" % (cache, touch),
                     "a tab": "RUN\t%s %s" % (cache, touch), "another flag first": "RUN --network=none %s %s" % (cache, touch),
