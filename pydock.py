@@ -11645,7 +11645,7 @@ CHANGED_AWK = r"""BEGIN {
 # `terminal` (what its signals would reach), `remove` (the container ends with it), `absent` (said if `look` finds no such program).
 PARENT_SH = r"""inside() { eval "$engine exec -w / -u \"\$user\" $container /run/pydock signal $1 $container $exec_id" </dev/null >/dev/null 2>&1; }
 tell() {
-    told=$1
+    told=$1; [ $1 != HUP ] || trap '' HUP  # a terminal that closes says it twice, also to the client that tells it inside
     [ -n "$client" ] || return
     if [ -z "$exec_id" ]; then kill -s $1 $client 2>/dev/null; return; fi
     tries=0
@@ -11672,7 +11672,7 @@ client=$!
 [ -z "$told" ] || tell $told
 status=
 while told=; wait $client; new=$?; do
-    if [ $new != 127 ] || [ -z "$status" ]; then status=$new; fi
+    case $new:$status in 127:?* | -1:?*) ;; *) status=$new ;; esac  # it is gone already; -1 says bash
     [ -n "$told" ] || break
 done
 if [ -n "$limit" ]; then

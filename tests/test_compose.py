@@ -1057,10 +1057,10 @@ class Programs(ComposeCase, contract.Program):
         for path in Path("/proc").glob("[0-9]*/cmdline"):  # whatever has to do with it, the client of `exec` too
             try:
                 words, pid = path.read_bytes().decode(errors="replace"), int(path.parent.name)
-            except OSError:
+                if self.prefix + "-e--run-" in words and pid != process.pid:
+                    os.kill(pid, signal.SIGKILL)
+            except OSError:  # it has ended
                 continue
-            if self.prefix + "-e--run-" in words and pid != process.pid:
-                os.kill(pid, signal.SIGKILL)
         process.kill()
         self.finish(process)
         self.no_runs()

@@ -2245,6 +2245,23 @@ class TheParentOfAPipe(Folder):
         process.communicate(timeout=60)
         self.assertEqual((process.returncode, self.calls()), (7, "rm -f the-container\n"))
 
+    def test_a_second_hang_up_does_not_end_who_tells_the_first_inside(self) -> None:
+        engine, began = self.tmp / "engine", self.tmp / "began"
+        engine.write_text("#!/bin/sh\necho >>'%s'\n/bin/sleep 0.5\necho \"$@\" >>'%s/calls'\n" % (began, self.tmp), encoding="utf-8")
+        engine.chmod(0o755)
+        known = {"container": "c", "engine": str(engine), "exec_id": "x", "user": "0:0", "terminal": "yes", "remove": "", "absent": ""}
+        process = subprocess.Popen([*self.shell, "-c", pydock.parent_sh(known), "pydock", "/bin/sleep", "100"], stdin=subprocess.DEVNULL, start_new_session=True)
+        self.addCleanup(finish, process)
+        time.sleep(0.5)
+        os.killpg(process.pid, signal.SIGHUP)  # the shell's
+        end = time.monotonic() + 20
+        while not began.exists():
+            self.assertLess(time.monotonic(), end)
+        os.killpg(process.pid, signal.SIGHUP)  # the kernel's
+        self.assertEqual(process.wait(20), 129)
+        told = ["exec -w / -u 0:0 c /run/pydock signal %s c x" % name for name in ("HUP", "END")]
+        self.assertEqual((self.calls().splitlines(), began.read_text()), (told, "\n\n"))
+
     def test_an_engine_in_a_folder_with_a_space(self) -> None:
         self.start("false", engine=self.tmp / "my tools" / "docker").communicate(timeout=60)
         self.assertEqual(self.calls(), "rm -f the-container\n")
