@@ -3147,7 +3147,7 @@ def check_template(template: str, image: str, named: Sequence[str]) -> None:
         if line not in there:
             raise ValueError(f"lacks the line: {line}")
     if not base_from(template):
-        raise ValueError("lacks the line: FROM {image}")
+        raise ValueError(f"lacks the line: {PLACES['image']}")
     for name in named:
         if not has_place(name, template, image):
             raise ValueError(f"has no {{{name}}} for what you asked for, as in: {PLACES[name]}")
@@ -8726,9 +8726,13 @@ def write_programs(engine: Engine, env: Env, where: Sequence[str]) -> None:
 
 def remove_shims(env: Env) -> None:
     """With a deleted environment go its programs on the host, and its links."""
-    for path in linked(shims_folder(env)):
+    for path in paths_on_host(env):
         env.remove(path)
-    env.remove(shims_folder(env))
+
+
+def paths_on_host(env: Env) -> list[str]:
+    """The links to its programs and its kernel; last what these lead to, where their list lies."""
+    return [*linked(shims_folder(env)), shims_folder(env)]
 
 
 def linked(folder: str) -> dict[str, list[str]]:
@@ -10335,22 +10339,20 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
     caches = caches_of(engine) if args.cache else {}
     known = {env.cache for _, env in envs} if args.cache else set()
     caches.update(old_caches(engine, known))
-    shims = orphaned_shims(prefix)
-    caches.update(shims)
+    links = [path for env in orphans(session) for path in paths_on_host(env)]
     reasons = dict.fromkeys(old, "old revision")
     reasons.update({**dict.fromkeys(gone, "orphaned"), **dict.fromkeys(ends, "unused script")})
     own = unique_sizes(images, list(reasons))
     lines = [["NAME", "REASON", "UNIQUE", "SHARED", "PATH"], *image_lines(images, own, reasons)]
     bare = [env for _, env in unused if env.latest not in images]
     lines += [[env.name, "unused script", "", "", home_path(env.folder)] for env in bare]
-    for path, reason in caches.items():
+    for path, reason in {**caches, **dict.fromkeys(links, "orphaned")}.items():
         folder = home_path(path) if "/" in path else ""
         lines.append(["" if folder else path, reason, "", "", folder])
-    if lines[1:]:
-        console.table(lines)
-    if not own and not caches and not unused:
+    if not lines[1:]:
         console.info("nothing to remove")
         return 0
+    console.table(lines)
     if not confirmed(args, "remove these", "removing these"):
         return 1
     for tag in gone:  # whoever was asked may have taken a while
@@ -10364,8 +10366,10 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
             with env.lock():
                 drop_old_revisions(owner, env)
     report_removed(engine, own)
-    going = shims.keys() & orphaned_shims(prefix).keys()
-    remove_caches(engine, [name for name in caches if name in going or name not in shims], going)
+    remove_caches(engine, list(caches))
+    for env in [env for env in orphans(session) if shims_folder(env) in links]:
+        console.info(f"removing {', '.join(paths_on_host(env))}")
+        remove_shims(env)
     return 0
 
 
@@ -10423,33 +10427,28 @@ def caches_of(engine: Engine) -> dict[str, str]:
     return {**found, **{path: what for path, what in folders.items() if os.path.isdir(path)}}
 
 
-def remove_caches(engine: Engine, names: Sequence[str], shims: Collection[str]) -> None:
+def remove_caches(engine: Engine, names: Sequence[str]) -> None:
     import shutil
 
     for name in names:
         if "/" not in name:
             engine.run("volume", "rm", name)
-        elif name in shims and os.path.islink(name):
-            os.unlink(name)
         else:
             shutil.rmtree(name, ignore_errors=True)
     if names:
         console.info(f"removed {', '.join(names)}")
 
 
-def orphaned_shims(prefix: str) -> dict[str, str]:
-    """What is on the host of environments of this prefix whose folder is gone: links to programs,
-    kernels, and last what these lead to, by which they are known. What is no link there, or leads
-    elsewhere, is somebody's."""
-    found: list[str] = []
+def orphans(session: Session) -> list[Env]:
+    """Environments that have links or kernels on the host, but no folder any more."""
+    found = []
     for shims in data_folders():
         name, folder = shims_owner(shims)
-        repo = f"{prefix}-{name}"
-        repos = (repo, f"{repo}__{sha256(os.fsencode(folder))[:8]}")
-        ours = os.path.basename(shims) in repos and not os.path.islink(shims)
-        if folder and ours and not may_exist(folder):
-            found += [*linked(shims), shims]
-    return dict.fromkeys(found, "orphaned")
+        for mode in ("global", "local") if name and not os.path.islink(shims) else ():
+            env = session.new_env(name, Scope(mode, os.path.dirname(os.path.dirname(folder)), ""))
+            if (env.folder, shims_folder(env)) == (folder, shims) and not may_exist(folder):
+                found.append(env)
+    return found
 
 
 def is_orphaned(prefix: str, tag: str, image: Image) -> bool:
@@ -11485,7 +11484,7 @@ box() {
     exec 3<&0 4>&2 2>/dev/null; child= told= status=
     for number in HUP INT QUIT TERM USR1 USR2; do trap "told=$number; kill -s $number"' $child' $number; done
     /usr/bin/env --default-signal=INT,QUIT /bin/sh -c 'exec "$@"' pydock "$@" <&3 3<&- 2>&4 4>&- & child=$!; [ -z "$told" ] || kill -s $told $child
-    while told=; wait $child; new=$?; do [ $new = 127 ] && [ -n "$status" ] || status=$new; [ -n "$told" ] || break; done; told $status 2>&4
+    while told=; wait $child; new=$?; do case $new:$status in 127:?* | -1:?*) ;; *) status=$new ;; esac; [ -n "$told" ] || break; done; told $status 2>&4
 }
 told() {
     reached="pydock: the container reached its limit of"; cd /sys/fs/cgroup

@@ -228,7 +228,7 @@ def run_module(names: List[str], patterns: List[str], report: str) -> None:
     for why, looks in ONCE_MORE.items():
         hit = [key for key, text in failed.items() if re.search(looks, text)]
         if hit and not result.shouldStop:
-            print("once more, since %s: %s" % (why, ", ".join(hit)), flush=True)
+            print("once more, since %s: %s" % (why, "\n".join(map(failed.__getitem__, hit))), flush=True)
             again = Timed().of(loader.loadTestsFromNames([re.sub(r"^\w+ \((.*)\)$", r"\1", key) for key in hit]))  # `setUpClass (CLASS)`
             failed = {**{key: text for key, text in failed.items() if key not in hit}, **failures(again)}
             result.skipped += again.skipped
