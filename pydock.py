@@ -11655,14 +11655,12 @@ tell() {
     done
 }
 { command exec 3<&0; } 2>/dev/null || exec 3</dev/null
-detach= client= told=
-if [ -n "$exec_id" ] && [ -z "$terminal" ] && [ -x /usr/bin/setsid ]; then
-    case $engine in sudo* | */sudo*) ;; *) detach=/usr/bin/setsid ;; esac  # sudo asks on a terminal
-fi
+client= told=
+setsid=/usr/bin/setsid; [ -x $setsid ] && case $engine in sudo* | */sudo*) false ;; esac || setsid=  # sudo asks on a terminal
+detach=; if [ -n "$exec_id" ] && [ -z "$terminal" ]; then detach=$setsid; fi
 for number in HUP INT QUIT TERM USR1 USR2; do trap "tell $number" $number; done
 if [ -z "$exec_id" ] && [ -n "$terminal" ]; then trap told=yes INT QUIT; fi
 if [ -n "$limit" ]; then
-    setsid=/usr/bin/setsid; [ -x $setsid ] && case $engine in sudo* | */sudo*) false ;; esac || setsid=  # sudo asks on a terminal
     $setsid /bin/sh -c "$clock" pydock-clock $limit "$engine kill $container" $$ </dev/null >/dev/null 2>&1 3<&- &
     watch=$!
 fi
@@ -11681,6 +11679,7 @@ if [ -n "$limit" ]; then
 fi
 if [ $status -eq 127 ] && [ -n "$absent" ] && [ "$(eval "$look" </dev/null 2>/dev/null)" = absent ]; then printf '%s\n' "$absent" >&2; fi
 outside "$@"; if [ -n "$exec_id" ]; then
+    if [ -n "$terminal" ] && [ ! -t 0 ]; then trap '' HUP; status=129; fi  # docker's client says 0 where the terminal has closed
     [ $status -le 128 ] || inside END
     [ -z "$remove" ] || eval "$engine rm -f $container" >/dev/null 2>&1
 else

@@ -730,6 +730,14 @@ class Signals(ActivateCase):
         terminal.hang_up()
         terminal.wait()
 
+    def test_a_closed_terminal_ends_the_program_whose_client_has_ended_before_a_shell_says_so(self) -> None:
+        script = "trap : HUP; python -c '%s'; echo $? >ended"
+        terminal = Terminal(self, ["sh", "-c", self.line() + "; " + script % SLEEP], self.work, self.environ)
+        self.ready()
+        terminal.hang_up()
+        terminal.wait()
+        self.assertEqual((self.work / "ended").read_text(), "129\n")
+
 
 class Idle(ActivateCase):
     """The first process of an activated environment's container, with seconds for minutes."""

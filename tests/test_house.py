@@ -19,10 +19,10 @@ import run
 from support import PYDOCK, ROOT
 
 LIMITS = {
-    "lines": 11840,  # goal: 5800; more by projects, pip's options, rename, what is being done, sandboxes, scripts, kernels, templates
+    "lines": 11838,  # goal: 5800; more by projects, pip's options, rename, what is being done, sandboxes, scripts, kernels, templates
     "lines of the ground floor": 5165,  # goal: 1800
     "lines of a slice": 450,  # goal: 450
-    "lines of the texts that run elsewhere": 683,  # goal: 330
+    "lines of the texts that run elsewhere": 682,  # goal: 330
     "lines of a function": 60,  # goal: 60
     "lines of half of the functions": 11,  # goal: 12
     "arguments of a function": 6,  # goal: 6
