@@ -4581,17 +4581,17 @@ def source_policy(env: Env) -> str:
 
 
 def text_to_build(env: Env, build: Build, domain: str, own: bool) -> str:
-    """The dockerfile; with an ARG that no step has seen yet where all is built again, and one that
-    keeps the layers of others apart. Where it is `own`, only packages are others'."""
+    """The dockerfile; with an ARG that no step has seen yet where all is built again, and others that
+    keep apart the layers of others, and each index's installer. If `own`, only packages are others'."""
     text = env.read("dockerfile")
     if build.again:
         stages = r"(?m)^(FROM\s(?!.* AS installer$).*)$"
         text = re.sub(stages, f"\\1\\nARG PYDOCK_AGAIN={env.id}", text)
     packages = "\nCOPY requirements.txt"
+    asked = host_settings() if own else {}  # an index, which may have no uv
+    mark = f"\nARG PYDOCK_INDEX_{text_hash(masked(to_json(asked), ''))[:8]}=1" * bool(asked)
+    text = text.replace("\nARG INSTALLER=", mark + "\nARG INSTALLER=")
     if domain and own and packages in text:
-        asked = "".join(f"{key}={masked(value, '')}\n" for key, value in host_settings().items())
-        index = sha256(asked.encode())[:8]  # which may have no uv
-        text = text.replace("\nARG INSTALLER=", f"\nARG PYDOCK_DOMAIN_{index}=1\nARG INSTALLER=")
         return text.replace(packages, f"\nARG PYDOCK_DOMAIN_{domain}=1{packages}")
     try:
         return in_domain(text, domain) if domain else text
@@ -7842,7 +7842,10 @@ def cmd_reset(session: Session, args: argparse.Namespace) -> int:
 
 
 def check_idle(engine: Engine, env: Env, background: Background, force: bool, command: str) -> None:
-    busy = processes(engine, background) if background.running and not force else []
+    busy, pause = ["?"] * (background.running and not force), 0.0
+    while busy and pause < 0.4:  # the engine's own look at its health takes a moment
+        time.sleep(pause)
+        busy, pause = processes(engine, background), pause + 0.1
     if busy:
         raise PydockError(
             f"still running in {env.name}: {', '.join(busy)}",
@@ -8033,22 +8036,24 @@ def processes(engine: Engine, background: Background) -> list[str]:
     return [line.strip()[:60] for line in told.split("\n") if line.strip()]
 
 
+def remove_container(engine: Engine, name: str) -> None:
+    """PydockError in vain: one that removes itself when it ends refuses it for a moment."""
+    for _ in range(20):
+        listed = ("ps", "-aq", "--filter", f"name=^{name}$")
+        if engine.try_run("rm", "-f", name) or not engine.output(*listed).strip():
+            return
+        time.sleep(0.2)
+    raise PydockError(f"{engine.client} cannot remove the container {name}")
+
+
 def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
     """Ends the programs in the background container, SIGTERM first, and then it. The services that
     started with it are stopped, and keep what they hold; `services` is `rm` where they go too."""
     background = find_background(engine, env)
     if background and background.running:
         engine.try_run(*signal_argv(background, "END"))
-    tries = 0
-    while (  # one that removes itself when it ends refuses it for a moment
-        background
-        and not engine.try_run("rm", "-f", env.background)
-        and find_background(engine, env)
-    ):
-        tries += 1
-        if tries > 20 or not background.removes_itself:
-            raise PydockError(f"{engine.client} cannot remove the container {env.background}")
-        time.sleep(0.2)
+    if background:
+        remove_container(engine, env.background)
     if env.has(COMPOSE) or background and background.project or services == "rm":
         end_services(engine, env, services)
     for path in (note_path(env, "started"), note_path(env, "kept")):
@@ -8842,7 +8847,7 @@ def run_kernel(session: Session, env: Env, path: str) -> int:
     words = [HELPER, "kernel", file, "python", "-m", "ipykernel_launcher", "-f", file]
     passed = ["-e", "JPY_PARENT_PID=1", *environment_options(session)]  # looks for no parent inside
     program = Program(words, passed, True, False)
-    engine.try_run("rm", "-f", name)  # the one before, where that was killed
+    remove_container(engine, name)  # the one before, where that was killed
     try:
         if env.has(COMPOSE):
             compose_one_off(session, env, container)

@@ -710,6 +710,19 @@ class EditableTest(PackageCase):
 
 
 class IndexTest(PackageCase):
+    def test_an_index_without_uv_leaves_others_their_installer(self) -> None:
+        make_wheel(self.base / "packages", "alpha")
+        index = self.index()
+        for name, package, environ, installer in (("one", "alpha", {"PIP_INDEX_URL": index.url, "PIP_TRUSTED_HOST": index.host.split(":")[0]}, "pip"), ("ds", "six", {}, "uv")):
+            self.ok("create", "--no-build", name, PYTHON)
+            path = self.folder(name) / "dockerfile"
+            text = path.read_text(encoding="utf-8")
+            path.write_text(text.replace("AS installer\n", "AS installer\nENV OF=%s\n" % self.prefix), encoding="utf-8")
+            self.write(package + "\n", name)
+            self.ok("build", name, environ=environ)
+            code = "from importlib.metadata import distribution; print(distribution('%s').read_text('INSTALLER').strip())"
+            self.assertEqual(self.python(code % package, name), installer)
+
     def test_an_index_of_the_command_line_is_kept_as_an_option_line(self) -> None:
         for version in ("1.0", "2.0"):
             make_wheel(self.base / "packages", "alpha", version)

@@ -1397,6 +1397,29 @@ class WhereTheEngineIs(Folder):
 # ------------------------------------------------------------------------------------------------------------
 
 
+class WhatEndsInAMoment(unittest.TestCase):
+    """What the engine is still busy with is looked at again."""
+
+    def test_a_container_that_removes_itself(self) -> None:
+        for removed, listed, calls in (([True], [], 1), ([False, False, True], ["id\n", "id\n"], 3), ([False], [""], 1)):
+            engine = mock.Mock(**{"try_run.side_effect": removed, "output.side_effect": listed})
+            with self.subTest(removed), mock.patch("time.sleep"):
+                pydock.remove_container(engine, "c")
+                self.assertEqual(engine.try_run.call_count, calls)
+        engine = mock.Mock(client="docker", **{"try_run.return_value": False, "output.return_value": "id\n"})
+        with mock.patch("time.sleep"), self.assertRaisesRegex(pydock.PydockError, "^docker cannot remove the container c$"):
+            pydock.remove_container(engine, "c")
+
+    def test_a_look_at_the_health_of_a_container_is_no_program(self) -> None:
+        background = mock.Mock(running=True)
+        with mock.patch("time.sleep"), mock.patch.object(pydock, "processes", side_effect=[["runc init"], ["true"], []]):
+            pydock.check_idle(mock.Mock(), mock.Mock(), background, False, "stop")
+        with mock.patch("time.sleep"), mock.patch.object(pydock, "processes", return_value=["cat"]), self.assertRaisesRegex(pydock.PydockError, "still running in .*: cat$"):
+            pydock.check_idle(mock.Mock(), mock.Mock(), background, False, "stop")
+        with mock.patch.object(pydock, "processes", side_effect=AssertionError):
+            pydock.check_idle(mock.Mock(), mock.Mock(), background, True, "stop")
+
+
 class HowTheEngineIsCalled(unittest.TestCase):
     def test_variables_stand_right_before_the_client(self) -> None:
         for words, at in (("sudo docker", 1), ("sudo -n docker", 2), ("sudo -u x docker", 3), ("sudo -n /usr/bin/docker --context c", 2), ("sudo -u x podman", 3), ("sudo -u docker podman", 3),
