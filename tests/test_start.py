@@ -948,15 +948,23 @@ class BadEngine(WarmCase):
 
     def test_a_stop_that_could_not_remove_the_container_says_so(self) -> None:
         self.ok("start", "e")
+        self.fake("fail", "rm")
+        self.fails("stop", "e", says="cannot remove the container " + self.warm)
+        self.no_fake()
+        self.assertTrue(self.state().endswith("true"))
+
+    def test_a_stop_tries_once_more_to_remove_the_container(self) -> None:
+        self.ok("start", "e")
         self.fake()
         self.ok("stop", "e")
         number = len(self.calls())
         self.assertEqual(self.calls()[-1].split()[0], "rm")
         self.ok("start", "e")
         self.fake("fail", str(number))
-        self.fails("stop", "e")
+        self.ok("stop", "e")
+        self.assertEqual([call.split()[0] for call in self.calls()[-3:]], ["rm", "ps", "rm"])
         self.no_fake()
-        self.assertTrue(self.state().endswith("true"))
+        self.assertEqual(self.state(), "")
 
     def test_run_where_the_engine_does_not_tell_of_the_warm_container(self) -> None:
         self.ok("start", "e")
