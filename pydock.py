@@ -7842,10 +7842,10 @@ def cmd_reset(session: Session, args: argparse.Namespace) -> int:
 
 
 def check_idle(engine: Engine, env: Env, background: Background, force: bool, command: str) -> None:
-    busy, pause = ["?"] * (background.running and not force), 0.0
-    while busy and pause < 0.4:  # the engine's own look at its health takes a moment
-        time.sleep(pause)
-        busy, pause = processes(engine, background), pause + 0.1
+    busy = processes(engine, background) if background.running and not force else []
+    for _ in range(3 * bool(busy)):  # the engine's own look at its health takes a moment
+        time.sleep(0.2)
+        busy = busy and processes(engine, background)
     if busy:
         raise PydockError(
             f"still running in {env.name}: {', '.join(busy)}",
@@ -8039,8 +8039,8 @@ def processes(engine: Engine, background: Background) -> list[str]:
 def remove_container(engine: Engine, name: str) -> None:
     """PydockError in vain: one that removes itself when it ends refuses it for a moment."""
     for _ in range(20):
-        listed = ("ps", "-aq", "--filter", f"name=^{name}$")
-        if engine.try_run("rm", "-f", name) or not engine.output(*listed).strip():
+        gone = engine.try_run("rm", "-f", name)
+        if gone or name not in dict(containers_named(engine, f"name={name}")):
             return
         time.sleep(0.2)
     raise PydockError(f"{engine.client} cannot remove the container {name}")

@@ -1401,12 +1401,12 @@ class WhatEndsInAMoment(unittest.TestCase):
     """What the engine is still busy with is looked at again."""
 
     def test_a_container_that_removes_itself(self) -> None:
-        for removed, listed, calls in (([True], [], 1), ([False, False, True], ["id\n", "id\n"], 3), ([False], [""], 1)):
+        for removed, listed, calls in (([True], [], 1), ([False, False, True], ["c running\n", "c removing\n"], 3), ([False], ["c2 running\n"], 1), ([False], [""], 1)):
             engine = mock.Mock(**{"try_run.side_effect": removed, "output.side_effect": listed})
             with self.subTest(removed), mock.patch("time.sleep"):
                 pydock.remove_container(engine, "c")
                 self.assertEqual(engine.try_run.call_count, calls)
-        engine = mock.Mock(client="docker", **{"try_run.return_value": False, "output.return_value": "id\n"})
+        engine = mock.Mock(client="docker", **{"try_run.return_value": False, "output.return_value": "c running\n"})
         with mock.patch("time.sleep"), self.assertRaisesRegex(pydock.PydockError, "^docker cannot remove the container c$"):
             pydock.remove_container(engine, "c")
 
