@@ -1302,9 +1302,9 @@ class Folder:
         return open(os.open(name, flags, mode, dir_fd=self.fd), "wb")
 
     def write(self, name: str, text: str, mode: int | None = None, durable: bool = False) -> None:
-        """Replaces a file at once: a crash leaves the old one or the new one. One with a `mode` can
-        be made again, and need not be durable."""
-        new = f".{name}.new"
+        """Replaces a file at once: a crash leaves the old one or the new one, and so do two who write
+        it. One with a `mode` can be made again, and need not be durable."""
+        new = f".{name}.{os.urandom(4).hex()}.new"
         try:
             with self.create(new, 0o666 if mode is None else mode) as file:
                 file.write(text.encode(errors="surrogateescape"))
@@ -1431,14 +1431,14 @@ def make_folder(path: str, parents: bool = True) -> list[str]:
     missing = [path]
     while parents and not os.path.isdir(os.path.dirname(missing[-1])):
         missing.append(os.path.dirname(missing[-1]))
-    try:
-        for folder in reversed(missing):
+    for folder in reversed(missing):
+        try:
             os.mkdir(folder)
             made.insert(0, folder)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise PydockError(f"cannot create the folder {path}: {error.strerror}") from None
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise PydockError(f"cannot create the folder {path}: {error.strerror}") from None
     return made
 
 
@@ -3034,7 +3034,7 @@ def watched_files(env: Env) -> dict[str, bytes]:
     link, or none that can be read to its end."""
     found: dict[str, bytes] = {}
     unwatched = r"requirements\.txt|wheels/\.?" + WHEEL
-    half = r"\.(requirements\.txt|dockerfile)(\.orig\d*)?\.new"
+    half = r"\.(requirements\.txt|dockerfile)(\.orig\d*)?\.[0-9a-f]{8}\.new"
 
     def look(folder: Folder, above: str) -> None:
         for name in folder.names():
@@ -3950,7 +3950,7 @@ def containers_named(engine: Engine, *filters: str) -> list[tuple[str, str]]:
 #   commit                  container, :tmp                  both removed: the files are not of :tmp
 #   a client that is killed while the engine commits         :tmp, which came later, removed
 #   wheels                  wheels/.NAME.whl                 removed (remove_half_written)
-#   a write that fails      .FILE.new                        removed (remove_half_written)
+#   a write that fails      .FILE.ID.new                     removed (remove_half_written)
 #   requirements.txt        :tmp, which the files match      tagged as N+1 and latest
 #   :N+1                    :tmp, :N+1                       latest moves to N+1
 #   latest                  :tmp, container                  removed
@@ -9303,13 +9303,8 @@ def keep_dockerfile(env: Env, text: str, pydocks_own: bool) -> None:
 
 
 def forget_note(env: Env) -> None:
-    if not os.path.lexists(trust_file(env)):
-        return
-    env.remove(trust_file(env))
-    try:
-        os.rmdir(os.path.dirname(trust_file(env)))
-    except OSError:  # it has others, or this is a dry run
-        pass
+    if os.path.lexists(trust_file(env)):
+        env.remove(trust_file(env))
 
 
 def plain_text(data: bytes) -> str | None:

@@ -1325,7 +1325,7 @@ class Files(Attack):
 
     def test_links_to_a_secret(self) -> None:
         for number, name in enumerate(("pydock.conf", "dockerfile", "requirements.txt", "docker-compose.yml", ".env", "requirements.txt.orig",
-                "wheels/x-1.0-py3-none-any.whl", ".requirements.txt.new", ".dockerfile.new")):
+                "wheels/x-1.0-py3-none-any.whl", ".requirements.txt.0123abcd.new", ".dockerfile.0123abcd.new")):
             folder = self.project("secret%d" % number, requirements="./wheels/x-1.0-py3-none-any.whl\n" if "whl" in name else "")
             target = self.secret if number % 2 else Path(os.path.relpath(self.secret, self.place(folder, name).parent))
             self.place(folder, name).symlink_to(target)

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 import unittest
 import warnings
@@ -1003,6 +1004,37 @@ class WrittenFiles(Folder):
         os.chmod(str(self.write("f", "x")), 0o640)
         pydock.write_file(str(self.tmp / "f"), "y")
         self.assertEqual((os.stat(str(self.tmp / "f")).st_mode & 0o777, (self.tmp / "f").read_text(encoding="utf-8")), (0o640, "y"))
+
+    def test_one_that_many_write_at_once_is_whole_at_any_moment(self) -> None:
+        """As the helper is, by the first two commands of a user."""
+        path, text, failed, seen = self.tmp / "helper", "x" * 100000, [], set()
+
+        def write() -> None:
+            try:
+                for _ in range(50):
+                    pydock.write_file(str(path), text, 0o755)
+            except pydock.PydockError as error:
+                failed.append(str(error))
+
+        write()
+        writers = [threading.Thread(target=write) for _ in range(4)]
+        for writer in writers:
+            writer.start()
+        while any(writer.is_alive() for writer in writers):
+            seen.add(path.read_text(encoding="utf-8"))
+        self.assertEqual((failed, seen, os.listdir(self.tmp)), ([], {text}, ["helper"]))
+
+    def test_a_folder_whose_parent_another_makes_at_that_moment_is_made(self) -> None:
+        real = os.mkdir
+
+        def taken(path: str, *args: Any, **more: Any) -> None:
+            real(path, *args, **more)
+            if path == str(self.tmp / "a"):
+                raise FileExistsError(17, "File exists")
+
+        with mock.patch("os.mkdir", taken):
+            made = pydock.make_folder(str(self.tmp / "a/b/c"))
+        self.assertEqual((made, (self.tmp / "a/b/c").is_dir()), ([str(self.tmp / "a/b/c"), str(self.tmp / "a/b")], True))
 
 
 class WhereASettingComesFrom(Folder):

@@ -137,7 +137,7 @@ class Words(AllowedCase):
         self.ok("trust", "--remove", "dev", cwd=self.clone)
         self.refused("-n", "start", "dev")
         self.ok("delete", "-y", "dev", cwd=self.clone)
-        self.assertFalse((self.home / ".local" / "share" / "pydock" / "trust").exists())
+        self.assertEqual(list((self.home / ".local" / "share" / "pydock" / "trust").iterdir()), [])
 
     def test_what_was_made_here_needs_no_word_and_what_is_written_beside_it_does(self) -> None:
         self.ok("--global", "create", "mine", "--no-build", "-p", "8000")
