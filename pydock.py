@@ -17,7 +17,7 @@ from _frozen_importlib_external import SourceFileLoader  # noqa: E402  # quicker
 del sys.argv[0]
 path = os.path.realpath(sys.argv[0])
 loader = SourceFileLoader("__main__", path)
-gc.disable()  # while 10,000 objects are read that stay: a millisecond
+gc.disable()  # 10,000 objects are read that stay: not to look for cycles saves a millisecond
 before = os.umask(0o077)
 try:  # who can write to the cache, or put another in its place, would run code as this user
     cache, user = os.environ.get("XDG_CACHE_HOME", ""), os.geteuid()
@@ -62,8 +62,8 @@ An environment is a folder of standard files, `dockerfile` and `requirements.txt
 make. Everything else is derived: from labels and tags of images, from names of containers.
 
 The map. The ground floor, each part using only those above it: console and errors; the engine's client; files
-and folders; scopes and settings; the environment's folder, and its lock; requirements; the dockerfile; the host's
-settings; images and revisions; building; containers; words of the command line. Then a section for each
+and folders; scopes and settings; requirements; the environment's folder, and its lock; the dockerfile; the host's
+settings; images and revisions; containers; building; words of the command line. Then a section for each
 capability, with its commands first; then the parser, main, and the texts that run elsewhere.
 `pydock install`: main, parse, cmd_install, package_change (what was asked for), change_packages (lock, recover,
 tag), commit_change (container, installer, files), and CHANGE_SH, which runs inside.
@@ -102,7 +102,7 @@ if TYPE_CHECKING:
     Operation = Callable[["Session", argparse.Namespace], int]
 
 __version__ = "0.2.0"
-START_PY = (__doc__ or "''").split("'")[1]  # what a shell runs pydock by
+START_PY = (__doc__ or "''").split("'")[1]  # the program by which a shell starts pydock
 
 
 # --------------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def one_line(text: str) -> str:
 class Console:
     """Everything that is said, on stderr: best effort, for no work ends because nobody can hear of
     it. And what was asked for, on stdout, which is an error where it cannot be written. On a
-    terminal, a line that comes where nothing is said for a second, and goes again, tells what is
+    terminal, once nothing was said for a second, a line that goes away again tells what is being
     done, and for how long."""
 
     quiet = False
@@ -201,7 +201,8 @@ class Console:
 
     def end(self) -> bool:
         """Takes the line away for good. Whether it was there."""
-        self.step, drawn = None, self.drawn
+        with self.lock:
+            self.step, drawn = None, self.drawn
         if drawn:
             self.write("")
         return drawn
@@ -517,7 +518,7 @@ def client_index(program: Sequence[str]) -> int:
     if names[0] == "sudo":
         start = 1
         while start < len(program) - 1 and re.match("-|.*=", program[start]):
-            start += 2 if re.fullmatch("-[A-Za-z]*[CDghpRrTtUu]", program[start]) else 1
+            start += 2 if re.fullmatch("-[ABbEeHiKklNnPSsVv]*[CDghpRrTtUu]", program[start]) else 1
     known = [i for i, name in enumerate(names) if re.match("docker|podman", name) and i >= start]
     return [*known, len(program) - 1][0]
 
@@ -620,9 +621,11 @@ class Engine:
     @staticmethod
     def end(process: subprocess.Popen[bytes]) -> None:
         """What interrupts pydock ends the client too; a second interruption ends it at once."""
-        process.terminate()
         try:
+            process.terminate()
             process.wait(3)
+        except PermissionError:  # sudo's process is root's
+            return
         except BaseException:
             process.kill()
             process.wait()
@@ -849,7 +852,9 @@ class Engine:
         context = os.environ.get("DOCKER_CONTEXT", "")
         if not (address or context or self.podman):
             context = (re.findall(r'"currentContext"\s*:\s*"([^"]+)"', client_config()) + [""])[0]
-        if context and not address and context != "default":
+        if self.program[self.index + 1 :] and not self.podman:  # such as --context
+            address = self.endpoint() or address
+        elif context and not address and context != "default":
             address = self.endpoint(context)
         here = re.match(
             r"(unix|npipe|fd):|\w+://([^/@]*@)?(localhost|127\.[\d.]+|\[::1\])(:|/|$)", address
@@ -882,7 +887,7 @@ class Engine:
                 hint = "sudo usermod -aG docker $USER, then log in again; or: pydock config --global engine 'sudo docker'"
             except OSError:
                 said = f"the docker daemon is not running (nothing answers at {path})"
-                hint = "sudo systemctl start docker"
+                hint = {"darwin": "open -a Docker"}.get(sys.platform, "sudo systemctl start docker")
         elif self.try_output("version", "--format", "{{.Server.Version}}") is not None:
             return
         raise PydockError(said, hint, status=127)
@@ -1241,7 +1246,10 @@ class Folder:
         return True
 
     def is_folder(self, name: str) -> bool:
-        return self.has(name) and stat.S_ISDIR(self.stat(name).st_mode)
+        try:
+            return stat.S_ISDIR(self.stat(name).st_mode)
+        except FileNotFoundError:
+            return False
 
     def descriptor(self, name: str, flags: int = 0, own: bool = True) -> int:
         """Of a regular file, or with O_DIRECTORY of a folder, to be read."""
@@ -1479,7 +1487,9 @@ def copy_out(
         _, said = engine.finish(process)
     except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
         engine.end(process)
-        raise PydockError(f"{failed}: {error}") from None
+        said = process.stderr.read().decode(errors="replace") if process.stderr else ""
+        engine.raise_if_down()
+        raise PydockError(f"{failed}: {last_line(said) if said else error}") from None
     except BaseException:
         engine.end(process)
         raise
@@ -1589,7 +1599,7 @@ class Scope:
             folder, name = self.open_beside(path)
             with folder:
                 data = folder.read(name)
-            return data.decode()
+            return data.decode("utf-8-sig")
         except FileNotFoundError:
             return ""
         except UnicodeDecodeError as error:
@@ -1606,11 +1616,7 @@ class Scope:
             return []
 
     def has(self, name: str) -> bool:
-        try:
-            with self.open() as folder:
-                return bool(re.fullmatch(NAME, name)) and folder.is_folder(name)
-        except FileNotFoundError:
-            return False
+        return name in self.names()
 
 
 def global_scope() -> Scope:
@@ -1719,7 +1725,7 @@ class Settings:
 
 
 def loosens(key: str, value: str, present: str) -> bool:
-    """Whether a limit of a sandbox would hold less than it does."""
+    """Whether a project's value would loosen a limit of the sandbox."""
     return key.startswith("sandbox_") and amount(value) > amount(present)
 
 
@@ -1741,8 +1747,10 @@ def login_name() -> str:
 
 def read_conf(scope: Scope) -> dict[str, str]:
     text = scope.text_beside(scope.conf)
-    if not text:
-        return {}
+    return parse_conf(text, scope.conf) if text else {}
+
+
+def parse_conf(text: str, path: str) -> dict[str, str]:
     import configparser
 
     parser = configparser.ConfigParser(interpolation=None)
@@ -1754,9 +1762,9 @@ def read_conf(scope: Scope) -> dict[str, str]:
         why = "is neither [pydock] nor KEY = VALUE"
         if type(error).__name__.startswith("Duplicate"):
             why = "repeats a key or section"
-        raise PydockError(f"cannot read {scope.conf}: line {line} {why}") from None
+        raise PydockError(f"cannot read {path}: line {line} {why}") from None
     if not parser.has_section("pydock"):
-        raise PydockError(f"{scope.conf} has no [pydock] section")
+        raise PydockError(f"{path} has no [pydock] section")
     return dict(parser.items("pydock"))
 
 
@@ -1872,6 +1880,11 @@ def canonical(name: str) -> str:
 def masked(text: str, mark: str = "***@") -> str:
     """With a mark in the place of the logins in its URLs."""
     return re.sub(r"://[^/?#\s]*@", f"://{mark}", text)
+
+
+def without_login(value: str) -> str:
+    """The value of a setting, which may be a proxy without a scheme."""
+    return re.sub(r"^[^/?#\s]*@", "", masked(value, ""))
 
 
 class Requirement:
@@ -2007,6 +2020,8 @@ def read_line(line: Requirement) -> None:
     ):
         if names & of_kind:
             line.kind, line.url = kind, line.options[0][1]
+            if len(line.url) > 4096:
+                raise ValueError("too long")
             if len(line.options) > 1:
                 raise ValueError("more than one option in a line")
             egg = re.search(rf"#(?:.*&)?egg=({IDENTIFIER})", line.url)
@@ -2254,8 +2269,8 @@ class Freeze:
         return ""
 
     def replaced(self, line: Requirement) -> bool:
-        """Whether a line has had its day: a project that was uninstalled, and the demand for hashes,
-        which stands first."""
+        """Whether a line is left out: a project that was uninstalled, or `--require-hashes`, which a
+        lock puts first."""
         if line.is_project:
             return bool(self.wanted.removed)
         names = {name for name, _ in line.options} if line.kind == "option" else set()
@@ -2264,6 +2279,8 @@ class Freeze:
     def other_line(self, line: Requirement) -> str:
         """A line about nothing that is installed, with its hashes where it is a lock."""
         text = line.text if line.text.endswith(("\n", "\r")) else line.text + self.end
+        if line is self.lines[-1] and line.kind:  # a backslash would join what comes after
+            text = re.sub(r"[ \t]*\\+(\r?\n)\Z", r"\1", text)
         if not self.wanted.lock or line.kind != "requirement" or line.hashes:
             return text
         hashes = self.found.hashes.get(line.pin)
@@ -2282,7 +2299,7 @@ class Freeze:
             return self.rendered(package.pin.body, [], "", [], line.trailing)
         givers = [*lines, *([asked] if asked else [])]
         extras = sorted({extra for giver in [*givers, package.pin] for extra in giver.extras})
-        range_, via = self.range_of(name, lines, asked), self.via_of(name, lines, asked)
+        range_, via = self.range_of(name, lines, asked), self.via_of(name, givers)
         index = next((giver.index for giver in reversed(givers) if giver.index), "")
         same = len(lines) == 1 and says_same(line, package.pin) and line.kind != "editable"
         pin = line.pin if same and line.name else package.pin.pin
@@ -2311,11 +2328,8 @@ class Freeze:
             ranges = [line.range for line in lines]
         return ranged(joined([*ranges, self.wanted.limits.get(name, "")]))
 
-    def via_of(
-        self, name: str, lines: Sequence[Requirement], asked: Requirement | None
-    ) -> list[str]:
+    def via_of(self, name: str, givers: Sequence[Requirement]) -> list[str]:
         """Who needs a package that nobody asked for."""
-        givers = [*lines, *([asked] if asked else [])]
         if any(not giver.via for giver in givers):
             return []
         return self.found.packages[name].by or [other for giver in givers for other in giver.via]
@@ -2377,7 +2391,7 @@ def without_revision(url: str) -> str:
 
 def project_text(url: str, extras: Iterable[str]) -> str:
     """The line for a project that is installed as it lies there."""
-    return option_text("-e", with_extras(url, extras))
+    return option_text("-e", url + with_extras(".", extras)[1:])
 
 
 def option_text(name: str, value: str) -> str:
@@ -2456,7 +2470,7 @@ STANDARD = ("dockerfile", "requirements.txt", COMPOSE)
 
 
 class Env:
-    """One environment: the folder `envs/NAME`, and the image named after it. `work` is where its
+    """One environment: the folder `envs/NAME`, and the image named after it. `staging` is where its
     files are now: the folder itself, or a hidden one beside it while it is being created."""
 
     scripted = False
@@ -2805,7 +2819,7 @@ def remove_half_written(env: Env) -> None:
     """Files that a writer which was killed has left; only under the environment's lock."""
     if env.scripted:
         return
-    for below, pattern in (([], r"\..*\.new"), (["wheels"], r"\..*\.whl")):
+    for below, pattern in (([], r"\.(loading|.*\.[0-9a-f]{8})\.new"), (["wheels"], r"\..*\.whl")):
         try:
             with env.open(*below) as folder:
                 for name in folder.names():
@@ -2973,7 +2987,7 @@ def open_lock_file(folder: str) -> int:
 
 def is_changing(env: Env) -> bool:
     """Whether somebody holds the environment's lock."""
-    lock = env.lock(wait=False)
+    lock = Lock(env.staging, env.name, wait=False)
     return not lock.take() or lock.release()
 
 
@@ -2988,6 +3002,8 @@ def trust_file(env: Env) -> str:
 def read_note(env: Env) -> dict[str, dict[str, str]] | None:
     """What the user has allowed of an environment's files: digest, and text where it is short, by
     path. None where nothing was noted."""
+    if env.staging != env.folder:  # a note of this name would be that of another command
+        return None if env.made_here else {}
     folder, name = os.path.split(trust_file(env))
     try:
         with Folder(folder) as notes:
@@ -3039,7 +3055,7 @@ def watched_files(env: Env) -> dict[str, bytes]:
     def look(folder: Folder, above: str) -> None:
         for name in folder.names():
             try:
-                if folder.is_folder(name):
+                if folder.is_folder(name) and above.count("/") < 100:
                     with folder.below(name) as inner:
                         look(inner, above + name + "/")
                 elif (
@@ -3052,11 +3068,7 @@ def watched_files(env: Env) -> dict[str, bytes]:
                     found[above + name] = folder.read(name)
             except FileNotFoundError:  # it was another pydock's for a moment
                 continue
-            if (
-                len(found) > 1000
-                or above.count("/") > 100
-                or sum(map(len, found.values())) > 4 * MAX_TEXT
-            ):
+            if len(found) > 1000 or sum(map(len, found.values())) > 4 * MAX_TEXT:
                 raise PydockError(
                     f"{env.folder} has too many files to review",
                     "move what is not part of the environment elsewhere",
@@ -3216,14 +3228,16 @@ def readings(dockerfile: str) -> list[str]:
     return [text, re.sub(r"\\[ \t\r]*\n", "", text), re.sub(r"`[ \t\r]*\n", "", text)]
 
 
+FROM_LINE = r"(?mi)^([^\S\n]*FROM(?:[^\S\n]+--\S+)*[^\S\n]+\S*[^\s\\`](?:[^\S\n]+AS[^\S\n]+(\S+))?[^\S\n]*)$"
+
+
 def in_domain(dockerfile: str, domain: str) -> str:
     """A dockerfile whose steps share no layer with those of another domain, for the engine's own
     builder: another one (`# syntax=`) need not keep the caches apart. (Of an ARG, a dockerfile can
     set the value, but not take back the name.) ValueError where a FROM is hidden."""
     mark = f"\nARG PYDOCK_DOMAIN_{domain}=1"
-    line = r"(?mi)^([^\S\n]*FROM(?:[^\S\n]+--\S+)*[^\S\n]+\S*[^\s\\`](?:[^\S\n]+AS[^\S\n]+\S+)?[^\S\n]*)$"
     text = re.sub(r"(?mi)^[^\S\n]*(#|//)[^\S\n]*syntax[^\S\n]*=.*\n?", "", dockerfile)
-    text, count = re.subn(line, rf"\1{mark}", text)
+    text, count = re.subn(FROM_LINE, rf"\1{mark}", text)
     other = rf"FROM\b(?!.*{mark}$)(?![ \t]+[\w.]+[ \t]+import )"  # but not in the text of a program
     if not count or re.search(rf"(?mi)^[^\S\n]*(?:FR?O?[\\`][^\S\n]*$|{other})", text):
         raise ValueError("it has no FROM, or one that spans several lines")
@@ -3311,6 +3325,7 @@ SAME_SETTING = (
     ("PIP_FIND_LINKS", "UV_FIND_LINKS"),
     ("PIP_TRUSTED_HOST", "UV_INSECURE_HOST"),
     ("PIP_DEFAULT_TIMEOUT", "UV_HTTP_TIMEOUT"),
+    ("PIP_TIMEOUT", "UV_HTTP_TIMEOUT"),
     ("PIP_PROXY", "HTTPS_PROXY"),
     ("PIP_PROXY", "HTTP_PROXY"),
 )
@@ -3357,9 +3372,10 @@ def host_settings() -> dict[str, str]:
     environ = {**pip_conf(), **client_proxies(), **os.environ}
     found = {}
     for key, value in environ.items():
+        value = value.replace(",", " ") if key == "UV_FIND_LINKS" else value  # as pip parts it
         if key in PROXIES or key.startswith(("PIP_", "UV_")) and not re.fullmatch(HOST_ONLY, key):
             words = (
-                [word for word in value.split() if not word.startswith(("/", "~", "./", "file:"))]
+                [word for word in value.split() if not word.startswith(("/", "~", ".", "file:"))]
                 if re.search("INDEX|LINKS", key)
                 else [value]
             )
@@ -3370,6 +3386,8 @@ def host_settings() -> dict[str, str]:
             found.setdefault(uv, found[pip])
         elif uv in found and pip != "PIP_PROXY":
             found[pip] = found[uv]
+    if "UV_FIND_LINKS" in found:
+        found["UV_FIND_LINKS"] = found["UV_FIND_LINKS"].replace(" ", ",")
     if "UV_DEFAULT_INDEX" in found:
         found.pop("UV_INDEX_URL", None)
     return found
@@ -3392,8 +3410,13 @@ def host_netrc(text: str) -> str:
     lines = []
     for host in dict.fromkeys(re.findall(r"://(?:[^/?#\s]*@)?([\w.-]+|\[[\w:]+\])", text)):
         login, _, password = logins.authenticators(host) or ("", "", "")
+        words = [(key, word) for key, word in (("login", login), ("password", password)) if word]
         if password:
-            lines.append(f"machine {host} login {login} password {password}\n")
+            said = [
+                f'{key} "{word}"' if re.search(r"\s", word) else f"{key} {word}"
+                for key, word in words
+            ]
+            lines.append(f"machine {host} {' '.join(said)}\n")
     return "".join(lines)
 
 
@@ -3420,7 +3443,7 @@ def settings_sh(secrets: bool, named: str = "") -> str:
     if not secrets:
         login = r"UV_INDEX_\w+_(USERNAME|PASSWORD)"
         settings = {
-            key: masked(value, "")
+            key: without_login(value)
             for key, value in settings.items()
             if not re.fullmatch(login, key)
         }
@@ -3460,30 +3483,25 @@ class Secret:
         import tempfile
 
         self.path = ""
-        self.fds: list[int] = []
-        self.file = ""
+        self.file: IO[bytes] = io.BytesIO()
         text = engine.secret(settings)
         if not text.strip():
             return
         # sudo and a rootless podman could not open this process's memory.
         if hasattr(os, "memfd_create") and not engine.sudo and not (engine.podman and os.getuid()):
-            fd = os.memfd_create("pydock")
-            os.write(fd, text.encode(errors="surrogateescape"))
-            self.path, self.fds = f"/proc/{os.getpid()}/fd/{fd}", [fd]
+            self.file = open(os.memfd_create("pydock"), "wb")
+            self.path = f"/proc/{os.getpid()}/fd/{self.file.fileno()}"
         else:
-            fd, self.path = tempfile.mkstemp(prefix="pydock-")
-            self.file = self.path
-            with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(text)
+            named = tempfile.NamedTemporaryFile(prefix="pydock-")
+            self.file, self.path = named, named.name
+        self.file.write(text.encode(errors="surrogateescape"))
+        self.file.flush()
 
     def __enter__(self) -> Secret:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for fd in self.fds:
-            os.close(fd)
-        if self.file:
-            os.unlink(self.file)
+        self.file.close()
 
 
 # --------------------------------------------------------------------------------------------------
@@ -3702,7 +3720,7 @@ def check_owner(engine: Engine, env: Env, images: dict[str, Image]) -> None:
         if image.tag in ("latest", env.latest) and "pydock.folder" not in image.labels:
             raise PydockError(
                 f"the image {env.latest} was not made by pydock",
-                f"docker rmi {env.latest}, or choose another name",
+                f"{shell_join(engine.command(['rmi', env.latest]))}, or choose another name",
             )
 
 
@@ -4002,9 +4020,9 @@ def recover(engine: Engine, env: Env) -> dict[str, Image]:
 
 
 def has_its_files(engine: Engine, env: Env, image: Image, latest: Image | None) -> bool:
-    """Whether the files are those of an image that was not tagged yet. A rollback that died between
-    its two gets the second one, where the present one is of the former revision or kept in a
-    copy."""
+    """Whether the files are those of an image that was not tagged yet. A rollback writes the
+    dockerfile, then requirements.txt: if it died between them, the second is written now, unless
+    somebody has changed that file since."""
     dockerfile, requirements = env.hashes()
     if latest and image.hashes[0] == dockerfile and image.hashes[1] != requirements:
         with env.open() as folder:
@@ -4026,11 +4044,8 @@ def tag_revision(
     check_owner(engine, env, {"latest": present} if present else {})
     new = not image or not is_number(image.tag)
     if new:
-        tags = [
-            *images,
-            *(tag[len(env.repo) + 1 :] for tag in engine.made if tag.startswith(env.repo + ":")),
-        ]
-        number = max([0, *(int(tag) for tag in tags if is_number(tag))]) + 1
+        made = [tag.partition(":")[2] for tag in engine.made if tag.startswith(env.repo + ":")]
+        number = max([0, *(int(tag) for tag in [*images, *made] if is_number(tag))]) + 1
         engine.run("tag", source, f"{env.repo}:{number}")
     engine.run("tag", source, env.latest)
     if new:
@@ -4113,7 +4128,7 @@ def publish_value(port: str) -> str:
     if not port.startswith("[") and port.count(":") < 2:
         port = "127.0.0.1:" + (port if ":" in port else f"{port.split('/')[0]}:{port}")
     if not re.fullmatch(
-        r"(\[[0-9a-fA-F:]+\]|[0-9.]+|):(\d+(-\d+)?)?:\d+(-\d+)?(/(tcp|udp|sctp))?", port
+        r"(\[[0-9a-fA-F:]+\]|[0-9.]+):(\d+(-\d+)?)?:\d+(-\d+)?(/(tcp|udp|sctp))?", port
     ):
         raise PydockError(
             f"'{port}' is not a port", "-p 8888, -p HOST:INSIDE, or -p ADDRESS:HOST:INSIDE"
@@ -4416,6 +4431,8 @@ def describe_for_programs(
     container = describe(session, env, config, name, place, root)
     mounts = own_mounts(session.settings, env.make_folder)
     container.mounts = merge_mounts([*mounts, *container.mounts])
+    home = config.get("WorkingDir") or "/"
+    container.volumes = cache_volumes(session, env, home, container.mounts)
     if not any(value.startswith("TZ=") for value in config.get("Env") or ()):
         container.zone = host_zone()
     return container
@@ -4440,7 +4457,6 @@ def describe(
     container.folder = "/" if place.own else home
     if place.folder:
         container.mounts, container.folder = place_mounts(place, home, env.make_folder)
-    container.volumes = cache_volumes(session, env, home, container.mounts)
     return container
 
 
@@ -4453,9 +4469,9 @@ AS_OUTSIDE = ("TERM", "LANG", "NO_COLOR")  # what every program gets; and the ti
 
 def host_zone() -> str:
     """The name of the host's time zone; '' where it has none."""
-    zone = os.environ.get("TZ", "")
-    if not zone and os.path.islink("/etc/localtime"):
-        zone = os.readlink("/etc/localtime").rpartition("/zoneinfo/")[2]
+    zone = os.environ.get("TZ", "").lstrip(":")
+    if zone in ("", "/etc/localtime") and os.path.islink("/etc/localtime"):
+        zone = os.readlink("/etc/localtime").partition("/zoneinfo/")[2]
     return one_line(zone or host_file("/etc/timezone").strip())
 
 
@@ -4585,8 +4601,8 @@ def text_to_build(env: Env, build: Build, domain: str, own: bool) -> str:
     keep apart the layers of others, and each index's installer. If `own`, only packages are others'."""
     text = env.read("dockerfile")
     if build.again:
-        stages = r"(?m)^(FROM\s(?!.* AS installer$).*)$"
-        text = re.sub(stages, f"\\1\\nARG PYDOCK_AGAIN={env.id}", text)
+        mark = f"\nARG PYDOCK_AGAIN={env.id}"
+        text = re.sub(FROM_LINE, lambda line: line[1] + mark * (line[2] != "installer"), text)
     packages = "\nCOPY requirements.txt"
     asked = host_settings() if own else {}  # an index, which may have no uv
     mark = f"\nARG PYDOCK_INDEX_{text_hash(masked(to_json(asked), ''))[:8]}=1" * bool(asked)
@@ -4606,7 +4622,7 @@ def proxy_values(secrets: bool) -> list[str]:
     if secrets:
         return [name for name in PROXIES if os.environ.get(name)]
     proxies = {**client_proxies(), **{name: os.environ.get(name, "") for name in PROXIES}}
-    return [f"{name}={masked(value, '')}" for name, value in proxies.items() if value]
+    return [f"{name}={without_login(value)}" for name, value in proxies.items() if value]
 
 
 LOCALHOST = r"https?://(?:[^/@\s]*@)?((?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?)(?=[/\s'\"]|$)"
@@ -4632,8 +4648,8 @@ def own_bases() -> str:
 
 
 def domain_of(env: Env) -> str:
-    """The domain of trust that an environment is of: that of the user, which is empty, or one of its
-    own, where its dockerfile is others' and not allowed, or else what that may COPY."""
+    """The environment's domain of trust: '' is the user's own. Another one, named by its folder, is
+    where the dockerfile, or a file that it can COPY, is others', and the user has not allowed it."""
     allowed, note = is_allowed(env, "dockerfile"), read_note(env)
     if allowed and note is not None and not (env.made_here or is_generated(env.read("dockerfile"))):
         allowed = not unallowed(note, watched_files(env))
@@ -5239,12 +5255,7 @@ PACKAGE_OPTIONS = [
     many("--extra", metavar="X", help="also install this extra of the project"),
     many("--group", metavar="G", help="also install this dependency group of it"),
     flag("--pre", help="allow pre-releases; kept in requirements.txt"),
-    many(
-        "-c",
-        "--constraint",
-        metavar="FILE",
-        help="constrain versions, now and in later changes",
-    ),
+    many("-c", "--constraint", metavar="FILE", help="constrain versions, now and in later changes"),
     arg(
         "-i", "--index-url", metavar="URL", help="index of these packages; kept in requirements.txt"
     ),
@@ -5310,6 +5321,7 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
     args.requirement += [args.source] * bool(args.source)
     words = list(args.packages)
     given = words.pop(0) if words and re.fullmatch(VERSION, words[0]) else ""
+    check_packages(env, words)
     change = package_change(session, env, ["install"], words, args)
     check_new(env)
     kept = compose_of(env, args)
@@ -5318,18 +5330,12 @@ def cmd_create(session: Session, args: argparse.Namespace) -> int:
     text, origin = new_dockerfile(session, env, args, given, change)
     others = env.scope.mode == "local" and origin == env.scope.template  # it came with the project
     allowed = list(kept) if others else None
-    check_packages(env, words)
     files = {"dockerfile": text, "requirements.txt": "", **kept}
     packages = change if change.is_any() else None
     if change.wanted.options and not packages:
-        raise PydockError(
-            "no package given for the index", f"pydock create {env.title} … PKG --index-url URL"
-        )
+        raise PydockError("no package given, only options for packages", "name one, or -r FILE")
     if args.no_build and packages:
-        raise PydockError(
-            "--no-build cannot install packages",
-            "list them in requirements.txt",
-        )
+        raise PydockError("--no-build cannot install packages", "list them in requirements.txt")
     if args.no_build:
         create(session, env, files, None, {}, allowed)
     else:
@@ -5371,15 +5377,16 @@ def new_dockerfile(
 
 
 def fitting_python(session: Session, change: Change, version: str, given: bool) -> str:
-    """The version that a new environment gets: the one that it would have anyway, or else one that
-    fits what the files ask for, best one whose base image is here; the newest."""
+    """The Python of a new environment: `version` if it fits what the files ask for; else the first
+    that fits of the default, of those whose base image is here, and of all; the newest first."""
 
     def good(version: str) -> bool:
         return all(fits(version, specifier) for _, specifier in change.pythons)
 
     if version and good(version):
         return version
-    path, specifier = [("", ""), *change.pythons][-1]
+    unmet = [pair for pair in change.pythons if version and not fits(version, pair[1])]
+    path, specifier = [("", ""), *change.pythons, *unmet][-1]
     others = [session.settings["python"]] * bool(version)
     here = reversed(versions_here(session, session.settings))
     others += [other for other in here if re.fullmatch(r"3[\d.]*", other)]
@@ -5432,7 +5439,7 @@ def before_create(session: Session, env: Env, dockerfile: str, hint: str = "") -
     collect_garbage(session)
     images = images_of(session.engine, env)
     check_owner(session.engine, env, images)
-    base_image(session, base, hint)
+    base_image(session, base, hint, line=f"create {env.title}")
     return images
 
 
@@ -5453,8 +5460,6 @@ def create(
     env.made_here = allowed is None
     try:
         with env.lock():
-            if allowed is not None:
-                write_note(env, {})  # also while it is built
             for file, text in files.items():
                 env.write(file, text)
             if make:
@@ -5476,8 +5481,6 @@ def undo_create(engine: Engine, env: Env, made: Sequence[str], no_build: bool) -
     if not no_build:
         remove_unfinished(engine, env, env.id)
     env.clear(os.path.basename(env.staging))
-    if not env.exists():
-        forget_note(env)
     for folder in made:
         try:
             os.rmdir(folder)
@@ -5505,17 +5508,16 @@ def publish(env: Env, texts: dict[str, str], allowed: Sequence[str] | None) -> N
         return
     written = {file: text.encode(errors="surrogateescape") for file, text in texts.items()}
     written.pop("requirements.txt", None)
+    taken = f"the environment '{env.name}' was created by another command meanwhile"
+    if env.exists():
+        raise PydockError(taken, "pydock list")
     if allowed is not None:
         write_note(env, {file: data for file, data in written.items() if file in allowed})
     try:
-        if env.exists():
-            raise FileExistsError
         with env.scope.open() as envs:
             envs.rename(os.path.basename(env.staging), env.name)
     except OSError:
-        raise PydockError(
-            f"the environment '{env.name}' was created by another command meanwhile", "pydock list"
-        ) from None
+        raise PydockError(taken, "pydock list") from None
     env.staging = env.folder
     if allowed is None and env.scope.mode == "local":
         write_note(env, written)
@@ -5719,11 +5721,8 @@ def cmd_build(session: Session, args: argparse.Namespace) -> int:
         changed = rebuild(session, env, images, args.line, options)
         drop_old_revisions(session, env)
     reconcile_after_change(session, env)
-    report(
-        env,
-        f"built {env.name}" if changed else f"{env.name} is up to date",
-        f"pydock shell {env.title}",
-    )
+    done = f"built {env.name}" if changed else f"{env.name} is up to date"
+    report(env, done, f"pydock shell {env.title}")
     return 0
 
 
@@ -5847,7 +5846,8 @@ def cmd_run(session: Session, args: argparse.Namespace) -> int:
     limits = [args.memory, args.cpus, args.pids_limit, args.timeout, args.write, args.read]
     if any(limits) and not args.sandbox:
         raise PydockError(
-            "limits, --read and --write need --sandbox", "add --sandbox, or -o: docker's options"
+            "limits, --read and --write need --sandbox",
+            "add --sandbox; without it, use docker's own, such as -o --memory=2g",
         )
     env = asked_env(session, args)
     if args.sandbox:
@@ -5986,7 +5986,9 @@ def run_options(engine: Engine, args: argparse.Namespace, keep: bool = False) ->
     for name in ("env", "env_file", "gpus", "network", "platform"):
         for value in getattr(args, name):
             if name == "env" and "=" not in value and keep:
-                value = f"{value}={os.environ.get(value, '')}"
+                if value not in os.environ:
+                    continue
+                value = f"{value}={os.environ[value]}"
             elif name == "env" and "=" not in value and engine.sudo:
                 options += engine.env_options(value)
                 continue
@@ -6552,6 +6554,7 @@ def change_packages(
         env.hold()
         built = bool(change.apt) and add_apt(session, env, images, change, command)
         if built:
+            drop_old_revisions(session, env)
             images = images_of(engine, env)
         latest = images.get("latest")
         fresh = latest and latest.of(env) and latest.hashes == env.hashes()
@@ -6572,13 +6575,8 @@ def change_packages(
             base = bare_image(session, env, change, command) if change.python else env.latest
             made = commit_change(session, env, change, command, base)
             after = made.packages() if made else {}
-            if (
-                made
-                and latest
-                and after == before
-                and made.hashes == latest_hashes
-                and not change.is_from_folders()
-            ):
+            same = made and after == before and made.hashes == latest_hashes
+            if same and latest and not change.is_from_folders():
                 remove_temporary(engine, env, env.id)
                 return []
             tag_revision(engine, env, images)
@@ -7090,12 +7088,15 @@ def add_projects(session: Session, env: Env, change: Change, args: argparse.Name
 def add_installer_words(change: Change, given: Sequence[str]) -> list[tuple[str, str]]:
     """Options of pip's, and of whatever installs, which come after --; those that name files are
     the answer. PydockError names one that cannot be."""
-    words, once, files = list(given), [], []
+    words, files = list(given), []
+    once: list[str] = []
     while words:
         no_password(words[0], f"'{words[0]}'")
         name = option_name(words[0])
         fate = FATE.get(name, "")
         if not fate:
+            if not name.startswith("-") and (not once or once[-1] in FATE):
+                raise PydockError(f"'{name}' is not an option", "packages go before --", 2)
             once.append(words.pop(0))
             continue
         try:
@@ -7264,7 +7265,8 @@ def file_text(file: str, included_by: Included | None = None) -> str:
 
 def read_named(file: str) -> bytes:
     """A file that the user has named. PydockError where it is too large to be one of words."""
-    with open(check_link(file), "rb") as handle:
+    pipe = stat.S_ISFIFO(os.stat(file).st_mode)  # such as <(…), whose real path is no file
+    with open(file if pipe else check_link(file), "rb") as handle:
         data = handle.read(MAX_TEXT + 1)
     if len(data) > MAX_TEXT:
         raise PydockError(f"{file} is larger than 16 MiB")
@@ -7282,7 +7284,7 @@ def add_limit(change: Change, line: Requirement) -> None:
 def keep_option(change: Change, option: tuple[str, str], origin: str = "") -> None:
     change.wanted.options.append(option)
     said = masked(option_text(*option))
-    console.info(f"{said}{origin} applies to the environment from now on")
+    console.info(f"{said}{origin} will be kept for the environment")
 
 
 def add_options(change: Change, line: Requirement, here: Included) -> None:
@@ -7783,22 +7785,13 @@ def cmd_start(session: Session, args: argparse.Namespace) -> int:
             f"{env.name} is running with the folder {background.folder}, not this one",
             f"pydock reset {typed_line(session.line, env)}",
         )
-    report(
-        env,
-        f"{env.name} is already running"
-        if background and background.running
-        else f"started {env.name}",
-        f"pydock run {env.title} …, pydock stop {env.title}",
-    )
+    running = background and background.running
+    done = f"{env.name} is already running" if running else f"started {env.name}"
+    report(env, done, f"pydock run {env.title} …, pydock stop {env.title}")
     return 0
 
 
-@command(
-    "run",
-    "stop NAME…",
-    "stop the background container",
-    OPT_FORCE,
-)
+@command("run", "stop NAME…", "stop the background container", OPT_FORCE)
 def cmd_stop(session: Session, args: argparse.Namespace) -> int:
     for env in [session.env(name) for name in dict.fromkeys(args.names)]:
         with env.lock():
@@ -7809,6 +7802,7 @@ def cmd_stop(session: Session, args: argparse.Namespace) -> int:
                 session.engine.raise_if_down()
             if background or env.has(COMPOSE) or is_started(env):
                 remove_background(session.engine, env)
+                forget_started(env)
         stopped = background or env.has(COMPOSE)
         report(env, f"stopped {env.name}" if stopped else f"{env.name} was not started")
     return 0
@@ -7898,9 +7892,10 @@ class Background:
         self.readonly = [mount["Source"] for mount in binds if not mount.get("RW", True)]
         ports = (data.get("NetworkSettings") or {}).get("Ports") or {}
         self.ports = [
-            f"{host.get('HostIp') or '0.0.0.0'}:{host['HostPort']}->{port}"
+            f"{f'[{address}]' if ':' in address else address}:{host['HostPort']}->{port}"
             for port, hosts in ports.items()
             for host in hosts or []
+            for address in [host.get("HostIp") or "0.0.0.0"]
         ]
         config = data.get("Config") or {}
         self.user: str = config.get("User") or "0:0"
@@ -7928,10 +7923,6 @@ class Background:
         """Whether a folder is a mount of its own in here, or lies where nothing can be written."""
         sources = [source for source, _ in self.mounts]
         return path in sources or self.folder in self.readonly or self.folder not in sources
-
-    def is_old(self, env: Env, config: dict[str, Any]) -> bool:
-        """Whether another one has to take its place."""
-        return not self.is_present(config) or bool(self.project) != env.has(COMPOSE)
 
     def container(self, user: str, place: Place, config: dict[str, Any]) -> Container | None:
         """It, for a program that starts in this place of the host; None where that is not in it,
@@ -7993,8 +7984,8 @@ def find_background(engine: Engine, env: Env) -> Background | None:
 def usable_background(
     session: Session, env: Env, options: Sequence[str], hint: str
 ) -> Background | None:
-    """The background container, for who wants it with these options; PydockError where it has
-    others. One that waits until it is idle makes way where it is."""
+    """The background container, for a caller that wants it with these options. One with others makes
+    way where it is dead, or idle and not kept; else PydockError."""
     background, engine = find_background(session.engine, env), session.engine
     if not background or options in ([], background.options):
         return background
@@ -8031,13 +8022,13 @@ def processes(engine: Engine, background: Background) -> list[str]:
     except EngineError:
         raise PydockError(
             f"cannot see what runs in the container {background.name}",
-            "--force ends it anyway",
+            f"to end it anyway: {engine.client} rm -f {background.name}",
         ) from None
     return [line.strip()[:60] for line in told.split("\n") if line.strip()]
 
 
 def remove_container(engine: Engine, name: str) -> None:
-    """PydockError in vain: one that removes itself when it ends refuses it for a moment."""
+    """PydockError where it stays. One that is removing itself refuses that for a moment."""
     for _ in range(20):
         gone = engine.try_run("rm", "-f", name)
         if gone or name not in dict(containers_named(engine, f"name={name}")):
@@ -8056,9 +8047,11 @@ def remove_background(engine: Engine, env: Env, services: str = "stop") -> None:
         remove_container(engine, env.background)
     if env.has(COMPOSE) or background and background.project or services == "rm":
         end_services(engine, env, services)
-    for path in (note_path(env, "started"), note_path(env, "kept")):
-        if os.path.exists(path):
-            env.remove(path)
+
+
+def forget_started(env: Env) -> None:
+    for path in filter(os.path.exists, [note_path(env, "started"), note_path(env, "kept")]):
+        env.remove(path)
 
 
 def start_label(place: Place, options: Sequence[str]) -> dict[str, str]:
@@ -8090,6 +8083,7 @@ def start_background(
     container.options = wanted.options
     container.labels = start_label(wanted.place, wanted.options)
     add_helper(env, container)
+    noted = host_file(note_path(env, "started"))
     env.make_folder(shims_folder(env))
     first = WAIT if wanted.kept else idle_argv(session.settings["idle"], env.background, 60)
     try:
@@ -8104,6 +8098,10 @@ def start_background(
             remove_background(session.engine, env)
         except PydockError as error:  # what led to this is told, and decides the exit status
             console.warn(str(error), error.hint)
+        if noted:
+            env.write_file(note_path(env, "started"), noted, 0o600)
+        else:
+            forget_started(env)
         raise
     if wanted.kept:
         env.write_file(note_path(env, "kept"), "", 0o644)
@@ -8117,8 +8115,8 @@ def reconcile(
     background: Background | None,
     wanted: StartRequest,
 ) -> bool:
-    """Brings the background container to what it should be, only under the environment's lock;
-    whether there is one, then, with the present image. It is present if it runs that image and
+    """Brings the background container to what it should be, only under the environment's lock.
+    Returns whether there is one, then, with the present image. It is present if it runs that image and
     has its folder and the file of compose as they are now; busy if a program runs in it.
 
         there is        what happens (`start`, `activate`, `run` where activated, after a change)
@@ -8143,7 +8141,7 @@ def reconcile(
             start_background(session, env, config, wanted)
         return bool(wanted.make)
     note_again(env, background)
-    present = not background.is_old(env, config)
+    present = background.is_present(config) and bool(background.project) == env.has(COMPOSE)
     # Where the label says nothing, nobody knows the folder.
     place = background.place if background.folder else wanted.place.top
     looked = background.running and (env.has(COMPOSE) or not present)
@@ -8207,7 +8205,7 @@ def reconcile_after_change(session: Session, env: Env) -> None:
             background = find_background(session.engine, env)
             reconcile(session, env, config, background, StartRequest(place, [], False, make=False))
         except PydockError as error:  # the change is made, all the same
-            console.warn(f"{env.name} is no longer running: {error}", error.hint)
+            console.warn(f"the container of {env.name} is not up to date: {error}", error.hint)
 
 
 def background_container(
@@ -8325,15 +8323,8 @@ HOST_PROGRAMS = set(
 
 
 # What those start by name.
-HOST_HELPERS = (
-    "docker",
-    "podman",
-    "git-credential-",
-    "git-remote-",
-    "ssh-",
-    "pinentry",
-    "newuidmap",
-    "newgidmap",
+HOST_HELPERS = tuple(
+    "docker podman git-credential- git-remote- ssh- pinentry newuidmap newgidmap".split()
 )
 
 
@@ -8347,15 +8338,8 @@ HOST_HELPERS = (
     *RUN_OPTIONS,
 )
 def cmd_activate(session: Session, args: argparse.Namespace) -> int:
-    if args.end:
-        return deactivate(session, session.env(args.name))
-    try:
-        return activate(session, session.env(args.name), args)
-    except PydockError:
-        if not sys.stdout.isatty():
-            # eval of nothing succeeds, and a script would go on with the host's programs.
-            console.emit("false")
-        raise
+    env = session.env(args.name)
+    return deactivate(session, env) if args.end else activate(session, env, args)
 
 
 def activate(session: Session, env: Env, args: argparse.Namespace) -> int:
@@ -8402,16 +8386,15 @@ def deactivate(session: Session, env: Env) -> int:
                 f"{env.name} keeps running, with {', '.join(busy)} in it; to stop it: pydock stop --force {env.title}"
             )
         elif background:
-            noted = host_file(note_path(env, "started"))
             remove_background(engine, env)
-            write_file(note_path(env, "started"), noted, 0o600)
     return 0
 
 
 def parent_shell() -> str:
     """The shell that called, by the kernel's word for it; else the login shell."""
     try:
-        name = os.path.basename(os.readlink(f"/proc/{os.getppid()}/exe"))
+        path = os.readlink(f"/proc/{os.getppid()}/exe")
+        name = os.path.basename(path.replace(" (deleted)", ""))  # of a package that was upgraded
     except OSError:
         name = os.path.basename(os.environ.get("SHELL", "sh"))
     return name if name in SHELLS else "sh"
@@ -8458,6 +8441,8 @@ def cmd_link(session: Session, args: argparse.Namespace) -> int:
     folder = absolute_path(
         os.path.expanduser(args.to or os.path.join(home_folder(), ".local", "bin"))
     )
+    if args.remove and not args.words:
+        raise PydockError("no program given", "pydock link (to list them)", 2)
     if args.remove:
         unlink_shims([os.path.join(folder, name) for name in args.words])
         return 0
@@ -8549,8 +8534,9 @@ def unlink_shims(paths: Sequence[str]) -> None:
 def check_programs(engine: Engine, env: Env, words: Sequence[str]) -> None:
     """An error where the image has no such program."""
     code = 'for word do found=$(command -v -- "$word"); case $found in /*) [ -f "$found" ] && [ -x "$found" ] ;; *) false ;; esac && echo yes || echo no; done'
-    if any(not is_utf8(word) or word.startswith("-") or word.endswith("/") for word in words):
-        raise PydockError(f"{words[0]!r} is not a program name")
+    for word in words:
+        if not is_utf8(word) or word.startswith("-") or word.endswith("/"):
+            raise PydockError(f"{word!r} is not a program name")
     answers = engine.output(*look_argv(env.latest), "/bin/sh", "-c", code, "sh", *words).split()
     for word, answer in zip(words, answers):
         if answer != "yes":
@@ -8578,16 +8564,8 @@ def pydock_sh(session: Session, env: Env) -> str:
     exports = [f"{name}={os.environ[name]}" for name in names if name in os.environ]
     if env.scope.mode == "local":
         exports.append("PYDOCK_LOCAL=" + os.path.dirname(env.scope.root))
-    command = shell_join(
-        [
-            sys.executable,
-            "-IS",
-            "-c",
-            START_PY,
-            os.path.realpath(sys.argv[0]),
-            "--" + env.scope.mode,
-        ]
-    )
+    itself = os.path.realpath(sys.argv[0])
+    command = shell_join([sys.executable, "-IS", "-c", START_PY, itself, "--" + env.scope.mode])
     client = os.path.dirname(shutil.which(session.engine.client) or "/usr/bin/docker")
     return f'exports() {{ export PATH="${{PATH:+$PATH:}}"{shell_join([client])} {shell_join(exports)}; }}\npydock() {{ exports; exec {command} "$@"; }}\n'
 
@@ -8662,9 +8640,12 @@ def shim_library_sh(
     }
     places = place_sh("place", sorted(mounts, key=lambda mount: mount[0] == mount[1]))
     places += place_sh("place_of_run", sorted(mounts, key=lambda mount: mount[1].startswith(home)))
+    ways = {shlex.quote(path): words for path, words in links.items()}
+    for path, words in links.items():  # a shell may name it otherwise
+        ways.setdefault("*/" + shlex.quote(os.path.basename(path)), words)
     arms = "".join(
-        f" */{shlex.quote(os.path.basename(path))}) program={shlex.quote(word)} ports='{' '.join(ports)}' ;;"
-        for path, (word, *ports) in links.items()
+        f" {way}) program={shlex.quote(word)} ports='{' '.join(ports)}' ;;"
+        for way, (word, *ports) in ways.items()
     )
     named = f'linked() {{ case ${{link%/*}}/$program in "$bin/$program") return 1 ;;{arms} *) return 1 ;; esac; }}\n'
     return f"#!/bin/sh\n# pydock: the programs of {quote(env.folder)} in {config['Id']}; made anew by it.\n{assignments(known)}{named}{pydock_sh(session, env)}{places}alive() {{ {alive}; }}\n{FOREGROUND_SH}{OUTSIDE_SH}{SHIM_SH}{PARENT_SH}"
@@ -8741,9 +8722,8 @@ def paths_on_host(env: Env) -> list[str]:
 
 
 def linked(folder: str) -> dict[str, list[str]]:
-    """The program, and the options of its ports, by the path of its link, of the links of an
-    environment that are still there and its own, those to its kernel, too; `folder` is its
-    `shims_folder`."""
+    """The links of an environment, to programs and to its kernel, that are still there and lead to
+    `folder`, its `shims_folder`: by path, the program and the options of its ports."""
     text = host_file(os.path.join(folder, "links"))
     found: dict[str, list[str]] = from_json(text) if text else {}
     own = [os.path.join(folder, name) for name in ("enter", "kernel")]
@@ -8772,6 +8752,8 @@ def linked(folder: str) -> dict[str, list[str]]:
     arg("--connection", default="", help=""),  # hidden: what Jupyter calls
 )
 def cmd_kernel(session: Session, args: argparse.Namespace) -> int:
+    if args.remove and not args.name:
+        raise PydockError("no environment given", "pydock kernel (to list them)", 2)
     if not args.name:
         return print_links("KERNEL", "no kernels; next: pydock kernel NAME", kernels=True)
     env = session.env(args.name)
@@ -8949,14 +8931,8 @@ def compose_of(env: Env, args: argparse.Namespace) -> dict[str, str]:
             f"{' '.join(args.gpus)} is not a valid value of --gpus",
             "--gpus all, --gpus 2 or --gpus device=0,1",
         )
-    return {
-        COMPOSE: render_compose(
-            [publish_value(port) for port in args.publish],
-            volumes,
-            args.env,
-            "".join(gpus),
-        )
-    }
+    ports = [publish_value(port) for port in args.publish]
+    return {COMPOSE: render_compose(ports, volumes, args.env, "".join(gpus))}
 
 
 def compose_project(env: Env) -> str:
@@ -9054,8 +9030,10 @@ def check_builds(env: Env, whole: dict[str, Any], files: dict[str, bytes]) -> No
     if "dockerfile" not in unallowed(read_note(env) or {}, files) or not files:
         return
     for name, each in whole["services"].items():
-        context = (each.get("build") or {}).get("context", "")
-        if name != SERVICE and context and is_in(env.folder, context):
+        build = each.get("build") or {}
+        context = build.get("context", "")
+        file = os.path.normpath(os.path.join(context, build.get("dockerfile", "")))
+        if name != SERVICE and context and (is_in(env.folder, context) or is_in(file, env.folder)):
             raise PydockError(
                 f"{env.path('dockerfile')} was changed since you allowed it, and {COMPOSE} builds the service {name} there",
                 f"to review and allow it: pydock trust {env.title}",
@@ -9219,9 +9197,7 @@ def cmd_trust(session: Session, args: argparse.Namespace) -> int:
         report(env, f"{env.name} is no longer trusted", f"pydock trust {env.title}")
         return 0
     files = watched_files(env)
-    if note is not None and {path: entry["sha256"] for path, entry in note.items()} == {
-        path: sha256(data) for path, data in files.items()
-    }:
+    if note is not None and not unallowed(note, files):
         report(env, f"{env.name} is trusted already", f"pydock run {env.title} …")
         return 0
     for line in trust_lines(note or {}, files):
@@ -9391,8 +9367,7 @@ def revision_rows(images: dict[str, Image], base: Image | None) -> list[dict[str
 
 
 def present_revisions(session: Session, env: Env) -> dict[str, Image]:
-    """The images of an environment that has been built, finished or undone what died. Only under
-    the environment's lock."""
+    """The images of an environment, after `recover`. PydockError where it is not built."""
     images = recover(session.engine, env)
     if "latest" not in images or not images["latest"].of(env):
         raise PydockError(f"{env.name} is not built yet", f"pydock build {env.title}")
@@ -9593,7 +9568,7 @@ def check_no_project(env: Env) -> None:
     for path, line in env.projects().items():
         raise PydockError(
             f"{env.name} uses the project in {path} in place ('{line.body}')",
-            f"pydock export {env.title} {env.name}.tar leaves it out",
+            f"to leave it out: pydock export {env.title} {env.name}.tar",
         )
 
 
@@ -9614,6 +9589,8 @@ def cmd_rename(session: Session, args: argparse.Namespace) -> int:
         images = recover(engine, env)
         check_apart(engine, env)
         rename(engine, env, new, images)
+        if has_cache(engine, env):
+            console.info(f"its ~/.cache stays in the volume {env.cache}, until pydock prune")
     report(new, f"renamed {env.name} to {new.name}", f"pydock shell {new.title}")
     return 0
 
@@ -9805,11 +9782,7 @@ def stream_hash(file: IO[bytes]) -> str:
     return content.hexdigest()
 
 
-@command(
-    "trust",
-    "digest NAME",
-    "print a digest of what is installed",
-)
+@command("trust", "digest NAME", "print a digest of what is installed")
 def cmd_digest(session: Session, args: argparse.Namespace) -> int:
     env = session.env(args.name)
     image = ready_image(session, env)["Id"]
@@ -10064,7 +10037,7 @@ def stream_image(engine: Engine, image: Image, out: IO[bytes]) -> None:
 def create_from(session: Session, env: Env, args: argparse.Namespace) -> int:
     """An environment of what somebody handed over: a file of `export`, or an image of pydock's,
     which may be in a registry."""
-    others = "packages image apt user no_build publish volume env gpus requirement pre index_url extra_index_url installer_args".split()
+    others = "packages image apt user no_build publish volume env gpus requirement editable extra group constraint pre index_url extra_index_url installer_args".split()
     if any(getattr(args, key) for key in others):
         raise PydockError(
             "--from cannot be combined with other options",
@@ -10221,7 +10194,7 @@ def saved_image(archive: Any, members: dict[str, Any]) -> tuple[list[str], dict[
         if index:
             descriptor = {key: listed[key] for key in ("mediaType", "digest", "size")}
             lists["index.json"] = {"schemaVersion": 2, "manifests": [descriptor]}
-    except (TypeError, KeyError, AttributeError):
+    except (TypeError, KeyError, AttributeError, ValueError):
         raise ValueError("it does not contain one image by `docker save`") from None
     if tags:
         raise ValueError("the image in it has a name; save it by its id: docker save ID")
@@ -10272,7 +10245,9 @@ def import_image(
         found, wheels = env.fetch(engine, wheels=True, dockerfile=True)
         engine.try_run("rm", "-fv", env.temporary)
         for file in ("dockerfile", "requirements.txt") if found else ():
-            if file not in found or texts.get(file, found[file]) != found[file]:
+            if file not in found:
+                raise PydockError(f"{reference} does not contain its {file}")
+            if texts.get(file, found[file]) != found[file]:
                 raise PydockError(f"the image was not built from the {file} beside it")
             env.write(file, found[file])
         if found:
@@ -10366,10 +10341,10 @@ def cmd_prune(session: Session, args: argparse.Namespace) -> int:
             with env.lock():
                 drop_old_revisions(owner, env)
     report_removed(engine, own)
-    remove_caches(engine, list(caches))
     for env in [env for env in orphans(session) if shims_folder(env) in links]:
         console.info(f"removing {', '.join(paths_on_host(env))}")
         remove_shims(env)
+    remove_caches(engine, list(caches))
     return 0
 
 
@@ -10430,13 +10405,15 @@ def caches_of(engine: Engine) -> dict[str, str]:
 def remove_caches(engine: Engine, names: Sequence[str]) -> None:
     import shutil
 
-    for name in names:
-        if "/" not in name:
-            engine.run("volume", "rm", name)
-        else:
+    left = [name for name in names if "/" not in name and not engine.try_run("volume", "rm", name)]
+    removed = [name for name in names if name not in left]
+    for name in removed:
+        if "/" in name:
             shutil.rmtree(name, ignore_errors=True)
-    if names:
-        console.info(f"removed {', '.join(names)}")
+    if removed:
+        console.info(f"removed {', '.join(removed)}")
+    if left:
+        raise PydockError(f"still in use: {', '.join(left)}", "pydock list shows what is started")
 
 
 def orphans(session: Session) -> list[Env]:
@@ -10467,7 +10444,7 @@ def remove_orphaned(engine: Engine, tag: str, image: Image) -> None:
     repo, label = tag.rpartition(":")[0], "label=pydock.folder=" + image.labels["pydock.folder"]
     for name, state in containers_named(engine, label):
         idle = state in ("created", "exited")
-        if not idle and name == repo + "--background":
+        if state == "running" and name == repo + "--background":
             found = inspect_containers(engine, [name])
             idle = bool(found) and not processes(engine, Background(found[0]))
         if name.startswith(repo + "--") and idle:
@@ -10503,7 +10480,8 @@ def cmd_config(session: Session, args: argparse.Namespace) -> int:
     if args.key:
         if args.key not in SETTINGS:
             checked(args.key, "", "this command")
-        console.show(session.settings[args.key])
+        value = session.settings[args.key]
+        console.emit(to_json(value)) if args.json else console.show(value)
         return 0
     found, problems = diagnose(session)
     sources = {key: source for key, (_, source) in session.settings.values.items()}
@@ -10578,22 +10556,35 @@ def set_setting(session: Session, key: str, value: str) -> None:
     if key == "engine":
         check_engine(value)
     path = session.scope.conf
-    lines = session.scope.text_beside(session.scope.conf).splitlines()
-    if "[pydock]" not in map(str.strip, lines):
-        lines.append("[pydock]")
-    start = [line.strip() for line in lines].index("[pydock]") + 1
-    heads = [i for i in range(start, len(lines)) if lines[i].startswith("[")]
-    end = [*heads, len(lines)][0]
-    here = [i for i in range(start, end) if re.match(rf"{key}\s*[=:]", lines[i])]
-    index = here[0] if here else end
-    lines[index : index + len(here[:1])] = [f"{key} = {value}"]
+    text = with_setting(session.scope.text_beside(path), key, value)
+    if parse_conf(text, path).get(key) != value:  # it had one of several lines
+        raise PydockError(f"cannot replace the {key} in {path}", f"edit it: {key} = {value}")
     make_folder(os.path.dirname(path))
-    folder, name = session.scope.open_beside(session.scope.conf)
+    folder, name = session.scope.open_beside(path)
     with folder:
-        folder.write(name, "\n".join(lines) + "\n")
+        folder.write(name, text)
     console.info(f"{key} = {value} in {path}")
     if key in ("pass_env", "mounts"):
         console.info("to apply it to a started environment: pydock reset NAME")
+
+
+def with_setting(text: str, key: str, value: str) -> str:
+    """The text of a settings file with this line in place of the one that sets the key, or else at
+    the end of its section, which may be new."""
+    lines = text.rstrip("\n").split("\n") if text else []
+    if not any(re.match(r"\s*\[pydock\]", line) for line in lines):
+        lines.append("[pydock]")
+    section, index, count = "", len(lines), 0
+    for number, line in enumerate(lines):
+        head = re.match(r"\s*\[(.+?)\]", line)
+        if head and section == "pydock":
+            index = number
+        section = head.group(1) if head else section
+        if section == "pydock" and re.match(rf"\s*{key}\s*[=:]", line, re.IGNORECASE):
+            index, count = number, 1
+            break
+    lines[index : index + count] = [f"{key} = {value}"]
+    return "\n".join(lines) + "\n"
 
 
 @command(
@@ -11084,8 +11075,9 @@ def flushed(status: int) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command line, and says what ended it; the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        status = flushed(run_command(sys.argv[1:] if argv is None else argv))
+        status = flushed(run_command(argv))
     except SystemExit as error:  # a signal, --help, --version, a command without its arguments
         status = int(error.code or 0)
     except BrokenPipeError:
@@ -11107,6 +11099,11 @@ def main(argv: list[str] | None = None) -> int:
         console.error(*bug(error))
         status = 1
     console.end()
+    command = [word for word in argv if not word.startswith("-")][:1]
+    if status and command == ["activate"] and "--end" not in argv and not sys.stdout.isatty():
+        print(
+            "false"
+        )  # eval of nothing succeeds, and a script would go on with the host's programs
     return flushed(status)
 
 

@@ -221,7 +221,7 @@ class EveryShell:
     """What holds in each of the shells."""
 
     def test_programs_come_from_the_environment_until_deactivate(self: Any) -> None:
-        code = "import sys; print(sys.prefix)"
+        code = "import sys; print(sys.executable)"
         script = "python3 -c pass; %s; command -v python; python -c '%s'; python3 -c '%s'; pip --version; greet; greet a 'b  c'; echo status %s; deactivate; command -v python3"
         out = self.says(script % (self.line(), code, code, "$status" if self.shell == "fish" else "$?")).splitlines()
         self.assertEqual(out[:3] + out[4:7], [str(self.bin() / "python"), "/opt/venv", "/opt/venv", "hello", "hello a b  c", "status 2"])
@@ -821,6 +821,14 @@ class Ports(ActivateCase):
         self.ok("activate", "--shell", "sh", "e")
         self.assertEqual(fetched(ports[1]), "the page", "without options it is taken as it is")
 
+    def test_whatever_ends_it_a_script_does_not_go_on(self) -> None:
+        conf = self.home / ".pydock/pydock.conf"
+        conf.write_text("broken\n", encoding="utf-8")
+        self.addCleanup(conf.unlink)
+        for argv in (["activate", "e"], ["--global", "activate", "e"], ["activate", "--bogus", "e"], ["activate"]):
+            self.assertEqual(self.run_pydock(*argv).out, "false\n", argv)
+        self.assertEqual(self.run_pydock("run", "activate", "x").out, "")
+
     def test_the_next_program_of_the_shell_has_the_port_again(self) -> None:
         port, shell = new_port(), self.live()
         shell.do(self.line("e", "-p", str(port)))
@@ -1273,6 +1281,21 @@ class Links(ActivateCase):
         self.assertEqual(self.containers(), [])
         self.ok("link", "--remove", "greet", "sort")
         self.assertEqual((self.linked(), os.listdir(str(self.links))), ([], []))
+
+    def test_two_of_one_name_are_two_programs(self) -> None:
+        self.ok("link", "e", "/opt/venv/bin/python3", "--to", str(self.base / "a"))
+        (self.base / "c").mkdir()
+        (self.base / "c" / "python3").symlink_to(self.base / "a" / "python3")
+        self.ok("link", "e", "/usr/local/bin/python3", "--to", str(self.base / "b"))
+        code = "import sys; print(sys.executable)"
+        self.assertEqual([self.call(self.base / name / "python3", "-c", code) for name in "abc"], ["/opt/venv/bin/python3\n", "/usr/local/bin/python3\n", "/opt/venv/bin/python3\n"])
+        for name in "ab":
+            self.ok("link", "--to", str(self.base / name), "--remove", "python3")
+
+    def test_what_is_no_program_is_named_and_without_one_nothing_is_removed(self) -> None:
+        self.fails("link", "e", "python", "\udcff", says="'\\udcff' is not a program name")
+        self.fails("link", "--remove", status=2, says="no program given")
+        self.fails("kernel", "--remove", status=2, says="no environment given")
 
     def test_a_link_uses_the_container_that_is_there(self) -> None:
         self.ok("link", "e", "python")

@@ -287,12 +287,13 @@ class ComposeOfOthers(Attack):
         self.refused(folder, "run", "dev", "true")
 
     def test_a_service_that_is_built_of_a_dockerfile_that_was_changed(self) -> None:
-        folder = self.project("builds", {"docker-compose.yml": services(dep={"build": "."}), "x": ""})
-        self.trusted(folder)
-        with (folder / ".pydock" / "envs" / "dev" / "dockerfile").open("a", encoding="utf-8") as file:
-            file.write("RUN touch /EVIL\n")
-        for argv in (["start", "dev"], ["run", "dev", "true"]):
-            self.fails(*argv, cwd=folder, says="builds the service dep there", hint="pydock trust dev")
+        for number, build in enumerate((".", {"context": "more", "dockerfile": "../dockerfile"})):
+            folder = self.project("builds%d" % number, {"docker-compose.yml": services(dep={"build": build}), "more/x": ""})
+            self.trusted(folder)
+            with (folder / ".pydock" / "envs" / "dev" / "dockerfile").open("a", encoding="utf-8") as file:
+                file.write("RUN touch /EVIL\n")
+            for argv in (["start", "dev"], ["run", "dev", "true"]):
+                self.fails(*argv, cwd=folder, says="builds the service dep there", hint="pydock trust dev")
         self.assertEqual([argv for argv in self.recorded("compose") if "config" not in argv], [])
 
     def test_while_it_is_started(self) -> None:

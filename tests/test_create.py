@@ -51,6 +51,12 @@ class SharedEnvironmentCase(SharedCase, EnvironmentCase):
 
 
 class CreateTest(EnvironmentCase):
+    def test_words_of_conda_and_options_alone_get_a_line_that_works(self) -> None:
+        self.fails("create", "ds", "numpy", "python=3.12", says="'python=3.12' is not a package", hint="pydock create ds 3.12 PKG")
+        self.fails("create", "ds", "--pre", says="no package given, only options for packages")
+        self.fails("create", "ds", "3.99", says="cannot pull ", hint="pydock create ds 3.")
+        self.assertEqual(self.snapshot(), {})
+
     def test_create_writes_two_files_and_one_image_and_says_what_to_type_next(self) -> None:
         result = self.run_pydock("create", "ds", PYTHON)
         self.assertEqual((result.status, result.out), (0, ""), result)
@@ -725,6 +731,13 @@ class DeleteTest(EnvironmentCase):
         self.fails("delete", "ds", "-y", says=name)
         self.assertEqual(self.everything(), before)
 
+    def test_a_person_s_own_file_is_no_rest_of_a_crash(self) -> None:
+        self.ok("create", "ds", PYTHON, "--no-build")
+        for name in (".env.new", ".env.0123abcd.new"):
+            (self.folder("ds") / name).write_text("mine", encoding="utf-8")
+        self.ok("build", "ds")
+        self.assertEqual([p.name for p in self.folder("ds").iterdir() if p.name.startswith(".")], [".env.new"])
+
     def test_with_a_projects_last_environment_goes_its_empty_folder_and_nothing_else(self) -> None:
         project = self.project()
         self.ok("--local", "create", "a", "--no-build", cwd=project)
@@ -818,6 +831,9 @@ class ConfigTest(EnvironmentCase):
         self.assertEqual([line for line in text.splitlines() if "installer" not in line and line],
                          ["# about", "[other]", "history = 9", "[pydock]", "# how many", "history = 7", "; the end", "[more]", "x = 1"])
         self.assertEqual((self.ok("config", "history"), self.ok("config", "installer")), ("7\n", "pip\n"))
+
+    def test_one_value_as_json(self) -> None:
+        self.assertEqual((self.ok("config", "python", "--json"), self.ok("config", "mounts", "--json")), (json.dumps(PYTHON) + "\n", '""\n'))
 
     def test_the_last_source_wins_and_is_named(self) -> None:
         project = self.project()
@@ -984,7 +1000,7 @@ class WordsTest(EnvironmentCase):
                 continue
             with self.subTest(command=name):
                 result = self.run_pydock(name)
-                self.assertEqual((result.status, result.out), (2, ""), result)
+                self.assertEqual((result.status, result.out), (2, "false\n" * (name == "activate")), result)  # for eval
                 self.assertIn("pydock %s" % name, result.err)
                 if name != "create":
                     self.assertIn("ds", result.err.splitlines()[-1])

@@ -707,7 +707,7 @@ class TakeTest(SharedCase, Handing):
     def test_what_goes_with_from_and_a_dry_run_change_nothing(self) -> None:
         before = self.everything()
         for more in (["six"], ["--image", "x"], ["--apt", "git"], ["--user", "me"], ["--no-build"], ["-p", "1"], ["-r", "x"],
-                     ["--pre"], ["--index-url", "https://x.example/simple"], ["--", "--no-deps"]):
+                     ["--editable", "."], ["-c", "x"], ["--extra", "x"], ["--group", "x"], ["--pre"], ["--index-url", "https://x.example/simple"], ["--", "--no-deps"]):
             with self.subTest(more):
                 self.fails("create", "n", "--from", "../ds.tar", *more, status=2, says="--from cannot be combined with other options")
         self.fails("create", "ds", "--from", "../ds.tar", says="'ds' already exists")
@@ -839,6 +839,7 @@ class HostileTest(SharedCase, Handing):
                          pydock.HANDED_OVER + "services:\n  app:\n    image: nothing\n")
         self.assert_small("n", self.layers_of_good)
         self.ok("delete", "-y", "n")
+        (self.home / ".local/share/pydock/trust").rmdir()
         self.assertEqual(self.of_all(), self.before)
 
     def hostile(self) -> Iterator[Tuple[str, Member]]:

@@ -163,6 +163,7 @@ class InstallTest(PackageCase):
         self.assertEqual(self.python("import alpha; print(alpha.version)"), "2.0rc1", "uv reads no --pre of a file")
         (self.work / "r.txt").write_text("alpha==0.1  # in any version\nnothing-there\n", encoding="utf-8")
         self.fails("uninstall", "ds", "alpha", "--", "--target", "x", status=2, says="packages always go")
+        self.fails("install", "ds", "alpha", "--", "--no-deps", "requests", status=2, says="'requests' is not an option", hint="packages go before --")
         self.fails("uninstall", "ds", "alpha", "--pre", status=2, says="takes package names")
         self.assertNotIn("from now on", self.run_pydock("uninstall", "ds", "-y", "-r", "r.txt", "--no-input").err)
         self.assertEqual(self.lines(), ["--trusted-host " + trusted, "--find-links " + links, "--pre"])
@@ -274,6 +275,11 @@ class FileTest(PackageCase):
         self.assertEqual(self.requirements("ds"), "iniconfig==2.0.0\nsix==1.15.0\ntabulate==0.8.10\n")
         self.assertEqual(content(self.work), before)
         self.assert_agree("ds")
+
+    def test_a_pipe(self) -> None:
+        self.ok("create", "ds", PYTHON)
+        self.ok("install", "ds", "-r", "/dev/stdin", input="six==1.15.0\n")
+        self.assertEqual(self.requirements("ds"), "six==1.15.0\n")
 
     def test_an_index_in_the_file_is_kept(self) -> None:
         make_wheel(self.base / "packages", "alpha")
@@ -573,6 +579,12 @@ class EditableTest(PackageCase):
 
     def listed_packages(self, name: str = "dev") -> List[str]:
         return self.ok("run", name, "python", "-c", "import importlib.metadata as m; print(*sorted(d.name for d in m.distributions(path=['/opt/venv/lib/python%s/site-packages'])))" % PYTHON).split()
+
+    def test_a_new_one_whose_cache_is_a_volume(self) -> None:
+        self.project(self.work)
+        result = self.run_pydock("--local", "create", "dev", PYTHON, "--editable", ".", environ={"PYDOCK_CACHE": "volume"})
+        self.assertEqual(result.status, 0, result)
+        self.assertTrue(self.ok("run", "dev", "mytool").startswith("one "))
 
     def test_edits_take_effect_and_every_command_keeps_it(self) -> None:
         source = self.project(self.work)

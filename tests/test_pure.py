@@ -683,6 +683,42 @@ class SettingsOfTheHost(Folder):
         self.write(".config/pip/pip.conf", "no section\n")
         self.assertNotIn("PIP_INDEX_URL", pydock.host_settings())
 
+    def test_places_of_packages_are_parted_as_each_installer_parts_them(self) -> None:
+        for variables in ({"PIP_FIND_LINKS": "https://a/ ../w https://b/"}, {"UV_FIND_LINKS": "https://a/,../w,https://b/"}):
+            self.environ(variables)
+            found = pydock.host_settings()
+            self.assertEqual((found["PIP_FIND_LINKS"], found["UV_FIND_LINKS"]), ("https://a/ https://b/", "https://a/,https://b/"), variables)
+
+    def test_a_timeout_of_pip_conf_is_uv_s_too(self) -> None:
+        self.write(".config/pip/pip.conf", "[global]\ntimeout = 60\n")
+        self.assertEqual(pydock.host_settings()["UV_HTTP_TIMEOUT"], "60")
+
+    def test_the_login_of_a_proxy_without_a_scheme_is_told_to_nobody(self) -> None:
+        self.environ({"HTTPS_PROXY": "bob:s3cret@proxy:3128", "PIP_PROXY": "bob:s3cret@proxy:3128", "PIP_INDEX_URL": "https://x/a@b"})
+        self.assertIn("s3cret", pydock.settings_sh(True))
+        text = pydock.settings_sh(False)
+        self.assertEqual(("s3cret" in text, text.count("=proxy:3128"), "https://x/a@b" in text), (False, 3, True), text)
+        self.assertIn("HTTPS_PROXY=proxy:3128", pydock.proxy_values(False))
+
+    def test_a_login_with_blanks_or_without_a_name(self) -> None:
+        self.write(".netrc", 'machine h login l password "my word"\nmachine other login o password p\n')
+        text = pydock.host_netrc("https://h/ https://other/")
+        self.assertEqual(text, 'machine h login l password "my word"\nmachine other login o password p\n')
+        with mock.patch("netrc.netrc") as read:  # Python 3.11 and newer take that
+            read.return_value.authenticators.return_value = ("", "", "token")
+            self.assertEqual(pydock.host_netrc("https://h/"), "machine h password token\n")
+
+    def test_a_file_of_secrets_is_gone_after_a_failed_write(self) -> None:
+        engine = mock.Mock(sudo=True, podman=False, **{"secret.side_effect": str})
+        self.environ({"TMPDIR": str(self.tmp)})
+        with mock.patch.object(tempfile, "tempdir", str(self.tmp)):
+            with pydock.Secret(engine, "login\n") as secret:
+                self.assertEqual((Path(secret.path).read_text(encoding="utf-8"), os.stat(secret.path).st_mode & 0o777), ("login\n", 0o600))
+            self.assertEqual(os.listdir(str(self.tmp)), [])
+            with self.assertRaises(UnicodeEncodeError):
+                pydock.Secret(engine, "\ud800")
+            self.assertEqual(os.listdir(str(self.tmp)), [])
+
     def test_certificates_and_netrc_arrive_as_files_whatever_is_in_them(self) -> None:
         word = "p$(exit&|;)>%"  # what the netrc of Python 3.9 can read
         netrc = "machine a.b login l password %s\nmachine other login o password %s\ndefault login d password d\n" % (word, word)
@@ -841,6 +877,43 @@ class Words(Folder):
                 pydock.check_name(name)
             self.assertTrue(raised.exception.hint)
 
+    def test_a_port_has_an_address_of_this_host(self) -> None:
+        for port in (":8080:80", "::80", "1:2:3:4", "x", "70000"):
+            with self.subTest(port=port), self.assertRaises(pydock.PydockError):
+                pydock.publish_value(port)
+        self.assertEqual([pydock.publish_value(port) for port in ("80", "[::1]:80:80", "0.0.0.0::80")], ["127.0.0.1:80:80", "[::1]:80:80", "0.0.0.0::80"])
+
+    def test_a_port_of_a_container_has_it_too(self) -> None:
+        hosts = [{"HostIp": "::1", "HostPort": "8000"}, {"HostIp": "127.0.0.1", "HostPort": "8000"}, {"HostPort": "9"}]
+        data = {"Name": "/x", "State": {"Running": True, "StartedAt": ""}, "Image": "sha256:0", "NetworkSettings": {"Ports": {"80/tcp": hosts}}}
+        self.assertEqual(pydock.Background(data).published(), ["[::1]:8000", "127.0.0.1:8000", "0.0.0.0:9"])
+
+    def test_a_time_zone_that_is_a_path_of_this_host_is_none_inside(self) -> None:
+        for zone, link, name in ((":Europe/Berlin", "", "Europe/Berlin"), (":/etc/localtime", "/usr/share/zoneinfo/Asia/Tokyo", "Asia/Tokyo"),
+                                 ("", "../usr/share/zoneinfo/Asia/Tokyo", "Asia/Tokyo"), ("", "/var/local", "of the file")):
+            self.environ({"TZ": zone})
+            with mock.patch("os.path.islink", return_value=bool(link)), mock.patch("os.readlink", return_value=link), mock.patch.object(pydock, "host_file", return_value="of the file\n"):
+                self.assertEqual(pydock.host_zone(), name)
+
+    def test_a_shell_whose_package_was_upgraded_is_still_that_shell(self) -> None:
+        with mock.patch("os.readlink", return_value="/usr/bin/fish (deleted)"):
+            self.assertEqual(pydock.parent_shell(), "fish")
+
+    def test_a_python_that_does_not_fit_is_said_with_what_it_does_not_fit(self) -> None:
+        session, change = mock.Mock(settings={"python": "3.12"}, line=["create", "ds", "3.9"]), pydock.Change("install")
+        change.pythons = [("a", ">=3.10"), ("b", "<3.14")]
+        with mock.patch.object(pydock, "versions_here", return_value=["3.11"]), self.assertRaisesRegex(pydock.PydockError, r"^a needs Python >=3.10, not 3.9$") as raised:
+            pydock.fitting_python(session, change, "3.9", True)
+        self.assertEqual(raised.exception.hint, "pydock create ds 3.12")
+
+    def test_all_steps_of_a_build_are_done_again_but_the_installer(self) -> None:
+        (self.tmp / ".pydock/envs/e").mkdir(parents=True)
+        env = pydock.Env(pydock.global_scope(), "e", "x")
+        env.write("dockerfile", "from a as base\n  FROM base AS installer\nFROM --platform=x base\nRUN <<E python3\nfrom os import path\nE\n")
+        text = pydock.text_to_build(env, pydock.Build("tag", {}, again=True), "", False)
+        mark = "ARG PYDOCK_AGAIN=%s\n" % env.id
+        self.assertEqual(text, "from a as base\n%s  FROM base AS installer\nFROM --platform=x base\n%sRUN <<E python3\nfrom os import path\nE\n" % (mark, mark))
+
     def test_a_name_that_is_refused_gets_one_that_would_do(self) -> None:
         for name, better in {"DataScience": "datascience", "my env": "my-env", "-x": "x", "a" * 65: "a" * 64}.items():
             with self.assertRaises(pydock.PydockError) as raised:
@@ -976,6 +1049,11 @@ with pydock.Lock(sys.argv[2], "ds", wait=sys.argv[1] == "wait") as lock:
             with mock.patch("fcntl.flock", side_effect=patch), self.assertRaisesRegex(pydock.PydockError, "cannot lock .*/ds: " + str(patch.strerror)):
                 pydock.Lock(str(self.tmp / "ds"), "ds").take()
 
+    def test_a_look_at_the_lock_gives_it_back(self) -> None:
+        (self.tmp / ".pydock/envs/ds").mkdir(parents=True)
+        env = pydock.ScriptEnv(pydock.global_scope(), "ds", "pydock")
+        self.assertEqual([pydock.is_changing(env), pydock.is_changing(env)], [False, False])
+
     def test_elsewhere_nothing_is_written(self) -> None:
         (self.tmp / "ds").mkdir()
         with pydock.Lock(str(self.tmp / "ds"), "ds") as lock:
@@ -1035,6 +1113,35 @@ class WrittenFiles(Folder):
         with mock.patch("os.mkdir", taken):
             made = pydock.make_folder(str(self.tmp / "a/b/c"))
         self.assertEqual((made, (self.tmp / "a/b/c").is_dir()), ([str(self.tmp / "a/b/c"), str(self.tmp / "a/b")], True))
+
+
+class SettingsFiles(Folder):
+    def changed(self, text: str, key: str = "history", value: str = "7") -> str:
+        new = pydock.with_setting(text, key, value)
+        self.assertEqual(pydock.parse_conf(new, "x").get(key), value, new)
+        return new
+
+    def test_a_line_is_replaced_however_it_is_written(self) -> None:
+        for line in ("history = 5", "History=5", "HISTORY : 5", "history=", "  history = 5"):
+            self.assertEqual(self.changed("[pydock]\n%s\n; mine\n" % line), "[pydock]\nhistory = 7\n; mine\n")
+
+    def test_all_else_stays_as_it_was_written(self) -> None:
+        for before, after in (("", "[pydock]\nhistory = 7\n"), ("[pydock] ; mine\n", "[pydock] ; mine\nhistory = 7\n"), ("[pydock]", "[pydock]\nhistory = 7\n"),
+                              ("[a]\nhistory = 1\n", "[a]\nhistory = 1\n[pydock]\nhistory = 7\n"),
+                              ("[pydock]\nidle = 3\n[b]\nx = 1\n", "[pydock]\nidle = 3\nhistory = 7\n[b]\nx = 1\n"),
+                              ("[pydock]\n# a\x0cb\x85c\nidle = 3\r\n", "[pydock]\n# a\x0cb\x85c\nidle = 3\r\nhistory = 7\n"),
+                              (" [pydock]\nhistory = 5\n", " [pydock]\nhistory = 7\n")):
+            self.assertEqual(self.changed(before), after)
+
+    def test_a_value_of_several_lines_is_not_made_another_one(self) -> None:
+        conf = self.write(".pydock/pydock.conf", "[pydock]\nmounts = /a\n  /b\n")
+        with self.assertRaisesRegex(pydock.PydockError, "^cannot replace the mounts in "):
+            pydock.set_setting(mock.Mock(scope=pydock.global_scope()), "mounts", "/c")
+        self.assertEqual(conf.read_text(encoding="utf-8"), "[pydock]\nmounts = /a\n  /b\n")
+
+    def test_one_with_a_byte_order_mark_is_read(self) -> None:
+        self.write(".pydock/pydock.conf", "\ufeff[pydock]\nhistory = 5\n")
+        self.assertEqual(pydock.read_conf(pydock.global_scope()), {"history": "5"})
 
 
 class WhereASettingComesFrom(Folder):
@@ -1420,6 +1527,12 @@ class WhereTheEngineIs(Folder):
         file.write_bytes(b"\xff\xfe")
         self.assertEqual(self.elsewhere(), ("", 0))
 
+    def test_an_option_of_the_client_counts_as_well(self) -> None:
+        for words in (["docker", "--context", "far"], ["docker", "-H", "tcp://10.0.0.5:1"], ["sudo", "docker", "-c", "far"]):
+            engine = pydock.Engine(words)
+            with mock.patch.object(engine, "try_output", return_value="tcp://10.0.0.5:1\n"):
+                self.assertEqual(engine.remote_address(), "tcp://10.0.0.5:1", words)
+
     def test_podman_has_a_variable_of_its_own(self) -> None:
         self.assertEqual(self.elsewhere("podman", CONTAINER_HOST="ssh://me@far/run/podman.sock"), ("ssh://me@far/run/podman.sock", 0))
         self.assertEqual(self.elsewhere("podman", CONTAINER_HOST="unix:///run/podman.sock"), ("", 0))
@@ -1452,11 +1565,21 @@ class WhatEndsInAMoment(unittest.TestCase):
             pydock.check_idle(mock.Mock(), mock.Mock(), background, True, "stop")
 
 
+    def test_a_client_that_belongs_to_root_is_left_to_sudo(self) -> None:
+        process = mock.Mock(**{"terminate.side_effect": PermissionError})
+        pydock.Engine.end(process)
+        process.kill.assert_not_called()
+
+    def test_a_folder_that_goes_between_two_looks_is_none(self) -> None:
+        with tempfile.TemporaryDirectory() as path, pydock.Folder(path, own=False) as folder, mock.patch.object(folder, "has", return_value=True):
+            self.assertFalse(folder.is_folder("gone"))
+
+
 class HowTheEngineIsCalled(unittest.TestCase):
     def test_variables_stand_right_before_the_client(self) -> None:
         for words, at in (("sudo docker", 1), ("sudo -n docker", 2), ("sudo -u x docker", 3), ("sudo -n /usr/bin/docker --context c", 2), ("sudo -u x podman", 3), ("sudo -u docker podman", 3),
                           ("/usr/bin/sudo -nu x -- docker", 4), ("sudo --user=x -E --group y docker", 5), ("sudo --preserve-env=A A=b docker", 3),
-                          ("sudo -ux docker -H tcp://h", 2)):
+                          ("sudo -ux docker -H tcp://h", 2), ("sudo -uroot docker --context x", 2)):
             with self.subTest(words):
                 program = words.split()
                 engine = pydock.Engine(program)

@@ -294,6 +294,15 @@ class TheFreeze(FreezeCase):
     def test_what_is_installed_by_name_in_order(self) -> None:
         self.check("", {"six": "1.16", "attrs": "23.1"}, "attrs==23.1\nsix==1.16\n")
 
+    def test_a_last_line_that_a_backslash_ends_joins_nothing(self) -> None:
+        self.check("six==1.16 \\\n", {"six": "1.16", "zipp": "3"}, "six==1.16\nzipp==3\n", "zipp")
+        self.check("six==1.16\n# a comment \\\n", {"six": "1.16"}, "six==1.16\n# a comment \\\n")
+
+    def test_the_line_of_a_project_keeps_its_path_and_its_extras(self) -> None:
+        for url in ("packages/app", "./packages/app", "/abs/app", "~/app", "."):
+            self.assertEqual(pydock.project_text(url, ["b", "a"]), "-e %s[a,b]" % url)
+            self.assertEqual(pydock.project_text(url, []), "-e " + url)
+
     def test_what_was_asked_for_survives(self) -> None:
         packages = {"requests": "2.32.3", "pysocks": ("1.7", None, ["requests"]), "six": "1.17", "python-dateutil": "2.9"}
         self.check("", packages, "pysocks==1.7  # via requests\npython-dateutil==2.9\nrequests[socks]==2.32.3  # requests[socks]>=2.31\nsix==1.17\n",

@@ -646,7 +646,8 @@ class Signals(Started, contract.Signals, contract.EarlySignals):
                 process.send_signal(number)
                 assert process.stderr
                 said = process.stderr.read()
-                if (self.finish(process), said) != (1, "KeyboardInterrupt\n"):  # of Python, before it has read pydock
+                of_python = said == "KeyboardInterrupt\n" or said.startswith("Fatal Python error: init_")  # before it has read pydock
+                if (self.finish(process), of_python) != (1, True):
                     self.assertIn(process.returncode, (128 + number, -number), said)
         self.assert_idle()
 
@@ -952,6 +953,23 @@ class BadEngine(WarmCase):
         self.fails("stop", "e", says="cannot remove the container " + self.warm)
         self.no_fake()
         self.assertTrue(self.state().endswith("true"))
+
+    def test_a_failed_restart_forgets_nothing_of_what_was_asked_for(self) -> None:
+        self.ok("start", "e", "-e", "WORD=kept")
+        notes = [self.home / ".local/share/pydock" / (self.prefix + "-e") / name for name in ("started", "kept")]
+        before = notes[0].read_bytes()
+        engine("rm", "-f", self.warm)
+        self.fake("fail", "run")
+        self.fails("start", "e", "-e", "WORD=kept")
+        self.no_fake()
+        self.assertEqual([notes[0].read_bytes(), notes[1].exists()], [before, True])
+        self.ok("stop", "e")
+        self.assertEqual([note.exists() for note in notes], [False, False])
+
+    def test_a_variable_that_the_caller_does_not_have_is_not_there(self) -> None:
+        self.ok("start", "e", "-e", "NOT_SET_HERE", "-e", "SET_HERE", environ={"SET_HERE": "x y"})
+        self.assertEqual(self.ok("run", "e", "sh", "-c", 'echo "${NOT_SET_HERE-none} $SET_HERE"'), "none x y\n")
+        self.ok("stop", "e")
 
     def test_a_stop_tries_once_more_to_remove_the_container(self) -> None:
         self.ok("start", "e")

@@ -150,6 +150,32 @@ class Words(AllowedCase):
         (self.dev / ".env").write_text("A=1\n", encoding="utf-8")
         self.refused("-n", "start", "dev", says=".env is not trusted yet")
 
+    def test_a_folder_deeper_than_anybody_reads_is_one_line(self) -> None:
+        self.make()
+        path = str(self.dev)
+        for _ in range(300):
+            path += "/a"
+            os.mkdir(path)
+        self.fails("trust", "-y", "dev", says="is not a regular file", cwd=self.clone)
+
+    def test_two_that_create_one_name_share_no_note(self) -> None:
+        """What others wrote is theirs while it is built, whatever becomes of another command's; and the second one changes no note of the first."""
+        with mock.patch.dict(os.environ, {"HOME": str(self.home)}):
+            scope = pydock.global_scope()
+            of_others, own = pydock.Env(scope, "e", "x"), pydock.Env(scope, "e", "x")
+            of_others.stage()
+            own.stage()
+            own.made_here = True
+            for env in (of_others, own):
+                env.write("dockerfile", "FROM x\n")
+                env.write("requirements.txt", "")
+            self.assertEqual([pydock.domain_of(of_others) != "", pydock.domain_of(own)], [True, ""])
+            pydock.publish(own, {}, None)
+            with self.assertRaisesRegex(pydock.PydockError, "was created by another command meanwhile"):
+                pydock.publish(of_others, {"dockerfile": "FROM x\n"}, [])
+            pydock.undo_create(mock.Mock(), of_others, [], True)
+            self.assertEqual((pydock.read_note(own), pydock.domain_of(pydock.Env(scope, "e", "x"))), (None, ""))
+
     def test_another_folder_with_the_same_bytes_is_another(self) -> None:
         self.make()
         self.ok("trust", "-y", "dev", cwd=self.clone)
