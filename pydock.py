@@ -1474,9 +1474,10 @@ def copy_out(
 ) -> None:
     """Calls `take` with the archive that `docker cp` streams and with each of its members.
     PydockError where that breaks off."""
+    import subprocess
     import tarfile
 
-    process = engine.start(argv, err="keep")
+    process, said = engine.start(argv, err="keep"), ""
     try:
         with tarfile.open(
             fileobj=process.stdout, mode="r|", bufsize=1 << 20, tarinfo=strict_members()
@@ -1486,8 +1487,11 @@ def copy_out(
                 take(archive, member)
         _, said = engine.finish(process)
     except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
-        engine.end(process)
-        said = process.stderr.read().decode(errors="replace") if process.stderr else ""
+        try:
+            if process.wait(1) and process.stderr:  # it ended by itself, and says why
+                said = process.stderr.read().decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            engine.end(process)
         engine.raise_if_down()
         raise PydockError(f"{failed}: {last_line(said) if said else error}") from None
     except BaseException:
@@ -1882,9 +1886,11 @@ def masked(text: str, mark: str = "***@") -> str:
     return re.sub(r"://[^/?#\s]*@", f"://{mark}", text)
 
 
-def without_login(value: str) -> str:
-    """The value of a setting, which may be a proxy without a scheme."""
-    return re.sub(r"^[^/?#\s]*@", "", masked(value, ""))
+def without_login(key: str, value: str) -> str:
+    """The value of a variable, which may be a proxy without a scheme."""
+    if key.lower().endswith("_proxy"):
+        return re.sub(r"^\s*(\w+://)?.*@", r"\1", value)
+    return masked(value, "")
 
 
 class Requirement:
@@ -3443,7 +3449,7 @@ def settings_sh(secrets: bool, named: str = "") -> str:
     if not secrets:
         login = r"UV_INDEX_\w+_(USERNAME|PASSWORD)"
         settings = {
-            key: without_login(value)
+            key: without_login(key, value)
             for key, value in settings.items()
             if not re.fullmatch(login, key)
         }
@@ -4622,7 +4628,7 @@ def proxy_values(secrets: bool) -> list[str]:
     if secrets:
         return [name for name in PROXIES if os.environ.get(name)]
     proxies = {**client_proxies(), **{name: os.environ.get(name, "") for name in PROXIES}}
-    return [f"{name}={without_login(value)}" for name, value in proxies.items() if value]
+    return [f"{name}={without_login(name, value)}" for name, value in proxies.items() if value]
 
 
 LOCALHOST = r"https?://(?:[^/@\s]*@)?((?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?)(?=[/\s'\"]|$)"
@@ -5480,6 +5486,8 @@ def undo_create(engine: Engine, env: Env, made: Sequence[str], no_build: bool) -
     renamed = env.staging == env.folder
     if not no_build:
         remove_unfinished(engine, env, env.id)
+    if renamed:
+        forget_note(env)
     env.clear(os.path.basename(env.staging))
     for folder in made:
         try:
@@ -8022,7 +8030,7 @@ def processes(engine: Engine, background: Background) -> list[str]:
     except EngineError:
         raise PydockError(
             f"cannot see what runs in the container {background.name}",
-            f"to end it anyway: {engine.client} rm -f {background.name}",
+            f"to end it anyway: {shell_join(engine.command(['rm', '-f', background.name]))}",
         ) from None
     return [line.strip()[:60] for line in told.split("\n") if line.strip()]
 
@@ -8096,12 +8104,12 @@ def start_background(
     except BaseException:
         try:
             remove_background(session.engine, env)
+            if noted:
+                env.write_file(note_path(env, "started"), noted, 0o600)
+            else:
+                forget_started(env)
         except PydockError as error:  # what led to this is told, and decides the exit status
             console.warn(str(error), error.hint)
-        if noted:
-            env.write_file(note_path(env, "started"), noted, 0o600)
-        else:
-            forget_started(env)
         raise
     if wanted.kept:
         env.write_file(note_path(env, "kept"), "", 0o644)
@@ -9033,7 +9041,8 @@ def check_builds(env: Env, whole: dict[str, Any], files: dict[str, bytes]) -> No
         build = each.get("build") or {}
         context = build.get("context", "")
         file = os.path.normpath(os.path.join(context, build.get("dockerfile", "")))
-        if name != SERVICE and context and (is_in(env.folder, context) or is_in(file, env.folder)):
+        same = file.lower() == os.path.join(env.folder, "dockerfile").lower()  # on macOS
+        if name != SERVICE and context and (is_in(env.folder, context) or same):
             raise PydockError(
                 f"{env.path('dockerfile')} was changed since you allowed it, and {COMPOSE} builds the service {name} there",
                 f"to review and allow it: pydock trust {env.title}",
@@ -9629,12 +9638,13 @@ def rename(engine: Engine, env: Env, new: Env, images: dict[str, Image]) -> None
     try:
         with new.lock():
             relabel_all(engine, new, images)
-            if note is None:
-                forget_note(new)
-            else:
+            check_new(new)  # in the meantime
+            if note is not None:
                 save_note(new, note)
             remove_images(engine, new, old)
             away = env.move(new)
+            if note is None:
+                forget_note(new)
             new.clear(os.path.basename(new.staging))
             finish_rename(engine, new, images_of(engine, new))
     except BaseException:
@@ -10405,15 +10415,20 @@ def caches_of(engine: Engine) -> dict[str, str]:
 def remove_caches(engine: Engine, names: Sequence[str]) -> None:
     import shutil
 
-    left = [name for name in names if "/" not in name and not engine.try_run("volume", "rm", name)]
-    removed = [name for name in names if name not in left]
-    for name in removed:
-        if "/" in name:
-            shutil.rmtree(name, ignore_errors=True)
+    removed, refused = [], []
+    for name in names:
+        try:
+            if "/" in name:
+                shutil.rmtree(name, ignore_errors=True)
+            else:
+                engine.run("volume", "rm", name)
+            removed.append(name)
+        except EngineError as error:  # a started environment uses it
+            refused.append(error)
     if removed:
         console.info(f"removed {', '.join(removed)}")
-    if left:
-        raise PydockError(f"still in use: {', '.join(left)}", "pydock list shows what is started")
+    if refused:
+        raise refused[0]
 
 
 def orphans(session: Session) -> list[Env]:
@@ -10557,7 +10572,7 @@ def set_setting(session: Session, key: str, value: str) -> None:
         check_engine(value)
     path = session.scope.conf
     text = with_setting(session.scope.text_beside(path), key, value)
-    if parse_conf(text, path).get(key) != value:  # it had one of several lines
+    if parse_conf(text, path).get(key) != " ".join(value.split()):  # it had one of several lines
         raise PydockError(f"cannot replace the {key} in {path}", f"edit it: {key} = {value}")
     make_folder(os.path.dirname(path))
     folder, name = session.scope.open_beside(path)

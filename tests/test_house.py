@@ -19,8 +19,8 @@ import run
 from support import PYDOCK, ROOT
 
 LIMITS = {
-    "lines": 11835,  # goal: 5800; more by projects, pip's options, rename, what is being done, sandboxes, scripts, kernels, templates
-    "lines of the ground floor": 5176,  # goal: 1800
+    "lines": 11850,  # goal: 5800; more by projects, pip's options, rename, what is being done, sandboxes, scripts, kernels, templates
+    "lines of the ground floor": 5182,  # goal: 1800
     "lines of a slice": 450,  # goal: 450
     "lines of the texts that run elsewhere": 682,  # goal: 330
     "lines of a function": 60,  # goal: 60

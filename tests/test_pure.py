@@ -694,11 +694,12 @@ class SettingsOfTheHost(Folder):
         self.assertEqual(pydock.host_settings()["UV_HTTP_TIMEOUT"], "60")
 
     def test_the_login_of_a_proxy_without_a_scheme_is_told_to_nobody(self) -> None:
-        self.environ({"HTTPS_PROXY": "bob:s3cret@proxy:3128", "PIP_PROXY": "bob:s3cret@proxy:3128", "PIP_INDEX_URL": "https://x/a@b"})
-        self.assertIn("s3cret", pydock.settings_sh(True))
-        text = pydock.settings_sh(False)
-        self.assertEqual(("s3cret" in text, text.count("=proxy:3128"), "https://x/a@b" in text), (False, 3, True), text)
-        self.assertIn("HTTPS_PROXY=proxy:3128", pydock.proxy_values(False))
+        for login in ("bob:s3cret@", " bob:s3cret@", "bob:s3c/s3cret@", "http://bob:s3c/s3cret@"):
+            self.environ({"HTTPS_PROXY": login + "proxy:3128", "PIP_PROXY": login + "proxy:3128", "PIP_INDEX_URL": "https://x/a@b"})
+            self.assertIn("s3cret", pydock.settings_sh(True))
+            text, proxy = pydock.settings_sh(False), "http://" * login.startswith("http") + "proxy:3128"
+            self.assertEqual(("bob:" in text, text.count("=" + proxy), "https://x/a@b" in text), (False, 3, True), text)
+            self.assertIn("HTTPS_PROXY=" + proxy, pydock.proxy_values(False))
 
     def test_a_login_with_blanks_or_without_a_name(self) -> None:
         self.write(".netrc", 'machine h login l password "my word"\nmachine other login o password p\n')
@@ -1139,6 +1140,11 @@ class SettingsFiles(Folder):
             pydock.set_setting(mock.Mock(scope=pydock.global_scope()), "mounts", "/c")
         self.assertEqual(conf.read_text(encoding="utf-8"), "[pydock]\nmounts = /a\n  /b\n")
 
+    def test_blanks_in_a_value_are_one(self) -> None:
+        for value in ("A  B", "A B "):
+            pydock.set_setting(mock.Mock(scope=pydock.global_scope()), "pass_env", value)
+            self.assertEqual(pydock.read_conf(pydock.global_scope())["pass_env"], "A B")
+
     def test_one_with_a_byte_order_mark_is_read(self) -> None:
         self.write(".pydock/pydock.conf", "\ufeff[pydock]\nhistory = 5\n")
         self.assertEqual(pydock.read_conf(pydock.global_scope()), {"history": "5"})
@@ -1569,6 +1575,18 @@ class WhatEndsInAMoment(unittest.TestCase):
         process = mock.Mock(**{"terminate.side_effect": PermissionError})
         pydock.Engine.end(process)
         process.kill.assert_not_called()
+
+    def test_a_cache_that_is_in_use_keeps_no_other_one(self) -> None:
+        engine = mock.Mock(**{"run.side_effect": [pydock.EngineError("volume is in use"), None]})
+        with mock.patch.object(pydock.console, "info") as said, self.assertRaisesRegex(pydock.EngineError, "in use"):
+            pydock.remove_caches(engine, ["a", "b"])
+        said.assert_called_once_with("removed b")
+
+    def test_what_a_copy_ended_with_is_told(self) -> None:
+        for script, says in (("echo no such container >&2; exit 1", "^failed: no such container$"), ("trap 'echo canceled >&2; exit 1' TERM; echo no archive; sleep 9 & wait", "^failed: .*truncated|^failed: .*(header|empty)")):
+            engine = pydock.Engine(["sh", "-c", script])
+            with self.subTest(script), mock.patch.object(engine, "raise_if_down"), self.assertRaisesRegex(pydock.PydockError, says):
+                pydock.copy_out(engine, ["cp"], "failed", mock.Mock())
 
     def test_a_folder_that_goes_between_two_looks_is_none(self) -> None:
         with tempfile.TemporaryDirectory() as path, pydock.Folder(path, own=False) as folder, mock.patch.object(folder, "has", return_value=True):

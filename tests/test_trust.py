@@ -206,6 +206,18 @@ class Words(AllowedCase):
 
 
 class Passed(unittest.TestCase):
+    def test_what_builds_of_a_dockerfile_that_was_changed(self) -> None:
+        for build, refused in (({"context": "/e/db", "dockerfile": "Dockerfile"}, False), ({"context": "/e/db", "dockerfile": "../Dockerfile"}, True), ({"context": "/e"}, True),
+                               ({"context": "/other", "dockerfile": "/e/dockerfile"}, True), ({"context": "/other"}, False)):
+            with self.subTest(build), mock.patch.object(pydock, "read_note", return_value={}):
+                whole = {"services": {"dep": {"build": build}, "app": {"build": {"context": "/e"}}}}
+                said = None
+                try:
+                    pydock.check_builds(mock.Mock(folder="/e"), whole, {"dockerfile": b""})
+                except pydock.PydockError as error:
+                    said = str(error)
+                self.assertEqual(bool(said), refused)
+
     def test_the_ports_that_compose_opens_on_this_host(self) -> None:
         db = {"ports": [{"target": 5432, "published": "5432", "protocol": "udp"}, {"target": 1}]}
         app = {"ports": [{"host_ip": "127.0.0.1", "target": 80, "published": "8080"}]}
