@@ -7103,8 +7103,8 @@ def add_installer_words(change: Change, given: Sequence[str]) -> list[tuple[str,
         name = option_name(words[0])
         fate = FATE.get(name, "")
         if not fate:
-            if not name.startswith("-") and (not once or once[-1] in FATE):
-                raise PydockError(f"'{name}' is not an option", "packages go before --", 2)
+            if not words[0].startswith("-") and (not once or once[-1] in FATE):
+                raise PydockError(f"'{words[0]}' is not an option", "packages go before --", 2)
             once.append(words.pop(0))
             continue
         try:
