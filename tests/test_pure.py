@@ -702,12 +702,10 @@ class SettingsOfTheHost(Folder):
             self.assertIn("HTTPS_PROXY=" + proxy, pydock.proxy_values(False))
 
     def test_a_login_with_blanks_or_without_a_name(self) -> None:
-        self.write(".netrc", 'machine h login l password "my word"\nmachine other login o password p\n')
-        text = pydock.host_netrc("https://h/ https://other/")
-        self.assertEqual(text, 'machine h login l password "my word"\nmachine other login o password p\n')
-        with mock.patch("netrc.netrc") as read:  # Python 3.11 and newer take that
-            read.return_value.authenticators.return_value = ("", "", "token")
-            self.assertEqual(pydock.host_netrc("https://h/"), "machine h password token\n")
+        self.write(".netrc", "machine h login l password p\n")
+        with mock.patch("netrc.netrc") as read:  # of Python 3.11 and newer
+            read.return_value.authenticators.side_effect = [("l", None, "my word"), ("", "", "token")]
+            self.assertEqual(pydock.host_netrc("https://h/ https://g/"), 'machine h login l password "my word"\nmachine g password token\n')
 
     def test_a_file_of_secrets_is_gone_after_a_failed_write(self) -> None:
         engine = mock.Mock(sudo=True, podman=False, **{"secret.side_effect": str})
