@@ -1581,10 +1581,16 @@ class WhatEndsInAMoment(unittest.TestCase):
         said.assert_called_once_with("removed b")
 
     def test_what_a_copy_ended_with_is_told(self) -> None:
-        for script, says in (("echo no such container >&2; exit 1", "^failed: no such container$"), ("trap 'echo canceled >&2; exit 1' TERM; echo no archive; sleep 9 & wait", "^failed: .*truncated|^failed: .*(header|empty)")):
-            engine = pydock.Engine(["sh", "-c", script])
-            with self.subTest(script), mock.patch.object(engine, "raise_if_down"), self.assertRaisesRegex(pydock.PydockError, says):
-                pydock.copy_out(engine, ["cp"], "failed", mock.Mock())
+        with tempfile.NamedTemporaryFile() as file:
+            with tarfile.open(file.name, "w") as archive:
+                member = tarfile.TarInfo("large")
+                member.size = 5 << 20
+                archive.addfile(member, io.BytesIO(bytes(member.size)))
+            for script, says in (("echo no such container >&2; exit 1", "^failed: no such container$"),
+                                 ("trap 'echo canceled >&2; exit 1' TERM; cat %s & wait" % file.name, "^failed: .*No space left on device$")):
+                engine = pydock.Engine(["sh", "-c", script])
+                with self.subTest(script), mock.patch.object(engine, "raise_if_down"), self.assertRaisesRegex(pydock.PydockError, says):
+                    pydock.copy_out(engine, ["cp"], "failed", mock.Mock(side_effect=OSError(28, "No space left on device")))
 
     def test_a_folder_that_goes_between_two_looks_is_none(self) -> None:
         with tempfile.TemporaryDirectory() as path, pydock.Folder(path, own=False) as folder, mock.patch.object(folder, "has", return_value=True):
