@@ -1136,6 +1136,7 @@ def last_line(text: str) -> str:
 
 
 MAX_TEXT = 16 << 20  # bytes of a file that a person writes
+HALF_WRITTEN = r"\.[0-9a-f]{8}\.new"  # how the name of a file ends while pydock writes it
 
 
 def home_folder() -> str:
@@ -1312,7 +1313,7 @@ class Folder:
     def write(self, name: str, text: str, mode: int | None = None, durable: bool = False) -> None:
         """Replaces a file at once: a crash leaves the old one or the new one, and so do two who write
         it. One with a `mode` can be made again, and need not be durable."""
-        new = f".{name}.{os.urandom(4).hex()}.new"
+        new = f".{name}.{os.urandom(4).hex()}.new"  # as HALF_WRITTEN says
         try:
             with self.create(new, 0o666 if mode is None else mode) as file:
                 file.write(text.encode(errors="surrogateescape"))
@@ -1620,7 +1621,11 @@ class Scope:
             return []
 
     def has(self, name: str) -> bool:
-        return name in self.names()
+        try:
+            with self.open() as folder:
+                return bool(re.fullmatch(NAME, name)) and folder.is_folder(name)
+        except FileNotFoundError:
+            return False
 
 
 def global_scope() -> Scope:
@@ -1888,9 +1893,8 @@ def masked(text: str, mark: str = "***@") -> str:
 
 def without_login(key: str, value: str) -> str:
     """The value of a variable, which may be a proxy without a scheme."""
-    if key.lower().endswith("_proxy"):
-        return re.sub(r"^\s*(\w+://)?.*@", r"\1", value)
-    return masked(value, "")
+    proxy = key.lower().endswith("_proxy")
+    return re.sub(r"^\s*(\w+://)?.*@", r"\1", value) if proxy else masked(value, "")
 
 
 class Requirement:
@@ -2285,8 +2289,9 @@ class Freeze:
     def other_line(self, line: Requirement) -> str:
         """A line about nothing that is installed, with its hashes where it is a lock."""
         text = line.text if line.text.endswith(("\n", "\r")) else line.text + self.end
-        if line is self.lines[-1] and line.kind:  # a backslash would join what comes after
-            text = re.sub(r"[ \t]*\\+(\r?\n)\Z", r"\1", text)
+        body = text.rstrip("\r\n")
+        if line is self.lines[-1] and line.kind and body.endswith("\\"):
+            text = body.rstrip("\\ \t") + self.end  # it would join what comes after
         if not self.wanted.lock or line.kind != "requirement" or line.hashes:
             return text
         hashes = self.found.hashes.get(line.pin)
@@ -2825,7 +2830,7 @@ def remove_half_written(env: Env) -> None:
     """Files that a writer which was killed has left; only under the environment's lock."""
     if env.scripted:
         return
-    for below, pattern in (([], r"\.(loading|.*\.[0-9a-f]{8})\.new"), (["wheels"], r"\..*\.whl")):
+    for below, pattern in (([], rf"\..*{HALF_WRITTEN}|\{LOADING}"), (["wheels"], r"\..*\.whl")):
         try:
             with env.open(*below) as folder:
                 for name in folder.names():
@@ -3056,22 +3061,19 @@ def watched_files(env: Env) -> dict[str, bytes]:
     link, or none that can be read to its end."""
     found: dict[str, bytes] = {}
     unwatched = r"requirements\.txt|wheels/\.?" + WHEEL
-    half = r"\.(requirements\.txt|dockerfile)(\.orig\d*)?\.[0-9a-f]{8}\.new"
+    half = r"\.(requirements\.txt|dockerfile)(\.orig\d*)?" + HALF_WRITTEN
 
     def look(folder: Folder, above: str) -> None:
         for name in folder.names():
+            path = above + name
             try:
                 if folder.is_folder(name) and above.count("/") < 100:
                     with folder.below(name) as inner:
-                        look(inner, above + name + "/")
-                elif (
-                    re.fullmatch(unwatched, above + name)
-                    or re.fullmatch(half, above + name)
-                    and is_changing(env)
-                ):
+                        look(inner, path + "/")
+                elif re.fullmatch(unwatched, path) or re.fullmatch(half, path) and is_changing(env):
                     folder.open(name).close()
                 else:
-                    found[above + name] = folder.read(name)
+                    found[path] = folder.read(name)
             except FileNotFoundError:  # it was another pydock's for a moment
                 continue
             if len(found) > 1000 or sum(map(len, found.values())) > 4 * MAX_TEXT:
@@ -3415,14 +3417,10 @@ def host_netrc(text: str) -> str:
         return ""
     lines = []
     for host in dict.fromkeys(re.findall(r"://(?:[^/?#\s]*@)?([\w.-]+|\[[\w:]+\])", text)):
-        login, _, password = logins.authenticators(host) or ("", "", "")
-        words = [(key, word) for key, word in (("login", login), ("password", password)) if word]
+        login, _, password = [each or "" for each in logins.authenticators(host) or ("", "", "")]
+        user, word = (f'"{each}"' if re.search(r"\s", each) else each for each in (login, password))
         if password:
-            said = [
-                f'{key} "{word}"' if re.search(r"\s", word) else f"{key} {word}"
-                for key, word in words
-            ]
-            lines.append(f"machine {host} {' '.join(said)}\n")
+            lines.append(f"machine {host} " + f"login {user} " * bool(login) + f"password {word}\n")
     return "".join(lines)
 
 
@@ -5782,7 +5780,7 @@ def in_use(engine: Engine, env: Env, force: bool) -> list[str]:
     for data in inspect_containers(engine, ids):
         name = data["Name"].lstrip("/")
         if not name.startswith(env.repo + "--"):
-            check_others(env, name, data["Config"])
+            check_others(engine, env, name, data["Config"])
             continue
         busy = running_in(engine, env, name, data) if data["State"]["Running"] and not force else []
         if busy:
@@ -5794,7 +5792,7 @@ def in_use(engine: Engine, env: Env, force: bool) -> list[str]:
     return found
 
 
-def check_others(env: Env, name: str, config: dict[str, Any]) -> None:
+def check_others(engine: Engine, env: Env, name: str, config: dict[str, Any]) -> None:
     """PydockError where somebody made a container of the environment's own image: one of compose
     goes with the background one, one of an image that was made from this is no concern of ours."""
     project = (config.get("Labels") or {}).get("com.docker.compose.project")
@@ -5802,7 +5800,7 @@ def check_others(env: Env, name: str, config: dict[str, Any]) -> None:
     if image == env.repo and project != compose_project(env):
         raise PydockError(
             f"the container {name}, which pydock did not make, uses {env.name}",
-            f"docker rm -f {name}",
+            shell_join(engine.command(["rm", "-f", name])),
         )
 
 
@@ -7273,7 +7271,8 @@ def file_text(file: str, included_by: Included | None = None) -> str:
 
 def read_named(file: str) -> bytes:
     """A file that the user has named. PydockError where it is too large to be one of words."""
-    pipe = stat.S_ISFIFO(os.stat(file).st_mode)  # such as <(…), whose real path is no file
+    # <(…) is a link whose real path is no file; a stranger's link to a pipe is one as any other.
+    pipe = file.startswith(("/dev/", "/proc/")) and stat.S_ISFIFO(os.stat(file).st_mode)
     with open(file if pipe else check_link(file), "rb") as handle:
         data = handle.read(MAX_TEXT + 1)
     if len(data) > MAX_TEXT:
@@ -8613,10 +8612,8 @@ def shim_library_sh(
     alive, known_way = "false", ""
     if background and background.current(config):
         mounts = background.mounts
-        alive = (
-            shell_join(engine.command(["container", "inspect", background.name]))
-            + " >/dev/null 2>&1"
-        )
+        alive = shell_join(engine.command(["container", "inspect", background.name]))
+        alive += " >/dev/null 2>&1"
         if start_time(background.pid):
             known_way = way(session, env, background.pid)
             alive = f'{{ read -r line </proc/{background.pid}/stat; }} 2>/dev/null && set -- ${{line##*) }} && [ "${{20}}" = {start_time(background.pid)} ]'
@@ -9039,8 +9036,8 @@ def check_builds(env: Env, whole: dict[str, Any], files: dict[str, bytes]) -> No
         return
     for name, each in whole["services"].items():
         build = each.get("build") or {}
-        context = build.get("context", "")
-        file = os.path.normpath(os.path.join(context, build.get("dockerfile", "")))
+        context = build.get("context") or ""
+        file = os.path.normpath(os.path.join(context, build.get("dockerfile") or ""))
         same = file.lower() == os.path.join(env.folder, "dockerfile").lower()  # on macOS
         if name != SERVICE and context and (is_in(env.folder, context) or same):
             raise PydockError(
@@ -9400,9 +9397,10 @@ def cmd_snapshot(session: Session, args: argparse.Namespace) -> int:
     with env.lock():
         images = present_revisions(session, env)
         if label in images and images[label].id != images["latest"].id:
+            line = shell_join(session.engine.command(["rmi", f"{env.repo}:{label}"]))
             raise PydockError(
                 f"another revision of {env.name} already has the label {label}",
-                f"choose another label, or: docker rmi {env.repo}:{label}",
+                f"choose another label, or: {line}",
             )
         session.engine.run("tag", env.latest, f"{env.repo}:{label}")
         if images["latest"].hashes != env.hashes():
@@ -10495,8 +10493,10 @@ def cmd_config(session: Session, args: argparse.Namespace) -> int:
     if args.key:
         if args.key not in SETTINGS:
             checked(args.key, "", "this command")
-        value = session.settings[args.key]
-        console.emit(to_json(value)) if args.json else console.show(value)
+        if args.json:
+            console.emit(to_json(session.settings[args.key]))
+        else:
+            console.show(session.settings[args.key])
         return 0
     found, problems = diagnose(session)
     sources = {key: source for key, (_, source) in session.settings.values.items()}
@@ -11116,9 +11116,8 @@ def main(argv: list[str] | None = None) -> int:
     console.end()
     command = [word for word in argv if not word.startswith("-")][:1]
     if status and command == ["activate"] and "--end" not in argv and not sys.stdout.isatty():
-        print(
-            "false"
-        )  # eval of nothing succeeds, and a script would go on with the host's programs
+        # eval of nothing succeeds, and a script would go on with the host's programs.
+        print("false")
     return flushed(status)
 
 

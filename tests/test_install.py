@@ -280,6 +280,9 @@ class FileTest(PackageCase):
         self.ok("create", "ds", PYTHON)
         self.ok("install", "ds", "-r", "/dev/stdin", input="six==1.15.0\n")
         self.assertEqual(self.requirements("ds"), "six==1.15.0\n")
+        os.mkfifo(str(self.base / "pipe"))
+        (self.work / "r.txt").symlink_to(self.base / "pipe")
+        self.fails("install", "ds", "-r", "r.txt", says="r.txt is a symbolic link to %s" % (self.base / "pipe"))
 
     def test_an_index_in_the_file_is_kept(self) -> None:
         make_wheel(self.base / "packages", "alpha")

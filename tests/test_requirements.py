@@ -297,6 +297,9 @@ class TheFreeze(FreezeCase):
     def test_a_last_line_that_a_backslash_ends_joins_nothing(self) -> None:
         self.check("six==1.16 \\\n", {"six": "1.16", "zipp": "3"}, "six==1.16\nzipp==3\n", "zipp")
         self.check("six==1.16\n# a comment \\\n", {"six": "1.16"}, "six==1.16\n# a comment \\\n")
+        self.check("six==1.16 \\\r\n", {"six": "1.16", "zipp": "3"}, "six==1.16\r\nzipp==3\r\n", "zipp")
+        blanks = " " * 1000000  # in a time that grows with its length
+        self.check("six==1.16  # a%sb\n" % blanks, {"six": "1.16"}, "six==1.16  # a%sb\n" % blanks)
 
     def test_the_line_of_a_project_keeps_its_path_and_its_extras(self) -> None:
         for url in ("packages/app", "./packages/app", "/abs/app", "~/app", "."):
